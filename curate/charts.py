@@ -1,0 +1,72 @@
+"""Charts as SVG text, drawn without a browser: nothing in them is fetched or run when the report is opened."""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+BINS = 36
+GREY, BLUE, ORANGE = "#b8c0cc", "#2f6fde", "#e07b39"
+LOGARITHMIC = ("chars", "words", "lines", "ratio")
+
+
+def before_after(values: pl.Series, kept: pl.Series, title: str) -> str:
+    """A histogram of a numeric signal over all pairs, with those that were kept in front."""
+    logarithmic = title.endswith(LOGARITHMIC)
+    return _histogram(
+        {"all pairs": values, "kept": values.filter(kept)}, {"all pairs": GREY, "kept": BLUE}, title, logarithmic=logarithmic
+    )
+
+
+def chosen_rejected(chosen: pl.Series, rejected: pl.Series, title: str) -> str:
+    """Two histograms over each other, on a logarithmic axis."""
+    return _histogram(
+        {"chosen": chosen, "rejected": rejected}, {"chosen": BLUE, "rejected": ORANGE}, title, logarithmic=True
+    )
+
+
+def _histogram(groups: dict[str, pl.Series], colors: dict[str, str], title: str, *, logarithmic: bool) -> str:
+    import altair as alt
+
+    samples = {name: values.drop_nulls().cast(pl.Float64).to_numpy() for name, values in groups.items()}
+    samples = {name: values[np.isfinite(values)] for name, values in samples.items()}
+    edges = _edges(np.concatenate(list(samples.values())), logarithmic=logarithmic)
+    rows = [
+        {"from": float(edges[i]), "to": float(edges[i + 1]), "pairs": int(count), "of": name}
+        for name, values in samples.items()
+        for i, count in enumerate(np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0])
+    ]
+    scale = alt.Scale(type="log") if logarithmic else alt.Scale(zero=False)
+    chart = (
+        alt.Chart(alt.Data(values=rows), title=title)
+        .mark_bar(opacity=0.72, binSpacing=0)
+        .encode(
+            x=alt.X("from:Q", bin="binned", scale=scale, title=None),
+            x2="to:Q",
+            y=alt.Y("pairs:Q", stack=None, title="pairs"),
+            color=alt.Color("of:N", scale=alt.Scale(domain=list(colors), range=list(colors.values())), title=None),
+        )
+        .properties(width=300, height=130)
+        .configure_view(stroke=None)
+        .configure_axis(grid=False)
+        .configure_legend(orient="top-right")
+    )
+    return _svg(chart.to_dict())
+
+
+def _edges(values: np.ndarray, *, logarithmic: bool) -> np.ndarray:
+    """Bins over the middle 99.8 % of the values; what lies outside is counted in the outermost ones."""
+    if not len(values):
+        return np.array([0.0, 1.0])
+    low, high = np.quantile(values, [0.001, 0.999])
+    if logarithmic:
+        low, high = max(low, 1.0), max(high, 2.0, low * 1.01)
+        return np.geomspace(low, high, BINS + 1)
+    return np.linspace(low, high if high > low else low + 1, BINS + 1)
+
+
+def _svg(spec: dict[str, Any]) -> str:
+    import vl_convert
+
+    svg: str = vl_convert.vegalite_to_svg(spec)
+    return svg

@@ -1,0 +1,52 @@
+"""Errors that a user can act on: what was found, what was expected, what to do."""
+
+import difflib
+import importlib
+from collections.abc import Iterable
+from types import ModuleType
+
+
+class CurateError(Exception):
+    """A mistake in the input or the call; the command prints it as one line. `exit_code` is the command's."""
+
+    exit_code = 2
+
+
+class InputError(CurateError):
+    """The data cannot be read as what it claims to be."""
+
+
+class RecipeError(CurateError):
+    """The recipe or an option of the command is wrong."""
+
+
+class MissingExtra(CurateError):
+    """An optional library is needed and not installed."""
+
+
+class ServiceError(CurateError):
+    """An outside service (the Hub, an endpoint) failed; the same call may work later."""
+
+    exit_code = 3
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """` Did you mean 'x'?` for the closest known name, or nothing."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> RecipeError:
+    """The error for a name that is not in a list: the closest one first, then all of them."""
+    names = sorted(known)
+    return RecipeError(f"unknown {kind} {name!r}.{nearest(name, names)} Known: {', '.join(names)}")
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """Import an optional library, or name the install line."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module.split(".")[0]:  # installed but broken inside: show the real cause
+            raise
+        raise MissingExtra(f"{module} is not installed; run: pip install 'prefcurate[{extra}]'") from error

@@ -1,0 +1,86 @@
+"""What one does with lists of messages and with texts, as polars expressions over whole columns."""
+
+import numpy as np
+import polars as pl
+
+from curate.schema import MESSAGE, MESSAGES
+
+
+def one_message(role: str, content: pl.Expr) -> pl.Expr:
+    """A list with one message; null content gives a null list."""
+    message = pl.struct(role=pl.lit(role), content=content, schema=dict(MESSAGE))
+    return pl.when(content.is_not_null()).then(pl.concat_list(message)).cast(MESSAGES)
+
+
+def text_of(messages: str) -> pl.Expr:
+    """All contents joined by a blank line: list[message] -> str. An empty list gives "", null stays null."""
+    return pl.col(messages).list.eval(pl.element().struct.field("content")).list.join("\n\n")
+
+
+def last_user_text(messages: str = "prompt") -> pl.Expr:
+    """The content of the last user turn; null when there is none."""
+    user = pl.element().filter(pl.element().struct.field("role") == "user")
+    return pl.col(messages).list.eval(user).list.last().struct.field("content")
+
+
+def split_conversations(frame: pl.DataFrame) -> pl.DataFrame:
+    """
+    in : chosen, rejected: list[message], each a whole conversation
+    out: prompt, chosen, rejected: shared turns up to the last user turn move to `prompt`.
+
+    Where the two part before their last turn, what follows the prompt holds several turns. Where they share no
+    user turn the prompt is an empty list. A response is never left without a turn: two equal conversations keep
+    their last turn on both sides.
+    """
+    rows = frame.select("chosen", "rejected").with_row_index("row")
+    turns = (
+        rows.with_columns(
+            length=pl.min_horizontal(pl.col("chosen").list.len(), pl.col("rejected").list.len()),
+            position=pl.int_ranges(pl.min_horizontal(pl.col("chosen").list.len(), pl.col("rejected").list.len())),
+        )
+        .with_columns(pl.col("chosen").list.head(pl.col("length")), pl.col("rejected").list.head(pl.col("length")))
+        .filter(pl.col("length") > 0)
+        .explode("position", "chosen", "rejected", empty_as_null=True, keep_nulls=True)
+    )
+    same = pl.col("chosen").eq_missing(pl.col("rejected")).cum_min().over("row")
+    is_user = pl.col("chosen").struct.field("role") == "user"
+    cut = (
+        turns.filter(same)  # the shared beginning …
+        .filter(is_user & (pl.col("position") < pl.col("length") - 1))  # … up to a user turn that something follows
+        .group_by("row")
+        .agg(cut=pl.col("position").max() + 1)
+    )
+    cuts = rows.select("row").join(cut, on="row", how="left", maintain_order="left").get_column("cut").fill_null(0)
+    return frame.with_columns(cuts.alias("cut")).with_columns(
+        prompt=pl.col("chosen").list.head(pl.col("cut")),
+        chosen=pl.col("chosen").list.slice(pl.col("cut")),
+        rejected=pl.col("rejected").list.slice(pl.col("cut")),
+    ).drop("cut")
+
+
+def split_texts(frame: pl.DataFrame) -> pl.DataFrame:
+    """
+    in : chosen, rejected: str, each prompt and answer in one text (TRL's implicit prompt)
+    out: prompt, chosen, rejected: str, cut at the last white space of their common beginning.
+
+    Without a common beginning the prompt is null.
+    """
+    both = frame.select(pl.col("chosen", "rejected").fill_null("").cast(pl.Binary))
+    both = both.with_columns(size=pl.min_horizontal(pl.all().bin.size()))
+    heads = both.select(pl.col("chosen", "rejected").bin.slice(0, pl.col("size")))
+    a, b = (np.frombuffer(b"".join(heads.get_column(side)), np.uint8) for side in ("chosen", "rejected"))
+    ends = np.cumsum(both.get_column("size").to_numpy(), dtype=np.int64)
+    starts = np.append(0, ends)[:-1]
+    # The first differing byte at or after each row's start, or the row's end when there is none …
+    different = np.append(np.flatnonzero(a != b), len(a))
+    parting = np.minimum(different[np.searchsorted(different, starts)], ends)
+    # … and the last white space before it. These bytes never occur inside a longer UTF-8 character.
+    spaces = np.append(-1, np.flatnonzero(np.isin(a, np.frombuffer(b" \t\r\n", np.uint8))))
+    cut = np.maximum(spaces[np.searchsorted(spaces, parting) - 1] + 1 - starts, 0)
+    cut_at = pl.lit(pl.Series("cut", cut, dtype=pl.UInt32))
+    chosen, rejected = (pl.col(side).cast(pl.Binary).bin for side in ("chosen", "rejected"))
+    return frame.with_columns(
+        prompt=pl.when(cut_at > 0).then(chosen.slice(0, cut_at).cast(pl.String).str.strip_chars()),
+        chosen=chosen.slice(cut_at).cast(pl.String).str.strip_chars(),
+        rejected=rejected.slice(cut_at).cast(pl.String).str.strip_chars(),
+    )

@@ -1,0 +1,107 @@
+"""What a run is for: the splits as parquet shards, and the ledger. Written block by block."""
+
+from pathlib import Path
+from types import TracebackType
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate.schema import LEDGER, PAIR
+
+SHARD_BYTES = 500_000_000  # what the Hub's viewer and most loaders take well
+_MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+_ARROW = {
+    pl.String(): pa.string(),
+    pl.UInt64(): pa.uint64(),
+    pl.Float64(): pa.float64(),
+    pl.Boolean(): pa.bool_(),
+    pl.List(pl.String): pa.list_(pa.string()),
+}
+
+
+def arrow_schema(schema: pl.Schema) -> pa.Schema:
+    """The schema with Arrow's plain types (string, list), which every reader knows; polars' own would be the large ones."""
+    return pa.schema([(name, _ARROW.get(dtype, _MESSAGES)) for name, dtype in schema.items()])
+
+
+class TableWriter:
+    """One parquet file, a row group a block."""
+
+    def __init__(self, path: Path, schema: pl.Schema) -> None:
+        self.rows = 0
+        self._schema = arrow_schema(schema)
+        self._writer = pq.ParquetWriter(path, self._schema, compression="zstd", write_page_index=True)
+        self._path = path
+
+    def write(self, frame: pl.DataFrame) -> None:
+        """Append the rows."""
+        if len(frame):
+            table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+            self._writer.write_table(table.select(self._schema.names).cast(self._schema))
+            self.rows += len(frame)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes on disk so far."""
+        return self._path.stat().st_size
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._writer.close()
+
+
+class SplitWriter:
+    """The shards of one split, `train-00000-of-00001.parquet` and so on; how many there are is known at the end."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._folder, self._name = folder, name
+        self._shards: list[Path] = []
+        self._writer: TableWriter | None = None
+        self.rows = 0
+
+    def write(self, frame: pl.DataFrame) -> None:
+        """Append pairs; a full shard is closed first."""
+        if self._writer is not None and self._writer.bytes > SHARD_BYTES:
+            self._close_shard()
+        if self._writer is None:
+            self._shards.append(self._folder / f"{self._name}-{len(self._shards):05}.parquet")
+            self._writer = TableWriter(self._shards[-1], PAIR)
+        self._writer.write(frame)
+        self.rows += len(frame)
+
+    def _close_shard(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def __enter__(self) -> "SplitWriter":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._close_shard()
+        for number, shard in enumerate(self._shards):
+            shard.rename(shard.with_name(f"{self._name}-{number:05}-of-{len(self._shards):05}.parquet"))
+
+
+def ledger_rows(pairs: pl.DataFrame, verdicts: pl.DataFrame, drops: pl.DataFrame, split: pl.Series) -> pl.DataFrame:
+    """
+    in : a block of pairs; of the same rows the verdicts of the rules, the dedup drops (rule null = none), the split
+    out: LEDGER, one row each. What was decided first is the stage; later stages only see what is left.
+    """
+    by_rule = pl.col("rule").is_not_null()
+    by_dedup = pl.col("dedup_rule").is_not_null()
+    kept = ~by_rule & ~by_dedup
+    rows = pl.concat([pairs.select("source", "source_row", "pair_id"), verdicts, drops, split.to_frame()], how="horizontal")
+    return rows.select(
+        "source",
+        "source_row",
+        "pair_id",
+        kept=kept,
+        split=pl.when(kept).then("split"),
+        stage=pl.when(by_rule).then("stage").when(by_dedup).then(pl.lit("dedup")),
+        rule=pl.coalesce("rule", "dedup_rule"),
+        value=pl.when(by_rule).then("value").otherwise("dedup_value"),
+        matched="matched",
+        reasons=pl.when(by_dedup).then(pl.concat_list("dedup_rule")).otherwise("reasons"),
+    ).match_to_schema(LEDGER)

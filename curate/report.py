@@ -1,0 +1,58 @@
+"""The report: one HTML file that opens offline. Texts are escaped by the template engine, never by hand."""
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from curate import charts
+from curate.recipe import to_plain_yaml
+from curate.signals import COLUMNS
+from curate.store import write_text
+from curate.summary import Summary
+
+CHARTED = (
+    "chosen_words",
+    "rejected_words",
+    "chars_ratio",
+    "word_jaccard",
+    "margin",
+    "strength",
+    "chosen_distinct_word_share",
+    "chosen_alpha_share",
+    "chosen_symbol_share",
+    "chosen_top_3gram_share",
+    "chosen_dup_5gram_share",
+    "chosen_markdown_share",
+    "chosen_language_confidence",
+    "response_turns",
+)
+
+
+def write_report(summary: Summary) -> None:
+    """Write report.html into the run directory."""
+    environment = Environment(
+        loader=PackageLoader("curate"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    html = environment.get_template("report.html.j2").render(
+        summary=summary,
+        counts=summary.counts,
+        inputs=summary.run.manifest["inputs"],
+        version=summary.run.manifest["prefcurate"],
+        length_chart=Markup(_length_chart(summary)),  # noqa: S704 - drawn by us from numbers
+        charts=[(COLUMNS[name].about, Markup(svg)) for name, svg in _signal_charts(summary)],  # noqa: S704
+        recipe=to_plain_yaml(summary.run.recipe),
+    )
+    write_text(summary.run.report, html)
+
+
+def _length_chart(summary: Summary) -> str:
+    kept = summary.signals.filter("kept")
+    if kept.is_empty():
+        return ""
+    return charts.chosen_rejected(kept.get_column("chosen_words"), kept.get_column("rejected_words"), "words, kept pairs")
+
+
+def _signal_charts(summary: Summary) -> list[tuple[str, str]]:
+    kept = summary.signals.get_column("kept")
+    return [
+        (name, charts.before_after(summary.signals.get_column(name), kept, name)) for name in summary.columns(CHARTED)
+    ]

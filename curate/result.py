@@ -1,0 +1,100 @@
+"""A finished run, opened again: its splits, its ledger, its counts, and why a row went where it did."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import yaml
+
+from curate.errors import InputError, require
+from curate.store import DATA, LEDGER, MANIFEST, RECIPE, STAGES, Stage
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory that is complete."""
+
+    folder: Path
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """Versions, inputs, stage keys, counts, seconds, peak memory."""
+        manifest: dict[str, Any] = json.loads((self.folder / MANIFEST).read_text("utf-8"))
+        return manifest
+
+    @cached_property
+    def recipe(self) -> dict[str, Any]:
+        """The recipe with every default written out."""
+        recipe: dict[str, Any] = yaml.safe_load((self.folder / RECIPE).read_text("utf-8"))
+        return recipe
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """rows, kept, dropped, train, test, and dropped_STAGE for every stage that dropped some."""
+        counts: dict[str, int] = self.manifest["counts"]
+        return counts
+
+    @property
+    def train(self) -> pl.LazyFrame:
+        """The train split, PAIR."""
+        return self._split("train")
+
+    @property
+    def test(self) -> pl.LazyFrame:
+        """The test split, PAIR; empty when the recipe asks for none."""
+        return self._split("test")
+
+    @property
+    def ledger(self) -> pl.LazyFrame:
+        """LEDGER: one row for every input row, in input order."""
+        return pl.scan_parquet(self.folder / LEDGER)
+
+    @property
+    def report(self) -> Path:
+        """The report, one HTML file."""
+        return self.folder / "report.html"
+
+    @property
+    def card(self) -> Path:
+        """The dataset card."""
+        return self.folder / "README.md"
+
+    def stage(self, name: str) -> Stage:
+        """A stage's folder."""
+        return Stage(self.folder / STAGES / name, self.manifest["stages"][name]["key"])
+
+    def to_datasets(self) -> Any:
+        """A `datasets.DatasetDict` of the splits (extra: hub)."""
+        datasets = require("datasets", "hub")
+        files = {name: sorted(map(str, (self.folder / DATA).glob(f"{name}-*.parquet"))) for name in ("train", "test")}
+        return datasets.load_dataset("parquet", data_files={name: paths for name, paths in files.items() if paths})
+
+    def why(self, row: int | str, source: str | None = None) -> list[dict[str, Any]]:
+        """
+        What became of a row, by its number in the source or by its pair_id (or a beginning of one, 6 letters or more).
+
+        One dict a ledger row (an input row may have yielded several): the ledger's columns, the pair's texts, and all
+        its signals. Raises InputError when nothing matches.
+        """
+        from curate.why import why
+
+        return why(self, row, source)
+
+    def _split(self, name: str) -> pl.LazyFrame:
+        from curate.schema import PAIR
+
+        shards = sorted((self.folder / DATA).glob(f"{name}-*.parquet"))
+        return pl.scan_parquet(shards).match_to_schema(PAIR) if shards else pl.LazyFrame(schema=PAIR)
+
+
+def open_run(folder: str | Path) -> Run:
+    """Open a run directory. Raises InputError when it holds no complete run."""
+    folder = Path(folder)
+    if not (folder / MANIFEST).is_file():
+        unfinished = (folder / RECIPE).is_file()
+        what = "a run that is not finished; start the same command again" if unfinished else "no run"
+        raise InputError(f"{folder} holds {what}" if folder.exists() else f"{folder} does not exist")
+    return Run(folder)

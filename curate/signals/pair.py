@@ -1,0 +1,173 @@
+"""
+What only shows when the two responses, their prompt and their scores are seen together.
+
+The expressions read the columns of PAIR, the texts (`prompt_text`, `chosen_text`, `rejected_text`, `asked` = the last
+user turn) and the signals of each side, which are all there when they are evaluated.
+"""
+
+import numpy as np
+import polars as pl
+
+from curate.signals.tokens import HASH_MASK, PRIME, Tokens, distinct, row_of
+
+SURE = 0.7  # confidence from which a language counts as known
+ECHO_CHARS = 20  # a prompt shorter than this may well begin an answer to it
+ROLES_BROKEN = r"user,user,|assistant,assistant,|(?:user|assistant|tool),(?:system|developer),|^(?:system,|developer,)*(?:assistant|tool),"
+
+chosen, rejected = pl.col("chosen_text"), pl.col("rejected_text")
+
+WORD_ABOUT = {
+    "word_jaccard": "Distinct words that both responses have over those that either has; null when neither has any.",
+    "identical_normalized": "The responses differ at most in case, white space and punctuation marks.",
+}
+
+
+def identical() -> pl.Expr:
+    """The responses are the same text."""
+    return chosen == rejected
+
+
+def chars_ratio() -> pl.Expr:
+    """The longer response over the shorter, in characters; null when one is empty."""
+    shorter = pl.min_horizontal("chosen_chars", "rejected_chars")
+    longer = pl.max_horizontal("chosen_chars", "rejected_chars")
+    return (longer / pl.when(shorter > 0).then(shorter)).cast(pl.Float32)
+
+
+def truncated() -> pl.Expr:
+    """One response is the beginning of the other and stops inside a sentence."""
+    a, b = chosen.str.strip_chars(), rejected.str.strip_chars()
+    shorter = pl.when(a.str.len_bytes() < b.str.len_bytes()).then(a).otherwise(b)
+    longer = pl.when(a.str.len_bytes() < b.str.len_bytes()).then(b).otherwise(a)
+    cut = shorter.str.contains(r"[\p{L}\p{N},;:(\-–]\z")
+    return longer.str.starts_with(shorter) & (longer != shorter) & cut
+
+
+def chosen_repeats_prompt() -> pl.Expr:
+    """Chosen begins with the whole last user turn; null for turns of fewer than 20 characters."""
+    return _echoes(chosen)
+
+
+def rejected_repeats_prompt() -> pl.Expr:
+    """Rejected begins with the whole last user turn; null for turns of fewer than 20 characters."""
+    return _echoes(rejected)
+
+
+def _echoes(response: pl.Expr) -> pl.Expr:
+    asked = pl.col("asked").str.strip_chars()
+    return pl.when(asked.str.len_chars() >= ECHO_CHARS).then(response.str.strip_chars_start().str.starts_with(asked))
+
+
+def languages_differ() -> pl.Expr:
+    """Chosen and rejected are in different languages, each with a confidence of 0.7 or more; null below that."""
+    sure = (pl.col("chosen_language_confidence") >= SURE) & (pl.col("rejected_language_confidence") >= SURE)
+    return pl.when(sure).then(pl.col("chosen_language") != pl.col("rejected_language"))
+
+
+def think_differs() -> pl.Expr:
+    """Only one of the responses holds a reasoning block (<think>)."""
+    return pl.col("chosen_think") != pl.col("rejected_think")
+
+
+def refusal_differs() -> pl.Expr:
+    """Only one of the responses is a refusal."""
+    return pl.col("chosen_refusal") != pl.col("rejected_refusal")
+
+
+def roles_broken() -> pl.Expr:
+    """User and assistant do not take turns, or a system turn is not the first one."""
+    return pl.any_horizontal(_roles("prompt", side).str.contains(ROLES_BROKEN) for side in ("chosen", "rejected"))
+
+
+def prompt_not_from_user() -> pl.Expr:
+    """The last turn of the prompt is not the user's."""
+    return pl.col("prompt").list.last().struct.field("role").ne_missing("user")
+
+
+def prompt_turns() -> pl.Expr:
+    """Messages in the prompt, a system message included."""
+    return pl.col("prompt").list.len()
+
+
+def response_turns() -> pl.Expr:
+    """Messages in the longer of the two responses: more than one where the dialogues part before their last turn."""
+    return pl.max_horizontal(pl.col("chosen").list.len(), pl.col("rejected").list.len())
+
+
+def tie() -> pl.Expr:
+    """Both scores are the same; null without scores."""
+    return pl.col("chosen_score") == pl.col("rejected_score")
+
+
+def margin() -> pl.Expr:
+    """Score of chosen minus score of rejected, on the source's scale; null without scores."""
+    return pl.col("chosen_score") - pl.col("rejected_score")
+
+
+def scores_contradict() -> pl.Expr:
+    """Rejected has the higher score; null without scores."""
+    return pl.col("chosen_score") < pl.col("rejected_score")
+
+
+def strength() -> pl.Expr:
+    """How strong the preference is, 0..1, where the source says so."""
+    return pl.col("strength")
+
+
+def _roles(*columns: str) -> pl.Expr:
+    roles = (pl.col(column).list.eval(pl.element().struct.field("role") + ",").list.join("") for column in columns)
+    return pl.concat_str(roles)
+
+
+def compare_words(texts: pl.DataFrame, left: Tokens, right: Tokens) -> pl.DataFrame:
+    """The columns of WORD_ABOUT from the words of chosen (left) and rejected (right)."""
+    rows = len(left.counts)
+    a, b = (distinct(side.rows, side.hashes)[0] for side in (left, right))
+    shared = np.bincount(row_of(np.intersect1d(a, b, assume_unique=True)), minlength=rows)
+    either = np.bincount(row_of(a), minlength=rows) + np.bincount(row_of(b), minlength=rows) - shared
+    jaccard = np.divide(shared, either, out=np.full(rows, np.nan), where=either > 0)
+    # Normalising is slow, and only responses with the same words in the same order can come out equal.
+    alike = pl.Series((left.counts == right.counts) & (_signature(left) == _signature(right)))
+    same = alike.clone()
+    if alike.any():
+        sides = texts.filter(alike).select(_normalized(pl.col(name)) for name in ("chosen_text", "rejected_text"))
+        same = same.scatter(alike.arg_true(), sides.to_series(0) == sides.to_series(1))
+    return pl.DataFrame(
+        {"word_jaccard": pl.Series(jaccard, dtype=pl.Float32, nan_to_null=True), "identical_normalized": same}
+    )
+
+
+def _normalized(text: pl.Expr) -> pl.Expr:
+    # Only marks of punctuation go: "1 + 1" and "1 - 1" stay different.
+    return text.str.to_lowercase().str.replace_all(r"[\s.,;:!?'\"“”‘’…*_`]+", "")
+
+
+def _signature(tokens: Tokens) -> np.ndarray:
+    """One number a row that depends on its words and their order."""
+    place = np.arange(len(tokens.hashes), dtype=np.uint64) - np.repeat(
+        (np.cumsum(tokens.counts) - tokens.counts).astype(np.uint64), tokens.counts
+    )
+    mixed = (tokens.hashes ^ (place * PRIME)) * PRIME & HASH_MASK
+    sums = np.append(np.uint64(0), np.cumsum(mixed, dtype=np.uint64))
+    ends = np.cumsum(tokens.counts)
+    return sums[ends] - sums[ends - tokens.counts]
+
+
+PAIR = (
+    identical,
+    chars_ratio,
+    truncated,
+    chosen_repeats_prompt,
+    rejected_repeats_prompt,
+    languages_differ,
+    think_differs,
+    refusal_differs,
+    roles_broken,
+    prompt_not_from_user,
+    prompt_turns,
+    response_turns,
+    tie,
+    margin,
+    scores_contradict,
+    strength,
+)

@@ -1,0 +1,76 @@
+"""
+Repetition after Gopher (Rae et al. 2021, arXiv 2112.11446, table A1), in words where Gopher counts characters.
+
+Shares are null for texts of fewer than 20 words: a short text repeats nothing, or everything.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import polars as pl
+
+from curate.signals.tokens import PRIME, Tokens, distinct, maybe_repeated, row_of, text_lines
+
+MIN_WORDS = 20
+MIN_LINES = 4
+TOP = (2, 3, 4)
+DUPLICATE = (5, 10)
+
+ABOUT = {
+    "words": "Words; in scripts that write no spaces, characters.",
+    "mean_word_chars": "Mean length of the words in characters; null without words.",
+    "distinct_word_share": "Distinct words over all words; null without words. Falls with length in any text.",
+    "top_2gram_share": "Share of the words that the most frequent 2-gram covers (0 if none occurs twice).",
+    "top_3gram_share": "Share of the words that the most frequent 3-gram covers (0 if none occurs twice).",
+    "top_4gram_share": "Share of the words that the most frequent 4-gram covers (0 if none occurs twice).",
+    "dup_5gram_share": "Share of the 5-grams that occur more than once.",
+    "dup_10gram_share": "Share of the 10-grams that occur more than once.",
+    "dup_line_share": "Share of the lines that repeat an earlier one; null for fewer than 4 lines that are not blank.",
+}
+
+
+def repetition(texts: pl.Series, tokens: Tokens) -> pl.DataFrame:
+    """One row a text, the columns of ABOUT: `words` u32, the rest f32."""
+    total = tokens.counts.astype(np.float64)
+    enough = tokens.counts >= MIN_WORDS
+    unique = np.bincount(row_of(distinct(tokens.rows, tokens.hashes)[0]), minlength=len(total))
+    columns = {
+        "mean_word_chars": _ratio(tokens.chars, total, total > 0),
+        "distinct_word_share": _ratio(unique, total, total > 0),
+    }
+    for n, keys, times in _repeated_ngrams(tokens, max(DUPLICATE)):
+        if n in TOP:
+            most = np.zeros(len(total))
+            np.maximum.at(most, row_of(keys), times)
+            columns[f"top_{n}gram_share"] = np.minimum(_ratio(most * n, total, enough), 1.0)
+        if n in DUPLICATE:
+            again = np.bincount(row_of(keys), weights=times, minlength=len(total))
+            columns[f"dup_{n}gram_share"] = _ratio(again, np.maximum(total - n + 1, 1), enough)
+    columns["dup_line_share"] = _dup_lines(texts)
+    shares = {name: pl.Series(name, values, dtype=pl.Float32, nan_to_null=True) for name, values in columns.items()}
+    return pl.DataFrame({"words": pl.Series(tokens.counts, dtype=pl.UInt32), **shares})
+
+
+def _repeated_ngrams(tokens: Tokens, longest: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """For n = 2, 3, …: the (row, n-gram) keys that occur more than once, and how often."""
+    ends = np.cumsum(tokens.counts)[tokens.rows.astype(np.int64)]
+    place, grams = np.arange(len(tokens.hashes)), tokens.hashes
+    for n in range(2, longest + 1):
+        # The n-gram at a place repeats only if the (n-1)-gram there does: every round looks at fewer places.
+        inside = place + n <= ends[place]
+        place, grams = place[inside], grams[inside] * PRIME + tokens.hashes[place[inside] + n - 1]
+        again = maybe_repeated(tokens.rows[place], grams)
+        place, grams = place[again], grams[again]
+        keys, times = distinct(tokens.rows[place], grams)
+        yield n, keys[times > 1], times[times > 1]
+
+
+def _dup_lines(texts: pl.Series) -> np.ndarray:
+    lines = text_lines(texts)
+    unique = np.bincount(row_of(distinct(lines.rows, lines.hashes)[0]), minlength=len(lines.counts))
+    total = lines.counts.astype(np.float64)
+    return _ratio(total - unique, total, lines.counts >= MIN_LINES)
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray, where: np.ndarray) -> np.ndarray:
+    return np.divide(part, whole, out=np.full(len(whole), np.nan), where=where)

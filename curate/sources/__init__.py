@@ -1,0 +1,106 @@
+"""Sources: whatever the user has, as blocks of PAIR. Every row that cannot become a pair stays in, with its problem."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from curate.errors import InputError
+from curate.schema import PAIR, empty, with_ids
+from curate.sources.block import RawBlock
+from curate.sources.formats import Format, by_columns, detect
+from curate.sources.hub import hub_blocks, hub_fingerprint, is_hub
+from curate.sources.inputs import find_inputs
+from curate.sources.raw import raw_blocks
+from curate.sources.values import typed
+
+VERSION = 1  # part of the stage's key: raise it when the same input gives other rows
+# PAIR, the id of the pair turned round, and why a row is none (its other columns are null then).
+STAGED = pl.Schema({**PAIR, "flipped_id": pl.String(), "problem": pl.String(), "detail": pl.String()})
+TEXTS = ("prompt", "chosen", "rejected")
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """One input: a file, or a split of a Hub dataset."""
+
+    name: str
+    fingerprint: str
+    bytes: int | None  # of a file, packed or not; null = not known
+    blocks: Callable[[], Iterator[RawBlock]]
+
+
+def open_feeds(
+    paths: Sequence[str], *, split: str | None = None, config: str | None = None, revision: str | None = None
+) -> list[Feed]:
+    """Everything the paths name, in a stable order. Raises InputError where there is nothing to read."""
+    remote = [path for path in paths if is_hub(path)]
+    local = [path for path in paths if path not in remote]
+    files = [
+        Feed(file.name, file.fingerprint(), file.path.stat().st_size, lambda file=file: raw_blocks(file))  # type: ignore[misc]
+        for file in (find_inputs(local, split) if local else [])
+    ]
+    hub = [
+        Feed(
+            path.removeprefix("hf://").removeprefix("datasets/") + (f":{split}" if split else ""),
+            hub_fingerprint(path, split, config, revision),
+            None,
+            lambda path=path: hub_blocks(path, split, config, revision),  # type: ignore[misc]
+        )
+        for path in remote
+    ]
+    return files + hub
+
+
+def read(
+    feed: Feed,
+    *,
+    format: str | None = None,  # noqa: A002 - the recipe's word
+    columns: Mapping[str, str] | None = None,
+    winners: Mapping[str, Sequence[str]] | None = None,
+) -> Iterator[tuple[pl.DataFrame, Format]]:
+    """The feed's rows as blocks of STAGED, with the format that was found in its first rows."""
+    found: Format | None = None
+    for block in feed.blocks():
+        if found is None and len(block.source_row):
+            try:
+                found = by_columns(block, columns, winners or {}) if columns else detect(block.columns, format)
+            except InputError as error:
+                raise InputError(f"{feed.name}: {error}") from error
+        frame = convert(block, found, feed.name) if found and len(block.source_row) else pl.DataFrame(schema=STAGED)
+        if block.broken:
+            frame = pl.concat([frame, _broken(block, feed.name)]).sort("source_row", maintain_order=True)
+        if found is not None and len(frame):
+            yield frame, found
+        elif len(frame):  # nothing but broken lines so far
+            yield frame, Format("unknown", {}, lambda empty_frame: empty_frame)
+
+
+def convert(block: RawBlock, found: Format, name: str) -> pl.DataFrame:
+    """One raw block as STAGED, row for row."""
+    frame = found.to_pairs(typed(found.prepare(block), found.fields))
+    known = pl.col("source") if "source" in frame.columns else pl.lit(None, pl.String)
+    frame = frame.with_columns(source=known.fill_null(name))
+    missing = [column for column in PAIR if column not in frame.columns]
+    frame = frame.with_columns(empty(PAIR, missing))
+    usable = pl.col("problem").is_null()
+    frame = frame.with_columns(pl.when(usable).then(column).otherwise(None) for column in TEXTS)
+    ids = ("pair_id", "prompt_id", "flipped_id")
+    frame = with_ids(frame).with_columns(pl.when(usable).then(column).otherwise(None) for column in ids)
+    return frame.select(pl.col(column).cast(dtype) for column, dtype in STAGED.items())
+
+
+def _broken(block: RawBlock, name: str) -> pl.DataFrame:
+    rows, details = zip(*block.broken, strict=True)
+    given = {"source_row": pl.Series(rows, dtype=pl.UInt64), "detail": pl.Series(details, dtype=pl.String)}
+    frame = pl.DataFrame(given).with_columns(source=pl.lit(name), problem=pl.lit("broken_row"))
+    missing = [column for column in STAGED if column not in frame.columns]
+    return frame.with_columns(empty(STAGED, missing)).select(list(STAGED))
+
+
+def title(paths: Sequence[str]) -> str:
+    """A short name for what was read, for headings: the first path without folders and endings."""
+    last = Path(paths[0].rstrip("/")).name or paths[0]
+    return re.sub(r"(\.(jsonl|ndjson|json|csv|parquet|arrow|feather|gz|zst))+$", "", last)

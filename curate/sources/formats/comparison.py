@@ -1,0 +1,52 @@
+"""Two responses and a verdict become chosen and rejected. A tie, or no verdict, never becomes a pair."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from curate.messages import one_message
+from curate.schema import MESSAGES
+from curate.sources.values import Field, kind_of
+
+
+def text_field(column: str, columns: Mapping[str, Sequence[Any] | pl.Series], *, needed: bool = True) -> Field:
+    """A field of texts or of messages, as the column's first values are."""
+    return Field(column, kind_of(columns[column]) or "text", needed)
+
+
+def as_messages(name: str, role: str, schema: pl.Schema) -> pl.Expr:
+    """A text column as one message of the role; messages stay as they are."""
+    return pl.col(name) if schema[name] == MESSAGES else one_message(role, pl.col(name)).alias(name)
+
+
+def add_problem(frame: pl.DataFrame, bad: pl.Expr, rule: str, detail: str) -> pl.DataFrame:
+    """Mark rows that cannot become pairs; a problem that a row already has stays."""
+    new = bad & pl.col("problem").is_null()
+    return frame.with_columns(
+        problem=pl.when(new).then(pl.lit(rule)).otherwise("problem"),
+        detail=pl.when(new).then(pl.lit(detail)).otherwise("detail"),
+    )
+
+
+def orient(frame: pl.DataFrame, better: pl.Expr) -> pl.DataFrame:
+    """
+    in : prompt, response_a, response_b: str or messages | model_a, model_b: str, optional
+    out: prompt, chosen, rejected, chosen_model, rejected_model; `better` says "a", "b", "tie" or null.
+    """
+    sides = frame.with_columns(
+        as_messages("prompt", "user", frame.schema),
+        as_messages("response_a", "assistant", frame.schema),
+        as_messages("response_b", "assistant", frame.schema),
+        better=better,
+        **{name: pl.lit(None, pl.String) for name in ("model_a", "model_b") if name not in frame.columns},
+    )
+    a_wins = pl.col("better") == "a"
+    sides = add_problem(sides, pl.col("better").is_null(), "no_preference", "the source names no better response")
+    sides = add_problem(sides, pl.col("better") == "tie", "tie", "the source calls it a tie")
+    return sides.with_columns(
+        chosen=pl.when(a_wins).then("response_a").otherwise("response_b"),
+        rejected=pl.when(a_wins).then("response_b").otherwise("response_a"),
+        chosen_model=pl.when(a_wins).then("model_a").otherwise("model_b"),
+        rejected_model=pl.when(a_wins).then("model_b").otherwise("model_a"),
+    )

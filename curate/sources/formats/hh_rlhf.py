@@ -1,0 +1,61 @@
+r"""
+Transcripts as in Anthropic's hh-rlhf: the whole dialogue as one text on each side.
+
+in : chosen, rejected: str, "\n\nHuman: …\n\nAssistant: …\n\nHuman: …\n\nAssistant: …"
+out: PAIR. The turns both share up to the last Human turn are the prompt.
+
+Surprises in the data: the two dialogues may part before their last turn (what follows the prompt then has several
+turns), a turn may be empty, and a marker may stand twice in a row (two Human turns; a signal shows it).
+
+https://github.com/anthropics/hh-rlhf
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from curate.messages import split_conversations
+from curate.schema import MESSAGE
+from curate.sources.formats.comparison import add_problem
+from curate.sources.values import Field, kind_of
+
+# Stands for a turn's beginning while splitting; control characters, so that no transcript holds it by chance.
+TURN = "\x1e\x1fturn\x1f\x1e"
+MARKER = r"(?:^\s*|\n\n)(Human|Assistant):"
+
+
+def fields(columns: Mapping[str, Sequence[Any] | pl.Series]) -> dict[str, Field] | None:
+    """Chosen and rejected as texts, the first of which begins like a transcript."""
+    if not {"chosen", "rejected"} <= set(columns) or "prompt" in columns or kind_of(columns["chosen"]) != "text":
+        return None
+    chosen = pl.Series([value for value in columns["chosen"] if isinstance(value, str)][:1], dtype=pl.String)
+    if not chosen.str.contains(r"^\s*(Human|Assistant):").any():
+        return None
+    return {"chosen": Field("chosen", "text"), "rejected": Field("rejected", "text")}
+
+
+def to_pairs(frame: pl.DataFrame) -> pl.DataFrame:
+    """Texts to turns, then what both share to the prompt."""
+    frame = frame.with_columns(transcript("chosen"), transcript("rejected"))
+    no_turns = pl.any_horizontal(pl.col("chosen", "rejected").list.len() == 0)
+    frame = add_problem(frame, no_turns, "no_transcript", "no 'Human:' or 'Assistant:' turn found")
+    frame = split_conversations(frame)
+    unshared = pl.col("prompt").list.len() == 0
+    return add_problem(frame, unshared, "no_shared_prompt", "chosen and rejected share no Human turn")
+
+
+def transcript(column: str) -> pl.Expr:
+    """A transcript as messages; text before the first marker is a system message."""
+    turn = pl.element()
+    role = (
+        pl.when(turn.str.starts_with("Human:")).then(pl.lit("user"))
+        .when(turn.str.starts_with("Assistant:")).then(pl.lit("assistant"))
+        .otherwise(pl.lit("system"))
+    )  # fmt: skip
+    content = turn.str.replace(r"^(Human|Assistant):", "").str.strip_chars()
+    message = pl.struct(role=role, content=content, schema=dict(MESSAGE))
+    pieces = pl.col(column).str.replace_all(MARKER, TURN + "${1}:").str.strip_prefix(TURN).str.split(TURN)
+    return pieces.list.eval(message).list.eval(
+        pl.element().filter((pl.element().struct.field("role") != "system") | (pl.element().struct.field("content") != ""))
+    )

@@ -1,0 +1,35 @@
+"""
+LLMBar: two outputs and a human label. Some subsets hold a worse output that looks better.
+
+in : input: str | output_1, output_2: str | label: 1 or 2, the better output
+out: PAIR
+
+https://github.com/princeton-nlp/LLMBar
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from curate.sources.formats.comparison import orient, text_field
+from curate.sources.values import Field
+
+MARKS = ("input", "output_1", "output_2", "label")
+
+
+def fields(columns: Mapping[str, Sequence[Any] | pl.Series]) -> dict[str, Field] | None:
+    """Input, two outputs and a label."""
+    if not set(MARKS) <= set(columns):
+        return None
+    return {
+        "prompt": text_field("input", columns),
+        "response_a": text_field("output_1", columns),
+        "response_b": text_field("output_2", columns),
+        "label": Field("label", "number", needed=False),
+    }
+
+
+def to_pairs(frame: pl.DataFrame) -> pl.DataFrame:
+    """Orient by the label; any other than 1 and 2 is no preference."""
+    return orient(frame, pl.col("label").replace_strict({1: "a", 2: "b"}, default=None, return_dtype=pl.String))

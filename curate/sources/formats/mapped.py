@@ -1,0 +1,68 @@
+"""
+Any other shape, by naming its columns: `{prompt: q, chosen: good, rejected: bad}`, or two responses and a winner,
+`{prompt: q, response_a: x, response_b: y, winner: w}`. A dot reaches into an object: `info.post`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from curate.errors import RecipeError, unknown
+from curate.sources.block import RawBlock
+from curate.sources.formats import preference
+from curate.sources.formats.comparison import orient, text_field
+from curate.sources.values import Field, Kind
+
+TEXTS = ("prompt", "chosen", "rejected", "response_a", "response_b")
+OTHERS: dict[str, Kind] = {
+    "system": "text",
+    "input": "text",
+    "winner": "label",
+    "chosen_score": "number",
+    "rejected_score": "number",
+    "strength": "number",
+    "chosen_model": "label",
+    "rejected_model": "label",
+    "model_a": "label",
+    "model_b": "label",
+}
+# What a winner column says when a or b is better; everything else is a tie. Numbers must be mapped by the user.
+WINNERS = {"a": ("a", "model_a", "response_a"), "b": ("b", "model_b", "response_b")}
+
+
+def fields(columns: Mapping[str, Sequence[Any] | pl.Series], mapping: Mapping[str, str]) -> dict[str, Field]:
+    """The fields that the mapping names. Raises RecipeError for a column that is not there."""
+    found: dict[str, Field] = {}
+    for name, column in mapping.items():
+        if name not in TEXTS and name not in OTHERS:
+            raise unknown("field in source.columns", name, [*TEXTS, *OTHERS])
+        if column not in columns:
+            raise unknown(f"column for {name}", column, columns)
+        found[name] = text_field(column, columns) if name in TEXTS else Field(column, OTHERS[name], needed=False)
+    if not ({"chosen", "rejected"} <= set(found) or {"prompt", "response_a", "response_b", "winner"} <= set(found)):
+        raise RecipeError("source.columns must name chosen and rejected, or prompt, response_a, response_b and winner")
+    return found
+
+
+def reach(block: RawBlock, mapping: Mapping[str, str]) -> RawBlock:
+    """Add a column for every mapped name with a dot that is a path into an object column."""
+    paths = [name for name in mapping.values() if name not in block.columns and name.split(".")[0] in block.columns]
+    reached = {path: _follow(block.columns[path.split(".")[0]], path.split(".")[1:]) for path in paths}
+    return RawBlock(dict(block.columns) | reached, block.source_row, block.broken)
+
+
+def to_pairs(frame: pl.DataFrame, winners: Mapping[str, Sequence[str]]) -> pl.DataFrame:
+    """As the preference format does, or oriented by the winner column."""
+    if "winner" not in frame.columns:
+        return preference.to_pairs(frame)
+    winner = pl.col("winner")
+    wins = {side: winner.is_in([str(v) for v in winners.get(side) or WINNERS[side]]) for side in ("a", "b")}
+    better = pl.when(wins["a"]).then(pl.lit("a")).when(wins["b"]).then(pl.lit("b")).when(winner.is_not_null()).then(pl.lit("tie"))
+    return orient(frame, better)
+
+
+def _follow(values: Sequence[Any] | pl.Series, path: Sequence[str]) -> list[Any]:
+    for key in path:
+        values = [value.get(key) if isinstance(value, dict) else None for value in values]
+    return list(values)

@@ -1,0 +1,106 @@
+"""
+Chosen and rejected, with or without a prompt, as texts or as messages: TRL's preference types and their relatives.
+
+in : chosen, rejected: str or list[message] | prompt: str or list[message], optional
+     system, input: str, optional, join the prompt | scores and model names under their usual names
+out: PAIR
+
+Repaired on the way:
+- whole conversations in chosen/rejected, with or without the prompt beside them: the shared turns move to the prompt
+  (a prompt column as text beside whole conversations is what ultrafeedback_binarized and distilabel write, and what
+  TRL since 0.29 no longer splits)
+- no prompt and plain texts: their common beginning, up to its last white space, is the prompt
+
+https://huggingface.co/docs/trl/dataset_formats
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from curate.messages import last_user_text, one_message, split_conversations, split_texts
+from curate.schema import MESSAGES
+from curate.sources.formats.comparison import add_problem, as_messages, text_field
+from curate.sources.values import Field, kind_of
+
+PROMPT = ("prompt", "instruction", "question", "query", "input", "context")
+SYSTEM = ("system", "system_prompt")
+# Numbers and labels that many sets carry, under the names they carry them.
+NUMBERS = {
+    f"{side}_score": (f"{side}_score", f"score_{side}", f"{side}-rating", f"{side}_rating", f"{side}_avg_rating")
+    for side in ("chosen", "rejected")
+}
+LABELS = {
+    f"{side}_model": (f"{side}_model", f"{side}-model", f"model_{side}", f"{side}_policy") for side in ("chosen", "rejected")
+}
+
+
+def fields(columns: Mapping[str, Sequence[Any] | pl.Series]) -> dict[str, Field] | None:
+    """Chosen and rejected, and whatever else is there of the known names."""
+    if not {"chosen", "rejected"} <= set(columns):
+        return None
+    found = {"chosen": text_field("chosen", columns), "rejected": text_field("rejected", columns)}
+    if prompt := _first(PROMPT, columns):
+        found["prompt"] = text_field(prompt, columns, needed=False)
+    if system := _first(SYSTEM, columns):
+        found["system"] = Field(system, "text", needed=False)
+    if "input" in columns and prompt != "input" and kind_of(columns["input"]) != "messages":
+        found["input"] = Field("input", "text", needed=False)
+    for names, kind in ((NUMBERS, "number"), (LABELS, "label")):
+        for name, known in names.items():
+            if column := _first(known, columns):
+                found[name] = Field(column, kind, needed=False)
+    return found
+
+
+def to_pairs(frame: pl.DataFrame) -> pl.DataFrame:
+    """Bring every variant to prompt, chosen and rejected as messages, then let system and input join the prompt."""
+    if "prompt" not in frame.columns:
+        implicit = frame.schema["chosen"] == pl.String and frame.schema["rejected"] == pl.String
+        frame = split_texts(frame) if implicit else frame.with_columns(prompt=pl.lit(None, MESSAGES))
+    frame = frame.with_columns(
+        as_messages("prompt", "user", frame.schema),
+        as_messages("chosen", "assistant", frame.schema),
+        as_messages("rejected", "assistant", frame.schema),
+    )
+    frame = _join_context(_unpack_conversations(frame))
+    no_prompt = pl.col("prompt").list.len().fill_null(0) == 0
+    return add_problem(frame, no_prompt, "missing_prompt", "no prompt column, and chosen and rejected share no user turn")
+
+
+def _unpack_conversations(frame: pl.DataFrame) -> pl.DataFrame:
+    """Where a response begins with another role than the assistant's it is a whole conversation: take it apart."""
+    starts = (pl.col(side).list.first().struct.field("role") != "assistant" for side in ("chosen", "rejected"))
+    whole = frame.select(pl.any_horizontal(starts).fill_null(value=False).alias("whole")).get_column("whole")
+    if not whole.any():
+        return frame
+    stated = frame.select("prompt", asked=last_user_text("prompt"), said=pl.col("chosen").list.eval(pl.element().struct.field("content")))
+    # A prompt column that the conversation repeats is dropped; one that it does not is its beginning.
+    repeated = stated.select(pl.col("said").list.contains(pl.col("asked")) | pl.col("asked").is_null()).to_series()
+    taken = split_conversations(frame)
+    ahead = pl.when(repeated).then(pl.lit([], MESSAGES)).otherwise(stated.get_column("prompt"))
+    return frame.with_columns(
+        prompt=pl.when(whole).then(pl.concat_list(ahead, taken.get_column("prompt"))).otherwise("prompt"),
+        **{side: pl.when(whole).then(taken.get_column(side)).otherwise(side) for side in ("chosen", "rejected")},
+    )
+
+
+def _join_context(frame: pl.DataFrame) -> pl.DataFrame:
+    """`input` follows the last user turn after a blank line; `system` leads, unless a system turn is there already."""
+    if "input" in frame.columns:
+        given = pl.col("input").str.strip_chars() != ""
+        joined = one_message("user", pl.concat_str(last_user_text(), pl.lit("\n\n"), pl.col("input")))
+        one_turn = pl.col("prompt").list.last().struct.field("role") == "user"
+        with_input = pl.concat_list(pl.col("prompt").list.head(pl.col("prompt").list.len() - 1), joined)
+        frame = frame.with_columns(prompt=pl.when(given & one_turn).then(with_input).otherwise("prompt"))
+    if "system" in frame.columns:
+        given = pl.col("system").str.strip_chars() != ""
+        absent = pl.col("prompt").list.first().struct.field("role") != "system"
+        with_system = pl.concat_list(one_message("system", pl.col("system")), pl.col("prompt"))
+        frame = frame.with_columns(prompt=pl.when(given & absent).then(with_system).otherwise("prompt"))
+    return frame
+
+
+def _first(names: Sequence[str], columns: Mapping[str, object]) -> str | None:
+    return next((name for name in names if name in columns), None)

@@ -1,0 +1,80 @@
+"""From what the user wrote (files, folders, globs, several of them) to a list of named input files."""
+
+import glob
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from curate.errors import InputError
+
+ENDINGS = (".jsonl", ".ndjson", ".json", ".csv", ".parquet", ".arrow", ".feather")
+PACKED = (".gz", ".zst")
+NOT_DATA = ("state.json", "dataset_info.json", "dataset_dict.json", "dataset_infos.json", "stage.json", "manifest.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One file. `name` is what the ledger calls it: its path below what all inputs share, never an absolute path."""
+
+    name: str
+    path: Path
+
+    def fingerprint(self) -> str:
+        """Changes when the file does: name, size and time of change. Contents are not read."""
+        stat = self.path.stat()
+        return hashlib.sha256(f"{self.name}|{stat.st_size}|{stat.st_mtime_ns}".encode()).hexdigest()[:32]
+
+
+def find_inputs(paths: Sequence[str], split: str | None = None) -> list[Input]:
+    """Every data file under the paths, in a stable order. Raises InputError for a path that holds none."""
+    files: dict[Path, None] = {}
+    for text in paths:
+        found = list(_expand(text, split))
+        if not found:
+            raise InputError(f"{text} holds no data file. Read are: {', '.join(ENDINGS)}, each also .gz or .zst")
+        files |= dict.fromkeys(found)
+    resolved = list(dict.fromkeys(path.resolve() for path in files))
+    shared = Path(os.path.commonpath([path.parent for path in resolved]))
+    return [Input(path.relative_to(shared).as_posix(), path) for path in resolved]
+
+
+def _expand(text: str, split: str | None) -> Iterator[Path]:
+    path = Path(text).expanduser()
+    if path.is_dir():
+        yield from _folder(path, split)
+    elif path.exists():
+        yield path
+    elif glob.has_magic(text):
+        matches = sorted(glob.glob(os.path.expanduser(text), recursive=True))
+        yield from (Path(match) for match in matches if Path(match).is_file())
+    else:
+        raise InputError(f"{text} does not exist (and is not the id of a Hub dataset, OWNER/NAME)")
+
+
+def _folder(folder: Path, split: str | None) -> Iterator[Path]:
+    """A run's product, a `save_to_disk` folder (one split or several), or any folder of data files."""
+    if (folder / "stages").is_dir() and (folder / "recipe.yaml").is_file():
+        yield from _folder(folder / "data", split)
+    elif (folder / "dataset_dict.json").is_file():
+        names = msgspec.json.decode((folder / "dataset_dict.json").read_bytes())["splits"]
+        if split is not None and split not in names:
+            raise InputError(f"{folder} has no split {split!r}. It has: {', '.join(names)}")
+        for name in [split] if split else names:
+            yield from _folder(folder / name, None)
+    elif (folder / "state.json").is_file():
+        state = msgspec.json.decode((folder / "state.json").read_bytes())
+        yield from (folder / Path(part["filename"]).name for part in state["_data_files"])
+    else:
+        yield from (path for path in sorted(folder.rglob("*")) if _is_data(path.relative_to(folder)) and path.is_file())
+
+
+def _is_data(path: Path) -> bool:
+    name = path.name.lower()
+    for ending in PACKED:
+        name = name.removesuffix(ending)
+    hidden = any(part.startswith((".", "_")) for part in path.parts)
+    return name.endswith(ENDINGS) and name not in NOT_DATA and not hidden

@@ -1,0 +1,99 @@
+"""Raw blocks of one file: what the file is, is read from its first bytes, not believed from its name."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import pyarrow as pa
+
+from curate.errors import InputError
+from curate.sources.block import RawBlock
+from curate.sources.inputs import ENDINGS, PACKED, Input
+from curate.sources.lines import read_json_array, read_json_lines
+from curate.sources.tables import read_arrow, read_csv, read_parquet
+
+PACKED_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5": "zstd"}
+TABLE_READERS = {"parquet": read_parquet, "arrow": read_arrow}
+
+
+def raw_blocks(source: Input) -> Iterator[RawBlock]:
+    """The rows of one file, block by block. Raises InputError where the file is not what can be read."""
+    try:
+        yield from _blocks(source.path)
+    except InputError as error:
+        raise InputError(f"{source.name}: {error}") from error
+    except (pa.ArrowInvalid, pa.ArrowSerializationError, EOFError) as error:
+        raise InputError(f"{source.name} cannot be read: {_first_line(error)}") from error
+    except OSError as error:
+        if "ompressed" in str(error) or "inflate" in str(error) or "zlib" in str(error):
+            hint = "the file is cut off or damaged; fetch it again"
+            raise InputError(f"{source.name} cannot be unpacked ({_first_line(error)}): {hint}") from error
+        raise
+
+
+def _blocks(path: Path) -> Iterator[RawBlock]:
+    head = _first_bytes(path)
+    if not head.strip():
+        raise InputError("the file is empty")
+    kind = _kind(head, path)
+    if kind == "jsonl":
+        yield from read_json_lines(_open(path))
+    elif kind == "json":
+        yield from read_json_array(_open(path))
+    elif kind == "csv":
+        yield from read_csv(lambda: _open(path))
+    elif _packing(path) is None:
+        yield from TABLE_READERS[kind](path)
+    else:  # these kinds are read from several places at once, so a packed one is unpacked first
+        with tempfile.NamedTemporaryFile(suffix=f".{kind}") as unpacked:
+            shutil.copyfileobj(_open(path), unpacked, 1 << 20)
+            unpacked.flush()
+            yield from TABLE_READERS[kind](Path(unpacked.name))
+
+
+def _kind(head: bytes, path: Path) -> str:
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if start.startswith(b"PAR1"):
+        return "parquet"
+    if start.startswith((b"ARROW1", b"\xff\xff\xff\xff")):
+        return "arrow"
+    if start.startswith(b"{"):
+        return "jsonl"
+    if start.startswith(b"["):
+        return "json"
+    ending = next((e for e in ENDINGS if _plain_name(path).endswith(e)), None)
+    if ending == ".csv":
+        return "csv"
+    if ending in (".jsonl", ".ndjson") and b"\0" not in head:
+        return "jsonl"  # its first line is broken; the others may not be
+    what = f"does not look like {ending}" if ending else "is of no known kind"
+    raise InputError(f"the content {what}. Read are: {', '.join(ENDINGS)}, each also .gz or .zst")
+
+
+def _plain_name(path: Path) -> str:
+    name = path.name.lower()
+    for ending in PACKED:
+        name = name.removesuffix(ending)
+    return name
+
+
+def _packing(path: Path) -> str | None:
+    with path.open("rb") as file:
+        return PACKED_MAGIC.get(file.read(2))
+
+
+def _open(path: Path) -> BinaryIO:
+    packing = _packing(path)
+    stream = pa.OSFile(str(path))
+    return cast("BinaryIO", pa.CompressedInputStream(stream, packing) if packing else stream)
+
+
+def _first_bytes(path: Path) -> bytes:
+    with _open(path) as stream:
+        return stream.read(4096)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n", 1)[0]

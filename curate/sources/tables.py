@@ -1,0 +1,96 @@
+"""Tables: parquet, arrow (file or stream) and csv, as blocks of polars columns."""
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from curate.errors import InputError
+from curate.sources.block import BLOCK_BYTES, MAX_BLOCK_ROWS, RawBlock
+
+
+def read_parquet(path: Path) -> Iterator[RawBlock]:
+    """Blocks of a parquet file; the row groups' own sizes say how many rows make a block."""
+    with pq.ParquetFile(path) as file:
+        groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
+        row_bytes = max((group.total_byte_size / max(group.num_rows, 1) for group in groups), default=1.0)
+        rows = int(min(max(BLOCK_BYTES / max(row_bytes, 1.0), 1), MAX_BLOCK_ROWS))
+        yield from blocks_of(file.iter_batches(batch_size=rows))
+
+
+def read_arrow(path: Path) -> Iterator[RawBlock]:
+    """Blocks of an arrow IPC file, or of the stream form that `save_to_disk` writes."""
+    with pa.memory_map(str(path)) as source:
+        is_file = source.read(6) == b"ARROW1"
+        source.seek(0)
+        if is_file:
+            reader = pa.ipc.open_file(source)
+            yield from blocks_of(reader.get_batch(i) for i in range(reader.num_record_batches))
+        else:
+            yield from blocks_of(pa.ipc.open_stream(source))
+
+
+def read_csv(open_stream: Callable[[], BinaryIO]) -> Iterator[RawBlock]:
+    """Blocks of a csv file with a header; every column is text. Rows of another width are reported as broken."""
+    broken: list[tuple[int, str]] = []
+
+    def on_invalid(row: pa.csv.InvalidRow) -> str:
+        # `number` counts the header as row 1.
+        broken.append((row.number - 2, f"row {row.number - 1}: {row.actual_columns} cells instead of {row.expected_columns}"))
+        return "skip"
+
+    names = pa.csv.open_csv(open_stream(), parse_options=pa.csv.ParseOptions(newlines_in_values=True)).schema.names
+    reader = pa.csv.open_csv(
+        open_stream(),
+        read_options=pa.csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES),  # threads lose the row numbers
+        parse_options=pa.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=on_invalid),
+        convert_options=pa.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), check_utf8=False),
+    )
+    row = 0
+    for batch in reader:
+        skip = {number for number, _ in broken}
+        numbers: list[int] = []
+        while len(numbers) < batch.num_rows:
+            if row not in skip:
+                numbers.append(row)
+            row += 1
+        yield RawBlock(_series(batch), numbers)
+    if broken:
+        yield RawBlock({}, [], broken)
+
+
+def blocks_of(batches: Iterable[pa.RecordBatch]) -> Iterator[RawBlock]:
+    """Record batches as blocks; a large batch becomes several."""
+    row = 0
+    for batch in batches:
+        parts = max(1, -(-batch.nbytes // (2 * BLOCK_BYTES)), -(-batch.num_rows // MAX_BLOCK_ROWS))
+        size = max(1, -(-batch.num_rows // parts))
+        for start in range(0, batch.num_rows, size):
+            part = batch.slice(start, size)
+            yield RawBlock(_series(part), range(row, row + part.num_rows))
+            row += part.num_rows
+
+
+def _series(batch: pa.RecordBatch) -> dict[str, pl.Series]:
+    """The batch's columns. Text that is not UTF-8 is repaired with U+FFFD, which a signal then shows."""
+    if len(set(batch.schema.names)) < len(batch.schema.names):
+        raise InputError(f"two columns have the same name: {', '.join(batch.schema.names)}")
+    try:
+        batch.validate(full=True)
+    except pa.ArrowInvalid as error:
+        if "UTF8" not in str(error):
+            raise
+        batch = pa.RecordBatch.from_arrays([_repaired(column) for column in batch.columns], batch.schema.names)
+        batch.validate(full=True)
+    return {name: pl.Series(name, column) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
+
+
+def _repaired(column: pa.Array) -> pa.Array:
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        return column
+    texts = column.cast(pa.large_binary()).to_pylist()
+    return pa.array([None if text is None else text.decode("utf-8", "replace") for text in texts], pa.large_string())

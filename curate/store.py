@@ -1,0 +1,158 @@
+"""The run directory: everything is written under a temporary name and renamed, so what is there is whole."""
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import yaml
+from filelock import FileLock, Timeout
+
+from curate.errors import CurateError, RecipeError
+
+RECIPE, MANIFEST, LEDGER, DATA, STAGES = "recipe.yaml", "manifest.json", "ledger.parquet", "data", "stages"
+LOCK = ".lock"
+
+
+@contextlib.contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its place when the block ends well, and goes when it does not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    remove(temporary)
+    try:
+        yield temporary
+        for file in [temporary] if temporary.is_file() else sorted(temporary.rglob("*")):
+            if file.is_file():
+                _sync(file)
+        if path.is_dir():  # a folder cannot be replaced in one step; what is unfinished shows by the missing manifest
+            remove(path)
+        temporary.replace(path)
+        _sync(path.parent)
+    finally:
+        remove(temporary)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in one step."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, "utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write plain data as JSON in one step."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A folder of parquet parts and, written last, stage.json: its presence means complete, its key what made it."""
+
+    folder: Path
+    key: str
+
+    @property
+    def info(self) -> dict[str, Any] | None:
+        """What stage.json says; None while the stage is not complete."""
+        path = self.folder / "stage.json"
+        return json.loads(path.read_text("utf-8")) if path.is_file() else None
+
+    def part(self, number: int) -> Path:
+        """Where a part lies, or will lie."""
+        return self.folder / f"part-{number:05}.parquet"
+
+    def parts(self) -> list[Path]:
+        """The parts that are there, in order."""
+        return sorted(self.folder.glob("part-*.parquet"))
+
+    def write(self, number: int, frame: pl.DataFrame) -> None:
+        """Write one part in one step."""
+        with atomic(self.part(number)) as temporary:
+            frame.write_parquet(temporary, compression="zstd", compression_level=1, statistics=False)
+
+    def finish(self, **info: Any) -> None:
+        """Mark the stage complete."""
+        write_json(self.folder / "stage.json", {"key": self.key, **info})
+
+    def scan(self) -> pl.LazyFrame:
+        """All parts as one lazy frame, in order."""
+        return pl.scan_parquet(self.parts())
+
+
+class Store:
+    """One run directory, locked while it is open."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def stage(self, name: str, key: str) -> Stage:
+        """The stage's folder, emptied first if another key made what is in it."""
+        stage = Stage(self.folder / STAGES / name, key)
+        marker = stage.folder / "key"
+        if not marker.is_file() or marker.read_text("utf-8") != key:
+            remove(stage.folder)
+            write_text(marker, key)
+        return stage
+
+
+@contextlib.contextmanager
+def open_store(folder: Path, recipe: dict[str, Any], recipe_text: str, *, force: bool = False) -> Iterator[Store]:
+    """
+    Lock the run directory, made if need be, and put the recipe into it.
+
+    Raises RecipeError where something else lies there, or a run of another source (unless `force`), or where another
+    process is at work in it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / LOCK)
+        with lock.acquire(timeout=0):
+            _check_place(folder, recipe, force=force)
+            (folder / MANIFEST).unlink(missing_ok=True)
+            write_text(folder / RECIPE, recipe_text)
+            yield Store(folder)
+    except Timeout as error:
+        raise RecipeError(f"another process is at work in {folder}; wait for it, or choose another --out") from error
+    except (NotADirectoryError, FileExistsError) as error:
+        raise RecipeError(f"{folder} is a file; --out takes a folder") from error
+    except PermissionError as error:
+        raise RecipeError(f"{error.filename or folder} cannot be written: permission denied") from error
+    except OSError as error:
+        if error.errno in (28, 122):  # ENOSPC, EDQUOT
+            raise CurateError(f"no space left on the disk of {folder}; free some and run the same command again") from error
+        raise
+
+
+def _check_place(folder: Path, recipe: dict[str, Any], *, force: bool) -> None:
+    if force:
+        return
+    if not (folder / RECIPE).is_file():
+        others = sorted(path.name for path in folder.iterdir() if path.name != LOCK)
+        if others:
+            raise RecipeError(f"{folder} is not empty and holds no run ({others[0]}, …); choose another --out, or --force")
+        return
+    there = yaml.safe_load((folder / RECIPE).read_text("utf-8"))
+    if not isinstance(there, dict) or there.get("source") != recipe["source"]:
+        was = ", ".join((there or {}).get("source", {}).get("paths", ["?"]))
+        raise RecipeError(f"{folder} holds a run of another recipe (source: {was}); choose another --out, or --force")

@@ -1,0 +1,185 @@
+"""What a run's report and card say, as plain numbers and rows: read from the run directory, nothing typed by hand."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import polars as pl
+
+from curate.result import Run
+from curate.rules import DEFAULTS
+from curate.signals import COLUMNS, SIGNALS
+
+EXAMPLES = 20  # rows shown for each reason
+SHOWN_CHARS = 1_500  # of each text in an example
+STAGES = ("read", "pair", "rules", "dedup")
+# Why a row is dropped where no rule of the recipe says it.
+ABOUT = {
+    "broken_row": "the row cannot be read (broken JSON, invalid UTF-8, a wrong number of cells)",
+    "not_text": "a number or object stands where text should be",
+    "not_messages": "something else stands where a list of messages should be",
+    "no_messages": "the list of messages is empty",
+    "no_content": "a message has no content",
+    "unknown_role": "a message has a role that chat templates do not know",
+    "not_supported": "a message holds an image or another part that is not text",
+    "missing_prompt": "there is no prompt: none in a column, and none that both sides share",
+    "no_shared_prompt": "the two dialogues share no user turn",
+    "no_transcript": "the text holds no turns",
+    "missing_chosen": "chosen is null",
+    "missing_rejected": "rejected is null",
+    "missing_response_a": "the first response is null",
+    "missing_response_b": "the second response is null",
+    "tie": "the source calls it a tie",
+    "no_preference": "the source does not say which response is better",
+    "duplicate_pair": "the same prompt with the same two responses stands elsewhere",
+    "contradiction": "the same two responses stand elsewhere the other way round; both go",
+    "max_pairs_per_prompt": "the prompt has more pairs than the recipe keeps",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One reason for dropping rows: how often it was the first one found, and how often it held at all."""
+
+    stage: str
+    rule: str
+    about: str
+    first: int
+    any: int
+
+
+def about(rule: str) -> str:
+    """A sentence for a reason: what it drops and why."""
+    if rule in ABOUT:
+        return ABOUT[rule]
+    kind, _, column = rule.partition("_")
+    signal = COLUMNS[column].about if column in COLUMNS else ""
+    why = f"{DEFAULTS[rule][1]}. " if rule in DEFAULTS else ""
+    return f"{why}{column}: {signal}" if kind in ("no", "min", "max", "only") else rule
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The numbers behind a run's report and card."""
+
+    run: Run
+
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """As in the manifest."""
+        return self.run.counts
+
+    @cached_property
+    def funnel(self) -> list[tuple[str, int]]:
+        """How many rows are left after each stage."""
+        left, steps = self.counts["rows"], [("rows read", self.counts["rows"])]
+        names = {"read": "readable", "pair": "with a preference", "rules": "passed the rules", "dedup": "no duplicates"}
+        for stage in STAGES:
+            left -= self.counts.get(f"dropped_{stage}", 0)
+            steps.append((names[stage], left))
+        return steps
+
+    @cached_property
+    def reasons(self) -> list[Reason]:
+        """Every reason that dropped a row, stage by stage, the most frequent first."""
+        dropped = self.run.ledger.filter(~pl.col("kept"))
+        first = dropped.group_by("stage", "rule").len("first").collect()
+        every = (
+            dropped.select("stage", pl.col("reasons"))
+            .explode("reasons", empty_as_null=False, keep_nulls=False)
+            .with_columns(rule=pl.col("reasons").str.extract(r"^([a-z0-9_]+)"))
+            .group_by("stage", "rule")
+            .len("any")
+            .collect()
+        )
+        rows = every.join(first, on=["stage", "rule"], how="left").with_columns(pl.col("first").fill_null(0)).to_dicts()
+        rows.sort(key=lambda row: (STAGES.index(row["stage"]), -row["any"], row["rule"]))
+        return [Reason(row["stage"], row["rule"], about(row["rule"]), row["first"], row["any"]) for row in rows]
+
+    @cached_property
+    def signals(self) -> pl.DataFrame:
+        """Signals of the rows that became pairs (all but the long tail of columns nobody charts), and `kept`."""
+        kept = self.run.ledger.select("kept", "pair_id", "split")
+        columns = [c for c in COLUMNS if not c.startswith("prompt_") or c in ("prompt_words", "prompt_language", "prompt_chars")]
+        both = pl.concat([kept, self.run.stage("signals").scan().select(columns)], how="horizontal")
+        return both.filter(pl.col("pair_id").is_not_null()).drop("pair_id").collect(engine="streaming")
+
+    @cached_property
+    def flags(self) -> list[dict[str, Any]]:
+        """For every yes-or-no or counted signal that occurs: the share of pairs with it, before and after."""
+        names = [
+            column
+            for name, signal in SIGNALS.items()
+            for column in signal.columns
+            if column in self.signals.columns and (self.signals.schema[column] == pl.Boolean or name in _COUNTED)
+        ]
+        shares = [pl.col(name).cast(pl.Float64).gt(0).mean().alias(name) for name in names]
+        before, after = (frame.select(shares).row(0, named=True) for frame in (self.signals, self.signals.filter("kept")))
+        return [
+            {"name": name, "about": COLUMNS[name].about, "before": before[name], "after": after[name]}
+            for name in names
+            if before[name]
+        ]
+
+    @cached_property
+    def lengths(self) -> dict[str, Any]:
+        """Medians in words and the share of pairs whose chosen is the longer one, before and after."""
+        lengths = [
+            pl.col("chosen_words").median().alias("chosen"),
+            pl.col("rejected_words").median().alias("rejected"),
+            pl.col("prompt_words").median().alias("prompt"),
+            (pl.col("chosen_chars") > pl.col("rejected_chars")).mean().alias("chosen_longer"),
+        ]
+        frames = {"before": self.signals, "after": self.signals.filter("kept")}
+        return {name: frame.select(lengths).row(0, named=True) for name, frame in frames.items()}
+
+    @cached_property
+    def languages(self) -> list[tuple[str, float]]:
+        """Languages of the kept chosen answers with their share, the most frequent first."""
+        known = self.signals.filter("kept").get_column("chosen_language").drop_nulls()
+        counted = known.value_counts().sort("count", "chosen_language", descending=[True, False])
+        return [(language, count / len(known)) for language, count in counted.iter_rows()]
+
+    @cached_property
+    def examples(self) -> dict[tuple[str, str], list[dict[str, Any]]]:
+        """For each (stage, first rule) some rows it dropped: a sample by hash, the same every time."""
+        ledger = self.run.ledger.with_row_index("place")
+        ranked = ledger.filter(~pl.col("kept")).select("place", "stage", "rule", order=pl.coalesce("pair_id", pl.lit("")))
+        rank = pl.struct("order", "place").rank("ordinal").over("stage", "rule")
+        places = ranked.filter(rank <= EXAMPLES).select("place").collect().get_column("place")
+        rows = self._texts(places)
+        return {
+            (reason.stage, reason.rule): [row for row in rows if (row["stage"], row["rule"]) == (reason.stage, reason.rule)]
+            for reason in self.reasons
+        }
+
+    @cached_property
+    def kept_examples(self) -> list[dict[str, Any]]:
+        """Some pairs that stayed, sampled by hash."""
+        ledger = self.run.ledger.with_row_index("place").filter(pl.col("kept"))
+        return self._texts(ledger.sort("pair_id").head(EXAMPLES).select("place").collect().get_column("place"))
+
+    def _texts(self, places: pl.Series) -> list[dict[str, Any]]:
+        """Ledger rows with their texts, each text cut to what a reader wants to see."""
+        wanted = pl.col("place").is_in(places.implode())
+        ledger = self.run.ledger.with_row_index("place").filter(wanted).collect()
+        texts = self.run.stage("pairs").scan().select("prompt", "chosen", "rejected").with_row_index("place")
+        rows = ledger.join(texts.filter(wanted).collect(engine="streaming"), on="place").sort("place").to_dicts()
+        for row in rows:
+            row |= {side: [_shortened(m) for m in row[side] or []] for side in ("prompt", "chosen", "rejected")}
+        return rows
+
+    def columns(self, names: Iterable[str]) -> list[str]:
+        """Those of the names that hold at least one value."""
+        return [name for name in names if self.signals.get_column(name).drop_nulls().len()]
+
+
+_COUNTED = ("control_chars", "zero_width", "urls", "emails", "phones", "ips", "keys")
+
+
+def _shortened(message: dict[str, str]) -> dict[str, str]:
+    content = message["content"]
+    if len(content) > SHOWN_CHARS:
+        content = f"{content[:SHOWN_CHARS]} … ({len(content) - SHOWN_CHARS:,} more characters)"
+    return {"role": message["role"], "content": content}

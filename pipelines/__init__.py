@@ -1,0 +1,1 @@
+"""Pipelines: make prompts, generate candidates, judge them. Nothing here yet but the name: see the issues."""
