@@ -31,8 +31,9 @@ class HubServer(ThreadingHTTPServer):
         self.repos: dict[str, dict[str, tuple[str, Files]]] = {}  # id -> branch or sha -> (sha, files)
         for repo_id, content in repos.items():
             self.commit(repo_id, {path: data for path, data in content.items() if isinstance(data, bytes)})
-            for revision, files in ((key, value) for key, value in content.items() if not isinstance(value, bytes)):
-                self.commit(repo_id, files, revision)
+            for revision, files in content.items():
+                if not isinstance(files, bytes):
+                    self.commit(repo_id, files, revision)
 
     def commit(self, repo_id: str, files: Files, revision: str = "main") -> str:
         """Make these the files of a branch and return the sha; earlier shas stay readable, as clients pin them."""
@@ -125,6 +126,5 @@ def tree(files: Files, folder: str, *, recursive: bool) -> list[dict[str, str | 
         entries[path] = {"type": "file", "path": path, "size": len(data), "oid": git_oid(data)}
         for parent in map(str, PurePosixPath(path).parents[:-1]):
             entries[parent] = {"type": "directory", "path": parent, "size": 0, "oid": git_oid(parent.encode())}
-    prefix = folder and f"{folder}/"
-    below = [path for path in sorted(entries) if path.startswith(prefix)]
-    return [entries[path] for path in below if recursive or "/" not in path.removeprefix(prefix)]
+    below = [path for path in sorted(entries) if path.startswith(folder and f"{folder}/")]
+    return [entries[path] for path in below if recursive or str(PurePosixPath(path).parent) == (folder or ".")]

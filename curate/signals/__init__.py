@@ -67,10 +67,11 @@ def measure(pairs: pl.DataFrame) -> pl.DataFrame:
     out: one row a pair, the columns of COLUMNS. Null means not measured (no text, too little text, no score).
     """
     texts = pairs.select(*(text_of(side).alias(f"{side}_text") for side in SIDES), asked=last_user_text("prompt"))
-    measured = texts.select(
+    # Lazily, so that what several signals need (lower case, symbols, fences) is computed once.
+    measured = texts.lazy().select(
         *(signal(pl.col(f"{side}_text")).alias(f"{side}_{signal.__name__}") for side in SIDES for signal in TEXT),
         *(signal(pl.col(f"{side}_text")).alias(f"{side}_{signal.__name__}") for side in RESPONSES for signal in RESPONSE),
-    )
+    ).collect()
     tokens = {side: words(texts.get_column(f"{side}_text")) for side in SIDES}
     blocks = [measured, pair.compare_words(texts, tokens["chosen"], tokens["rejected"])]
     for side in SIDES:

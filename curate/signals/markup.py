@@ -3,9 +3,12 @@
 import polars as pl
 
 from curate.signals.length import lines
+from curate.signals.patterns import pattern
 
-# A line that needs no full stop: list item, heading, quote, table row, fence, label, link, signature.
-FORMAL_LINE = r"^\s*(?:[-*+•>|#`~=\[]|\d+[.)]|\*\*|https?://)"
+# A line that needs no full stop: list item, heading, quote, table row, fence, label, one that ends in a link or a
+# hashtag, a quotation with its author.
+NOT_RUNNING = r"""^\s*(?:[-*+•>|#`~=\[]|\d+[.)]|\*\*|https?://)|https?://\S+\z|[#@]\S+\z| \| |["”] ?[-–—~(]"""
+RUNNING_CHARS = 60
 LAST_CHARS = 300  # enough of a text's end to judge its last line by
 
 
@@ -26,11 +29,16 @@ def markdown_share(text: pl.Expr) -> pl.Expr:
 
 
 def ends_midsentence(text: pl.Expr) -> pl.Expr:
-    """The last line is running text of 60 characters or more and ends in a letter, digit, comma or opening bracket."""
+    """
+    Stops inside a sentence: the last line is running text of 60 characters or more and ends in a comma, or in a word
+    that no sentence ends with ("and", "the"), or without a full stop after sentences that have one.
+    """
     last = text.str.strip_chars_end().str.tail(LAST_CHARS).str.extract(r"([^\n]*)\z", 1)
-    stops = last.str.contains(r"[\p{Ll}\p{Lo}\p{N},;(\-–]\z")
-    running = (last.str.len_chars() >= 60) & ~last.str.contains(FORMAL_LINE) & ~last.str.contains(r"https?://\S+\z")
-    return stops & running & ~open_fence(text)
+    running = (last.str.len_chars() >= RUNNING_CHARS) & ~last.str.contains(NOT_RUNNING)
+    comma = last.str.ends_with(",")
+    dangling = last.str.tail(20).str.to_lowercase().str.contains(pattern("dangling"))
+    unstopped = last.str.tail(1).str.contains(r"[\p{Ll}\p{Lo}]") & last.str.contains(r"[\p{Ll}\p{N}][.!?][\"”’')]? ")
+    return running & (comma | dangling | unstopped) & ~open_fence(text)
 
 
 TEXT = (open_fence, think, markdown_share)

@@ -8,9 +8,10 @@ user turn) and the signals of each side, which are all there when they are evalu
 import numpy as np
 import polars as pl
 
-from curate.signals.tokens import HASH_MASK, PRIME, Tokens, distinct, row_of
+from curate.signals.tokens import HASH_MASK, PRIME, Tokens, row_of
 
 SURE = 0.7  # confidence from which a language counts as known
+BEGINNING_CHARS = 40  # a shorter beginning may be a whole answer ("Yes")
 ECHO_CHARS = 20  # a prompt shorter than this may well begin an answer to it
 ROLES_BROKEN = r"user,user,|assistant,assistant,|(?:user|assistant|tool),(?:system|developer),|^(?:system,|developer,)*(?:assistant|tool),"
 
@@ -35,12 +36,12 @@ def chars_ratio() -> pl.Expr:
 
 
 def truncated() -> pl.Expr:
-    """One response is the beginning of the other and stops inside a sentence."""
+    """One response is the beginning of the other (40 characters or more of it) and stops where a sentence goes on."""
     a, b = chosen.str.strip_chars(), rejected.str.strip_chars()
-    shorter = pl.when(a.str.len_bytes() < b.str.len_bytes()).then(a).otherwise(b)
-    longer = pl.when(a.str.len_bytes() < b.str.len_bytes()).then(b).otherwise(a)
-    cut = shorter.str.contains(r"[\p{L}\p{N},;:(\-–]\z")
-    return longer.str.starts_with(shorter) & (longer != shorter) & cut
+    a_is_shorter = a.str.len_bytes() < b.str.len_bytes()
+    shorter, longer = pl.when(a_is_shorter).then(a).otherwise(b), pl.when(a_is_shorter).then(b).otherwise(a)
+    goes_on = longer.str.slice(shorter.str.len_chars(), 2).str.contains(r"\A ?[\p{L}\p{N}]")
+    return longer.str.starts_with(shorter) & goes_on & (shorter.str.len_chars() >= BEGINNING_CHARS)
 
 
 def chosen_repeats_prompt() -> pl.Expr:
@@ -122,8 +123,9 @@ def _roles(*columns: str) -> pl.Expr:
 def compare_words(texts: pl.DataFrame, left: Tokens, right: Tokens) -> pl.DataFrame:
     """The columns of WORD_ABOUT from the words of chosen (left) and rejected (right)."""
     rows = len(left.counts)
-    a, b = (distinct(side.rows, side.hashes)[0] for side in (left, right))
-    shared = np.bincount(row_of(np.intersect1d(a, b, assume_unique=True)), minlength=rows)
+    a, b = left.vocabulary, right.vocabulary
+    found = a == np.append(b, 0)[np.searchsorted(b, a)]
+    shared = np.bincount(row_of(a[found]), minlength=rows)
     either = np.bincount(row_of(a), minlength=rows) + np.bincount(row_of(b), minlength=rows) - shared
     jaccard = np.divide(shared, either, out=np.full(rows, np.nan), where=either > 0)
     # Normalising is slow, and only responses with the same words in the same order can come out equal.

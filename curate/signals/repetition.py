@@ -33,7 +33,7 @@ def repetition(texts: pl.Series, tokens: Tokens) -> pl.DataFrame:
     """One row a text, the columns of ABOUT: `words` u32, the rest f32."""
     total = tokens.counts.astype(np.float64)
     enough = tokens.counts >= MIN_WORDS
-    unique = np.bincount(row_of(distinct(tokens.rows, tokens.hashes)[0]), minlength=len(total))
+    unique = np.bincount(row_of(tokens.vocabulary), minlength=len(total))
     columns = {
         "mean_word_chars": _ratio(tokens.chars, total, total > 0),
         "distinct_word_share": _ratio(unique, total, total > 0),
@@ -67,7 +67,7 @@ def _repeated_ngrams(tokens: Tokens, longest: int) -> Iterator[tuple[int, np.nda
 
 def _dup_lines(texts: pl.Series) -> np.ndarray:
     lines = text_lines(texts)
-    unique = np.bincount(row_of(distinct(lines.rows, lines.hashes)[0]), minlength=len(lines.counts))
+    unique = np.bincount(row_of(lines.vocabulary), minlength=len(lines.counts))
     total = lines.counts.astype(np.float64)
     return _ratio(total - unique, total, lines.counts >= MIN_LINES)
 

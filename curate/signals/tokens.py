@@ -7,6 +7,7 @@ character is a word. Hashes are compared within one process only and never store
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -18,11 +19,10 @@ BETWEEN_WORDS = list(".,;:!?\"()[]{}<>*_`#|\n\t\r\u00a0…“”。，、！？�
 # there are, and within one row of 100,000 words two different words collide with a chance of 0.03 %.
 HASH_BITS = np.uint64(44)
 HASH_MASK = np.uint64((1 << 44) - 1)
-TABLE_BITS = 22
 PRIME = np.uint64(0x9E3779B97F4A7C15)  # odd, so that multiplying by it loses nothing
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Tokens:
     """Hashes of all rows' words one after the other, the row of each, and how many a row has."""
 
@@ -30,6 +30,11 @@ class Tokens:
     rows: np.ndarray  # uint64, one a word, ascending
     counts: np.ndarray  # int64, one a row
     chars: np.ndarray  # float64, one a row: characters in its words
+
+    @cached_property
+    def vocabulary(self) -> np.ndarray:
+        """The distinct (row, word) keys, ascending."""
+        return distinct(self.rows, self.hashes)[0]
 
 
 def words(texts: pl.Series) -> Tokens:
@@ -73,9 +78,9 @@ def maybe_repeated(rows: np.ndarray, hashes: np.ndarray) -> np.ndarray:
 
     A sieve before `distinct`: it costs one pass, and lets through little more than what does repeat.
     """
-    slots = (_keys(rows, hashes) * PRIME) >> np.uint64(64 - TABLE_BITS)
-    slots = slots.astype(np.int64)
-    return np.bincount(slots, minlength=1 << TABLE_BITS)[slots] > 1
+    bits = max(len(hashes), 1).bit_length() + 2  # four to eight slots a key
+    slots = ((_keys(rows, hashes) * PRIME) >> np.uint64(64 - bits)).astype(np.int64)
+    return np.bincount(slots, minlength=1 << bits)[slots] > 1
 
 
 def row_of(keys: np.ndarray) -> np.ndarray:
