@@ -50,13 +50,13 @@ class Reason:
 
 
 def about(rule: str) -> str:
-    """A sentence for a reason: what it drops and why."""
+    """A sentence for a reason: why the default rules have it, else what the signal measures."""
     if rule in ABOUT:
         return ABOUT[rule]
-    kind, _, column = rule.partition("_")
-    signal = COLUMNS[column].about if column in COLUMNS else ""
-    why = f"{DEFAULTS[rule][1]}. " if rule in DEFAULTS else ""
-    return f"{why}{column}: {signal}" if kind in ("no", "min", "max", "only") else rule
+    if rule in DEFAULTS:
+        return DEFAULTS[rule][1]
+    column = rule.partition("_")[2]
+    return COLUMNS[column].about if column in COLUMNS else rule
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ ABOUT = {
 
 def language(texts: pl.Series) -> pl.DataFrame:
     """One row a text: language (str) and language_confidence (f32), null where there is too little text to tell."""
-    sample = texts.str.head(SAMPLE_CHARS * 2).str.replace_all(r"https?://\S+|```|\s+", " ").str.head(SAMPLE_CHARS)
+    sample = texts.str.head(SAMPLE_CHARS * 2).str.replace_all(r"https?://\S+|```|\s+", " ")
+    sample = sample.str.head(SAMPLE_CHARS).str.to_lowercase()  # the model takes capitals for another language
     enough = sample.str.count_matches(r"\p{L}") >= MIN_LETTERS
     # Prompts recur in preference data (several pairs each), so every text is asked for once.
     asked = sample.filter(enough).unique(maintain_order=True)

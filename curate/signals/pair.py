@@ -36,12 +36,13 @@ def chars_ratio() -> pl.Expr:
 
 
 def truncated() -> pl.Expr:
-    """One response is the beginning of the other (40 characters or more of it) and stops where a sentence goes on."""
+    """One response is the beginning of the other (40 characters or more of it) and stops inside a sentence of it."""
     a, b = chosen.str.strip_chars(), rejected.str.strip_chars()
     a_is_shorter = a.str.len_bytes() < b.str.len_bytes()
     shorter, longer = pl.when(a_is_shorter).then(a).otherwise(b), pl.when(a_is_shorter).then(b).otherwise(a)
     goes_on = longer.str.slice(shorter.str.len_chars(), 2).str.contains(r"\A ?[\p{L}\p{N}]")
-    return longer.str.starts_with(shorter) & goes_on & (shorter.str.len_chars() >= BEGINNING_CHARS)
+    stopped = shorter.str.tail(1).str.contains(r"[.!?:…。！？]")
+    return longer.str.starts_with(shorter) & goes_on & ~stopped & (shorter.str.len_chars() >= BEGINNING_CHARS)
 
 
 def chosen_repeats_prompt() -> pl.Expr:

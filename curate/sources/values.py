@@ -57,7 +57,7 @@ def typed(block: RawBlock, fields: Mapping[str, Field]) -> pl.DataFrame:
         values = block.columns.get(field.column, [None] * height)
         series, problems = READERS[field.kind](values)
         if field.needed:
-            problems |= {i: Problem(f"missing_{name}", f"{field.column} is null") for i in _nulls(series) if i not in problems}
+            problems |= {i: Problem(f"missing_{name}", "null") for i in _nulls(series) if i not in problems}
         for i, problem in problems.items():
             if rules[i] is None:
                 rules[i], details[i] = problem.rule, f"{field.column}: {problem.detail}"
