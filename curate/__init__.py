@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from curate import dedup
     from curate.errors import CurateError
+    from curate.flow import clean, run
     from curate.result import Run, open_run
     from curate.rules import apply_rules, make_rules
-    from curate.flow import clean, run
     from curate.schema import PAIR
     from curate.signals import with_signals
 

@@ -8,6 +8,6 @@ from pathlib import Path
 if sys.path and Path(sys.path[0] or ".").resolve() == Path.cwd() != Path(__file__).resolve().parent.parent:
     del sys.path[0]
 
-from curate.cli import main  # noqa: E402
+from curate.cli import main
 
 main()

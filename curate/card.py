@@ -10,7 +10,13 @@ from curate.store import DATA, write_text
 from curate.summary import Summary
 
 # The Hub's size classes: rows below the limit, the class's name.
-SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (10_000_000, "1M<n<10M"))
+SIZES = (
+    (1_000, "n<1K"),
+    (10_000, "1K<n<10K"),
+    (100_000, "10K<n<100K"),
+    (1_000_000, "100K<n<1M"),
+    (10_000_000, "1M<n<10M"),
+)
 LANGUAGE_SHARE = 0.01  # a language is named from this share of the answers on
 _MESSAGES = [{"name": "role", "dtype": "string"}, {"name": "content", "dtype": "string"}]
 FEATURES: list[dict[str, Any]] = [
@@ -32,8 +38,12 @@ FEATURES: list[dict[str, Any]] = [
 
 def write_card(summary: Summary) -> None:
     """Write README.md into the run directory."""
-    environment = Environment(  # markdown, not HTML: texts are fenced in the template
-        loader=PackageLoader("curate"), autoescape=False, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True  # noqa: S701
+    environment = Environment(
+        loader=PackageLoader("curate"),
+        autoescape=False,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     publish = summary.run.recipe["publish"]
     name = publish["name"] or f"{title(summary.run.recipe['source']['paths'])}, curated"
@@ -63,7 +73,9 @@ def _header(summary: Summary, name: str) -> dict[str, Any]:
         "task_categories": ["text-generation"],
         "tags": ["preference", "dpo", "trl", "prefcurate"],
         "size_categories": [next((size for limit, size in SIZES if counts["kept"] < limit), "n>10M")],
-        "configs": [{"config_name": "default", "data_files": [{"split": s, "path": f"{DATA}/{s}-*.parquet"} for s in splits]}],
+        "configs": [
+            {"config_name": "default", "data_files": [{"split": s, "path": f"{DATA}/{s}-*.parquet"} for s in splits]}
+        ],
         "dataset_info": {
             "features": FEATURES,
             "splits": [{"name": split, "num_examples": counts[split]} for split in splits],

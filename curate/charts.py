@@ -14,7 +14,10 @@ def before_after(values: pl.Series, kept: pl.Series, title: str) -> str:
     """A histogram of a numeric signal over all pairs, with those that were kept in front."""
     logarithmic = title.endswith(LOGARITHMIC)
     return _histogram(
-        {"all pairs": values, "kept": values.filter(kept)}, {"all pairs": GREY, "kept": BLUE}, title, logarithmic=logarithmic
+        {"all pairs": values, "kept": values.filter(kept)},
+        {"all pairs": GREY, "kept": BLUE},
+        title,
+        logarithmic=logarithmic,
     )
 
 
@@ -38,7 +41,7 @@ def _histogram(groups: dict[str, pl.Series], colors: dict[str, str], title: str,
     ]
     scale = alt.Scale(type="log") if logarithmic else alt.Scale(zero=False)
     chart = (
-        alt.Chart(alt.Data(values=rows), title=title)
+        alt.Chart(alt.InlineData(values=rows), title=title)
         .mark_bar(opacity=0.72, binSpacing=0)
         .encode(
             x=alt.X("from:Q", bin="binned", scale=scale, title=None),

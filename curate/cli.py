@@ -1,7 +1,6 @@
 """The command. Each one parses, calls one library function of the same name, and prints."""
 
 import json
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,13 +19,27 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+CLEAN_EXAMPLES = """
+Examples:\n
+[bold]curate clean pairs.jsonl.gz -o RUN[/]\n
+[bold]curate clean OWNER/NAME --split train -o RUN --set rules.max_chars_ratio=4[/]\n
+[bold]curate clean 'shards/*.parquet' -o RUN --columns prompt=q,chosen=good,rejected=bad[/]
+"""
+RECIPE_EXAMPLES = """
+Examples:\n
+[bold]curate recipe > recipe.yaml[/]\n
+[bold]curate recipe recipe.yaml --set split.test=0[/]\n
+[bold]curate recipe --schema > recipe.schema.json[/]
+"""
+INTERRUPTED = 130
+
 Out = Annotated[Path, typer.Option("--out", "-o", help="The run directory; made if need be.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Override one value: section.key=value. May be repeated.")]
 Force = Annotated[bool, typer.Option("--force", help="Use a folder that holds a run of another source.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program instead of a table for a person.")]
 
 
-def version_asked(asked: bool) -> None:
+def version_asked(asked: bool) -> None:  # noqa: FBT001 - typer's form of a callback
     """Print the version and stop."""
     if asked:
         from importlib.metadata import version
@@ -38,15 +51,16 @@ def version_asked(asked: bool) -> None:
 @app.callback()
 def options(
     *,
-    version: Annotated[bool, typer.Option("--version", callback=version_asked, is_eager=True, help="Show it and stop.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=version_asked, is_eager=True, help="Show it and stop.")
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Options that stand before the command's name."""
 
 
-@app.command(epilog="Examples: [bold]curate clean pairs.jsonl.gz -o RUN[/] · [bold]curate clean OWNER/NAME --split train -o RUN "
-    "--set rules.max_chars_ratio=4[/] · [bold]curate clean 'shards/*.parquet' -o RUN --columns prompt=q,chosen=good,rejected=bad[/]")  # fmt: skip
-def clean(
+@app.command(epilog=CLEAN_EXAMPLES)
+def clean(  # noqa: PLR0913 - the options of the command
     source: Annotated[list[str], typer.Argument(help="Files, folders, globs, or Hub datasets (OWNER/NAME).")],
     out: Out,
     *,
@@ -63,8 +77,15 @@ def clean(
     """Clean a preference dataset: measure, filter, deduplicate, split, and account for every row."""
     from curate import flow
 
-    given = {"format": format, "columns": _pairs(columns), "split": split, "config": config, "revision": revision, "limit": limit}
-    chosen = {name: value for name, value in given.items() if value is not None}
+    given = {
+        "format": format,
+        "columns": _pairs(columns),
+        "split": split,
+        "config": config,
+        "revision": revision,
+        "limit": limit,
+    }
+    chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     _finish(flow.clean(source, out, settings=settings or (), force=force, **chosen), as_json=as_json)
 
 
@@ -87,7 +108,9 @@ def run(
 @app.command(epilog="Examples: [bold]curate why RUN 17[/] · [bold]curate why RUN 3f9a02c1[/]")
 def why(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
-    row: Annotated[str, typer.Argument(metavar="ROW_OR_ID", help="Row number in the source, or a pair_id or its beginning.")],
+    row: Annotated[
+        str, typer.Argument(metavar="ROW_OR_ID", help="Row number in the source, or a pair_id or its beginning.")
+    ],
     *,
     source: Annotated[str | None, typer.Option(help="Which source, where a run has several.")] = None,
     as_json: Json = False,
@@ -114,13 +137,17 @@ def signals(
     if rules:
         table = [{"rule": name, "value": value, "why": reason} for name, (value, reason) in DEFAULTS.items()]
     else:
-        table = [{"signal": s.name, "of": ", ".join(s.sides) or "pair", "definition": s.about} for s in SIGNALS.values()]
+        table = [
+            {"signal": s.name, "of": ", ".join(s.sides) or "pair", "definition": s.about} for s in SIGNALS.values()
+        ]
     _print_json(table) if as_json else show.table(table)
 
 
-@app.command(epilog="Examples: [bold]curate recipe --schema > recipe.schema.json[/] · [bold]curate recipe recipe.yaml --set split.test=0[/]")
+@app.command(epilog=RECIPE_EXAMPLES)
 def recipe(
-    file: Annotated[Path | None, typer.Argument(metavar="RECIPE", help="Check this recipe and write its defaults out.")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(metavar="RECIPE", help="Check this recipe and write its defaults out.")
+    ] = None,
     *,
     settings: Set = None,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of recipes, for editors.")] = False,
@@ -150,25 +177,24 @@ def quickstart(
 
 
 def main() -> None:
-    """Run the command. Errors are one line; exit codes: 0 done, 1 findings, 2 bad input, 3 a service failed, 130 interrupted."""
+    """Run the command: 0 done, 1 findings or a defect, 2 bad input or usage, 3 a service failed, 130 interrupted."""
     debug = "--debug" in sys.argv
+    code: int | str | None = 0
     try:
         app()
+    except SystemExit as end:  # typer's own: usage errors, --help, an exit code of ours, an interrupt
+        code = end.code
+        if code == INTERRUPTED:
+            _fail("interrupted; the same command goes on from where it stopped", INTERRUPTED, debug=False)
     except CurateError as error:
         code = _fail(str(error), error.exit_code, debug=debug)
-    except KeyboardInterrupt:
-        code = _fail("interrupted; the same command continues where it stopped", 130, debug=False)
-    except BrokenPipeError:  # the reader of our output, such as `head`, has left
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
     except OSError as error:
         code = _fail(f"{error.filename or 'file'}: {error.strerror or error}", 2, debug=debug)
     except MemoryError:
         code = _fail("out of memory", 1, debug=debug)
     except Exception as error:  # noqa: BLE001 - a defect of ours: said in one line, the traceback on demand
-        code = _fail(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''} (a defect of prefcurate)", 1, debug=debug)
-    else:
-        code = 0
+        first_line = next(iter(str(error).splitlines()), "")
+        code = _fail(f"{type(error).__name__}: {first_line} (a defect of prefcurate)", 1, debug=debug)
     sys.exit(code)
 
 

@@ -47,6 +47,6 @@ def require(module: str, extra: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        if error.name != module.split(".")[0]:  # installed but broken inside: show the real cause
+        if error.name != module.split(".", maxsplit=1)[0]:  # installed but broken inside: show the real cause
             raise
         raise MissingExtra(f"{module} is not installed; run: pip install 'prefcurate[{extra}]'") from error

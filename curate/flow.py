@@ -61,7 +61,8 @@ def run(recipe: Recipe, out: str | Path, *, force: bool = False) -> Run:
         finished.__dict__["manifest"] = manifest  # the file comes last: its presence means that all is there
         stages.account(manifest["counts"])
         summary = Summary(finished)
-        clock.time("report", lambda: (write_card(summary), write_report(summary)))
+        clock.time("card", lambda: write_card(summary))
+        clock.time("report", lambda: write_report(summary))
         seconds = {**clock.seconds, "total": round(time.perf_counter() - started, 3)}
         write_json(store.folder / MANIFEST, {**manifest, "seconds": seconds, "peak_memory_mb": _peak_memory_mb()})
     return Run(store.folder)
@@ -71,7 +72,11 @@ def quickstart(out: str | Path, *, force: bool = False) -> Run:
     """Clean the set that ships with the package: support answers of a software product, with defects planted."""
     recipe = load_recipe(str(files("curate") / "data" / "quickstart.yaml"))
     shipped = [str(files("curate") / "data" / name) for name in recipe.source.paths]
-    return run(recipe.model_copy(update={"source": recipe.source.model_copy(update={"paths": tuple(shipped)})}), out, force=force)
+    return run(
+        recipe.model_copy(update={"source": recipe.source.model_copy(update={"paths": tuple(shipped)})}),
+        out,
+        force=force,
+    )
 
 
 class _Clock:

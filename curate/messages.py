@@ -51,11 +51,15 @@ def split_conversations(frame: pl.DataFrame) -> pl.DataFrame:
         .agg(cut=pl.col("position").max() + 1)
     )
     cuts = rows.select("row").join(cut, on="row", how="left", maintain_order="left").get_column("cut").fill_null(0)
-    return frame.with_columns(cuts.alias("cut")).with_columns(
-        prompt=pl.col("chosen").list.head(pl.col("cut")),
-        chosen=pl.col("chosen").list.slice(pl.col("cut")),
-        rejected=pl.col("rejected").list.slice(pl.col("cut")),
-    ).drop("cut")
+    return (
+        frame.with_columns(cuts.alias("cut"))
+        .with_columns(
+            prompt=pl.col("chosen").list.head(pl.col("cut")),
+            chosen=pl.col("chosen").list.slice(pl.col("cut")),
+            rejected=pl.col("rejected").list.slice(pl.col("cut")),
+        )
+        .drop("cut")
+    )
 
 
 def split_texts(frame: pl.DataFrame) -> pl.DataFrame:

@@ -21,7 +21,7 @@ _ARROW = {
 
 
 def arrow_schema(schema: pl.Schema) -> pa.Schema:
-    """The schema with Arrow's plain types (string, list), which every reader knows; polars' own would be the large ones."""
+    """The schema with Arrow's plain types (string, list), which every reader knows; polars' own are the large ones."""
     return pa.schema([(name, _ARROW.get(dtype, _MESSAGES)) for name, dtype in schema.items()])
 
 
@@ -78,7 +78,9 @@ class SplitWriter:
     def __enter__(self) -> "SplitWriter":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._close_shard()
         for number, shard in enumerate(self._shards):
             shard.rename(shard.with_name(f"{self._name}-{number:05}-of-{len(self._shards):05}.parquet"))
@@ -92,7 +94,9 @@ def ledger_rows(pairs: pl.DataFrame, verdicts: pl.DataFrame, drops: pl.DataFrame
     by_rule = pl.col("rule").is_not_null()
     by_dedup = pl.col("dedup_rule").is_not_null()
     kept = ~by_rule & ~by_dedup
-    rows = pl.concat([pairs.select("source", "source_row", "pair_id"), verdicts, drops, split.to_frame()], how="horizontal")
+    rows = pl.concat(
+        [pairs.select("source", "source_row", "pair_id"), verdicts, drops, split.to_frame()], how="horizontal"
+    )
     return rows.select(
         "source",
         "source_row",

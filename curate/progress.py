@@ -12,7 +12,8 @@ PATIENCE = 1.0  # seconds before a bar appears
 class Advance(Protocol):
     """Called with how much of the total is done since the last call."""
 
-    def __call__(self, done: float = 1) -> None: ...
+    def __call__(self, done: float = 1) -> None:
+        """Move the bar on."""
 
 
 @contextmanager

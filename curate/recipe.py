@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-
 from pydantic_core import PydanticCustomError
 
 from curate.errors import RecipeError, nearest
@@ -130,11 +129,11 @@ def make_recipe(
     tree: Mapping[str, Any], overrides: Sequence[str] = (), *, where: str = "recipe", text: str | None = None
 ) -> Recipe:
     """A recipe from plain data and `section.key=value` overrides. Raises RecipeError."""
-    tree = json.loads(json.dumps(tree, default=str))  # a copy, and only plain data
+    plain: dict[str, Any] = json.loads(json.dumps(tree, default=str))  # a copy, and only plain data
     for override in overrides:
-        _override(tree, override)
+        _override(plain, override)
     try:
-        return Recipe.model_validate(tree)
+        return Recipe.model_validate(plain)
     except ValidationError as error:
         raise RecipeError("; ".join(_explain(e, where, text) for e in error.errors())) from error
 
@@ -144,7 +143,9 @@ def resolved(recipe: Recipe) -> dict[str, Any]:
     tree = recipe.model_dump(mode="json")
     rules: dict[str, Any] = {"defaults": False}
     for rule in recipe.rules.made():
-        value = list(rule.allowed) or (True if rule.name.startswith("no_") else rule.min if rule.max is None else rule.max)
+        value = list(rule.allowed) or (
+            True if rule.name.startswith("no_") else rule.min if rule.max is None else rule.max
+        )
         rules[rule.name] = value if rule.on_null == "keep" else {"value": value, "on_null": rule.on_null}
     return tree | {"rules": rules}
 

@@ -48,7 +48,9 @@ def _length_chart(summary: Summary) -> str:
     kept = summary.signals.filter("kept")
     if kept.is_empty():
         return ""
-    return charts.chosen_rejected(kept.get_column("chosen_words"), kept.get_column("rejected_words"), "words, kept pairs")
+    return charts.chosen_rejected(
+        kept.get_column("chosen_words"), kept.get_column("rejected_words"), "words, kept pairs"
+    )
 
 
 def _signal_charts(summary: Summary) -> list[tuple[str, str]]:

@@ -1,7 +1,7 @@
 """Rules: bounds on signals, as data. A rule's name says which side is kept, so a recipe reads as what it does."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import polars as pl
@@ -10,7 +10,6 @@ from curate.errors import RecipeError, nearest
 from curate.signals import COLUMNS, signal_of
 
 OnNull = Literal["keep", "drop"]
-KINDS = ("no", "min", "max", "only")
 TEXT_COLUMNS = tuple(name for name in COLUMNS if name.endswith("_language"))
 
 # Rules that hold unless a recipe says otherwise: name -> value, and why. Artefacts are not wanted on either side,
@@ -79,8 +78,9 @@ class Rule:
         """`name`, with the value that broke it where that says more than the name: `max_chars_ratio (23.4)`."""
         if self.name.startswith("no_"):
             return pl.lit(self.name)
-        shown = pl.col(self.column).cast(pl.String) if self.allowed else pl.col(self.column).cast(pl.Float64).round(4).cast(pl.String)
-        return pl.concat_str(pl.lit(f"{self.name} ("), shown.fill_null("not measured"), pl.lit(")"))
+        measured = pl.col(self.column) if self.allowed else pl.col(self.column).cast(pl.Float64).round(4)
+        shown = measured.cast(pl.String).fill_null("not measured")
+        return pl.concat_str(pl.lit(f"{self.name} ("), shown, pl.lit(")"))
 
 
 def make_rule(name: str, value: Any) -> Rule | None:
@@ -94,24 +94,43 @@ def make_rule(name: str, value: Any) -> Rule | None:
             raise RecipeError(f"rules.{name}: expected {{value: …, on_null: keep or drop}}, found {dict(value)}")
         on_null, value = value.get("on_null", "keep"), value.get("value", True)
     kind, _, column = name.partition("_")
-    if kind not in KINDS or column not in COLUMNS:
+    if kind not in BOUNDS or column not in COLUMNS:
         raise _unknown_rule(name)
     if value is None or value is False:
         return None
-    if kind == "only":
-        texts = [value] if isinstance(value, str) else list(value) if isinstance(value, Sequence) else []
-        if column not in TEXT_COLUMNS or not texts:
-            raise RecipeError(f"rules.{name}: 'only' takes a list of values, for {', '.join(TEXT_COLUMNS)}")
-        return Rule(name, column, allowed=tuple(str(text) for text in texts), on_null=on_null)
-    if column in TEXT_COLUMNS:
-        raise RecipeError(f"rules.{name}: {column} is text; use only_{column}: [en, …]")
-    if kind == "no":
-        if value is not True:
-            raise RecipeError(f"rules.{name}: expected true or false, found {value!r}")
-        return Rule(name, column, max=0, on_null=on_null)
+    return BOUNDS[kind](Rule(name, column, on_null=on_null), value)
+
+
+def _no(rule: Rule, value: Any) -> Rule:
+    if value is not True:
+        raise RecipeError(f"rules.{rule.name}: expected true or false, found {value!r}")
+    return _max(rule, 0)
+
+
+def _min(rule: Rule, value: Any) -> Rule:
+    return replace(rule, min=_number(rule, value))
+
+
+def _max(rule: Rule, value: Any) -> Rule:
+    return replace(rule, max=_number(rule, value))
+
+
+def _only(rule: Rule, value: Any) -> Rule:
+    texts = [value] if isinstance(value, str) else list(value) if isinstance(value, Sequence) else []
+    if rule.column not in TEXT_COLUMNS or not texts:
+        raise RecipeError(f"rules.{rule.name}: 'only' takes a list of values, for {', '.join(TEXT_COLUMNS)}")
+    return replace(rule, allowed=tuple(str(text) for text in texts))
+
+
+def _number(rule: Rule, value: Any) -> float:
+    if rule.column in TEXT_COLUMNS:
+        raise RecipeError(f"rules.{rule.name}: {rule.column} is text; use only_{rule.column}: [en, …]")
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise RecipeError(f"rules.{name}: expected a number, found {value!r}")
-    return Rule(name, column, **{kind: float(value)}, on_null=on_null)
+        raise RecipeError(f"rules.{rule.name}: expected a number, found {value!r}")
+    return float(value)
+
+
+BOUNDS: dict[str, Callable[[Rule, Any], Rule]] = {"no": _no, "min": _min, "max": _max, "only": _only}
 
 
 def make_rules(settings: Mapping[str, Any], *, defaults: bool = True) -> list[Rule]:

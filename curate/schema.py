@@ -95,7 +95,8 @@ def digest(text: pl.Expr) -> pl.Expr:
     # The plugin is imported here: it costs as much start-up time as the rest of curate together.
     import polars_hash as plh
 
-    return plh.concat_str(text).chash.sha2_256().str.head(32)
+    hashed: pl.Expr = plh.concat_str(text).chash.sha2_256()
+    return hashed.str.head(32)
 
 
 def canonical(messages: str) -> pl.Expr:

@@ -39,7 +39,12 @@ def run(finished: Run) -> None:
     reasons = Summary(finished).reasons
     if reasons:
         console.print()
-        table([{"dropped": r.first, "has it": r.any, "stage": r.stage, "reason": r.rule, "meaning": r.about} for r in reasons])
+        table(
+            [
+                {"dropped": r.first, "has it": r.any, "stage": r.stage, "reason": r.rule, "meaning": r.about}
+                for r in reasons
+            ]
+        )
     console.print()
     for what, path in (
         ("data", finished.folder / "data"),
@@ -57,7 +62,9 @@ def why(found: Sequence[Mapping[str, Any]]) -> None:
     """Ledger rows with what broke each rule, and the texts."""
     for row in found:
         fate = f"kept, in {row['split']}" if row["kept"] else f"dropped at {row['stage']}"
-        console.print(f"[bold]{escape(row['source'])} row {row['source_row']}[/] · {fate} · pair {row['pair_id'] or '–'}")
+        console.print(
+            f"[bold]{escape(row['source'])} row {row['source_row']}[/] · {fate} · pair {row['pair_id'] or '–'}"
+        )
         for reason in row["reasons"]:
             console.print(Text(f"  {reason}: {_explain(reason, row)}"), soft_wrap=True)
         if row["matched"]:
@@ -70,7 +77,7 @@ def why(found: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _explain(reason: str, row: Mapping[str, Any]) -> str:
-    name = reason.split(" ")[0].rstrip(":")
+    name = reason.split(" ", maxsplit=1)[0].rstrip(":")
     column = name.partition("_")[2]
     if column not in COLUMNS:
         return about(name)
@@ -80,7 +87,11 @@ def _explain(reason: str, row: Mapping[str, Any]) -> str:
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]} … ({len(text) - SHOWN_CHARS:,} more characters; --json shows all)"
+    return (
+        text
+        if len(text) <= SHOWN_CHARS
+        else f"{text[:SHOWN_CHARS]} … ({len(text) - SHOWN_CHARS:,} more characters; --json shows all)"
+    )
 
 
 def _is_count(value: object) -> bool:

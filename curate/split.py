@@ -15,4 +15,6 @@ def split(prompt_ids: pl.DataFrame, *, test: float, salt: str) -> pl.Series:
     """
     place = digest(pl.concat_str(pl.lit(salt), pl.lit("|"), pl.col("prompt_id"))).str.head(HEX).str.to_integer(base=16)
     on_test = place.cast(pl.Float64) / 16**HEX < test
-    return prompt_ids.select(pl.when(on_test).then(pl.lit("test")).otherwise(pl.lit("train")).alias("split")).to_series()
+    return prompt_ids.select(
+        pl.when(on_test).then(pl.lit("test")).otherwise(pl.lit("train")).alias("split")
+    ).to_series()

@@ -18,7 +18,8 @@ from curate.recipe import Recipe, fingerprint
 from curate.rules import apply_rules
 from curate.schema import LEDGER, PAIR
 from curate.split import split
-from curate.store import DATA, LEDGER as LEDGER_FILE, Stage, Store, atomic
+from curate.store import DATA, Stage, Store, atomic
+from curate.store import LEDGER as LEDGER_FILE
 
 WORKERS = max(1, min(os.cpu_count() or 1, 8))  # blocks in work at once; polars' own threads come on top
 NO_PAIR = ("tie", "no_preference")  # read well, but no pair came of it: stage `pair`, not `read`
@@ -53,15 +54,19 @@ def _read(stage: Stage, feeds: list[sources.Feed], recipe: Recipe) -> None:
     with progress("read", sum(feed.bytes or 0 for feed in feeds) or None) as advance:
         for feed in feeds:
             found = inputs.setdefault(feed.name, {"fingerprint": feed.fingerprint, "rows": 0})
-            for frame, shape in sources.read(feed, format=source.format, columns=source.columns, winners=source.winners):
-                frame = frame.head(source.limit - rows) if source.limit else frame
+            for block, shape in sources.read(
+                feed, format=source.format, columns=source.columns, winners=source.winners
+            ):
+                frame = block.head(source.limit - rows) if source.limit else block
                 stage.write(part, frame)
                 part, rows = part + 1, rows + len(frame)
                 found["rows"] += len(frame)
                 found["format"] = shape.name
                 unreadable = frame.filter(pl.col("problem") == "broken_row")
                 broken += len(unreadable)
-                first_broken += [f"{feed.name}: {d}" for d in unreadable.get_column("detail").head(SHOWN - len(first_broken))]
+                first_broken += [
+                    f"{feed.name}: {d}" for d in unreadable.get_column("detail").head(SHOWN - len(first_broken))
+                ]
                 if source.limit and rows >= source.limit:
                     break
             advance(feed.bytes or 0)
@@ -94,7 +99,7 @@ def judge(store: Store, recipe: Recipe, pairs: Stage, signals: Stage) -> Stage:
             .when(pl.col("rule").is_not_null()).then(pl.lit("rules")),
             rule=pl.coalesce("problem", "rule"),
             value=pl.when(usable).then("value"),
-            reasons=pl.when(usable).then("reasons").otherwise(pl.concat_list(pl.concat_str("problem", pl.lit(": "), "detail"))),
+            reasons=pl.when(usable).then("reasons").otherwise(pl.concat_list(pl.format("{}: {}", "problem", "detail"))),
         )  # fmt: skip
 
     _each_part("rules", pairs, stage, verdicts)
@@ -109,7 +114,9 @@ def deduplicate(store: Store, recipe: Recipe, pairs: Stage, signals: Stage, rule
         best = None if settings.keep == "first" else settings.keep
         columns = [pairs.scan().select("pair_id", "flipped_id", "prompt_id"), rules.scan().select("rule")]
         columns += [signals.scan().select(best)] if best else []
-        passed = pl.concat(columns, how="horizontal").with_row_index("row").filter(pl.col("rule").is_null()).drop("rule")
+        passed = (
+            pl.concat(columns, how="horizontal").with_row_index("row").filter(pl.col("rule").is_null()).drop("rule")
+        )
         drops = pl.DataFrame(schema=DROPS)
         if settings.exact:
             drops = exact(

@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -140,7 +140,9 @@ def open_store(folder: Path, recipe: dict[str, Any], recipe_text: str, *, force:
         raise RecipeError(f"{error.filename or folder} cannot be written: permission denied") from error
     except OSError as error:
         if error.errno in (28, 122):  # ENOSPC, EDQUOT
-            raise CurateError(f"no space left on the disk of {folder}; free some and run the same command again") from error
+            raise CurateError(
+                f"no space left on the disk of {folder}; free some and run the same command again"
+            ) from error
         raise
 
 
@@ -150,7 +152,9 @@ def _check_place(folder: Path, recipe: dict[str, Any], *, force: bool) -> None:
     if not (folder / RECIPE).is_file():
         others = sorted(path.name for path in folder.iterdir() if path.name != LOCK)
         if others:
-            raise RecipeError(f"{folder} is not empty and holds no run ({others[0]}, …); choose another --out, or --force")
+            raise RecipeError(
+                f"{folder} is not empty and holds no run ({others[0]}, …); choose another --out, or --force"
+            )
         return
     there = yaml.safe_load((folder / RECIPE).read_text("utf-8"))
     if not isinstance(there, dict) or there.get("source") != recipe["source"]:

@@ -101,7 +101,11 @@ class Summary:
     def signals(self) -> pl.DataFrame:
         """Signals of the rows that became pairs (all but the long tail of columns nobody charts), and `kept`."""
         kept = self.run.ledger.select("kept", "pair_id", "split")
-        columns = [c for c in COLUMNS if not c.startswith("prompt_") or c in ("prompt_words", "prompt_language", "prompt_chars")]
+        columns = [
+            c
+            for c in COLUMNS
+            if not c.startswith("prompt_") or c in ("prompt_words", "prompt_language", "prompt_chars")
+        ]
         both = pl.concat([kept, self.run.stage("signals").scan().select(columns)], how="horizontal")
         return both.filter(pl.col("pair_id").is_not_null()).drop("pair_id").collect(engine="streaming")
 
@@ -115,7 +119,9 @@ class Summary:
             if column in self.signals.columns and (self.signals.schema[column] == pl.Boolean or name in _COUNTED)
         ]
         shares = [pl.col(name).cast(pl.Float64).gt(0).mean().alias(name) for name in names]
-        before, after = (frame.select(shares).row(0, named=True) for frame in (self.signals, self.signals.filter("kept")))
+        before, after = (
+            frame.select(shares).row(0, named=True) for frame in (self.signals, self.signals.filter("kept"))
+        )
         return [
             {"name": name, "about": COLUMNS[name].about, "before": before[name], "after": after[name]}
             for name in names
@@ -145,12 +151,16 @@ class Summary:
     def examples(self) -> dict[tuple[str, str], list[dict[str, Any]]]:
         """For each (stage, first rule) some rows it dropped: a sample by hash, the same every time."""
         ledger = self.run.ledger.with_row_index("place")
-        ranked = ledger.filter(~pl.col("kept")).select("place", "stage", "rule", order=pl.coalesce("pair_id", pl.lit("")))
+        ranked = ledger.filter(~pl.col("kept")).select(
+            "place", "stage", "rule", order=pl.coalesce("pair_id", pl.lit(""))
+        )
         rank = pl.struct("order", "place").rank("ordinal").over("stage", "rule")
         places = ranked.filter(rank <= EXAMPLES).select("place").collect().get_column("place")
         rows = self._texts(places)
         return {
-            (reason.stage, reason.rule): [row for row in rows if (row["stage"], row["rule"]) == (reason.stage, reason.rule)]
+            (reason.stage, reason.rule): [
+                row for row in rows if (row["stage"], row["rule"]) == (reason.stage, reason.rule)
+            ]
             for reason in self.reasons
         }
 

@@ -26,8 +26,8 @@ def why(run: "Run", row: int | str, source: str | None = None) -> list[dict[str,
     if found.is_empty():
         where = f" of {source}" if source else ""
         raise InputError(
-            f"no row {text}{where} in {run.folder}: it holds {run.counts['rows']} rows, numbered from 0 in each source; "
-            f"a pair_id needs its first {MIN_ID} letters or more"
+            f"no row {text}{where} in {run.folder}: it holds {run.counts['rows']} rows, numbered from 0 in each source "
+            f"(a pair_id needs its first {MIN_ID} letters or more)"
         )
     places = pl.col("place").is_in(found.get_column("place").to_list())
     pairs = run.stage("pairs").scan().with_row_index("place").filter(places).drop("source", "source_row", "pair_id")

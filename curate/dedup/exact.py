@@ -8,7 +8,11 @@ DROPS = pl.Schema(
 
 
 def exact(
-    pairs: pl.DataFrame, *, contradictions: bool = True, best: str | None = None, max_pairs_per_prompt: int | None = None
+    pairs: pl.DataFrame,
+    *,
+    contradictions: bool = True,
+    best: str | None = None,
+    max_pairs_per_prompt: int | None = None,
 ) -> pl.DataFrame:
     """
     in : row (u64, unique), pair_id, flipped_id, prompt_id, and the column `best` if one is named
@@ -18,19 +22,27 @@ def exact(
     Of contradictions (A over B and B over A) both go. Of a prompt's pairs the first N stay, or the N best.
     `value` is the number of pairs of the prompt for max_pairs_per_prompt, else null.
     """
-    ranked = pairs.sort("row") if best is None else pairs.sort(pl.col(best).fill_nan(None), "row", descending=[True, False], nulls_last=True)
-    repeats = ranked.select("row", "pair_id", first=pl.col("row").first().over("pair_id")).filter(pl.col("row") != pl.col("first"))
+    order = [pl.col(best).fill_nan(None)] if best else []
+    descending = [*[True] * len(order), False]
+    ranked = pairs.sort(*order, "row", descending=descending, nulls_last=True)
+    firsts = ranked.select("row", "pair_id", first=pl.col("row").first().over("pair_id"))
+    repeats = firsts.filter(pl.col("row") != pl.col("first"))
     drops = [_drops(repeats, "duplicate_pair", pl.col("pair_id"))]
     left = ranked.join(repeats, on="row", how="anti", maintain_order="left")
     if contradictions:
-        both = left.join(left.select("pair_id"), left_on="flipped_id", right_on="pair_id", how="semi", maintain_order="left")
+        ids = left.select(flipped_id="pair_id")
+        both = left.join(ids, on="flipped_id", how="semi", maintain_order="left")
         drops.append(_drops(both, "contradiction", pl.col("flipped_id")))
         left = left.join(both, on="row", how="anti", maintain_order="left")
     if max_pairs_per_prompt is not None:
-        place = pl.int_range(pl.len()).over("prompt_id")
-        counted = left.with_columns(place=place, best_id=pl.col("pair_id").first().over("prompt_id"), value=pl.len().over("prompt_id"))
-        over = counted.filter(pl.col("place") >= max_pairs_per_prompt)
-        drops.append(_drops(over, "max_pairs_per_prompt", pl.col("best_id"), pl.col("value")))
+        of_prompt = left.select(
+            "row",
+            place=pl.int_range(pl.len()).over("prompt_id"),
+            best_id=pl.col("pair_id").first().over("prompt_id"),
+            pairs=pl.len().over("prompt_id"),
+        )
+        over = of_prompt.filter(pl.col("place") >= max_pairs_per_prompt)
+        drops.append(_drops(over, "max_pairs_per_prompt", pl.col("best_id"), pl.col("pairs")))
     return pl.concat(drops).sort("row")
 
 

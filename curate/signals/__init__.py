@@ -68,10 +68,18 @@ def measure(pairs: pl.DataFrame) -> pl.DataFrame:
     """
     texts = pairs.select(*(text_of(side).alias(f"{side}_text") for side in SIDES), asked=last_user_text("prompt"))
     # Lazily, so that what several signals need (lower case, symbols, fences) is computed once.
-    measured = texts.lazy().select(
-        *(signal(pl.col(f"{side}_text")).alias(f"{side}_{signal.__name__}") for side in SIDES for signal in TEXT),
-        *(signal(pl.col(f"{side}_text")).alias(f"{side}_{signal.__name__}") for side in RESPONSES for signal in RESPONSE),
-    ).collect()
+    measured = (
+        texts.lazy()
+        .select(
+            *(signal(pl.col(f"{side}_text")).alias(f"{side}_{signal.__name__}") for side in SIDES for signal in TEXT),
+            *(
+                signal(pl.col(f"{side}_text")).alias(f"{side}_{signal.__name__}")
+                for side in RESPONSES
+                for signal in RESPONSE
+            ),
+        )
+        .collect()
+    )
     tokens = {side: words(texts.get_column(f"{side}_text")) for side in SIDES}
     blocks = [measured, pair.compare_words(texts, tokens["chosen"], tokens["rejected"])]
     for side in SIDES:
@@ -79,7 +87,9 @@ def measure(pairs: pl.DataFrame) -> pl.DataFrame:
         blocks += [_named(side, repetition(text, tokens[side])), _named(side, language(text))]
     sides = pl.concat(blocks, how="horizontal")
     everything = pl.concat([pairs, texts, sides], how="horizontal")
-    return sides.with_columns(everything.select(f().alias(f.__name__) for f in pair.PAIR).get_columns()).select(list(COLUMNS))
+    return sides.with_columns(everything.select(f().alias(f.__name__) for f in pair.PAIR).get_columns()).select(
+        list(COLUMNS)
+    )
 
 
 def with_signals(pairs: pl.DataFrame) -> pl.DataFrame:

@@ -43,7 +43,7 @@ def control_chars(text: pl.Expr) -> pl.Expr:
 
 
 def zero_width(text: pl.Expr) -> pl.Expr:
-    """Invisible characters: zero-width space, word joiner, byte-order mark. Joiners that scripts and emoji need are not counted."""
+    """Invisible characters that no script needs: zero-width space, word joiner, byte-order mark."""
     return _count(text, "[\u200b\u2060\ufeff\u180e]")
 
 

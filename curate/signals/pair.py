@@ -13,7 +13,14 @@ from curate.signals.tokens import HASH_MASK, PRIME, Tokens, row_of
 SURE = 0.7  # confidence from which a language counts as known
 BEGINNING_CHARS = 40  # a shorter beginning may be a whole answer ("Yes")
 ECHO_CHARS = 20  # a prompt shorter than this may well begin an answer to it
-ROLES_BROKEN = r"user,user,|assistant,assistant,|(?:user|assistant|tool),(?:system|developer),|^(?:system,|developer,)*(?:assistant|tool),"
+# On the roles of prompt and response written one after the other, "user,assistant,user,assistant,".
+ROLES_BROKEN = "|".join(
+    (
+        "user,user,|assistant,assistant,",
+        "(?:user|assistant|tool),(?:system|developer),",
+        "^(?:system,|developer,)*(?:assistant|tool),",
+    )
+)
 
 chosen, rejected = pl.col("chosen_text"), pl.col("rejected_text")
 
@@ -153,7 +160,8 @@ def _signature(tokens: Tokens) -> np.ndarray:
     mixed = (tokens.hashes ^ (place * PRIME)) * PRIME & HASH_MASK
     sums = np.append(np.uint64(0), np.cumsum(mixed, dtype=np.uint64))
     ends = np.cumsum(tokens.counts)
-    return sums[ends] - sums[ends - tokens.counts]
+    signature: np.ndarray = sums[ends] - sums[ends - tokens.counts]
+    return signature
 
 
 PAIR = (

@@ -60,6 +60,8 @@ TEXT = (
     _counted("emails", "E-mail addresses."),
     _counted("phones", "Strings in the form of a telephone number."),
     _counted("ips", "IPv4 addresses, version-like numbers and 127.0.0.1, 0.0.0.0 left out."),
-    _counted("keys", "Strings in the form of a secret key or token (OpenAI, AWS, GitHub, Hugging Face, Slack, Google, PEM)."),
+    _counted(
+        "keys", "Strings in the form of a secret key or token (OpenAI, AWS, GitHub, Hugging Face, Slack, Google, PEM)."
+    ),
 )
 RESPONSE = (refusal, ai_boilerplate, role_label)

@@ -73,4 +73,5 @@ def _dup_lines(texts: pl.Series) -> np.ndarray:
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray, where: np.ndarray) -> np.ndarray:
-    return np.divide(part, whole, out=np.full(len(whole), np.nan), where=where)
+    shares: np.ndarray = np.divide(part, whole, out=np.full(len(whole), np.nan), where=where)
+    return shares

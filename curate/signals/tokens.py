@@ -14,7 +14,7 @@ import polars as pl
 
 # Scripts that write no spaces between words.
 UNSPACED = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]"
-BETWEEN_WORDS = list(".,;:!?\"()[]{}<>*_`#|\n\t\r\u00a0…“”。，、！？：；")
+BETWEEN_WORDS = list('.,;:!?"()[]{}<>*_`#|\n\t\r\u00a0…“”。，、！？：；')
 # Row number and hash share one 64-bit key, so that sorting keys groups by row. 2^20 rows a block are far more than
 # there are, and within one row of 100,000 words two different words collide with a chance of 0.03 %.
 HASH_BITS = np.uint64(44)

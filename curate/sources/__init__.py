@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -59,7 +60,7 @@ def read(
     *,
     format: str | None = None,  # noqa: A002 - the recipe's word
     columns: Mapping[str, str] | None = None,
-    winners: Mapping[str, Sequence[str]] | None = None,
+    winners: Mapping[Any, Sequence[str]] | None = None,
 ) -> Iterator[tuple[pl.DataFrame, Format]]:
     """The feed's rows as blocks of STAGED, with the format that was found in its first rows."""
     found: Format | None = None

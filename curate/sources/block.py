@@ -1,6 +1,6 @@
 """A block of raw rows, before anyone knows what its columns mean."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,6 @@ MAX_BLOCK_ROWS = 50_000
 class RawBlock:
     """Columns of equal length, the row numbers they stand for, and the rows that could not be read at all."""
 
-    columns: dict[str, Sequence[Any] | pl.Series]
+    columns: Mapping[str, Sequence[Any] | pl.Series]
     source_row: Sequence[int]
     broken: Sequence[tuple[int, str]] = ()  # source_row and what is wrong with it

@@ -27,7 +27,13 @@ def hub_blocks(text: str, split: str | None, config: str | None, revision: str |
     with _explained(text):
         name = split or ("train" if path else _only_split(repo, config, revision or own_revision))
         data = datasets.load_dataset(
-            repo, config, split=name, revision=revision or own_revision, streaming=True, trust_remote_code=None, **options
+            repo,
+            config,
+            split=name,
+            revision=revision or own_revision,
+            streaming=True,
+            trust_remote_code=None,
+            **options,
         )
         tables = data.with_format("arrow").iter(ROWS)
         yield from blocks_of(batch for table in tables for batch in table.to_batches())
@@ -46,7 +52,9 @@ def _parse(text: str) -> tuple[str, str | None, str | None]:
     """The id, the path below it and the revision of `OWNER/NAME` or `hf://datasets/OWNER/NAME@REVISION/some/file.jsonl`."""
     match = HUB_ID.fullmatch(text)
     if match is None:
-        raise InputError(f"{text} is not the address of a Hub dataset; expected OWNER/NAME or hf://datasets/OWNER/NAME/FILE")
+        raise InputError(
+            f"{text} is not the address of a Hub dataset; expected OWNER/NAME or hf://datasets/OWNER/NAME/FILE"
+        )
     return match["repo"], match["path"], match["revision"]
 
 
@@ -70,7 +78,12 @@ def _explained(text: str) -> Iterator[None]:
         raise
     except (ConnectionError, TimeoutError, hub.errors.OfflineModeIsEnabled) as error:
         raise ServiceError(f"the Hub does not answer for {text}: {_line(error)}") from error
-    except (FileNotFoundError, ValueError, hub.errors.RepositoryNotFoundError, hub.errors.RevisionNotFoundError) as error:
+    except (
+        FileNotFoundError,
+        ValueError,
+        hub.errors.RepositoryNotFoundError,
+        hub.errors.RevisionNotFoundError,
+    ) as error:
         raise InputError(f"{text}: {_line(error)}") from error
     except hub.errors.HfHubHTTPError as error:
         raise ServiceError(f"the Hub failed for {text}: {_line(error)}") from error

@@ -40,7 +40,9 @@ def read_csv(open_stream: Callable[[], BinaryIO]) -> Iterator[RawBlock]:
 
     def on_invalid(row: pa.csv.InvalidRow) -> str:
         # `number` counts the header as row 1.
-        broken.append((row.number - 2, f"row {row.number - 1}: {row.actual_columns} cells instead of {row.expected_columns}"))
+        broken.append(
+            (row.number - 2, f"row {row.number - 1}: {row.actual_columns} cells instead of {row.expected_columns}")
+        )
         return "skip"
 
     names = pa.csv.open_csv(open_stream(), parse_options=pa.csv.ParseOptions(newlines_in_values=True)).schema.names

@@ -132,7 +132,9 @@ def read_messages(values: Sequence[Any] | pl.Series) -> Read:
 def read_number(values: Sequence[Any] | pl.Series) -> Read:
     """Numbers, also written as text; what is none ("N/A") counts as not measured."""
     if not isinstance(values, pl.Series):
-        values = pl.Series([v if isinstance(v, (int, float)) else None if v is None else str(v) for v in values], strict=False)
+        values = pl.Series(
+            [v if isinstance(v, (int, float)) else None if v is None else str(v) for v in values], strict=False
+        )
     if values.dtype.is_nested() or values.dtype == pl.Binary:
         raise InputError(f"column {values.name!r} holds {values.dtype}, a number was expected")
     numbers = values.cast(pl.Float64, strict=False)
@@ -141,7 +143,9 @@ def read_number(values: Sequence[Any] | pl.Series) -> Read:
 
 def read_label(values: Sequence[Any] | pl.Series) -> Read:
     """A label as text: "model_a", "1", "true"."""
-    texts = [None if value is None else str(value).lower() if isinstance(value, bool) else str(value) for value in values]
+    texts = [
+        None if value is None else str(value).lower() if isinstance(value, bool) else str(value) for value in values
+    ]
     return pl.Series(texts, dtype=pl.String), {}
 
 

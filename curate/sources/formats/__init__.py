@@ -32,7 +32,7 @@ class Format:
     name: str
     fields: Mapping[str, Field]
     to_pairs: Callable[[pl.DataFrame], pl.DataFrame]
-    prepare: Callable[[RawBlock], RawBlock] = lambda block: block  # noqa: E731 - before the fields are read
+    prepare: Callable[[RawBlock], RawBlock] = lambda block: block
 
 
 def detect(columns: Mapping[str, Sequence[Any] | pl.Series], name: str | None = None) -> Format:
@@ -50,4 +50,6 @@ def detect(columns: Mapping[str, Sequence[Any] | pl.Series], name: str | None = 
 def by_columns(block: RawBlock, columns: Mapping[str, str], winners: Mapping[str, Sequence[str]]) -> Format:
     """The format that the user's own mapping of columns describes."""
     reach = partial(mapped.reach, mapping=columns)
-    return Format("columns", mapped.fields(reach(block).columns, columns), partial(mapped.to_pairs, winners=winners), reach)
+    return Format(
+        "columns", mapped.fields(reach(block).columns, columns), partial(mapped.to_pairs, winners=winners), reach
+    )

@@ -37,5 +37,12 @@ def fields(columns: Mapping[str, Sequence[Any] | pl.Series]) -> dict[str, Field]
 def to_pairs(frame: pl.DataFrame) -> pl.DataFrame:
     """Orient by the side of the tie that the preference lies on; outside of 1..2 it says nothing."""
     value = pl.when(pl.col("preference").is_between(1, 2)).then("preference")
-    better = pl.when(value < TIE).then(pl.lit("a")).when(value > TIE).then(pl.lit("b")).when(value == TIE).then(pl.lit("tie"))
+    better = (
+        pl.when(value < TIE)
+        .then(pl.lit("a"))
+        .when(value > TIE)
+        .then(pl.lit("b"))
+        .when(value == TIE)
+        .then(pl.lit("tie"))
+    )
     return orient(frame, better).with_columns(strength=(value - TIE).abs() * 2)

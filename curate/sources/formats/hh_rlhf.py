@@ -57,5 +57,7 @@ def transcript(column: str) -> pl.Expr:
     message = pl.struct(role=role, content=content, schema=dict(MESSAGE))
     pieces = pl.col(column).str.replace_all(MARKER, TURN + "${1}:").str.strip_prefix(TURN).str.split(TURN)
     return pieces.list.eval(message).list.eval(
-        pl.element().filter((pl.element().struct.field("role") != "system") | (pl.element().struct.field("content") != ""))
+        pl.element().filter(
+            (pl.element().struct.field("role") != "system") | (pl.element().struct.field("content") != "")
+        )
     )

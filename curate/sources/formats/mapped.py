@@ -58,7 +58,14 @@ def to_pairs(frame: pl.DataFrame, winners: Mapping[str, Sequence[str]]) -> pl.Da
         return preference.to_pairs(frame)
     winner = pl.col("winner")
     wins = {side: winner.is_in([str(v) for v in winners.get(side) or WINNERS[side]]) for side in ("a", "b")}
-    better = pl.when(wins["a"]).then(pl.lit("a")).when(wins["b"]).then(pl.lit("b")).when(winner.is_not_null()).then(pl.lit("tie"))
+    better = (
+        pl.when(wins["a"])
+        .then(pl.lit("a"))
+        .when(wins["b"])
+        .then(pl.lit("b"))
+        .when(winner.is_not_null())
+        .then(pl.lit("tie"))
+    )
     return orient(frame, better)
 
 

@@ -27,7 +27,9 @@ ORIGIN: dict[str, Kind] = {"source": "label", "source_row": "number", "extra": "
 
 def fields(columns: Mapping[str, Sequence[Any] | pl.Series]) -> dict[str, Field] | None:
     """The PAIR columns, all of them and as messages; a set that merely uses some of the names is another shape."""
-    if not set(PAIR) <= set(columns) or any(kind_of(columns[n]) != "messages" for n in ("prompt", "chosen", "rejected")):
+    if not set(PAIR) <= set(columns) or any(
+        kind_of(columns[n]) != "messages" for n in ("prompt", "chosen", "rejected")
+    ):
         return None
     measured = {name: Field(name, kind, needed=kind == "messages") for name, kind in KINDS.items()}
     return measured | {f"own_{name}": Field(name, kind, needed=False) for name, kind in ORIGIN.items()}

@@ -27,12 +27,13 @@ from curate.sources.values import Field, kind_of
 PROMPT = ("prompt", "instruction", "question", "query", "input", "context")
 SYSTEM = ("system", "system_prompt")
 # Numbers and labels that many sets carry, under the names they carry them.
-NUMBERS = {
+NUMBERS: dict[str, tuple[str, ...]] = {
     f"{side}_score": (f"{side}_score", f"score_{side}", f"{side}-rating", f"{side}_rating", f"{side}_avg_rating")
     for side in ("chosen", "rejected")
 }
-LABELS = {
-    f"{side}_model": (f"{side}_model", f"{side}-model", f"model_{side}", f"{side}_policy") for side in ("chosen", "rejected")
+LABELS: dict[str, tuple[str, ...]] = {
+    f"{side}_model": (f"{side}_model", f"{side}-model", f"model_{side}", f"{side}_policy")
+    for side in ("chosen", "rejected")
 }
 
 
@@ -47,11 +48,9 @@ def fields(columns: Mapping[str, Sequence[Any] | pl.Series]) -> dict[str, Field]
         found["system"] = Field(system, "text", needed=False)
     if "input" in columns and prompt != "input" and kind_of(columns["input"]) != "messages":
         found["input"] = Field("input", "text", needed=False)
-    for names, kind in ((NUMBERS, "number"), (LABELS, "label")):
-        for name, known in names.items():
-            if column := _first(known, columns):
-                found[name] = Field(column, kind, needed=False)
-    return found
+    numbers = {name: Field(column, "number", needed=False) for name, column in _present(NUMBERS, columns)}
+    labels = {name: Field(column, "label", needed=False) for name, column in _present(LABELS, columns)}
+    return found | numbers | labels
 
 
 def to_pairs(frame: pl.DataFrame) -> pl.DataFrame:
@@ -66,7 +65,9 @@ def to_pairs(frame: pl.DataFrame) -> pl.DataFrame:
     )
     frame = _join_context(_unpack_conversations(frame))
     no_prompt = pl.col("prompt").list.len().fill_null(0) == 0
-    return add_problem(frame, no_prompt, "missing_prompt", "no prompt column, and chosen and rejected share no user turn")
+    return add_problem(
+        frame, no_prompt, "missing_prompt", "no prompt column, and chosen and rejected share no user turn"
+    )
 
 
 def _unpack_conversations(frame: pl.DataFrame) -> pl.DataFrame:
@@ -75,7 +76,9 @@ def _unpack_conversations(frame: pl.DataFrame) -> pl.DataFrame:
     whole = frame.select(pl.any_horizontal(starts).fill_null(value=False).alias("whole")).get_column("whole")
     if not whole.any():
         return frame
-    stated = frame.select("prompt", asked=last_user_text("prompt"), said=pl.col("chosen").list.eval(pl.element().struct.field("content")))
+    stated = frame.select(
+        "prompt", asked=last_user_text("prompt"), said=pl.col("chosen").list.eval(pl.element().struct.field("content"))
+    )
     # A prompt column that the conversation repeats is dropped; one that it does not is its beginning.
     repeated = stated.select(pl.col("said").list.contains(pl.col("asked")) | pl.col("asked").is_null()).to_series()
     taken = split_conversations(frame)
@@ -100,6 +103,10 @@ def _join_context(frame: pl.DataFrame) -> pl.DataFrame:
         with_system = pl.concat_list(one_message("system", pl.col("system")), pl.col("prompt"))
         frame = frame.with_columns(prompt=pl.when(given & absent).then(with_system).otherwise("prompt"))
     return frame
+
+
+def _present(known: Mapping[str, Sequence[str]], columns: Mapping[str, object]) -> list[tuple[str, str]]:
+    return [(name, column) for name, names in known.items() if (column := _first(names, columns))]
 
 
 def _first(names: Sequence[str], columns: Mapping[str, object]) -> str | None:
