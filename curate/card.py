@@ -18,15 +18,20 @@ SIZES = (
     (10_000_000, "1M<n<10M"),
 )
 LANGUAGE_SHARE = 0.01  # a language is named from this share of the answers on
-_MESSAGES = [{"name": "role", "dtype": "string"}, {"name": "content", "dtype": "string"}]
+
+
+def _messages(name: str) -> dict[str, Any]:
+    return {"name": name, "list": [{"name": "role", "dtype": "string"}, {"name": "content", "dtype": "string"}]}
+
+
 FEATURES: list[dict[str, Any]] = [
     {"name": "pair_id", "dtype": "string"},
     {"name": "prompt_id", "dtype": "string"},
     {"name": "source", "dtype": "string"},
     {"name": "source_row", "dtype": "uint64"},
-    {"name": "prompt", "list": _MESSAGES},
-    {"name": "chosen", "list": _MESSAGES},
-    {"name": "rejected", "list": _MESSAGES},
+    _messages("prompt"),
+    _messages("chosen"),
+    _messages("rejected"),
     {"name": "chosen_score", "dtype": "float64"},
     {"name": "rejected_score", "dtype": "float64"},
     {"name": "strength", "dtype": "float64"},
@@ -40,7 +45,7 @@ def write_card(summary: Summary) -> None:
     """Write README.md into the run directory."""
     environment = Environment(
         loader=PackageLoader("curate"),
-        autoescape=False,
+        autoescape=False,  # noqa: S701 - markdown, not HTML: texts are indented in the template
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -84,5 +89,5 @@ def _header(summary: Summary, name: str) -> dict[str, Any]:
 
 
 def _plain(text: str) -> str:
-    """A name as one line without markdown's marks."""
-    return "".join(c for c in " ".join(text.split()) if c not in "`*_[]<>#|\\")[:200]
+    """A name as one line that ends no table cell and opens no code or tag."""
+    return "".join(c for c in " ".join(text.split()) if c not in "`<>|\\")[:200]

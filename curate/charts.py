@@ -29,32 +29,47 @@ def chosen_rejected(chosen: pl.Series, rejected: pl.Series, title: str) -> str:
 
 
 def _histogram(groups: dict[str, pl.Series], colors: dict[str, str], title: str, *, logarithmic: bool) -> str:
-    import altair as alt
-
     samples = {name: values.drop_nulls().cast(pl.Float64).to_numpy() for name, values in groups.items()}
     samples = {name: values[np.isfinite(values)] for name, values in samples.items()}
     edges = _edges(np.concatenate(list(samples.values())), logarithmic=logarithmic)
-    rows = [
+    bars = [
         {"from": float(edges[i]), "to": float(edges[i + 1]), "pairs": int(count), "of": name}
         for name, values in samples.items()
         for i, count in enumerate(np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0])
+        if count
     ]
-    scale = alt.Scale(type="log") if logarithmic else alt.Scale(zero=False)
-    chart = (
-        alt.Chart(alt.InlineData(values=rows), title=title)
-        .mark_bar(opacity=0.72, binSpacing=0)
-        .encode(
-            x=alt.X("from:Q", bin="binned", scale=scale, title=None),
-            x2="to:Q",
-            y=alt.Y("pairs:Q", stack=None, title="pairs"),
-            color=alt.Color("of:N", scale=alt.Scale(domain=list(colors), range=list(colors.values())), title=None),
-        )
-        .properties(width=300, height=130)
-        .configure_view(stroke=None)
-        .configure_axis(grid=False)
-        .configure_legend(orient="top-right")
+    axis = {"format": "~s", "tickCount": 6} if logarithmic else {}
+    return _svg(
+        {
+            "title": title,
+            "width": 300,
+            "height": 130,
+            "data": {"values": bars},
+            "mark": {"type": "bar", "opacity": 0.72, "binSpacing": 0},
+            "encoding": {
+                "x": {
+                    "field": "from",
+                    "type": "quantitative",
+                    "bin": "binned",
+                    "scale": {
+                        "type": "log" if logarithmic else "linear",
+                        "domain": [float(edges[0]), float(edges[-1])],
+                        "nice": False,
+                    },
+                    "axis": {"title": None, **axis},
+                },
+                "x2": {"field": "to"},
+                "y": {"field": "pairs", "type": "quantitative", "stack": None},
+                "color": {
+                    "field": "of",
+                    "type": "nominal",
+                    "scale": {"domain": list(colors), "range": list(colors.values())},
+                    "legend": {"title": None, "orient": "top"},
+                },
+            },
+            "config": {"view": {"stroke": None}, "axis": {"grid": False}},
+        }
     )
-    return _svg(chart.to_dict())
 
 
 def _edges(values: np.ndarray, *, logarithmic: bool) -> np.ndarray:
@@ -69,6 +84,7 @@ def _edges(values: np.ndarray, *, logarithmic: bool) -> np.ndarray:
 
 
 def _svg(spec: dict[str, Any]) -> str:
+    # A plain Vega-Lite specification: what altair would build and check takes as long again as the drawing.
     import vl_convert
 
     svg: str = vl_convert.vegalite_to_svg(spec)

@@ -34,7 +34,8 @@ def split_conversations(frame: pl.DataFrame) -> pl.DataFrame:
     """
     rows = frame.select("chosen", "rejected").with_row_index("row")
     turns = (
-        rows.with_columns(
+        rows.drop_nulls()  # a missing side shares nothing
+        .with_columns(
             length=pl.min_horizontal(pl.col("chosen").list.len(), pl.col("rejected").list.len()),
             position=pl.int_ranges(pl.min_horizontal(pl.col("chosen").list.len(), pl.col("rejected").list.len())),
         )

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import numpy as np
 import polars as pl
 
 from curate.errors import RecipeError, nearest
@@ -66,8 +67,9 @@ class Rule:
         if self.allowed:
             outside = ~signal.is_in(self.allowed)
         else:
-            below = signal.cast(pl.Float64) < self.min if self.min is not None else pl.lit(value=False)
-            outside = below | (signal.cast(pl.Float64) > self.max) if self.max is not None else below
+            number = signal.cast(pl.Float64)
+            below = number < min(self.min, _in_32_bits(self.min)) if self.min is not None else pl.lit(value=False)
+            outside = below | (number > max(self.max, _in_32_bits(self.max))) if self.max is not None else below
         return outside.fill_null(value=self.on_null == "drop")
 
     def value(self) -> pl.Expr:
@@ -138,6 +140,11 @@ def make_rules(settings: Mapping[str, Any], *, defaults: bool = True) -> list[Ru
     merged = {name: value for name, (value, _) in DEFAULTS.items()} if defaults else {}
     rules = (make_rule(name, value) for name, value in (merged | dict(settings)).items())
     return [rule for rule in rules if rule is not None]
+
+
+def _in_32_bits(bound: float) -> float:
+    """The bound as a 32-bit signal holds it: a share of one in ten, stored so, is a little more than 0.1."""
+    return float(np.float32(bound))
 
 
 def apply_rules(signals: pl.DataFrame, rules: Sequence[Rule]) -> pl.DataFrame:

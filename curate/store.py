@@ -17,6 +17,8 @@ from curate.errors import CurateError, RecipeError
 
 RECIPE, MANIFEST, LEDGER, DATA, STAGES = "recipe.yaml", "manifest.json", "ledger.parquet", "data", "stages"
 LOCK = ".lock"
+# These of the recipe's source section say what is read; a change of the others is an edit of the same run.
+WHAT_IS_READ = ("paths", "split", "config", "revision")
 
 
 @contextlib.contextmanager
@@ -157,6 +159,9 @@ def _check_place(folder: Path, recipe: dict[str, Any], *, force: bool) -> None:
             )
         return
     there = yaml.safe_load((folder / RECIPE).read_text("utf-8"))
-    if not isinstance(there, dict) or there.get("source") != recipe["source"]:
+    same = isinstance(there, dict) and all(
+        there.get("source", {}).get(key) == recipe["source"][key] for key in WHAT_IS_READ
+    )
+    if not same:
         was = ", ".join((there or {}).get("source", {}).get("paths", ["?"]))
         raise RecipeError(f"{folder} holds a run of another recipe (source: {was}); choose another --out, or --force")

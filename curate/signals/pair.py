@@ -26,7 +26,7 @@ chosen, rejected = pl.col("chosen_text"), pl.col("rejected_text")
 
 WORD_ABOUT = {
     "word_jaccard": "Distinct words that both responses have over those that either has; null when neither has any.",
-    "identical_normalized": "The responses differ at most in case, white space and punctuation marks.",
+    "identical_normalized": "The same words in the same order: at most case, spacing and punctuation marks differ.",
 }
 
 
@@ -90,7 +90,8 @@ def roles_broken() -> pl.Expr:
 
 def prompt_not_from_user() -> pl.Expr:
     """The last turn of the prompt is not the user's."""
-    return pl.col("prompt").list.last().struct.field("role").ne_missing("user")
+    other = pl.col("prompt").list.last().struct.field("role").ne_missing("user")  # an empty prompt has no last turn
+    return pl.when(pl.col("prompt").is_not_null()).then(other)
 
 
 def prompt_turns() -> pl.Expr:
@@ -149,7 +150,7 @@ def compare_words(texts: pl.DataFrame, left: Tokens, right: Tokens) -> pl.DataFr
 
 def _normalized(text: pl.Expr) -> pl.Expr:
     # Only marks of punctuation go: "1 + 1" and "1 - 1" stay different.
-    return text.str.to_lowercase().str.replace_all(r"[\s.,;:!?'\"“”‘’…*_`]+", "")
+    return text.str.to_lowercase().str.replace_all(r"[\s.,;:!?'\"“”‘’«»¿¡…。，、！？：；*_`]+", "")
 
 
 def _signature(tokens: Tokens) -> np.ndarray:

@@ -48,7 +48,8 @@ def repetition(texts: pl.Series, tokens: Tokens) -> pl.DataFrame:
             columns[f"dup_{n}gram_share"] = _ratio(again, np.maximum(total - n + 1, 1), enough)
     columns["dup_line_share"] = _dup_lines(texts)
     shares = {name: pl.Series(name, values, dtype=pl.Float32, nan_to_null=True) for name, values in columns.items()}
-    return pl.DataFrame({"words": pl.Series(tokens.counts, dtype=pl.UInt32), **shares})
+    words = pl.Series(tokens.counts, dtype=pl.UInt32).set(texts.is_null(), None)
+    return pl.DataFrame({"words": words, **shares})
 
 
 def _repeated_ngrams(tokens: Tokens, longest: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:

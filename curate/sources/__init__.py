@@ -12,15 +12,14 @@ from curate.errors import InputError
 from curate.schema import PAIR, empty, with_ids
 from curate.sources.block import RawBlock
 from curate.sources.formats import Format, by_columns, detect
-from curate.sources.hub import hub_blocks, hub_fingerprint, is_hub
+from curate.sources.hub import find_dataset, is_hub
 from curate.sources.inputs import find_inputs
 from curate.sources.raw import raw_blocks
 from curate.sources.values import typed
 
 VERSION = 1  # part of the stage's key: raise it when the same input gives other rows
-# PAIR, the id of the pair turned round, and why a row is none (its other columns are null then).
+# PAIR, the id of the pair turned round, and why a row is no pair (its ids are null then; what was read of it stays).
 STAGED = pl.Schema({**PAIR, "flipped_id": pl.String(), "problem": pl.String(), "detail": pl.String()})
-TEXTS = ("prompt", "chosen", "rejected")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +42,8 @@ def open_feeds(
         Feed(file.name, file.fingerprint(), file.path.stat().st_size, lambda file=file: raw_blocks(file))  # type: ignore[misc]
         for file in (find_inputs(local, split) if local else [])
     ]
-    hub = [
-        Feed(
-            path.removeprefix("hf://").removeprefix("datasets/") + (f":{split}" if split else ""),
-            hub_fingerprint(path, split, config, revision),
-            None,
-            lambda path=path: hub_blocks(path, split, config, revision),  # type: ignore[misc]
-        )
-        for path in remote
-    ]
+    found = [find_dataset(path, split, config, revision) for path in remote]
+    hub = [Feed(dataset.name, dataset.fingerprint(), None, dataset.blocks) for dataset in found]
     return files + hub
 
 
@@ -87,7 +79,6 @@ def convert(block: RawBlock, found: Format, name: str) -> pl.DataFrame:
     missing = [column for column in PAIR if column not in frame.columns]
     frame = frame.with_columns(empty(PAIR, missing))
     usable = pl.col("problem").is_null()
-    frame = frame.with_columns(pl.when(usable).then(column).otherwise(None) for column in TEXTS)
     ids = ("pair_id", "prompt_id", "flipped_id")
     frame = with_ids(frame).with_columns(pl.when(usable).then(column).otherwise(None) for column in ids)
     return frame.select(pl.col(column).cast(dtype) for column, dtype in STAGED.items())

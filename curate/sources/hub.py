@@ -4,6 +4,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from curate.errors import CurateError, InputError, ServiceError, require
@@ -12,6 +13,7 @@ from curate.sources.tables import blocks_of
 
 HUB_ID = re.compile(r"(?:hf://)?(?:datasets/)?(?P<repo>\w[\w.-]*/\w[\w.-]*)(?:@(?P<revision>[^/]+))?(?P<path>/.+)?")
 ROWS = 2_000  # asked of `datasets` at once; blocks are cut by bytes afterwards
+PATIENCE = 20.0  # seconds for the first answer; `datasets` alone would try for minutes
 
 
 def is_hub(path: str) -> bool:
@@ -19,74 +21,76 @@ def is_hub(path: str) -> bool:
     return path.startswith("hf://") or (bool(re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", path)) and not Path(path).exists())
 
 
-def hub_blocks(text: str, split: str | None, config: str | None, revision: str | None) -> Iterator[RawBlock]:
-    """Blocks of one split. Raises InputError for what is not there, ServiceError when the Hub does not answer."""
-    datasets = require("datasets", "hub")
-    repo, path, own_revision = _parse(text)
-    options = {"data_files": path.lstrip("/")} if path else {}
-    with _explained(text):
-        name = split or ("train" if path else _only_split(repo, config, revision or own_revision))
-        data = datasets.load_dataset(
-            repo,
-            config,
-            split=name,
-            revision=revision or own_revision,
-            streaming=True,
-            trust_remote_code=None,
-            **options,
-        )
-        tables = data.with_format("arrow").iter(ROWS)
-        yield from blocks_of(batch for table in tables for batch in table.to_batches())
+@dataclass(frozen=True, slots=True)
+class HubDataset:
+    """One split of a dataset at one commit, so that what is read is what the fingerprint names."""
+
+    repo: str
+    path: str | None  # a file below it instead of the whole
+    config: str | None
+    split: str | None
+    commit: str
+
+    @property
+    def name(self) -> str:
+        """What the ledger calls it."""
+        return f"{self.repo}{self.path or ''}{f':{self.split}' if self.split else ''}"
+
+    def fingerprint(self) -> str:
+        """Changes when the data does."""
+        parts = f"{self.repo}|{self.path}|{self.config}|{self.split}|{self.commit}"
+        return hashlib.sha256(parts.encode()).hexdigest()[:32]
+
+    def blocks(self) -> Iterator[RawBlock]:
+        """The rows, streamed. Raises InputError or ServiceError."""
+        datasets = require("datasets", "hub")
+        options = {"data_files": self.path.lstrip("/")} if self.path else {}
+        with _explained(self.name):
+            split = self.split or ("train" if self.path else self._only_split())
+            data = datasets.load_dataset(
+                self.repo, self.config, split=split, revision=self.commit, streaming=True, **options
+            )
+            tables = data.with_format("arrow").iter(ROWS)
+            yield from blocks_of(batch for table in tables for batch in table.to_batches())
+
+    def _only_split(self) -> str:
+        datasets = require("datasets", "hub")
+        names: list[str] = datasets.get_dataset_split_names(self.repo, self.config, revision=self.commit)
+        if "train" in names:
+            return "train"
+        if len(names) == 1:
+            return names[0]
+        raise InputError(f"{self.repo} has several splits ({', '.join(names)}); name one with --split")
 
 
-def hub_fingerprint(text: str, split: str | None, config: str | None, revision: str | None) -> str:
-    """Changes when the data does: it names the commit that the revision stands for now."""
-    hub = require("huggingface_hub", "hub")
-    repo, path, own_revision = _parse(text)
-    with _explained(text):
-        commit = hub.HfApi().dataset_info(repo, revision=revision or own_revision).sha
-    return hashlib.sha256(f"{repo}|{path}|{config}|{split}|{commit}".encode()).hexdigest()[:32]
+def find_dataset(text: str, split: str | None, config: str | None, revision: str | None) -> HubDataset:
+    """
+    The dataset behind `OWNER/NAME` or `hf://datasets/OWNER/NAME@REVISION/some/file.jsonl`, at the commit it is at now.
 
-
-def _parse(text: str) -> tuple[str, str | None, str | None]:
-    """The id, the path below it and the revision of `OWNER/NAME` or `hf://datasets/OWNER/NAME@REVISION/some/file.jsonl`."""
+    Raises InputError for what is not there (or is not ours to see), ServiceError when the Hub does not answer.
+    """
     match = HUB_ID.fullmatch(text)
     if match is None:
-        raise InputError(
-            f"{text} is not the address of a Hub dataset; expected OWNER/NAME or hf://datasets/OWNER/NAME/FILE"
-        )
-    return match["repo"], match["path"], match["revision"]
-
-
-def _only_split(repo: str, config: str | None, revision: str | None) -> str:
-    """`train`, or the only split there is. Raises InputError that lists them otherwise."""
-    names: list[str] = require("datasets", "hub").get_dataset_split_names(repo, config, revision=revision)
-    if "train" in names:
-        return "train"
-    if len(names) == 1:
-        return names[0]
-    raise InputError(f"{repo} has several splits ({', '.join(names)}); name one with --split")
+        raise InputError(f"{text} is no address of a Hub dataset; expected OWNER/NAME or hf://datasets/OWNER/NAME/FILE")
+    hub = require("huggingface_hub", "hub")
+    with _explained(text):
+        info = hub.HfApi().dataset_info(match["repo"], revision=revision or match["revision"], timeout=PATIENCE)
+    return HubDataset(match["repo"], match["path"], config, split, info.sha)
 
 
 @contextmanager
 def _explained(text: str) -> Iterator[None]:
     """The clients' exceptions as ours, in one line."""
-    hub = require("huggingface_hub", "hub")
+    errors = require("huggingface_hub.errors", "hub")
+    transport = require("httpx2", "hub").TransportError  # what huggingface_hub and datasets let through as it is
     try:
         yield
     except CurateError:
         raise
-    except (ConnectionError, TimeoutError, hub.errors.OfflineModeIsEnabled) as error:
-        raise ServiceError(f"the Hub does not answer for {text}: {_line(error)}") from error
-    except (
-        FileNotFoundError,
-        ValueError,
-        hub.errors.RepositoryNotFoundError,
-        hub.errors.RevisionNotFoundError,
-    ) as error:
+    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, FileNotFoundError, ValueError) as error:
         raise InputError(f"{text}: {_line(error)}") from error
-    except hub.errors.HfHubHTTPError as error:
-        raise ServiceError(f"the Hub failed for {text}: {_line(error)}") from error
+    except (errors.HfHubHTTPError, errors.OfflineModeIsEnabled, transport, ConnectionError, TimeoutError) as error:
+        raise ServiceError(f"the Hub does not answer for {text}: {_line(error)}") from error
 
 
 def _line(error: BaseException) -> str:

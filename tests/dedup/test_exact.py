@@ -1,0 +1,118 @@
+"""Exact dedup: a pair is written "A>B", so its flip is "B>A"; rows are numbered as they come."""
+
+from typing import Any
+
+import polars as pl
+
+from curate.dedup.exact import DROPS, exact
+
+
+def pairs(*ids: str, prompts: str | None = None, **columns: list[Any]) -> pl.DataFrame:
+    """`prompts` names each row's prompt by a letter; one prompt for all if it is not given."""
+    return pl.DataFrame(
+        {
+            "row": pl.Series(range(len(ids)), dtype=pl.UInt64),
+            "pair_id": pl.Series(ids, dtype=pl.String),
+            "flipped_id": pl.Series([">".join(reversed(i.split(">"))) for i in ids], dtype=pl.String),
+            "prompt_id": pl.Series(list(prompts or "p" * len(ids)), dtype=pl.String),
+            **columns,
+        }
+    )
+
+
+def drops(frame: pl.DataFrame, **options: Any) -> list[tuple[Any, ...]]:
+    """(row, rule, value, matched) of every dropped row."""
+    dropped = exact(frame, **options)
+    assert dropped.schema == DROPS
+    return dropped.rows()
+
+
+def test_different_pairs_all_stay() -> None:
+    assert drops(pairs("A>B", "A>C", "B>C")) == []
+
+
+def test_of_equal_pairs_the_first_stays() -> None:
+    assert drops(pairs("A>B", "C>D", "A>B", "A>B")) == [
+        (2, "duplicate_pair", None, "A>B"),
+        (3, "duplicate_pair", None, "A>B"),
+    ]
+
+
+def test_the_first_is_the_lowest_row_not_the_first_in_the_frame() -> None:
+    assert drops(pairs("A>B", "A>B").reverse()) == [(1, "duplicate_pair", None, "A>B")]
+
+
+def test_of_equal_pairs_the_best_stays_and_ties_go_to_the_first() -> None:
+    frame = pairs("A>B", "A>B", "A>B", "A>B", score=[1.0, 3.0, 3.0, 2.0])
+    assert [row for row, *_ in drops(frame, best="score")] == [0, 2, 3]
+
+
+def test_null_and_nan_are_the_lowest() -> None:
+    frame = pairs("A>B", "A>B", "C>D", "C>D", "E>F", "E>F", score=[None, -1.0, float("nan"), 0.0, None, None])
+    assert [row for row, *_ in drops(frame, best="score")] == [0, 2, 5]
+
+
+def test_best_may_be_a_whole_number() -> None:
+    assert [row for row, *_ in drops(pairs("A>B", "A>B", words=[5, 9]), best="words")] == [0]
+
+
+def test_of_contradictions_both_go_each_naming_the_other() -> None:
+    assert drops(pairs("A>B", "C>D", "B>A")) == [
+        (0, "contradiction", None, "B>A"),
+        (2, "contradiction", None, "A>B"),
+    ]
+
+
+def test_contradictions_can_stay() -> None:
+    assert drops(pairs("A>B", "B>A", "A>B"), contradictions=False) == [(2, "duplicate_pair", None, "A>B")]
+
+
+def test_twice_one_way_and_once_the_other() -> None:
+    assert drops(pairs("A>B", "A>B", "B>A")) == [
+        (0, "contradiction", None, "B>A"),
+        (1, "duplicate_pair", None, "A>B"),
+        (2, "contradiction", None, "A>B"),
+    ]
+
+
+def test_twice_one_way_with_the_best_second() -> None:
+    assert drops(pairs("B>A", "A>B", "A>B", score=[1, 1, 2]), best="score") == [
+        (0, "contradiction", None, "A>B"),
+        (1, "duplicate_pair", None, "A>B"),
+        (2, "contradiction", None, "B>A"),
+    ]
+
+
+def test_of_a_prompts_pairs_the_first_stay_and_value_counts_them() -> None:
+    frame = pairs("A>B", "X>Y", "A>C", "A>D", prompts="pqpp")
+    assert drops(frame, max_pairs_per_prompt=1) == [
+        (2, "max_pairs_per_prompt", 3.0, "A>B"),
+        (3, "max_pairs_per_prompt", 3.0, "A>B"),
+    ]
+    assert drops(frame, max_pairs_per_prompt=3) == []
+
+
+def test_of_a_prompts_pairs_the_best_stay() -> None:
+    frame = pairs("A>B", "A>C", "A>D", "A>E", score=[None, 1.0, 2.0, 1.0])
+    assert drops(frame, best="score", max_pairs_per_prompt=2) == [
+        (0, "max_pairs_per_prompt", 4.0, "A>D"),
+        (3, "max_pairs_per_prompt", 4.0, "A>D"),
+    ]
+
+
+def test_duplicates_and_contradictions_do_not_count_for_the_prompt() -> None:
+    frame = pairs("A>B", "A>B", "C>D", "D>C", "E>F")
+    assert drops(frame, max_pairs_per_prompt=2) == [
+        (1, "duplicate_pair", None, "A>B"),
+        (2, "contradiction", None, "D>C"),
+        (3, "contradiction", None, "C>D"),
+    ]
+
+
+def test_row_numbers_need_not_follow_each_other() -> None:
+    frame = pairs("A>B", "C>D", "A>B").with_columns(row=pl.Series([7, 20, 300], dtype=pl.UInt64))
+    assert drops(frame) == [(300, "duplicate_pair", None, "A>B")]
+
+
+def test_no_rows_no_drops() -> None:
+    assert drops(pairs(), max_pairs_per_prompt=1) == []

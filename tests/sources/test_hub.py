@@ -1,0 +1,107 @@
+"""Hub datasets, read by the real clients from a server on loopback."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tests.hub_server import HubServer
+
+ROWS = [{"prompt": f"Question {i}?", "chosen": f"Answer {i}.", "rejected": "No."} for i in range(5)]
+JSONL = "".join(json.dumps(row) + "\n" for row in ROWS).encode()
+CARD = b"---\nconfigs:\n- config_name: default\n  data_files:\n  - split: train_prefs\n    path: prefs.jsonl\n---\n"
+TWO = b"""---
+configs:
+- config_name: default
+  data_files:
+  - split: one
+    path: prefs.jsonl
+  - split: two
+    path: prefs.jsonl
+---
+"""
+# The clients read their settings when they are imported, so each question is put to a process of its own.
+PROGRAM = """
+import json, sys
+from curate.errors import CurateError
+from curate.sources import open_feeds, read
+path, options = sys.argv[1], json.loads(sys.argv[2])
+try:
+    feeds = open_feeds([path], **options)
+    rows = [row for feed in feeds for frame, _ in read(feed) for row in frame.rows(named=True)]
+    print(json.dumps({"rows": [(r["source"], r["source_row"], r["chosen"][0]["content"]) for r in rows]}))
+except CurateError as error:
+    print(json.dumps({"error": type(error).__name__, "text": str(error)}))
+"""
+
+
+@pytest.fixture(scope="module")
+def hub() -> Iterator[HubServer]:
+    files = {"README.md": CARD, "prefs.jsonl": JSONL}
+    with HubServer({"me/prefs": files, "me/two": {"README.md": TWO, "prefs.jsonl": JSONL}}) as server:
+        yield server
+
+
+def ask(url: str, home: Path, path: str, **options: str) -> dict[str, object]:
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("HF_")},
+        "HF_ENDPOINT": url,
+        "HF_HOME": str(home),
+        "HF_HUB_DISABLE_XET": "1",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, path, json.dumps(options)],
+        env=environment, capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    answer: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
+    return answer
+
+
+@pytest.mark.slow
+def test_reads_the_only_split(hub: HubServer, tmp_path: Path) -> None:
+    answer = ask(hub.url, tmp_path, "me/prefs")
+    assert answer == {"rows": [["me/prefs", i, f"Answer {i}."] for i in range(5)]}
+
+
+@pytest.mark.slow
+def test_reads_a_named_split_of_an_hf_address(hub: HubServer, tmp_path: Path) -> None:
+    answer = ask(hub.url, tmp_path, "hf://datasets/me/prefs", split="train_prefs")
+    assert answer == {"rows": [["me/prefs:train_prefs", i, f"Answer {i}."] for i in range(5)]}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("path", "options", "text"),
+    [
+        ("me/nope", {}, "me/nope"),
+        ("me/prefs", {"revision": "v9"}, "v9"),
+        ("me/prefs", {"split": "nope"}, "nope"),
+        ("me/prefs", {"config": "nope"}, "nope"),
+        ("me/two", {}, "several splits (one, two)"),
+    ],
+)
+def test_what_is_not_there_is_named(
+    hub: HubServer, tmp_path: Path, path: str, options: dict[str, str], text: str
+) -> None:
+    answer = ask(hub.url, tmp_path, path, **options)
+    assert answer["error"] == "InputError"
+    assert text in str(answer["text"])
+
+
+@pytest.mark.slow
+def test_a_hub_that_does_not_answer_is_a_service_error(tmp_path: Path) -> None:
+    assert ask("http://127.0.0.1:9", tmp_path, "me/prefs")["error"] == "ServiceError"
+
+
+def test_a_folder_of_that_name_is_no_hub_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from curate.sources import open_feeds
+
+    monkeypatch.chdir(tmp_path)
+    Path("me/prefs").mkdir(parents=True)
+    pl.DataFrame(ROWS).write_parquet("me/prefs/part.parquet")
+    assert [feed.name for feed in open_feeds(["me/prefs"])] == ["part.parquet"]

@@ -1,0 +1,95 @@
+"""Killed at any instant, the same command continues and gives the same files; two runs never share a folder."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+import curate
+from curate.errors import RecipeError
+from tests.data import contents, rows, write_jsonl
+
+# Small blocks, so that a run has many moments at which it can be interrupted.
+PROGRAM = """
+import sys
+from curate.sources import block, lines
+block.BLOCK_BYTES = lines.BLOCK_BYTES = 20_000
+from curate.cli import main
+main()
+"""
+
+
+def command(source: Path, out: Path) -> list[str]:
+    return [sys.executable, "-c", PROGRAM, "clean", str(source), "--out", str(out)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_killed_at_random_points(tmp_path: Path, how: signal.Signals) -> None:
+    source = write_jsonl(tmp_path / "pairs.jsonl", rows(2_000))
+    subprocess.run(command(source, tmp_path / "WHOLE"), check=True, capture_output=True)
+    moments = random.Random(7)
+    killed = 0
+    for _ in range(6):
+        process = subprocess.Popen(command(source, tmp_path / "RUN"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        time.sleep(moments.uniform(0.5, 2.0))
+        process.send_signal(how)
+        _, said = process.communicate(timeout=60)
+        killed += process.returncode != 0
+        assert b"Traceback" not in said
+        if how is signal.SIGINT and process.returncode != 0:
+            assert process.returncode in (130, -signal.SIGINT)
+    assert killed > 0
+    subprocess.run(command(source, tmp_path / "RUN"), check=True, capture_output=True)
+    assert contents(tmp_path / "RUN") == contents(tmp_path / "WHOLE")
+
+
+def test_finished_parts_are_not_made_again(tmp_path: Path) -> None:
+    source = write_jsonl(tmp_path / "pairs.jsonl", rows(50))
+    run = curate.clean(source, tmp_path / "RUN")
+    before = contents(run.folder)
+    part = run.stage("signals").part(0)
+    made = part.stat().st_mtime_ns
+    # As if the process had been killed before the stage was marked complete and the product written.
+    (part.parent / "stage.json").unlink()
+    (run.folder / "manifest.json").unlink()
+    (run.folder / "ledger.parquet").unlink()
+    again = curate.clean(source, tmp_path / "RUN")
+    assert part.stat().st_mtime_ns == made
+    assert contents(again.folder) == before
+
+
+def test_the_second_of_two_runs_stops(tmp_path: Path) -> None:
+    source = write_jsonl(tmp_path / "pairs.jsonl", rows(5))
+    (tmp_path / "RUN").mkdir()
+    with FileLock(tmp_path / "RUN" / ".lock"), pytest.raises(RecipeError, match="another process is at work"):
+        curate.clean(source, tmp_path / "RUN")
+    assert curate.clean(source, tmp_path / "RUN").counts["kept"] == 5
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="mounting a small disk needs root")
+def test_a_full_disk_is_one_line_and_can_be_continued(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(disk)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("this machine does not let us mount a tmpfs")
+    try:
+        source = write_jsonl(tmp_path / "pairs.jsonl", rows(3_000))
+        done = subprocess.run(
+            [sys.executable, "-m", "curate", "clean", str(source), "--out", str(disk / "RUN")],
+            capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 2
+        assert "no space left" in done.stderr
+        assert done.stderr.count("\n") == 1
+        subprocess.run(["mount", "-o", "remount,size=100m", str(disk)], check=True)
+        assert curate.clean(source, disk / "RUN").counts["kept"] == 3_000
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
