@@ -17,6 +17,7 @@ from curate.errors import CurateError, RecipeError
 
 RECIPE, MANIFEST, LEDGER, DATA, STAGES = "recipe.yaml", "manifest.json", "ledger.parquet", "data", "stages"
 LOCK = ".lock"
+NO_SPACE = 64 << 10  # bytes free at which a failed write is put down to the disk
 # These of the recipe's source section say what is read; a change of the others is an edit of the same run.
 WHAT_IS_READ = ("paths", "split", "config", "revision")
 
@@ -36,8 +37,17 @@ def atomic(path: Path) -> Iterator[Path]:
             remove(path)
         temporary.replace(path)
         _sync(path.parent)
+    except Exception as error:  # the libraries that write say a full disk in many ways, and not all as OSError
+        if shutil.disk_usage(path.parent).free < NO_SPACE:
+            raise no_space(path.parent) from error
+        raise
     finally:
         remove(temporary)
+
+
+def no_space(folder: Path) -> CurateError:
+    """The error for a full disk."""
+    return CurateError(f"no space left on the disk of {folder}; free some and run the same command again")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -142,9 +152,7 @@ def open_store(folder: Path, recipe: dict[str, Any], recipe_text: str, *, force:
         raise RecipeError(f"{error.filename or folder} cannot be written: permission denied") from error
     except OSError as error:
         if error.errno in (28, 122):  # ENOSPC, EDQUOT
-            raise CurateError(
-                f"no space left on the disk of {folder}; free some and run the same command again"
-            ) from error
+            raise no_space(folder) from error
         raise
 
 
@@ -158,10 +166,17 @@ def _check_place(folder: Path, recipe: dict[str, Any], *, force: bool) -> None:
                 f"{folder} is not empty and holds no run ({others[0]}, …); choose another --out, or --force"
             )
         return
-    there = yaml.safe_load((folder / RECIPE).read_text("utf-8"))
-    same = isinstance(there, dict) and all(
-        there.get("source", {}).get(key) == recipe["source"][key] for key in WHAT_IS_READ
-    )
-    if not same:
-        was = ", ".join((there or {}).get("source", {}).get("paths", ["?"]))
+    there = _source_of(folder / RECIPE)
+    if any(there.get(key) != recipe["source"][key] for key in WHAT_IS_READ):
+        was = ", ".join(map(str, there.get("paths", ["?"])))
         raise RecipeError(f"{folder} holds a run of another recipe (source: {was}); choose another --out, or --force")
+
+
+def _source_of(recipe: Path) -> dict[str, Any]:
+    """The source section of a recipe file, empty where it is not to be made out."""
+    try:
+        tree = yaml.safe_load(recipe.read_text("utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        return {}
+    source = tree.get("source") if isinstance(tree, dict) else None
+    return source if isinstance(source, dict) else {}

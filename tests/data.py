@@ -32,5 +32,8 @@ def write_jsonl(path: Path, lines: Iterable[Mapping[str, Any] | str]) -> Path:
 
 def contents(folder: Path) -> dict[str, bytes]:
     """The product of a run, byte for byte: everything but the manifest's seconds and the stages."""
-    files = [*sorted((folder / "data").iterdir()), *(folder / n for n in ("ledger.parquet", "README.md", "report.html"))]
+    files = [
+        *sorted((folder / "data").iterdir()),
+        *(folder / n for n in ("ledger.parquet", "README.md", "report.html")),
+    ]
     return {file.name: file.read_bytes() for file in [*files, folder / "recipe.yaml"]}

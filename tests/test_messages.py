@@ -1,10 +1,10 @@
 """Lists of messages and texts: joining them, and finding where prompt ends and response begins."""
 
-import os
+from itertools import takewhile
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.messages import last_user_text, one_message, split_conversations, split_texts, text_of
@@ -25,8 +25,8 @@ def turns(column: pl.Series) -> list[Turns | None]:
 
 def split_dialogues(*rows: tuple[Turns | None, Turns | None]) -> list[tuple[Turns | None, ...]]:
     """(prompt, chosen, rejected) of every row."""
-    chosen, rejected = (messages(*side).alias(n) for n, side in zip(("chosen", "rejected"), zip(*rows, strict=True)))  # noqa: B905
-    out = split_conversations(pl.DataFrame([chosen, rejected]))
+    chosen, rejected = (messages(*side) for side in zip(*rows, strict=True))
+    out = split_conversations(pl.DataFrame({"chosen": chosen, "rejected": rejected}))
     return list(zip(*(turns(out.get_column(name)) for name in ("prompt", "chosen", "rejected")), strict=True))
 
 
@@ -71,7 +71,9 @@ def test_split_conversations(
 
 
 def test_split_conversations_row_for_row_whatever_stands_beside() -> None:
-    assert split_dialogues(([U, A], [U, B]), (None, [U, A]), ([], [A]), ([V, A], None), (None, None), ([V, A], [V, B])) == [
+    assert split_dialogues(
+        ([U, A], [U, B]), (None, [U, A]), ([], [A]), ([V, A], None), (None, None), ([V, A], [V, B])
+    ) == [
         ([U], [A], [B]),
         (None, None, [U, A]),
         ([], [], [A]),
@@ -104,7 +106,9 @@ def test_split_conversations_keeps_other_columns_and_takes_no_rows() -> None:
     ],
 )
 def test_split_texts(chosen: str | None, rejected: str | None, expected: tuple[str | None, ...]) -> None:
-    frame = pl.DataFrame({"chosen": [chosen], "rejected": [rejected]}, schema={"chosen": pl.String, "rejected": pl.String})
+    frame = pl.DataFrame(
+        {"chosen": [chosen], "rejected": [rejected]}, schema={"chosen": pl.String, "rejected": pl.String}
+    )
     assert split_texts(frame).select("prompt", "chosen", "rejected").row(0) == expected
 
 
@@ -117,11 +121,13 @@ SHORT = st.text("ab é\n", max_size=12)
 
 
 def by_hand(chosen: str, rejected: str) -> tuple[str | None, str, str]:
-    common = os.path.commonprefix([chosen, rejected])
+    same = takewhile(lambda letters: letters[0] == letters[1], zip(chosen, rejected, strict=False))
+    common = "".join(letter for letter, _ in same)
     cut = max(common.rfind(space) for space in " \n") + 1
     return common[:cut].strip() if cut else None, chosen[cut:].strip(), rejected[cut:].strip()
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(SHORT, SHORT, SHORT), min_size=1, max_size=5))
 def test_split_texts_as_by_hand_row_for_row(parts: list[tuple[str, str, str]]) -> None:
     rows = [(head + a, head + b) for head, a, b in parts]

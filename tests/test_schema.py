@@ -4,7 +4,7 @@ import hashlib
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.errors import InputError
@@ -122,6 +122,7 @@ def test_with_ids_keeps_the_other_columns_and_takes_no_rows() -> None:
     assert with_ids(frame.clear()).shape == (0, 7)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["user", "assistant"]), st.text(max_size=8)), max_size=3))
 def test_prompt_id_can_be_recomputed_with_the_standard_library(turns: list[tuple[str, str]]) -> None:
     parts = [part for role, content in turns for part in (role, content)]

@@ -69,6 +69,8 @@ def _decode(line: bytes) -> dict[str, Any] | str:
         value = decoder.decode(line)
     except UnicodeDecodeError:
         return "invalid UTF-8"
+    except RecursionError:
+        return "nested too deeply"
     except msgspec.DecodeError as error:
         surrogate = "\\ud" in line.decode("utf-8", "replace").lower() and "truncated" in str(error)
         return "a lone surrogate escape (\\ud800 to \\udfff)" if surrogate else f"invalid JSON: {error}"

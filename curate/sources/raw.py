@@ -24,13 +24,11 @@ def raw_blocks(source: Input) -> Iterator[RawBlock]:
         yield from _blocks(source.path)
     except InputError as error:
         raise InputError(f"{source.name}: {error}") from error
-    except (pa.ArrowInvalid, pa.ArrowSerializationError, EOFError) as error:
-        raise InputError(f"{source.name} cannot be read: {_first_line(error)}") from error
-    except OSError as error:
-        if "ompressed" in str(error) or "inflate" in str(error) or "zlib" in str(error):
-            hint = "the file is cut off or damaged; fetch it again"
-            raise InputError(f"{source.name} cannot be unpacked ({_first_line(error)}): {hint}") from error
-        raise
+    except (pa.ArrowException, EOFError, UnicodeDecodeError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the system's, not Arrow's about the content
+            raise
+        hint = "the file is cut off or damaged; fetch it again"
+        raise InputError(f"{source.name} cannot be read ({_first_line(error)}): {hint}") from error
 
 
 def _blocks(path: Path) -> Iterator[RawBlock]:

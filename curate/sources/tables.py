@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import polars as pl
 import pyarrow as pa
@@ -45,7 +45,9 @@ def read_csv(open_stream: Callable[[], BinaryIO]) -> Iterator[RawBlock]:
         )
         return "skip"
 
-    names = pa.csv.open_csv(open_stream(), parse_options=pa.csv.ParseOptions(newlines_in_values=True)).schema.names
+    lenient = pa.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=lambda _: "skip")
+    large = pa.csv.ReadOptions(block_size=BLOCK_BYTES)  # the first row may be
+    names = pa.csv.open_csv(open_stream(), read_options=large, parse_options=lenient).schema.names
     reader = pa.csv.open_csv(
         open_stream(),
         read_options=pa.csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES),  # threads lose the row numbers
@@ -69,6 +71,7 @@ def blocks_of(batches: Iterable[pa.RecordBatch]) -> Iterator[RawBlock]:
     """Record batches as blocks; a large batch becomes several."""
     row = 0
     for batch in batches:
+        batch.validate()  # or a damaged file crashes the process where the next line follows its offsets
         parts = max(1, -(-batch.nbytes // (2 * BLOCK_BYTES)), -(-batch.num_rows // MAX_BLOCK_ROWS))
         size = max(1, -(-batch.num_rows // parts))
         for start in range(0, batch.num_rows, size):
@@ -77,7 +80,7 @@ def blocks_of(batches: Iterable[pa.RecordBatch]) -> Iterator[RawBlock]:
             row += part.num_rows
 
 
-def _series(batch: pa.RecordBatch) -> dict[str, pl.Series]:
+def _series(batch: pa.RecordBatch) -> dict[str, pl.Series | list[Any]]:
     """The batch's columns. Text that is not UTF-8 is repaired with U+FFFD, which a signal then shows."""
     if len(set(batch.schema.names)) < len(batch.schema.names):
         raise InputError(f"two columns have the same name: {', '.join(batch.schema.names)}")
@@ -88,7 +91,20 @@ def _series(batch: pa.RecordBatch) -> dict[str, pl.Series]:
             raise
         batch = pa.RecordBatch.from_arrays([_repaired(column) for column in batch.columns], batch.schema.names)
         batch.validate(full=True)
-    return {name: pl.Series(name, column) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
+    return {name: _column(name, column) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
+
+
+def _column(name: str, column: pa.Array) -> pl.Series | list[Any]:
+    """The column; of a type that polars does not know (list_view, union, decimal256 …) as plain values."""
+    try:
+        return pl.Series(name, column)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        pass
+    try:
+        values: list[Any] = column.to_pylist()
+    except (ValueError, LookupError, pa.ArrowException) as error:  # an unknown time zone, for one
+        raise InputError(f"column {name!r} is of the type {column.type}, which cannot be read") from error
+    return values
 
 
 def _repaired(column: pa.Array) -> pa.Array:

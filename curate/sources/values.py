@@ -77,7 +77,7 @@ def typed(block: RawBlock, fields: Mapping[str, Field]) -> pl.DataFrame:
 
 def kind_of(values: Sequence[Any] | pl.Series) -> Kind | None:
     """Text or messages, by the first value that is not null; None for anything else, or where all are null."""
-    sample = values.drop_nulls().head(1).to_list() if isinstance(values, pl.Series) else values
+    sample = _listed(values.drop_nulls().head(1)) if isinstance(values, pl.Series) else values
     first = next((value for value in sample if value is not None), None)
     if isinstance(first, str):
         return "text"
@@ -89,7 +89,7 @@ def as_json(columns: Mapping[str, Sequence[Any] | pl.Series], height: int) -> pl
     """`extra`: every row of the columns as a JSON object."""
     if not columns:
         return pl.Series("extra", [None] * height, dtype=pl.String)
-    lists = [values.to_list() if isinstance(values, pl.Series) else values for values in columns.values()]
+    lists = [_listed(values) if isinstance(values, pl.Series) else values for values in columns.values()]
     names = list(columns)
     encode = msgspec.json.Encoder(enc_hook=str).encode
     rows = (encode(dict(zip(names, row, strict=True))).decode() for row in zip(*lists, strict=True))
@@ -104,12 +104,11 @@ def read_text(values: Sequence[Any] | pl.Series) -> Read:
     if isinstance(values, pl.Series):
         if values.dtype in (pl.String, pl.Categorical, pl.Enum, pl.Null):
             return values.cast(pl.String), {}
-        values = values.to_list()
-    try:
-        return pl.Series(values, dtype=pl.String, strict=True), {}
-    except TypeError:
-        problems = {i: _not_text(v) for i, v in enumerate(values) if v is not None and not isinstance(v, str)}
-        return pl.Series([v if isinstance(v, str) else None for v in values], dtype=pl.String), problems
+        values = _listed(values)
+    # Not left to polars to find out: it takes minutes over one value nested a thousand levels deep.
+    problems = {i: _not_text(v) for i, v in enumerate(values) if v is not None and not isinstance(v, str)}
+    texts = [v if isinstance(v, str) else None for v in values] if problems else values
+    return pl.Series(texts, dtype=pl.String), problems
 
 
 def read_messages(values: Sequence[Any] | pl.Series) -> Read:
@@ -117,7 +116,7 @@ def read_messages(values: Sequence[Any] | pl.Series) -> Read:
     if isinstance(values, pl.Series):
         if _is_plain(values):
             return values.cast(MESSAGES), {}
-        values = values.to_list()
+        values = _listed(values)
     rows: list[list[dict[str, str]] | None] = []
     problems: dict[int, Problem] = {}
     for i, value in enumerate(values):
@@ -135,14 +134,19 @@ def read_number(values: Sequence[Any] | pl.Series) -> Read:
         values = pl.Series(
             [v if isinstance(v, (int, float)) else None if v is None else str(v) for v in values], strict=False
         )
-    if values.dtype.is_nested() or values.dtype == pl.Binary:
-        raise InputError(f"column {values.name!r} holds {values.dtype}, a number was expected")
-    numbers = values.cast(pl.Float64, strict=False)
-    return numbers.set(numbers.is_nan() | numbers.is_infinite(), None), {}
+    if values.dtype in (pl.Categorical, pl.Enum):
+        values = values.cast(pl.String)
+    try:
+        numbers = values.cast(pl.Float64, strict=False)
+        return numbers.set(numbers.is_nan() | numbers.is_infinite(), None), {}
+    except pl.exceptions.PolarsError as error:
+        raise InputError(f"column {values.name!r} holds {values.dtype}, a number was expected") from error
 
 
 def read_label(values: Sequence[Any] | pl.Series) -> Read:
     """A label as text: "model_a", "1", "true"."""
+    if isinstance(values, pl.Series):
+        values = _listed(values)
     texts = [
         None if value is None else str(value).lower() if isinstance(value, bool) else str(value) for value in values
     ]
@@ -150,6 +154,14 @@ def read_label(values: Sequence[Any] | pl.Series) -> Read:
 
 
 READERS = {"text": read_text, "messages": read_messages, "number": read_number, "label": read_label}
+
+
+def _listed(values: pl.Series) -> list[Any]:
+    """The values as Python's; where a date is too far off for Python, all of them as the numbers they are stored as."""
+    try:
+        return values.to_list()
+    except (ValueError, pl.exceptions.PanicException):
+        return values.to_physical().to_list()
 
 
 def _nulls(series: pl.Series) -> list[int]:

@@ -22,7 +22,14 @@ KINDS: dict[str, Kind] = {
     "chosen_model": "label",
     "rejected_model": "label",
 }
-ORIGIN: dict[str, Kind] = {"source": "label", "source_row": "number", "extra": "label"}
+# Read beside the new ones; the ids only so that they do not count as the source's other columns.
+OWN: dict[str, Kind] = {
+    "source": "label",
+    "source_row": "number",
+    "extra": "label",
+    "pair_id": "label",
+    "prompt_id": "label",
+}
 
 
 def fields(columns: Mapping[str, Sequence[Any] | pl.Series]) -> dict[str, Field] | None:
@@ -32,7 +39,7 @@ def fields(columns: Mapping[str, Sequence[Any] | pl.Series]) -> dict[str, Field]
     ):
         return None
     measured = {name: Field(name, kind, needed=kind == "messages") for name, kind in KINDS.items()}
-    return measured | {f"own_{name}": Field(name, kind, needed=False) for name, kind in ORIGIN.items()}
+    return measured | {f"own_{name}": Field(name, kind, needed=False) for name, kind in OWN.items()}
 
 
 def to_pairs(frame: pl.DataFrame) -> pl.DataFrame:

@@ -1,0 +1,63 @@
+"""The language of a text, by the model that ships with the package."""
+
+import polars as pl
+import pytest
+
+from curate.signals.language import language
+
+EN = "Good morning everyone, how are you doing today?"
+PT = "Bom dia a todos, como vocês estão hoje?"
+ES = "Buenos días a todos, ¿cómo están ustedes hoy?"
+JA = "今日はいい天気ですね、散歩に行きましょう。"
+
+
+def languages(*texts: str | None) -> list[str | None]:
+    return language(pl.Series(texts, dtype=pl.String)).get_column("language").to_list()
+
+
+def test_languages_row_for_row_with_nulls_between() -> None:
+    assert languages(EN, None, PT, "", EN, ES, "12", JA) == ["en", None, "pt", None, "en", "es", None, "ja"]
+
+
+def test_confidence_is_a_probability_and_null_where_the_language_is() -> None:
+    sure, unmeasured = language(pl.Series([PT, None])).get_column("language_confidence").to_list()
+    assert 0.9 < sure <= 1
+    assert unmeasured is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hello there",  # ten letters
+        "12345 67890 !!!! 12345",
+        "https://example.com/a/path/with/many/letters",
+        " \n\t",
+    ],
+)
+def test_too_few_letters_are_not_measured(text: str) -> None:
+    assert languages(text) == [None]
+
+
+def test_twelve_letters_are_enough() -> None:
+    assert languages("abcdefghijk", "abcdefghijkl")[0] is None
+    assert languages("abcdefghijk", "abcdefghijkl")[1] is not None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        EN.upper(),
+        EN.replace(" ", "\n"),
+        f"https://exemplo.com/um/caminho/em/portugues {EN}",
+        f"```\n{EN}\n```",
+        EN + " " * 200 + ES * 10,  # the beginning decides
+    ],
+)
+def test_form_does_not_change_the_language(text: str) -> None:
+    assert languages(text) == ["en"]
+
+
+def test_types_and_no_rows() -> None:
+    empty = language(pl.Series([], dtype=pl.String))
+    assert empty.schema == {"language": pl.String, "language_confidence": pl.Float32}
+    assert len(empty) == 0

@@ -1,0 +1,79 @@
+"""Words as numbers: equal hashes are equal words; every row has its own."""
+
+import polars as pl
+import pytest
+
+from curate.signals.tokens import distinct, maybe_repeated, row_of, text_lines, words
+
+Rows = list[list[str]]
+
+
+def same_words(one: str, other: str) -> bool:
+    """Whether two texts have the same words in the same order."""
+    first, second = (words(pl.Series([text])).hashes.tolist() for text in (one, other))
+    return bool(first == second)
+
+
+@pytest.mark.parametrize(
+    ("text", "apart"),
+    [
+        ("Hello, World!", "hello world"),
+        ("(yes) [no] **so** `x`", "yes no so x"),
+        ("a\tb\nc\u00a0d\r\ne", "a b c d e"),
+        ("¿Qué? «sí» ¡no!", "qué sí no"),
+        ("  spaces   between  ", "spaces between"),
+        ("don’t", "don't"),
+        ("你好，世界。", "你 好 世 界"),
+        ("ab你c", "ab 你 c"),
+        ("ありがとう", "あ り が と う"),
+        ("ขอบคุณ", "ข อ บ ค ุ ณ"),
+        ("ÁRVORE", "árvore"),
+    ],
+)
+def test_what_a_word_is(text: str, apart: str) -> None:
+    assert same_words(text, apart)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("a b", "b a"), ("don't", "dont"), ("well-known", "well known"), ("a", "á")]
+)
+def test_what_are_different_words(one: str, other: str) -> None:
+    assert not same_words(one, other)
+
+
+def test_counts_rows_and_characters() -> None:
+    tokens = words(pl.Series(["one two", None, "", "...", "你好", "three"]))
+    assert tokens.counts.tolist() == [2, 0, 0, 0, 2, 1]
+    assert tokens.rows.tolist() == [0, 0, 4, 4, 5]
+    assert tokens.chars.tolist() == [6, 0, 0, 0, 2, 5]
+
+
+@pytest.mark.parametrize("texts", [[], [None], ["", None]])
+def test_without_words(texts: list[str | None]) -> None:
+    tokens = words(pl.Series(texts, dtype=pl.String))
+    assert tokens.counts.tolist() == [0] * len(texts)
+    assert tokens.vocabulary.tolist() == []
+
+
+def test_vocabulary_has_every_rows_words_once() -> None:
+    tokens = words(pl.Series(["a b A", "a", None, "b b"]))
+    assert row_of(tokens.vocabulary).tolist() == [0, 0, 1, 3]
+
+
+def test_lines_are_compared_without_white_space_at_their_ends() -> None:
+    lines = text_lines(pl.Series([" a b \n\n \na b\nA b", None, ""]))
+    assert lines.counts.tolist() == [3, 0, 0]
+    assert lines.hashes[0] == lines.hashes[1] != lines.hashes[2]
+
+
+def test_distinct_counts_within_a_row() -> None:
+    tokens = words(pl.Series(["x y x x", "x"]))
+    keys, times = distinct(tokens.rows, tokens.hashes)
+    assert row_of(keys).tolist() == [0, 0, 1]
+    assert sorted(times.tolist()) == [1, 1, 3]
+
+
+def test_maybe_repeated_never_misses_a_repetition() -> None:
+    tokens = words(pl.Series(["x y x z", "x"]))
+    assert maybe_repeated(tokens.rows, tokens.hashes)[[0, 2]].tolist() == [True, True]
+    assert maybe_repeated(tokens.rows[:0], tokens.hashes[:0]).tolist() == []

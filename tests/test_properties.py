@@ -1,0 +1,122 @@
+"""Invariants, on inputs that nobody would write by hand."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import curate
+from curate.dedup import exact
+from curate.rules import apply_rules, make_rules
+from curate.schema import MESSAGES, with_ids
+from curate.signals import measure
+from curate.split import split
+from tests.data import row, write_jsonl
+
+# Few distinct texts, so that ties, duplicates and contradictions are common.
+TEXT = st.sampled_from(
+    ["", " ", "Yes.", "No, and", "A\x00b", "é漢字", "Sure: open the menu and choose Restore.", "\n\n```"]
+)
+VALUE = st.one_of(TEXT, st.none(), st.integers(), st.booleans(), st.lists(TEXT, max_size=2))
+SCORE = st.one_of(st.none(), st.integers(0, 2), st.just("N/A"))
+LINE = st.fixed_dictionaries(
+    {"prompt": VALUE, "chosen": VALUE, "rejected": VALUE, "chosen_score": SCORE, "rejected_score": SCORE}
+)
+SLOW = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+
+
+def run_of(lines: list[Any], **options: Any) -> curate.Run:
+    folder = Path(tempfile.mkdtemp())
+    head = row(0, chosen_score=2, rejected_score=1)  # so that the format is clear
+    return curate.clean(write_jsonl(folder / "p.jsonl", [head, *lines]), folder / "RUN", max_bad_rows=1, **options)
+
+
+@SLOW
+@given(st.lists(st.one_of(LINE, st.sampled_from(["{", "[]", "3", '"x"'])), max_size=12))
+def test_counts_add_up_and_every_row_is_once_in_the_ledger(lines: list[Any]) -> None:
+    run = run_of(lines)
+    ledger = run.ledger.collect()
+    assert ledger.get_column("source_row").to_list() == list(range(len(lines) + 1))
+    assert run.counts["kept"] + run.counts["dropped"] == len(lines) + 1
+    published = pl.concat([run.train, run.test]).collect()
+    kept = ledger.filter("kept")
+    assert sorted(published.get_column("pair_id")) == sorted(kept.get_column("pair_id"))
+    assert kept.select(pl.col("stage", "rule").is_null().all()).row(0) == (True, True)
+    dropped = ledger.filter(~pl.col("kept"))
+    assert dropped.select(pl.col("stage", "rule").is_not_null().all(), pl.col("reasons").list.len().min() > 0).row(0) in (
+        (True, True, True), (True, True, None),
+    )  # fmt: skip
+    assert set(run.train.collect().get_column("prompt_id")).isdisjoint(run.test.collect().get_column("prompt_id"))
+
+
+@SLOW
+@given(st.lists(LINE, max_size=10))
+def test_cleaning_a_cleaned_set_changes_nothing(lines: list[Any]) -> None:
+    first = run_of(lines)
+    if not first.counts["kept"]:
+        return
+    second = curate.clean(first.folder, first.folder.with_name("AGAIN"))
+    for name in ("train", "test"):
+        a, b = (getattr(run, name).collect().sort("pair_id") for run in (first, second))
+        assert a.equals(b)
+
+
+def pairs_of(texts: list[tuple[str, str, str]]) -> pl.DataFrame:
+    sides = zip(*texts, strict=True) if texts else ((), (), ())
+    frame = pl.DataFrame(
+        {
+            name: pl.Series([[{"role": role, "content": text}] for text in side], dtype=MESSAGES)
+            for name, role, side in zip(
+                ("prompt", "chosen", "rejected"), ("user", "assistant", "assistant"), sides, strict=True
+            )
+        }
+    )
+    return with_ids(frame)
+
+
+TRIPLES = st.lists(st.tuples(TEXT, TEXT, TEXT), min_size=1, max_size=12)
+
+
+@settings(deadline=None, max_examples=50)
+@given(TRIPLES, st.integers(0, 11))
+def test_ids_depend_on_the_texts_alone(texts: list[tuple[str, str, str]], place: int) -> None:
+    ids = pairs_of(texts).select("prompt_id", "pair_id", "flipped_id").rows()
+    one = texts[place % len(texts)]
+    assert pairs_of([one]).select("prompt_id", "pair_id", "flipped_id").row(0) == ids[place % len(texts)]
+    assert len(set(texts)) == len({pair_id for _, pair_id, _ in ids})
+    turned = pairs_of([(p, r, c) for p, c, r in texts])
+    assert turned.get_column("pair_id").to_list() == [flipped for _, _, flipped in ids]
+
+
+@settings(deadline=None, max_examples=50)
+@given(TRIPLES, TRIPLES)
+def test_adding_rows_moves_no_row_to_another_split(
+    old: list[tuple[str, str, str]], new: list[tuple[str, str, str]]
+) -> None:
+    alone = split(pairs_of(old).select("prompt_id"), test=0.5, salt="s").to_list()
+    together = split(pairs_of(old + new).select("prompt_id"), test=0.5, salt="s").to_list()
+    assert together[: len(old)] == alone
+
+
+@settings(deadline=None, max_examples=50)
+@given(TRIPLES)
+def test_no_duplicate_and_no_contradiction_is_left(texts: list[tuple[str, str, str]]) -> None:
+    pairs = pairs_of(texts).with_row_index("row").with_columns(pl.col("row").cast(pl.UInt64))
+    drops = exact(pairs)
+    left = pairs.join(drops, on="row", how="anti")
+    assert left.get_column("pair_id").is_unique().all()
+    assert left.filter(pl.col("flipped_id").is_in(left.get_column("pair_id").to_list())).is_empty()
+    assert exact(left).is_empty()
+
+
+@settings(deadline=None, max_examples=25)
+@given(TRIPLES)
+def test_signals_of_a_row_do_not_depend_on_the_rows_beside_it(texts: list[tuple[str, str, str]]) -> None:
+    scores = [pl.lit(None, pl.Float64).alias(name) for name in ("chosen_score", "rejected_score", "strength")]
+    together = measure(pairs_of(texts).with_columns(scores))
+    alone = pl.concat([measure(pairs_of([text]).with_columns(scores)) for text in texts])
+    assert together.equals(alone)
+    assert apply_rules(together, make_rules({})).equals(apply_rules(alone, make_rules({})))

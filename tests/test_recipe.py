@@ -1,0 +1,92 @@
+"""Recipes: defaults written out, mistakes named with their line."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from curate.errors import RecipeError
+from curate.recipe import Recipe, fingerprint, load_recipe, make_recipe, resolved, to_yaml
+
+SOURCE = {"source": {"paths": ["data.jsonl"]}}
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, "utf-8")
+    return path
+
+
+def test_resolved_recipe_reads_back_as_itself(tmp_path: Path) -> None:
+    recipe = make_recipe(SOURCE | {"rules": {"max_chars_ratio": {"value": 4, "on_null": "drop"}, "no_tie": False}})
+    again = load_recipe(write(tmp_path / "r.yaml", to_yaml(recipe)))
+    assert resolved(again) == resolved(recipe)
+    assert resolved(recipe)["rules"]["max_chars_ratio"] == {"value": 4.0, "on_null": "drop"}
+    assert "no_tie" not in resolved(recipe)["rules"]
+    assert "no_chosen_empty" in resolved(recipe)["rules"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("source:\n  path: x\n", r"line 2: unknown key source.path. Did you mean 'paths'\?"),
+        ("source:\n  paths: x\nsplits:\n  test: 0.1\n", r"line 3: unknown key splits. Did you mean 'split'\?"),
+        (
+            "source:\n  paths: x\nrules:\n  max_char_ratio: 4\n",
+            r"line 4: unknown rule .* Did you mean 'max_chars_ratio'\?",
+        ),
+        ("source:\n  paths: x\nrules:\n  no_tie: 3\n", r"line 4: rules.no_tie: expected true or false, found 3"),
+        ("source:\n  paths: x\nsplit:\n  test: many\n", r"line 4: split.test: .*number.*'many'"),
+        ("source:\n  paths: []\n", r"line 2: source.paths: name at least one source"),
+        ("rules: {}\n", r"source: Field required"),
+        ("- a\n", r"holds list; expected sections: source"),
+        ("a: [\n", r"not a YAML file"),
+        ("a: !!python/object/apply:os.system [ls]\n", r"not a YAML file"),
+    ],
+)
+def test_mistakes_name_the_line_and_the_nearest_key(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(RecipeError, match=said) as caught:
+        load_recipe(write(tmp_path / "r.yaml", text))
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_file_and_wrong_encoding(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="does not exist"):
+        load_recipe(tmp_path / "nope.yaml")
+    (tmp_path / "r.yaml").write_bytes(b"a: \xff")
+    with pytest.raises(RecipeError, match="not a YAML file"):
+        load_recipe(tmp_path / "r.yaml")
+
+
+def test_overrides_are_yaml_values() -> None:
+    recipe = make_recipe(SOURCE, ["split.test=0.25", "rules.only_chosen_language=[en, pt]", "dedup.exact=false"])
+    assert recipe.split.test == 0.25
+    assert recipe.dedup.exact is False
+    assert [rule.allowed for rule in recipe.rules.made() if rule.name == "only_chosen_language"] == [("en", "pt")]
+
+
+def test_a_value_may_hold_an_equals_sign() -> None:
+    assert make_recipe(SOURCE, ["split.salt=a=b"]).split.salt == "a=b"
+
+
+def test_make_recipe_leaves_its_argument_alone() -> None:
+    tree = {"source": {"paths": ["a"]}}
+    make_recipe(tree, ["source.limit=3"])
+    assert tree == {"source": {"paths": ["a"]}}
+
+
+def test_fingerprint_is_the_same_everywhere() -> None:
+    assert fingerprint({"b": 1, "a": "é"}, [1.5]) == fingerprint({"a": "é", "b": 1}, [1.5])
+    assert fingerprint({"a": 1}) == "8ed045d8d74d0a94b6e2ab9cdabd6d03"
+
+
+def test_schema_describes_every_section() -> None:
+    properties = Recipe.model_json_schema()["properties"]
+    assert list(properties) == list(Recipe.model_fields)
+
+
+def test_shipped_recipe_is_valid() -> None:
+    import curate.data as shipped  # the folder is a namespace package in the wheel, too
+
+    folder = Path(next(iter(shipped.__path__)))
+    assert yaml.safe_load((folder / "quickstart.yaml").read_text("utf-8"))["publish"]["license"] == "apache-2.0"
+    assert load_recipe(folder / "quickstart.yaml").source.max_bad_rows == 0.05

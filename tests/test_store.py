@@ -1,0 +1,59 @@
+"""Atomic writes: what is there is whole."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from curate.errors import RecipeError
+from curate.store import Store, atomic, open_store, write_json
+
+RECIPE = {"source": {"paths": ["a"], "split": None, "config": None, "revision": None}}
+
+
+def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "x.txt"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), atomic(path) as temporary:
+        temporary.write_text("half of the n")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["x.txt"]
+
+
+def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
+    for content in ("a", "b"):
+        with atomic(tmp_path / "data") as temporary:
+            temporary.mkdir()
+            (temporary / content).write_text(content)
+    assert [p.name for p in (tmp_path / "data").iterdir()] == ["b"]
+
+
+def test_left_over_temporary_files_are_replaced(tmp_path: Path) -> None:
+    (tmp_path / ".x.json.tmp").mkdir()
+    write_json(tmp_path / "x.json", {"a": 1})
+    assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_a_stage_of_another_key_is_emptied(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    stage = store.stage("signals", "one")
+    stage.write(0, pl.DataFrame({"a": [1]}))
+    assert stage.info is None
+    stage.finish(parts=1)
+    assert store.stage("signals", "one").info == {"key": "one", "parts": 1}
+    other = store.stage("signals", "two")
+    assert (other.info, other.parts()) == (None, [])
+
+
+@pytest.mark.parametrize("recipe", ["", "[]", "source: 3", "a: [", "\x00"])
+def test_an_unreadable_recipe_is_another_run(tmp_path: Path, recipe: str) -> None:
+    (tmp_path / "recipe.yaml").write_text(recipe)
+    with pytest.raises(RecipeError, match="another recipe"), open_store(tmp_path, RECIPE, ""):
+        pass
+
+
+def test_the_manifest_goes_when_a_run_begins(tmp_path: Path) -> None:
+    write_json(tmp_path / "manifest.json", {})
+    with open_store(tmp_path, RECIPE, "", force=True):
+        assert not (tmp_path / "manifest.json").exists()
