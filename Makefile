@@ -10,7 +10,7 @@ quickstart: $(VENV)/quickstart ## Clean the small set that ships with the packag
 	$(BIN)/curate quickstart --out quickstart-run --force
 
 test: lint ## Everything that continuous integration checks
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .

@@ -25,7 +25,7 @@ SCORE = st.one_of(st.none(), st.integers(0, 2), st.just("N/A"))
 LINE = st.fixed_dictionaries(
     {"prompt": VALUE, "chosen": VALUE, "rejected": VALUE, "chosen_score": SCORE, "rejected_score": SCORE}
 )
-SLOW = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+SLOW = settings(deadline=None, max_examples=10, suppress_health_check=[HealthCheck.too_slow])
 
 
 def run_of(lines: list[Any], **options: Any) -> curate.Run:
@@ -46,9 +46,8 @@ def test_counts_add_up_and_every_row_is_once_in_the_ledger(lines: list[Any]) -> 
     assert sorted(published.get_column("pair_id")) == sorted(kept.get_column("pair_id"))
     assert kept.select(pl.col("stage", "rule").is_null().all()).row(0) == (True, True)
     dropped = ledger.filter(~pl.col("kept"))
-    assert dropped.select(pl.col("stage", "rule").is_not_null().all(), pl.col("reasons").list.len().min() > 0).row(0) in (
-        (True, True, True), (True, True, None),
-    )  # fmt: skip
+    assert dropped.filter(pl.col("stage").is_null() | pl.col("rule").is_null()).is_empty()
+    assert dropped.filter(pl.col("reasons").list.len() == 0).is_empty()
     assert set(run.train.collect().get_column("prompt_id")).isdisjoint(run.test.collect().get_column("prompt_id"))
 
 
@@ -64,17 +63,17 @@ def test_cleaning_a_cleaned_set_changes_nothing(lines: list[Any]) -> None:
         assert a.equals(b)
 
 
-def pairs_of(texts: list[tuple[str, str, str]]) -> pl.DataFrame:
+ROLES = {"prompt": "user", "chosen": "assistant", "rejected": "assistant"}
+Triples = list[tuple[str, str, str]]
+
+
+def pairs_of(texts: Triples) -> pl.DataFrame:
     sides = zip(*texts, strict=True) if texts else ((), (), ())
-    frame = pl.DataFrame(
-        {
-            name: pl.Series([[{"role": role, "content": text}] for text in side], dtype=MESSAGES)
-            for name, role, side in zip(
-                ("prompt", "chosen", "rejected"), ("user", "assistant", "assistant"), sides, strict=True
-            )
-        }
-    )
-    return with_ids(frame)
+    columns = {
+        name: pl.Series([[{"role": role, "content": text}] for text in side], dtype=MESSAGES)
+        for (name, role), side in zip(ROLES.items(), sides, strict=True)
+    }
+    return with_ids(pl.DataFrame(columns))
 
 
 TRIPLES = st.lists(st.tuples(TEXT, TEXT, TEXT), min_size=1, max_size=12)
@@ -82,7 +81,7 @@ TRIPLES = st.lists(st.tuples(TEXT, TEXT, TEXT), min_size=1, max_size=12)
 
 @settings(deadline=None, max_examples=50)
 @given(TRIPLES, st.integers(0, 11))
-def test_ids_depend_on_the_texts_alone(texts: list[tuple[str, str, str]], place: int) -> None:
+def test_ids_depend_on_the_texts_alone(texts: Triples, place: int) -> None:
     ids = pairs_of(texts).select("prompt_id", "pair_id", "flipped_id").rows()
     one = texts[place % len(texts)]
     assert pairs_of([one]).select("prompt_id", "pair_id", "flipped_id").row(0) == ids[place % len(texts)]
@@ -93,9 +92,7 @@ def test_ids_depend_on_the_texts_alone(texts: list[tuple[str, str, str]], place:
 
 @settings(deadline=None, max_examples=50)
 @given(TRIPLES, TRIPLES)
-def test_adding_rows_moves_no_row_to_another_split(
-    old: list[tuple[str, str, str]], new: list[tuple[str, str, str]]
-) -> None:
+def test_adding_rows_moves_no_row_to_another_split(old: Triples, new: Triples) -> None:
     alone = split(pairs_of(old).select("prompt_id"), test=0.5, salt="s").to_list()
     together = split(pairs_of(old + new).select("prompt_id"), test=0.5, salt="s").to_list()
     assert together[: len(old)] == alone
@@ -103,18 +100,19 @@ def test_adding_rows_moves_no_row_to_another_split(
 
 @settings(deadline=None, max_examples=50)
 @given(TRIPLES)
-def test_no_duplicate_and_no_contradiction_is_left(texts: list[tuple[str, str, str]]) -> None:
+def test_no_duplicate_and_no_contradiction_is_left(texts: Triples) -> None:
     pairs = pairs_of(texts).with_row_index("row").with_columns(pl.col("row").cast(pl.UInt64))
     drops = exact(pairs)
     left = pairs.join(drops, on="row", how="anti")
     assert left.get_column("pair_id").is_unique().all()
-    assert left.filter(pl.col("flipped_id").is_in(left.get_column("pair_id").to_list())).is_empty()
+    others = left.filter(pl.col("pair_id") != pl.col("flipped_id"))  # equal responses contradict nothing
+    assert others.filter(pl.col("flipped_id").is_in(others.get_column("pair_id").to_list())).is_empty()
     assert exact(left).is_empty()
 
 
 @settings(deadline=None, max_examples=25)
 @given(TRIPLES)
-def test_signals_of_a_row_do_not_depend_on_the_rows_beside_it(texts: list[tuple[str, str, str]]) -> None:
+def test_signals_of_a_row_do_not_depend_on_the_rows_beside_it(texts: Triples) -> None:
     scores = [pl.lit(None, pl.Float64).alias(name) for name in ("chosen_score", "rejected_score", "strength")]
     together = measure(pairs_of(texts).with_columns(scores))
     alone = pl.concat([measure(pairs_of([text]).with_columns(scores)) for text in texts])

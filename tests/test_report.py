@@ -12,7 +12,8 @@ from curate.result import Run
 from tests.data import row, rows, write_jsonl
 
 EVIL = (
-    "</pre><script>alert('x')</script><img src=x onerror=alert(1)>\n---\nlicense: evil\n``` {{ 7 * 7 }} {% raw %} ok."
+    "</pre><script>alert('x')</script><img src=x onerror=alert(1)>\n---\nlicense: evil\n"
+    "```\n```\n{{ 7 * 7 }} {% raw %} ok."
 )
 
 

@@ -30,7 +30,8 @@ def exact(
     drops = [_drops(repeats, "duplicate_pair", pl.col("pair_id"))]
     left = ranked.join(repeats, on="row", how="anti", maintain_order="left")
     if contradictions:
-        ids = left.select(flipped_id="pair_id")
+        # A pair of two equal responses is its own opposite: nothing contradicts it.
+        ids = left.filter(pl.col("pair_id") != pl.col("flipped_id")).select(flipped_id="pair_id")
         both = left.join(ids, on="flipped_id", how="semi", maintain_order="left")
         drops.append(_drops(both, "contradiction", pl.col("flipped_id")))
         left = left.join(both, on="row", how="anti", maintain_order="left")

@@ -1,5 +1,6 @@
 """JSON: one object a line, or one array of objects. A broken line is reported and costs only itself."""
 
+import re
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, BinaryIO
@@ -9,7 +10,13 @@ import msgspec
 from curate.errors import InputError
 from curate.sources.block import BLOCK_BYTES, MAX_BLOCK_ROWS, RawBlock
 
-MAX_LINE_BYTES = 256 << 20
+MAX_ROW_BYTES = 256 << 20
+ARRAY_ROWS = 2_000  # a block
+# What to look for in an array: a text as a whole, or a mark. A lone quote opens a text whose end is not read yet.
+STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+INSIDE = re.compile(STRING + rb'|["{}\[\]]', re.DOTALL)  # an item
+BETWEEN = re.compile(STRING + rb'|["{}\[\],]', re.DOTALL)  # … where a comma ends it
+STEPS = {b"{": 1, b"[": 1, b"}": -1, b"]": -1}
 decoder = msgspec.json.Decoder()
 
 
@@ -35,17 +42,33 @@ def read_json_lines(stream: BinaryIO) -> Iterator[RawBlock]:
 
 
 def read_json_array(stream: BinaryIO) -> Iterator[RawBlock]:
-    """Blocks of one JSON array of objects, read as a stream."""
-    import ijson
+    """Blocks of a stream that is one JSON array. `source_row` counts its items; details name the item, from 1."""
+    items = enumerate(map(_decode, _array_items(stream)))
+    while chunk := list(islice(items, ARRAY_ROWS)):
+        good = [(number, item) for number, item in chunk if isinstance(item, dict)]
+        broken = [(number, f"item {number + 1}: {item}") for number, item in chunk if not isinstance(item, dict)]
+        yield RawBlock(_columns([item for _, item in good]), [number for number, _ in good], broken)
 
-    items = enumerate(ijson.items(stream, "item", use_float=True))
-    try:
-        while chunk := list(islice(items, 2_000)):
-            good = [(number, item) for number, item in chunk if isinstance(item, dict)]
-            broken = [(n, f"item {n + 1}: {_not_a_row(item)}") for n, item in chunk if not isinstance(item, dict)]
-            yield RawBlock(_columns([item for _, item in good]), [number for number, _ in good], broken)
-    except (ijson.JSONError, UnicodeDecodeError) as error:
-        raise InputError(f"not a complete JSON array: {error}") from error
+
+def _array_items(stream: BinaryIO) -> Iterator[bytes]:
+    """The items of `[{"a": "x, y"}, {"b": [1, 2]}]` one by one, not decoded, so that a broken one costs only itself."""
+    text, start, at, depth = stream.read(BLOCK_BYTES).lstrip()[1:], 0, 0, 1  # behind the opening bracket
+    while depth:
+        found = (INSIDE if depth > 1 else BETWEEN).search(text, at)
+        if found is None or found[0] == b'"':  # a text goes on in the next block
+            more = stream.read(BLOCK_BYTES)
+            if not more:
+                raise InputError("the JSON array has no end; the file is cut off")
+            text, start, at = _within_limit(text[start:]) + more, 0, (found.start() if found else len(text)) - start
+            continue
+        if depth == 1 and found[0] in (b",", b"]"):
+            if found[0] == b"," or text[start : found.start()].strip():
+                yield text[start : found.start()]
+            start = found.end()
+        depth += STEPS.get(found[0], 0)
+        at = found.end()
+    if text[at:].strip() or stream.read(BLOCK_BYTES).strip():
+        raise InputError("something follows the end of the JSON array; is one of its items broken?")
 
 
 def _line_blocks(stream: BinaryIO) -> Iterator[list[bytes]]:
@@ -57,10 +80,15 @@ def _line_blocks(stream: BinaryIO) -> Iterator[list[bytes]]:
             for start in range(0, len(lines), MAX_BLOCK_ROWS):
                 yield lines[start : start + MAX_BLOCK_ROWS]
         rest = tail if newline else rest + data
-        if len(rest) > MAX_LINE_BYTES:
-            raise InputError(f"a line is longer than {MAX_LINE_BYTES >> 20} MB; is this really one JSON object a line?")
+        _within_limit(rest)
     if rest:
         yield [rest]
+
+
+def _within_limit(part: bytes) -> bytes:
+    if len(part) > MAX_ROW_BYTES:
+        raise InputError(f"a row is longer than {MAX_ROW_BYTES >> 20} MB; is this really one JSON object a row?")
+    return part
 
 
 def _decode(line: bytes) -> dict[str, Any] | str:
@@ -72,7 +100,9 @@ def _decode(line: bytes) -> dict[str, Any] | str:
     except RecursionError:
         return "nested too deeply"
     except msgspec.DecodeError as error:
-        surrogate = "\\ud" in line.decode("utf-8", "replace").lower() and "truncated" in str(error)
+        # The decoder looks for the second half of a pair, and finds another text or the end of the line.
+        cut = "truncated" in str(error) and line.rstrip().endswith(b"}") and b"\\ud" in line.lower()
+        surrogate = cut or "surrogate" in str(error)
         return "a lone surrogate escape (\\ud800 to \\udfff)" if surrogate else f"invalid JSON: {error}"
     return value if isinstance(value, dict) else _not_a_row(value)
 

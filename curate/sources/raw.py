@@ -15,6 +15,7 @@ from curate.sources.lines import read_json_array, read_json_lines
 from curate.sources.tables import read_arrow, read_csv, read_parquet
 
 PACKED_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5": "zstd"}
+BOM = b"\xef\xbb\xbf"  # what Windows programs put before UTF-8
 TABLE_READERS = {"parquet": read_parquet, "arrow": read_arrow}
 
 
@@ -37,9 +38,9 @@ def _blocks(path: Path) -> Iterator[RawBlock]:
         raise InputError("the file is empty")
     kind = _kind(head, path)
     if kind == "jsonl":
-        yield from read_json_lines(_open(path))
+        yield from read_json_lines(_open_text(path, head))
     elif kind == "json":
-        yield from read_json_array(_open(path))
+        yield from read_json_array(_open_text(path, head))
     elif kind == "csv":
         yield from read_csv(lambda: _open(path))
     elif _packing(path) is None:
@@ -52,7 +53,7 @@ def _blocks(path: Path) -> Iterator[RawBlock]:
 
 
 def _kind(head: bytes, path: Path) -> str:
-    start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    start = head.removeprefix(BOM).lstrip()
     if start.startswith(b"PAR1"):
         return "parquet"
     if start.startswith((b"ARROW1", b"\xff\xff\xff\xff")):
@@ -86,6 +87,13 @@ def _open(path: Path) -> BinaryIO:
     packing = _packing(path)
     stream = pa.OSFile(str(path))
     return cast("BinaryIO", pa.CompressedInputStream(stream, packing) if packing else stream)
+
+
+def _open_text(path: Path, head: bytes) -> BinaryIO:
+    stream = _open(path)
+    if head.startswith(BOM):  # no part of JSON
+        stream.read(len(BOM))
+    return stream
 
 
 def _first_bytes(path: Path) -> bytes:

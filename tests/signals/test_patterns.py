@@ -77,7 +77,7 @@ EXAMPLES: dict[tuple[str, str], list[list[str]]] = {
     ("ai_boilerplate", "es"): [
         [
             "como una inteligencia artificial",
-            "como ia, no siento",
+            "como una ia, no siento",
             "como modelo de lenguaje",
             "como una i.a. no siento",
         ],
