@@ -18,7 +18,7 @@ from curate.signals.language import ABOUT as LANGUAGE
 from curate.signals.language import language
 from curate.signals.repetition import ABOUT as REPETITION
 from curate.signals.repetition import repetition
-from curate.signals.tokens import words
+from curate.signals.tokens import Tokens, words
 
 VERSION = 1  # part of the stage's key: raise it when a signal's value changes
 SIDES = ("prompt", "chosen", "rejected")
@@ -67,38 +67,49 @@ def measure(pairs: pl.DataFrame) -> pl.DataFrame:
     out: one row a pair, the columns of COLUMNS. Null means not measured (no text, too little text, no score).
     """
     texts = pairs.select(*(text_of(side).alias(f"{side}_text") for side in SIDES), asked=last_user_text("prompt"))
-    # Lazily, so that what several signals need (lower case, symbols, fences) is computed once.
-    measured = (
-        texts.lazy()
-        .select(
-            *(signal(pl.col(f"{side}_text")).alias(f"{side}_{signal.__name__}") for side in SIDES for signal in TEXT),
-            *(
-                signal(pl.col(f"{side}_text")).alias(f"{side}_{signal.__name__}")
-                for side in RESPONSES
-                for signal in RESPONSE
-            ),
-        )
-        .collect()
-    )
-    tokens = {side: words(texts.get_column(f"{side}_text")) for side in SIDES}
-    blocks = [measured, pair.compare_words(texts, tokens["chosen"], tokens["rejected"])]
-    for side in SIDES:
-        text = texts.get_column(f"{side}_text")
-        blocks += [_named(side, repetition(text, tokens[side])), _named(side, language(text))]
-    sides = pl.concat(blocks, how="horizontal")
-    everything = pl.concat([pairs, texts, sides], how="horizontal")
-    return sides.with_columns(everything.select(f().alias(f.__name__) for f in pair.PAIR).get_columns()).select(
-        list(COLUMNS)
-    )
+    # Texts recur in preference data (one prompt, one baseline, many pairs): each is measured once a block.
+    distinct, places = _distinct(texts.select(f"{side}_text" for side in SIDES))
+    tokens = words(distinct)
+    of_texts = _measure_texts(distinct, tokens)
+    sides = [_of_side(of_texts, side, place) for side, place in zip(SIDES, places, strict=True)]
+    sides.append(pair.compare_words(distinct, tokens, places[1].to_numpy(), places[2].to_numpy()))
+    measured = pl.concat(sides, how="horizontal")
+    everything = pl.concat([pairs, texts, measured], how="horizontal")
+    of_pairs = everything.select(signal().alias(signal.__name__) for signal in pair.PAIR)
+    return measured.with_columns(of_pairs.get_columns()).select(list(COLUMNS))
+
+
+def _distinct(texts: pl.DataFrame) -> tuple[pl.Series, list[pl.Series]]:
+    """The different texts of all columns, and for each column the places of its texts among them."""
+    columns = [texts.get_column(name).alias("text") for name in texts.columns]
+    distinct = pl.concat(columns).unique(maintain_order=True).to_frame().with_row_index("place")
+    places = [
+        column.to_frame()
+        .join(distinct, on="text", how="left", maintain_order="left", nulls_equal=True)
+        .get_column("place")
+        for column in columns
+    ]
+    return distinct.get_column("text"), places
+
+
+def _measure_texts(texts: pl.Series, tokens: Tokens) -> pl.DataFrame:
+    """One row a text, a column for every signal of a text."""
+    # Lazily, so that what several signals need (lower case, symbols, fences) is computed once; in sequence, because
+    # several blocks are measured at the same time anyway.
+    expressions = (signal(pl.col("text")).alias(signal.__name__) for signal in (*TEXT, *RESPONSE))
+    measured = texts.alias("text").to_frame().lazy().select_seq(*expressions).collect()
+    return pl.concat([measured, repetition(texts, tokens), language(texts)], how="horizontal")
+
+
+def _of_side(of_texts: pl.DataFrame, side: str, places: pl.Series) -> pl.DataFrame:
+    """The rows of one side's texts, under the names of that side's columns."""
+    wanted = {name: f"{side}_{name}" for name in of_texts.columns if side in SIGNALS[name].sides}
+    return of_texts.select(pl.col(name).gather(places).alias(column) for name, column in wanted.items())
 
 
 def with_signals(pairs: pl.DataFrame) -> pl.DataFrame:
     """The pairs with every signal as a column beside them."""
     return pairs.with_columns(measure(pairs).get_columns())
-
-
-def _named(side: str, frame: pl.DataFrame) -> pl.DataFrame:
-    return frame.select(pl.all().name.prefix(f"{side}_"))
 
 
 def signal_of(column: str) -> Signal:

@@ -7,11 +7,11 @@ from typing import Any
 import polars as pl
 
 # What is looked at: enough to tell a language, little enough that a million pairs take a minute or two.
-SAMPLE_CHARS = 120
+SAMPLE_CHARS = 80
 MIN_LETTERS = 12
 
 ABOUT = {
-    "language": "Language of the first 120 characters (ISO code); null for fewer than 12 letters.",
+    "language": "Language of the first 80 characters (ISO code); null for fewer than 12 letters.",
     "language_confidence": "The model's probability for that language, 0..1.",
 }
 

@@ -33,12 +33,16 @@ def ends_midsentence(text: pl.Expr) -> pl.Expr:
     Stops inside a sentence: the last line is running text of 60 characters or more and ends in a comma, or in a word
     that no sentence ends with ("and", "the"), or without a full stop after sentences that have one.
     """
-    last = text.str.strip_chars_end().str.tail(LAST_CHARS).str.extract(r"([^\n]*)\z", 1)
+    # Most texts end in a full stop: the patterns look only at the others, since a null costs them nothing.
+    end = text.str.strip_chars_end().str.tail(LAST_CHARS)
+    open_end = end.str.tail(1).str.contains(r"[\p{L},]")
+    last = pl.when(open_end).then(end).str.extract(r"([^\n]*)\z", 1)
     running = (last.str.len_chars() >= RUNNING_CHARS) & ~last.str.contains(NOT_RUNNING)
     comma = last.str.ends_with(",")
     dangling = last.str.tail(20).str.to_lowercase().str.contains(pattern("dangling"))
     unstopped = last.str.tail(1).str.contains(r"[\p{Ll}\p{Lo}]") & last.str.contains(r"[\p{Ll}\p{N}][.!?][\"”’')]? ")
-    return running & (comma | dangling | unstopped) & ~open_fence(text)
+    stops = (running & (comma | dangling | unstopped)).fill_null(value=False)
+    return pl.when(text.is_not_null()).then(stops & ~open_fence(text))
 
 
 TEXT = (open_fence, think, markdown_share)

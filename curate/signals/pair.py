@@ -129,22 +129,30 @@ def _roles(*columns: str) -> pl.Expr:
     return pl.concat_str(roles)
 
 
-def compare_words(texts: pl.DataFrame, left: Tokens, right: Tokens) -> pl.DataFrame:
-    """The columns of WORD_ABOUT from the words of chosen (left) and rejected (right)."""
-    rows = len(left.counts)
-    a, b = left.vocabulary, right.vocabulary
+def compare_words(texts: pl.Series, tokens: Tokens, chosen_at: np.ndarray, rejected_at: np.ndarray) -> pl.DataFrame:
+    """
+    in : texts and their words; for every pair the places of its responses among them
+    out: one row a pair, the columns of WORD_ABOUT
+    """
+    pairs = len(chosen_at)
+    a, b = tokens.vocabulary_of(chosen_at), tokens.vocabulary_of(rejected_at)
     found = a == np.append(b, 0)[np.searchsorted(b, a)]
-    shared = np.bincount(row_of(a[found]), minlength=rows)
-    either = np.bincount(row_of(a), minlength=rows) + np.bincount(row_of(b), minlength=rows) - shared
-    jaccard = np.divide(shared, either, out=np.full(rows, np.nan), where=either > 0)
+    shared = np.bincount(row_of(a[found]), minlength=pairs)
+    either = np.bincount(row_of(a), minlength=pairs) + np.bincount(row_of(b), minlength=pairs) - shared
+    jaccard = np.divide(shared, either, out=np.full(pairs, np.nan), where=either > 0)
     # Normalising is slow, and only responses with the same words in the same order can come out equal.
-    alike = pl.Series((left.counts == right.counts) & (_signature(left) == _signature(right)))
-    same = alike.clone()
-    if alike.any():
-        sides = texts.filter(alike).select(_normalized(pl.col(name)) for name in ("chosen_text", "rejected_text"))
-        same = same.scatter(alike.arg_true(), sides.to_series(0) == sides.to_series(1))
+    signature = _signature(tokens)
+    same = pl.Series(signature[chosen_at] == signature[rejected_at])
+    alike = same.arg_true()
+    if len(alike):
+        sides = (texts.gather(places[alike.to_numpy()]) for places in (chosen_at, rejected_at))
+        left, right = (side.alias("text").to_frame().select(_normalized(pl.col("text"))).to_series() for side in sides)
+        same = same.scatter(alike, left == right)
     return pl.DataFrame(
-        {"word_jaccard": pl.Series(jaccard, dtype=pl.Float32, nan_to_null=True), "identical_normalized": same}
+        {
+            "word_jaccard": pl.Series(jaccard, dtype=pl.Float32, nan_to_null=True),
+            "identical_normalized": same,
+        }
     )
 
 
@@ -161,7 +169,7 @@ def _signature(tokens: Tokens) -> np.ndarray:
     mixed = (tokens.hashes ^ (place * PRIME)) * PRIME & HASH_MASK
     sums = np.append(np.uint64(0), np.cumsum(mixed, dtype=np.uint64))
     ends = np.cumsum(tokens.counts)
-    signature: np.ndarray = sums[ends] - sums[ends - tokens.counts]
+    signature: np.ndarray = sums[ends] - sums[ends - tokens.counts] + tokens.counts.astype(np.uint64)
     return signature
 
 

@@ -37,6 +37,15 @@ class Tokens:
         """The distinct (row, word) keys, ascending."""
         return distinct(self.rows, self.hashes)[0]
 
+    def vocabulary_of(self, places: np.ndarray) -> np.ndarray:
+        """The vocabularies of the rows at `places`, one after the other, as keys of their new row numbers."""
+        sizes = np.bincount(row_of(self.vocabulary), minlength=len(self.counts))
+        starts = np.cumsum(sizes) - sizes
+        taken = sizes[places]
+        rows = np.repeat(np.arange(len(places), dtype=np.uint64), taken)
+        within = np.arange(len(rows)) - np.repeat(np.cumsum(taken) - taken, taken)
+        return _keys(rows, self.vocabulary[np.repeat(starts[places], taken) + within])
+
 
 def words(texts: pl.Series) -> Tokens:
     """The words of every text; null and empty texts have none."""
@@ -81,7 +90,7 @@ def maybe_repeated(rows: np.ndarray, hashes: np.ndarray) -> np.ndarray:
 
     A sieve before `distinct`: it costs one pass, and lets through little more than what does repeat.
     """
-    bits = max(len(hashes), 1).bit_length() + 2  # four to eight slots a key
+    bits = max(len(hashes), 1).bit_length() + 1  # two to four slots a key: more would cost more than they sieve out
     slots = ((_keys(rows, hashes) * PRIME) >> np.uint64(64 - bits)).astype(np.int64)
     return np.bincount(slots, minlength=1 << bits)[slots] > 1
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,13 +59,14 @@ def read(
     found: Format | None = None
     for block in feed.blocks():
         if found is None and len(block.source_row):
-            try:
+            with _named(feed.name):
                 found = by_columns(block, columns, winners or {}) if columns else detect(block.columns, format)
-            except InputError as error:
-                raise InputError(f"{feed.name}: {error}") from error
-        frame = convert(block, found, feed.name) if found and len(block.source_row) else pl.DataFrame(schema=STAGED)
+        with _named(feed.name):
+            frame = convert(block, found, feed.name) if found and len(block.source_row) else pl.DataFrame(schema=STAGED)
         if block.broken:
-            frame = pl.concat([frame, _broken(block, feed.name)]).sort("source_row", maintain_order=True)
+            # By the place in the file: `source_row` of our own tables is that of the file they were made from.
+            place = pl.Series("place", [*block.source_row, *(row for row, _ in block.broken)])
+            frame = pl.concat([frame, _broken(block, feed.name)]).with_columns(place).sort("place").drop("place")
         if found is not None and len(frame):
             yield frame, found
         elif len(frame):  # nothing but broken lines so far
@@ -82,6 +84,15 @@ def convert(block: RawBlock, found: Format, name: str) -> pl.DataFrame:
     ids = ("pair_id", "prompt_id", "flipped_id")
     frame = with_ids(frame).with_columns(pl.when(usable).then(column).otherwise(None) for column in ids)
     return frame.select(pl.col(column).cast(dtype) for column, dtype in STAGED.items())
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Say in which input it is that something cannot be used."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
 
 
 def _broken(block: RawBlock, name: str) -> pl.DataFrame:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -14,6 +15,9 @@ from curate.errors import InputError
 ENDINGS = (".jsonl", ".ndjson", ".json", ".csv", ".parquet", ".arrow", ".feather")
 PACKED = (".gz", ".zst")
 NOT_DATA = ("state.json", "dataset_info.json", "dataset_dict.json", "dataset_infos.json", "stage.json", "manifest.json")
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,25 +35,28 @@ class Input:
 
 def find_inputs(paths: Sequence[str], split: str | None = None) -> list[Input]:
     """Every data file under the paths, in a stable order. Raises InputError for a path that holds none."""
-    files: dict[Path, None] = {}
+    files: dict[Path, Path] = {}  # by what they are in the end, so that a link and its target are read once
     for text in paths:
         found = list(_expand(text, split))
         if not found:
             raise InputError(f"{text} holds no data file. Read are: {', '.join(ENDINGS)}, each also .gz or .zst")
-        files |= dict.fromkeys(found)
-    resolved = list(dict.fromkeys(path.resolve() for path in files))
-    shared = Path(os.path.commonpath([path.parent for path in resolved]))
-    return [Input(path.relative_to(shared).as_posix(), path) for path in resolved]
+        for path in found:
+            if not path.is_file():
+                raise InputError(f"{path} is not there, or not a file that can be read more than once")
+            files.setdefault(path.resolve(), path.parent.resolve() / path.name)  # the Hub's cache links to hashes
+    shared = Path(os.path.commonpath([path.parent for path in files.values()]))
+    return [Input(path.relative_to(shared).as_posix(), path) for path in files.values()]
 
 
 def _expand(text: str, split: str | None) -> Iterator[Path]:
-    path = Path(text).expanduser()
+    text = os.path.expanduser(text)  # Path's own raises where there is no such user
+    path = Path(text)
     if path.is_dir():
         yield from _folder(path, split)
     elif path.exists():
         yield path
     elif glob.has_magic(text):
-        matches = sorted(glob.glob(os.path.expanduser(text), recursive=True))
+        matches = sorted(glob.glob(text, recursive=True))
         yield from (Path(match) for match in matches if Path(match).is_file())
     else:
         raise InputError(f"{text} does not exist (and is not the id of a Hub dataset, OWNER/NAME)")
@@ -60,16 +67,29 @@ def _folder(folder: Path, split: str | None) -> Iterator[Path]:
     if (folder / "stages").is_dir() and (folder / "recipe.yaml").is_file():
         yield from _folder(folder / "data", split)
     elif (folder / "dataset_dict.json").is_file():
-        names = msgspec.json.decode((folder / "dataset_dict.json").read_bytes())["splits"]
+        names = [Path(name).name for name in _listed(folder / "dataset_dict.json", "splits", str)]
         if split is not None and split not in names:
             raise InputError(f"{folder} has no split {split!r}. It has: {', '.join(names)}")
         for name in [split] if split else names:
-            yield from _folder(folder / name, None)
+            yield from _split(folder / name)
     elif (folder / "state.json").is_file():
-        state = msgspec.json.decode((folder / "state.json").read_bytes())
-        yield from (folder / Path(part["filename"]).name for part in state["_data_files"])
+        yield from _split(folder)
     else:
         yield from (path for path in sorted(folder.rglob("*")) if _is_data(path.relative_to(folder)) and path.is_file())
+
+
+def _split(folder: Path) -> Iterator[Path]:
+    parts = _listed(folder / "state.json", "_data_files", dict[str, Any])
+    yield from (folder / Path(str(part.get("filename"))).name for part in parts)
+
+
+def _listed(file: Path, name: str, kind: type[T]) -> list[T]:
+    """A list that `save_to_disk` wrote down."""
+    try:
+        lists = msgspec.json.decode(file.read_bytes(), type=dict[str, Any])
+        return msgspec.convert(lists.get(name), list[kind])  # type: ignore[valid-type]
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{file} is not what save_to_disk writes ({error}); is the folder complete?") from error
 
 
 def _is_data(path: Path) -> bool:

@@ -9,7 +9,7 @@ from typing import BinaryIO, cast
 import pyarrow as pa
 
 from curate.errors import InputError
-from curate.sources.block import RawBlock
+from curate.sources.block import BLOCK_BYTES, RawBlock
 from curate.sources.inputs import ENDINGS, PACKED, Input
 from curate.sources.lines import read_json_array, read_json_lines
 from curate.sources.tables import read_arrow, read_csv, read_parquet
@@ -29,6 +29,8 @@ def raw_blocks(source: Input) -> Iterator[RawBlock]:
         if isinstance(error, OSError) and error.errno is not None:  # the system's, not Arrow's about the content
             raise
         hint = "the file is cut off or damaged; fetch it again"
+        if "straddling" in str(error):  # Arrow's word for a csv row of more than two blocks
+            hint = f"a row is longer than {2 * BLOCK_BYTES >> 20} MB; other formats hold it"
         raise InputError(f"{source.name} cannot be read ({_first_line(error)}): {hint}") from error
 
 

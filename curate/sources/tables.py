@@ -108,7 +108,30 @@ def _column(name: str, column: pa.Array) -> pl.Series | list[Any]:
 
 
 def _repaired(column: pa.Array) -> pa.Array:
-    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+    kind = column.type
+    if kind == _as_bytes(kind):  # no text in it
         return column
-    texts = column.cast(pa.large_binary()).to_pylist()
-    return pa.array([None if text is None else text.decode("utf-8", "replace") for text in texts], pa.large_string())
+    plain = column.cast(_as_bytes(kind))
+    plain.validate(full=True)  # the text may be the least that is wrong with it
+    return pa.array([_decoded(value, kind) for value in plain.to_pylist()], kind)
+
+
+def _as_bytes(kind: pa.DataType) -> pa.DataType:
+    """The type with bytes in the place of text, also inside lists and structs."""
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return pa.large_binary()
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return pa.large_list(kind.value_field.with_type(_as_bytes(kind.value_type)))
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_as_bytes(field.type)) for field in kind])
+    return kind
+
+
+def _decoded(value: Any, kind: pa.DataType) -> Any:
+    if value is None or kind == _as_bytes(kind):
+        return value
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, list):
+        return [_decoded(item, kind.value_type) for item in value]
+    return {field.name: _decoded(value[field.name], field.type) for field in kind}

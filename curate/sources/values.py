@@ -22,6 +22,7 @@ ROLE_NAMES = {role: role for role in ROLES} | {
     "chatgpt": "assistant",
     "function": "tool",
 }
+SAMPLE = 100  # values of a typed column that say which kind it is
 KIND_WORDS = {str: "text", bool: "a truth value", int: "a number", float: "a number", list: "a list", dict: "an object"}
 
 
@@ -76,13 +77,17 @@ def typed(block: RawBlock, fields: Mapping[str, Field]) -> pl.DataFrame:
 
 
 def kind_of(values: Sequence[Any] | pl.Series) -> Kind | None:
-    """Text or messages, by the first value that is not null; None for anything else, or where all are null."""
-    sample = _listed(values.drop_nulls().head(1)) if isinstance(values, pl.Series) else values
-    first = next((value for value in sample if value is not None), None)
-    if isinstance(first, str):
-        return "text"
-    is_messages = isinstance(first, list) and (not first or isinstance(first[0], dict))
-    return "messages" if is_messages else None
+    """Text or messages, by the first value that is either; None where none is. Empty lists alone are messages."""
+    sample = _listed(values.drop_nulls().head(SAMPLE)) if isinstance(values, pl.Series) else values
+    kind: Kind | None = None
+    for value in sample:
+        if isinstance(value, str):
+            return "text"
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            return "messages"
+        if value == []:
+            kind = "messages"
+    return kind
 
 
 def as_json(columns: Mapping[str, Sequence[Any] | pl.Series], height: int) -> pl.Series:
@@ -144,13 +149,10 @@ def read_number(values: Sequence[Any] | pl.Series) -> Read:
 
 
 def read_label(values: Sequence[Any] | pl.Series) -> Read:
-    """A label as text: "model_a", "1", "true"."""
+    """A label as text: "model_a", "1" (also of 1.0, which is what a column with nulls makes of it), "true"."""
     if isinstance(values, pl.Series):
         values = _listed(values)
-    texts = [
-        None if value is None else str(value).lower() if isinstance(value, bool) else str(value) for value in values
-    ]
-    return pl.Series(texts, dtype=pl.String), {}
+    return pl.Series([_label(value) for value in values], dtype=pl.String), {}
 
 
 READERS = {"text": read_text, "messages": read_messages, "number": read_number, "label": read_label}
@@ -166,6 +168,14 @@ def _listed(values: pl.Series) -> list[Any]:
 
 def _nulls(series: pl.Series) -> list[int]:
     return series.is_null().arg_true().to_list() if series.null_count() else []
+
+
+def _label(value: object) -> str | None:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return None if value is None else str(value)
 
 
 def _not_text(value: object) -> Problem:
@@ -195,9 +205,10 @@ def _message(item: object, place: int) -> dict[str, str]:
     if not isinstance(item, dict):
         raise Problem("not_messages", f"message {place + 1} is {KIND_WORDS.get(type(item), 'null')}, not an object")
     name = item.get("role", item.get("from"))
-    role = ROLE_NAMES.get(str(name).lower())
+    role = ROLE_NAMES.get(name.lower()) if isinstance(name, str) else None
     if role is None:
-        raise Problem("unknown_role", f"message {place + 1} has the role {name!r}; known: {', '.join(ROLES)}")
+        shown = repr(name[:40]) if isinstance(name, str) else KIND_WORDS.get(type(name), "null")
+        raise Problem("unknown_role", f"message {place + 1} has the role {shown}; known: {', '.join(ROLES)}")
     return {"role": role, "content": _content(item.get("content", item.get("value")), place)}
 
 

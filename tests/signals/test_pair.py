@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -246,8 +247,9 @@ def bare(text: str) -> str:
 @settings(deadline=None)
 @given(st.lists(st.tuples(SHORT, SHORT), max_size=5))
 def test_words_compared_as_in_plain_python_row_for_row(rows: list[tuple[str, str]]) -> None:
-    frame = pl.DataFrame(rows, schema={"chosen_text": pl.String, "rejected_text": pl.String}, orient="row")
-    compared = compare_words(frame, *(words(side) for side in frame.get_columns()))
+    texts = pl.Series([text for row in rows for text in row], dtype=pl.String)
+    places = np.arange(len(texts))
+    compared = compare_words(texts, words(texts), places[0::2], places[1::2])
     assert compared.get_column("word_jaccard").to_list() == [pytest.approx(plain_jaccard(*row)) for row in rows]
     assert compared.get_column("identical_normalized").to_list() == [
         plain_words(a) == plain_words(b) and bare(a) == bare(b) for a, b in rows

@@ -11,6 +11,7 @@ https://github.com/anthropics/hh-rlhf
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import polars as pl
@@ -22,15 +23,17 @@ from curate.sources.values import Field, kind_of
 
 # Stands for a turn's beginning while splitting; control characters, so that no transcript holds it by chance.
 TURN = "\x1e\x1fturn\x1f\x1e"
-MARKER = r"(?:^\s*|\n\n)(Human|Assistant):"
+MARKER = r"(?:^\s*|\r?\n\r?\n)(Human|Assistant):"
+SAMPLE = 20
 
 
 def fields(columns: Mapping[str, Sequence[Any] | pl.Series]) -> dict[str, Field] | None:
-    """Chosen and rejected as texts, the first of which begins like a transcript."""
+    """Chosen and rejected as texts, the first of which mostly begin like transcripts."""
     if not {"chosen", "rejected"} <= set(columns) or "prompt" in columns or kind_of(columns["chosen"]) != "text":
         return None
-    chosen = pl.Series([value for value in columns["chosen"] if isinstance(value, str)][:1], dtype=pl.String)
-    if not chosen.str.contains(r"^\s*(Human|Assistant):").any():
+    texts = (value for value in columns["chosen"] if isinstance(value, str) and value)
+    begins = pl.Series(list(islice(texts, SAMPLE)), dtype=pl.String).str.contains(r"^\s*(Human|Assistant):")
+    if 2 * begins.sum() <= len(begins):
         return None
     return {"chosen": Field("chosen", "text"), "rejected": Field("rejected", "text")}
 

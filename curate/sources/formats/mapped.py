@@ -15,6 +15,7 @@ from curate.sources.formats.comparison import orient, text_field
 from curate.sources.values import Field, Kind
 
 TEXTS = ("prompt", "chosen", "rejected", "response_a", "response_b")
+DUEL = ("response_a", "response_b", "winner", "model_a", "model_b")
 OTHERS: dict[str, Kind] = {
     "system": "text",
     "input": "text",
@@ -42,6 +43,8 @@ def fields(columns: Mapping[str, Sequence[Any] | pl.Series], mapping: Mapping[st
         found[name] = text_field(column, columns) if name in TEXTS else Field(column, OTHERS[name], needed=False)
     if not ({"chosen", "rejected"} <= set(found) or {"prompt", "response_a", "response_b", "winner"} <= set(found)):
         raise RecipeError("source.columns must name chosen and rejected, or prompt, response_a, response_b and winner")
+    if "chosen" in found and (more := [name for name in DUEL if name in found]):
+        raise RecipeError(f"source.columns names chosen and rejected, so it cannot name {', '.join(more)}")
     return found
 
 
@@ -66,7 +69,7 @@ def to_pairs(frame: pl.DataFrame, winners: Mapping[str, Sequence[str]]) -> pl.Da
         .when(winner.is_not_null())
         .then(pl.lit("tie"))
     )
-    return orient(frame, better)
+    return preference.to_pairs(orient(frame, better))  # which joins `system`, and takes whole conversations apart
 
 
 def _follow(values: Sequence[Any] | pl.Series, path: Sequence[str]) -> list[Any]:

@@ -7,6 +7,7 @@ in : prompt, chosen, rejected: list[message] | pair_id, prompt_id, source, sourc
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 import polars as pl
 
 from curate.schema import PAIR
@@ -44,8 +45,22 @@ def fields(columns: Mapping[str, Sequence[Any] | pl.Series]) -> dict[str, Field]
 
 def to_pairs(frame: pl.DataFrame) -> pl.DataFrame:
     """Nothing to convert; a row keeps the source and number it had before it was published."""
+    both = pl.col("own_extra").is_not_null() & pl.col("extra").is_not_null()
+    joined = [_joined(*row) for row in frame.filter(both).select("own_extra", "extra").rows()]
+    extra = frame.select(pl.coalesce("own_extra", "extra")).to_series()
     return frame.with_columns(
         source="own_source",
         source_row=pl.coalesce(pl.col("own_source_row").cast(pl.UInt64, strict=False), "source_row"),
-        extra=pl.coalesce("own_extra", "extra"),
+        extra=extra.scatter(frame.select(both.arg_true()).to_series(), joined) if joined else extra,
     )
+
+
+def _joined(old: str, new: str) -> str:
+    """`extra` with the columns that were added to the table since; the added one counts where both have a name."""
+    try:
+        columns = msgspec.json.decode(old)
+    except msgspec.DecodeError:
+        columns = old
+    if not isinstance(columns, dict):  # no JSON object, so not written by us
+        columns = {"extra": old}
+    return msgspec.json.encode(columns | msgspec.json.decode(new)).decode()

@@ -82,11 +82,28 @@ def _unpack_conversations(frame: pl.DataFrame) -> pl.DataFrame:
     # A prompt column that the conversation repeats is dropped; one that it does not is its beginning.
     repeated = stated.select(pl.col("said").list.contains(pl.col("asked")) | pl.col("asked").is_null()).to_series()
     taken = split_conversations(frame)
-    ahead = pl.when(repeated).then(pl.lit([], MESSAGES)).otherwise(stated.get_column("prompt"))
+    ahead = _not_repeated(frame, repeated)
     return frame.with_columns(
         prompt=pl.when(whole).then(pl.concat_list(ahead, taken.get_column("prompt"))).otherwise("prompt"),
         **{side: pl.when(whole).then(taken.get_column(side)).otherwise(side) for side in ("chosen", "rejected")},
     )
+
+
+def _not_repeated(frame: pl.DataFrame, repeated: pl.Series) -> pl.Series:
+    """The turns of the prompt column that the conversation lacks: all, none, or those before what it repeats."""
+    prompt = pl.col("prompt")
+    begins = pl.col("chosen").list.head(prompt.list.len()) == prompt
+    some = frame.select((repeated & (prompt.list.len() > 1) & ~begins).fill_null(value=False)).to_series()
+    parts = iter([_before(*row) for row in frame.filter(some).select("prompt", "chosen").rows()])
+    before = pl.Series([next(parts) if part else None for part in some], dtype=MESSAGES)
+    rest = pl.when(repeated).then(pl.lit([], MESSAGES)).otherwise(prompt)
+    return frame.select(pl.coalesce(before, rest)).to_series()
+
+
+def _before(prompt: list[Any], conversation: list[Any]) -> list[Any]:
+    """The prompt up to where the conversation begins; nothing where it begins elsewhere."""
+    sizes = range(len(prompt), 0, -1)
+    return next((prompt[:-size] for size in sizes if prompt[-size:] == conversation[:size]), [])
 
 
 def _join_context(frame: pl.DataFrame) -> pl.DataFrame:
