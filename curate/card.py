@@ -67,7 +67,7 @@ def write_card(summary: Summary) -> None:
 
 
 def _header(summary: Summary, name: str) -> dict[str, Any]:
-    publish, counts = summary.run.recipe["publish"], summary.counts
+    publish, counts, sizes = summary.run.recipe["publish"], summary.counts, summary.run.manifest["bytes"]
     splits = [split for split in ("train", "test") if list((summary.run.folder / DATA).glob(f"{split}-*.parquet"))]
     languages = publish["language"] or [code for code, share in summary.languages if share >= LANGUAGE_SHARE]
     header: dict[str, Any] = {"pretty_name": name}
@@ -83,7 +83,9 @@ def _header(summary: Summary, name: str) -> dict[str, Any]:
         ],
         "dataset_info": {
             "features": FEATURES,
-            "splits": [{"name": split, "num_examples": counts[split]} for split in splits],
+            "splits": [{"name": name, "num_bytes": sizes[name], "num_examples": counts[name]} for name in splits],
+            "download_size": sum(file.stat().st_size for file in (summary.run.folder / DATA).iterdir()),
+            "dataset_size": sum(sizes[name] for name in splits),
         },
     }
 

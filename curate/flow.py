@@ -112,6 +112,7 @@ def _manifest(store: Store, made: Mapping[str, Stage], written: Mapping[str, int
         "inputs": read["inputs"],
         "stages": {name: {"key": stage.key} for name, stage in made.items()},
         "counts": counts,
+        "bytes": {split: written[f"{split}_bytes"] for split in ("train", "test")},
     }
 
 

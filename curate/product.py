@@ -30,6 +30,7 @@ class TableWriter:
 
     def __init__(self, path: Path, schema: pl.Schema) -> None:
         self.rows = 0
+        self.memory_bytes = 0  # as Arrow, which is what the Hub calls a split's num_bytes
         self._schema = arrow_schema(schema)
         self._writer = pq.ParquetWriter(path, self._schema, compression="zstd", write_page_index=True)
         self._path = path
@@ -38,8 +39,10 @@ class TableWriter:
         """Append the rows."""
         if len(frame):
             table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
-            self._writer.write_table(table.select(self._schema.names).cast(self._schema))
+            table = table.select(self._schema.names).cast(self._schema)
+            self._writer.write_table(table)
             self.rows += len(frame)
+            self.memory_bytes += table.nbytes
 
     @property
     def bytes(self) -> int:
@@ -59,6 +62,7 @@ class SplitWriter:
         self._shards: list[Path] = []
         self._writer: TableWriter | None = None
         self.rows = 0
+        self.memory_bytes = 0
 
     def write(self, frame: pl.DataFrame) -> None:
         """Append pairs; a full shard is closed first."""
@@ -73,6 +77,7 @@ class SplitWriter:
     def _close_shard(self) -> None:
         if self._writer is not None:
             self._writer.close()
+            self.memory_bytes += self._writer.memory_bytes
             self._writer = None
 
     def __enter__(self) -> "SplitWriter":

@@ -155,7 +155,13 @@ def write_product(store: Store, recipe: Recipe, pairs: Stage, rules: Stage, dedu
                         writer.write(kept)
                 advance()
         ledger.close()
-    return {"train": train.rows, "test": test.rows, "ledger": ledger.rows}
+    return {
+        "train": train.rows,
+        "test": test.rows,
+        "ledger": ledger.rows,
+        "train_bytes": train.memory_bytes,
+        "test_bytes": test.memory_bytes,
+    }
 
 
 def _drops_of(drops: pl.DataFrame, start: int, end: int) -> pl.DataFrame:

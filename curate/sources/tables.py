@@ -1,8 +1,9 @@
 """Tables: parquet, arrow (file or stream) and csv, as blocks of polars columns."""
 
+import codecs
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import polars as pl
 import pyarrow as pa
@@ -47,12 +48,12 @@ def read_csv(open_stream: Callable[[], BinaryIO]) -> Iterator[RawBlock]:
 
     lenient = pa.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=lambda _: "skip")
     large = pa.csv.ReadOptions(block_size=BLOCK_BYTES)  # the first row may be
-    names = pa.csv.open_csv(open_stream(), read_options=large, parse_options=lenient).schema.names
+    names = pa.csv.open_csv(_repairing(open_stream()), read_options=large, parse_options=lenient).schema.names
     reader = pa.csv.open_csv(
-        open_stream(),
+        _repairing(open_stream()),
         read_options=pa.csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES),  # threads lose the row numbers
         parse_options=pa.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=on_invalid),
-        convert_options=pa.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), check_utf8=False),
+        convert_options=pa.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
     )
     row = 0
     for batch in reader:
@@ -65,6 +66,12 @@ def read_csv(open_stream: Callable[[], BinaryIO]) -> Iterator[RawBlock]:
         yield RawBlock(_series(batch), numbers)
     if broken:
         yield RawBlock({}, [], broken)
+
+
+def _repairing(stream: BinaryIO) -> BinaryIO:
+    """The stream with U+FFFD for what is not UTF-8: Arrow fails over it in names and in rows of another width."""
+    repair = codecs.getincrementaldecoder("utf-8")("replace").decode
+    return cast("BinaryIO", pa.TransformInputStream(stream, lambda part: repair(bytes(part)).encode()))
 
 
 def blocks_of(batches: Iterable[pa.RecordBatch]) -> Iterator[RawBlock]:
