@@ -20,7 +20,7 @@ DEFAULTS: dict[str, tuple[float | bool, str]] = {
     "no_prompt_empty": (True, "nothing was asked"),
     "no_chosen_empty": (True, "teaches to answer with nothing"),
     "no_rejected_empty": (True, "any answer beats none: nothing to learn"),
-    "no_identical_normalized": (True, "no difference between the sides but case, spacing and punctuation"),
+    "no_identical_normalized": (True, "no difference between the sides but spacing and punctuation"),
     "no_truncated": (True, "one side is the other cut off: teaches length, not quality"),
     "no_tie": (True, "the scores prefer neither side"),
     "no_scores_contradict": (True, "the scores prefer the other side"),

@@ -42,7 +42,8 @@ def detect(columns: Mapping[str, Sequence[Any] | pl.Series], name: str | None = 
     for known, module in FORMATS.items():
         if name in (None, known) and (fields := module.fields(columns)) is not None:
             return Format(known, fields, module.to_pairs)
-    found = f"the columns {', '.join(columns)}" if columns else "no columns"
+    names = ", ".join(repr(column)[1:-1] for column in columns)  # a name may hold a line break
+    found = f"the columns {names}" if columns else "no columns"
     shape = f"are not of the format {name}" if name else f"match none of the formats {', '.join(FORMATS)}"
     raise InputError(f"{found} {shape}. Name them: --columns prompt=…,chosen=…,rejected=… (source.columns in a recipe)")
 

@@ -1,0 +1,218 @@
+"""JSON as people have it. A broken row is reported with its line, keeps its place and costs only itself."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from curate.errors import InputError
+from curate.sources.block import BLOCK_BYTES
+from curate.sources.lines import read_json_array, read_json_lines
+from tests.staged import TEXTS, Row, read_all
+
+GOOD = '{"prompt": "q", "chosen": "a", "rejected": "b"}'
+Place = tuple[int, str | None]  # source_row and detail, null for a row that can be used
+
+
+def places(rows: list[Row]) -> list[Place]:
+    assert all((row["problem"] == "broken_row") == (row["chosen"] is None) for row in rows)
+    return [(row["source_row"], row["detail"]) for row in rows]
+
+
+def read_bytes(folder: Path, data: bytes | str, name: str = "rows.jsonl") -> list[Row]:
+    (folder / name).write_bytes(data.encode() if isinstance(data, str) else data)
+    return read_all(folder / name)
+
+
+def values(*items: Any) -> list[Any]:
+    """The rows of a JSON array as the reader gives them, and what it says of those it cannot read."""
+    blocks = list(read_json_array(io.BytesIO(json.dumps(items).encode())))
+    rows = [dict(zip(b.columns, row, strict=True)) for b in blocks for row in zip(*b.columns.values(), strict=True)]
+    return rows + [detail for block in blocks for detail in block.broken]
+
+
+def test_broken_lines_in_the_middle_keep_their_place(tmp_path: Path) -> None:
+    rows = read_bytes(tmp_path, f"{GOOD}\n{{oops}}\n{GOOD}\n{GOOD[:-9]}\n{GOOD}")
+    assert places(rows) == [
+        (0, None),
+        (1, "line 2: invalid JSON: JSON is malformed: object keys must be strings (byte 1)"),
+        (2, None),
+        (3, "line 4: invalid JSON: Input data was truncated"),
+        (4, None),
+    ]
+
+
+def test_blank_lines_count_as_lines_and_not_as_rows(tmp_path: Path) -> None:
+    rows = read_bytes(tmp_path, f"\n{GOOD}\n\n  \t\n3\n\n{GOOD}\n\n")
+    assert places(rows) == [(0, None), (1, "line 5: int instead of an object with columns"), (2, None)]
+
+
+@pytest.mark.parametrize(
+    "text", [f"{GOOD}\n{GOOD}", f"{GOOD}\n{GOOD}\n", f"{GOOD}\r\n{GOOD}\r\n", f"\r\n {GOOD} \r\n\r\n{GOOD}"]
+)
+def test_line_ends(tmp_path: Path, text: str) -> None:
+    rows = read_bytes(tmp_path, text)
+    assert [(row["source_row"], row["prompt"], row["rejected"]) for row in rows] == [
+        (0, "user: q", "assistant: b"),
+        (1, "user: q", "assistant: b"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "detail"),
+    [
+        ("[1, 2]", "list instead of an object with columns"),
+        ("null", "NoneType instead of an object with columns"),
+        ('"text"', "str instead of an object with columns"),
+        ("true", "bool instead of an object with columns"),
+        (f"{GOOD} {GOOD}", "invalid JSON: JSON is malformed: trailing characters (byte 48)"),
+        (f"{GOOD},", "invalid JSON: JSON is malformed: trailing characters (byte 47)"),
+        (GOOD.replace('"q"', "NaN"), "invalid JSON: JSON is malformed: invalid character (byte 11)"),
+        (GOOD.replace('"q"', "1e999"), "invalid JSON: Number out of range - at `$[...]`"),
+        (GOOD.replace("q", "\x00"), "invalid JSON: JSON is malformed: invalid character (byte 12)"),
+        (GOOD.replace("q", "\t"), "invalid JSON: JSON is malformed: invalid character (byte 12)"),
+        (GOOD.replace("q", "\\ud83d"), "a lone surrogate escape (\\ud800 to \\udfff)"),
+        (GOOD.replace("q", "\\udc00 and more"), "a lone surrogate escape (\\ud800 to \\udfff)"),
+        (GOOD.replace("b", "\\uD800"), "a lone surrogate escape (\\ud800 to \\udfff)"),
+        (GOOD.replace('"q"', "[" * 5_000 + "]" * 5_000), "nested too deeply"),
+    ],
+)
+def test_what_is_wrong_with_a_row(tmp_path: Path, line: str, detail: str) -> None:
+    assert places(read_bytes(tmp_path, f"{GOOD}\n{line}\n{GOOD}\n")) == [(0, None), (1, f"line 2: {detail}"), (2, None)]
+
+
+@pytest.mark.parametrize(
+    ("item", "detail"),
+    [
+        ("[1, {}]", "list instead of an object with columns"),
+        ("3", "int instead of an object with columns"),
+        ('"a, ]\\" text"', "str instead of an object with columns"),
+        (GOOD.replace('"q"', "NaN"), "invalid JSON: JSON is malformed: invalid character (byte 11)"),
+        (GOOD.replace("q", "\\ud83d"), "a lone surrogate escape (\\ud800 to \\udfff)"),
+        (GOOD.replace('"q"', "[" * 5_000 + "]" * 5_000), "nested too deeply"),
+        (f"{GOOD} {GOOD}", "invalid JSON: JSON is malformed: trailing characters (byte 48)"),
+        ("", "invalid JSON: Input data was truncated"),
+    ],
+)
+def test_what_is_wrong_with_an_item_of_an_array(tmp_path: Path, item: str, detail: str) -> None:
+    rows = read_bytes(tmp_path, f"[{GOOD}, {item},\n{GOOD}]", "rows.json")
+    assert places(rows) == [(0, None), (1, f"item 2: {detail}"), (2, None)]
+
+
+def test_invalid_utf_8_is_named_and_not_repaired(tmp_path: Path) -> None:
+    bad = GOOD.encode().replace(b"q", b"\xff")
+    assert places(read_bytes(tmp_path, b"%s\n%s" % (GOOD.encode(), bad))) == [(0, None), (1, "line 2: invalid UTF-8")]
+    assert places(read_bytes(tmp_path, b"[%s,%s]" % (GOOD.encode(), bad))) == [(0, None), (1, "item 2: invalid UTF-8")]
+
+
+def test_an_escaped_nul_and_a_surrogate_pair_are_text(tmp_path: Path) -> None:
+    rows = read_bytes(tmp_path, GOOD.replace("q", "a\\u0000b").replace('"a"', '"\\ud83d\\ude00"'))
+    assert [rows[0][name] for name in TEXTS] == ["user: a\0b", "assistant: 😀", "assistant: b"]
+
+
+def test_nothing_but_broken_lines(tmp_path: Path) -> None:
+    assert places(read_bytes(tmp_path, "{\n{\n")) == [
+        (0, "line 1: invalid JSON: Input data was truncated"),
+        (1, "line 2: invalid JSON: Input data was truncated"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.json"])
+@pytest.mark.parametrize("size", [5_000_000, BLOCK_BYTES + 1, 2 * BLOCK_BYTES + 17])
+def test_a_cell_of_megabytes(tmp_path: Path, size: int, name: str) -> None:
+    long = GOOD.replace("q", "é" * (size // 2))
+    data = f"{GOOD}\n{long}\n{GOOD}" if name == "rows.jsonl" else f"[{GOOD},\n{long},\n{GOOD}]"
+    assert [len(row["prompt"]) - len("user: ") for row in read_bytes(tmp_path, data, name)] == [1, size // 2, 1]
+
+
+def test_rows_are_numbered_through_all_blocks() -> None:
+    lines = b"\n".join([GOOD.encode(), b"{", b""] * 60_000)  # more than MAX_BLOCK_ROWS lines
+    blocks = list(read_json_lines(io.BytesIO(lines)))
+    assert len(blocks) > 1
+    assert [row for block in blocks for row in block.source_row] == list(range(0, 120_000, 2))
+    assert blocks[-1].broken[-1] == (119_999, "line 179999: invalid JSON: Input data was truncated")
+
+
+def test_a_column_that_some_rows_lack_is_null_there(tmp_path: Path) -> None:
+    rows = read_bytes(tmp_path, f"{GOOD}\n" + '{"chosen": "a", "rejected": "b", "id": 7}')
+    assert [(row["prompt"], row["problem"], row["extra"]) for row in rows] == [
+        ("user: q", None, '{"id":null}'),
+        (None, "missing_prompt", '{"id":7}'),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f"[{GOOD}, {GOOD}", "rows.json: the JSON array has no end; the file is cut off"),
+        (f'[{GOOD}, {{"a": "', "rows.json: the JSON array has no end; the file is cut off"),
+        (f"[{GOOD}] {GOOD}", "rows.json: something follows the end of the JSON array; is one of its items broken?"),
+        (f"[{GOOD}]]", "rows.json: something follows the end of the JSON array; is one of its items broken?"),
+    ],
+)
+def test_an_array_that_is_none(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        read_bytes(tmp_path, text, "rows.json")
+    assert str(caught.value) == message
+
+
+def test_numbers_beyond_64_bits_stay_what_they_are() -> None:
+    assert values({"id": 2**64}, {"id": -(2**80)}) == [{"id": 2**64}, {"id": -(2**80)}]
+
+
+class Dripping(io.BytesIO):
+    """A stream that gives a few bytes at a time, so that a block may end anywhere."""
+
+    def __init__(self, data: bytes, size: int) -> None:
+        super().__init__(data)
+        self.size = size
+
+    def read(self, _: int | None = None) -> bytes:
+        return super().read(self.size)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.text('ab",[]{}\\\n é', max_size=6),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text('a"]\\', max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.dictionaries(st.sampled_from("ab"), JSON, min_size=1), max_size=5),
+    st.sampled_from([None, 1]),
+    st.integers(1, 9),
+)
+def test_arrays_as_the_standard_library_reads_them(items: list[Row], indent: int | None, size: int) -> None:
+    text = json.dumps(items, indent=indent, ensure_ascii=size % 2 == 0)
+    blocks = list(read_json_array(Dripping(text.encode(), size)))
+    rows = [row for b in blocks for row in zip(*b.columns.values(), strict=True)]
+    names = [name for b in blocks for name in b.columns]
+    assert rows == [tuple(item.get(name) for name in names) for item in items]
+    assert [number for block in blocks for number in block.source_row] == list(range(len(items)))
+
+
+VALUE = st.one_of(JSON, st.lists(st.fixed_dictionaries({"role": JSON | st.just("user"), "content": JSON}), max_size=2))
+LINE = st.fixed_dictionaries(
+    {}, optional=dict.fromkeys([*TEXTS, "system", "input", "chosen_score", "source", "id"], VALUE)
+)
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.lists(LINE | st.sampled_from([None, 3, "{", []]), max_size=8))
+def test_any_rows_give_one_row_a_line_in_order(tmp_path_factory: pytest.TempPathFactory, lines: list[Any]) -> None:
+    first = {"prompt": None, "chosen": None, "rejected": None}  # so that there is a format at all
+    path = tmp_path_factory.mktemp("any") / "rows.jsonl"
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in [first, *lines]), "utf-8")
+    rows = read_all(path)
+    assert [row["source_row"] for row in rows] == list(range(len(lines) + 1))
+    for row in rows:
+        ids = [row[name] is not None for name in ("pair_id", "prompt_id", "flipped_id")]
+        assert ids == [row["problem"] is None] * 3
+        assert (row["problem"] is None) == (row["detail"] is None)
+        assert row["problem"] is not None or all(row[name] for name in TEXTS)

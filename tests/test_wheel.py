@@ -1,0 +1,60 @@
+"""The wheel in a clean environment without extras: what a new user gets."""
+
+import json
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+from tests.data import row, rows, write_jsonl
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def call(*command: str | Path, folder: Path) -> str:
+    """Run in the folder, without this environment's variables; fails with what was said."""
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL"))}
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=folder, env=plain)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_wheel_without_extras_cleans(tmp_path: Path) -> None:
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+    call(*pip, "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", tmp_path, ROOT, folder=ROOT)
+    (wheel,) = tmp_path.glob("*.whl")
+    venv.create(tmp_path / "env", with_pip=True)
+    binaries = tmp_path / "env" / ("Scripts" if os.name == "nt" else "bin")
+    python = binaries / "python"
+    call(python, "-m", "pip", "install", "-q", "-c", ROOT / "constraints.txt", wheel, folder=tmp_path)
+    installed = {
+        p["name"].lower() for p in json.loads(call(python, "-m", "pip", "list", "--format=json", folder=tmp_path))
+    }
+    assert not installed & {
+        "torch",
+        "transformers",
+        "datasets",
+        "trl",
+        "huggingface-hub",
+        "huggingface_hub",
+        "distilabel",
+    }
+
+    (tmp_path / "train.py").write_text("raise SystemExit('shadowed')")
+    (tmp_path / "pipelines").mkdir()
+    write_jsonl(tmp_path / "p.jsonl", [*rows(5), row(9, chosen="")])
+    for command in ([binaries / "curate"], [python, "-m", "curate"]):
+        said = call(*command, "clean", "p.jsonl", "-o", "RUN", "--json", folder=tmp_path)
+        assert json.loads(said)["counts"]["kept"] == 5
+    assert "of 122 pairs kept" in call(binaries / "curate", "quickstart", folder=tmp_path)
+    ours = "import train, pipelines, curate.cli; print(train.__file__, pipelines.__file__)"
+    assert "site-packages" in call(python, "-P", "-c", ours, folder=tmp_path)
+    missing = subprocess.run(
+        [binaries / "curate", "clean", "OWNER/NAME", "-o", "HUB"], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert missing.returncode == 2
+    assert "pip install 'prefcurate[hub]'" in missing.stderr
