@@ -1,6 +1,6 @@
 """The language of a text, by fastText's compact model of 176 languages (Joulin et al. 2016, arXiv 1607.01759)."""
 
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
 
@@ -23,8 +23,7 @@ def language(texts: pl.Series) -> pl.DataFrame:
     enough = sample.str.count_matches(r"\p{L}") >= MIN_LETTERS
     # Prompts recur in preference data (several pairs each), so every text is asked for once.
     asked = sample.filter(enough).unique(maintain_order=True)
-    model = _model()
-    found = [model.predict(text) for text in asked]  # ((label,), (probability,)), at least one
+    found = [_predict(text) for text in asked]  # ((label,), (probability,)), at least one
     answers = pl.DataFrame(
         {
             "sample": asked,
@@ -35,6 +34,12 @@ def language(texts: pl.Series) -> pl.DataFrame:
     )
     rows = pl.DataFrame({"sample": sample.set(~enough.fill_null(value=False), None)})
     return rows.join(answers, on="sample", how="left", maintain_order="left").drop("sample")
+
+
+@lru_cache(maxsize=1 << 16)  # prompts and baselines recur far apart, too
+def _predict(text: str) -> tuple[tuple[str, ...], tuple[float, ...]]:
+    labels, shares = _model().predict(text)
+    return labels, shares
 
 
 @cache

@@ -8,7 +8,7 @@ import polars as pl
 
 # Text per block. Large enough that polars' fixed cost per expression vanishes, small enough that a few
 # blocks with all their signals stay below some hundred megabytes.
-BLOCK_BYTES = 8 << 20
+BLOCK_BYTES = 16 << 20
 MAX_BLOCK_ROWS = 50_000
 
 

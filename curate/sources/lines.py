@@ -62,8 +62,9 @@ def _array_items(stream: BinaryIO) -> Iterator[bytes]:
             text, start, at = _within_limit(text[start:]) + more, 0, (found.start() if found else len(text)) - start
             continue
         if depth == 1 and found[0] in (b",", b"]"):
-            if found[0] == b"," or text[start : found.start()].strip():
-                yield text[start : found.start()]
+            item = text[start : found.start()].strip()
+            if item or found[0] == b",":
+                yield item
             start = found.end()
         depth += STEPS.get(found[0], 0)
         at = found.end()

@@ -69,8 +69,8 @@ def test_line_ends(tmp_path: Path, text: str) -> None:
         ("null", "NoneType instead of an object with columns"),
         ('"text"', "str instead of an object with columns"),
         ("true", "bool instead of an object with columns"),
-        (f"{GOOD} {GOOD}", "invalid JSON: JSON is malformed: trailing characters (byte 48)"),
-        (f"{GOOD},", "invalid JSON: JSON is malformed: trailing characters (byte 47)"),
+        (f"{GOOD} {GOOD}", "invalid JSON: JSON is malformed: trailing characters (byte 49)"),
+        (f"{GOOD},", "invalid JSON: JSON is malformed: trailing characters (byte 48)"),
         (GOOD.replace('"q"', "NaN"), "invalid JSON: JSON is malformed: invalid character (byte 11)"),
         (GOOD.replace('"q"', "1e999"), "invalid JSON: Number out of range - at `$[...]`"),
         (GOOD.replace("q", "\x00"), "invalid JSON: JSON is malformed: invalid character (byte 12)"),
@@ -94,7 +94,7 @@ def test_what_is_wrong_with_a_row(tmp_path: Path, line: str, detail: str) -> Non
         (GOOD.replace('"q"', "NaN"), "invalid JSON: JSON is malformed: invalid character (byte 11)"),
         (GOOD.replace("q", "\\ud83d"), "a lone surrogate escape (\\ud800 to \\udfff)"),
         (GOOD.replace('"q"', "[" * 5_000 + "]" * 5_000), "nested too deeply"),
-        (f"{GOOD} {GOOD}", "invalid JSON: JSON is malformed: trailing characters (byte 48)"),
+        (f"{GOOD} {GOOD}", "invalid JSON: JSON is malformed: trailing characters (byte 49)"),
         ("", "invalid JSON: Input data was truncated"),
     ],
 )
@@ -138,7 +138,7 @@ def test_rows_are_numbered_through_all_blocks() -> None:
 
 
 def test_a_column_that_some_rows_lack_is_null_there(tmp_path: Path) -> None:
-    rows = read_bytes(tmp_path, f"{GOOD}\n" + '{"chosen": "a", "rejected": "b", "id": 7}')
+    rows = read_bytes(tmp_path, f'{GOOD}\n{{"chosen": "a", "rejected": "b", "id": 7}}\n')
     assert [(row["prompt"], row["problem"], row["extra"]) for row in rows] == [
         ("user: q", None, '{"id":null}'),
         (None, "missing_prompt", '{"id":7}'),
