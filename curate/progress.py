@@ -10,23 +10,24 @@ PATIENCE = 1.0  # seconds before a bar appears
 
 
 class Advance(Protocol):
-    """Called with how much of the total is done since the last call."""
+    """Called with how much is done since the last call."""
 
     def __call__(self, done: float = 1) -> None:
         """Move the bar on."""
 
 
 @contextmanager
-def progress(what: str, total: float | None) -> Iterator[Advance]:
+def progress(what: str, total: float | None, unit: str = "blocks") -> Iterator[Advance]:
     """Show `what` while the block runs; does nothing when standard error is not a terminal."""
     if not sys.stderr.isatty():
         yield lambda done=1: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("{task.description:<12}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
-    bar = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True), transient=True)
+    done_so_far = TextColumn("{task.completed:,.0f}" + (" of {task.total:,.0f}" if total else "") + f" {unit}")
+    columns = (TextColumn("{task.description:<8}"), BarColumn(), done_so_far, TimeElapsedColumn())
+    bar = Progress(*columns, console=Console(stderr=True), transient=True)
     task = bar.add_task(what, total=total)
     started = time.monotonic()
     live = False

@@ -45,16 +45,14 @@ def write_report(summary: Summary) -> None:
 
 
 def _length_chart(summary: Summary) -> str:
-    kept = summary.signals.filter("kept")
+    kept = summary.values("chosen_words", "rejected_words").filter("kept")
     if kept.is_empty():
         return ""
-    return charts.chosen_rejected(
-        kept.get_column("chosen_words"), kept.get_column("rejected_words"), "words, kept pairs"
-    )
+    chosen, rejected = kept.get_column("chosen_words"), kept.get_column("rejected_words")
+    return charts.chosen_rejected(chosen, rejected, "words, kept pairs")
 
 
 def _signal_charts(summary: Summary) -> list[tuple[str, str]]:
-    kept = summary.signals.get_column("kept")
-    return [
-        (name, charts.before_after(summary.signals.get_column(name), kept, name)) for name in summary.columns(CHARTED)
-    ]
+    # One signal at a time: a million pairs with all of them would take a gigabyte.
+    columns = ((name, summary.values(name)) for name in summary.measured(CHARTED))
+    return [(name, charts.before_after(rows.get_column(name), rows.get_column("kept"), name)) for name, rows in columns]

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -48,28 +49,22 @@ def read_pairs(store: Store, recipe: Recipe) -> Stage:
 
 def _read(stage: Stage, feeds: list[sources.Feed], recipe: Recipe) -> None:
     source = recipe.source
-    inputs: dict[str, dict[str, Any]] = {}
+    read = partial(sources.read, format=source.format, columns=source.columns, winners=source.winners)
+    inputs: dict[str, dict[str, Any]] = {
+        feed.name: {"fingerprint": feed.fingerprint, "rows": 0, "format": "unknown"} for feed in feeds
+    }
     first_broken: list[str] = []
-    rows = broken = part = 0
-    with progress("read", sum(feed.bytes or 0 for feed in feeds) or None) as advance:
-        for feed in feeds:
-            found = inputs.setdefault(feed.name, {"fingerprint": feed.fingerprint, "rows": 0})
-            for block, shape in sources.read(
-                feed, format=source.format, columns=source.columns, winners=source.winners
-            ):
-                frame = block.head(source.limit - rows) if source.limit else block
-                stage.write(part, frame)
-                part, rows = part + 1, rows + len(frame)
-                found["rows"] += len(frame)
-                found["format"] = shape.name
-                unreadable = frame.filter(pl.col("problem") == "broken_row")
-                broken += len(unreadable)
-                first_broken += [
-                    f"{feed.name}: {d}" for d in unreadable.get_column("detail").head(SHOWN - len(first_broken))
-                ]
-                if source.limit and rows >= source.limit:
-                    break
-            advance(feed.bytes or 0)
+    rows = broken = 0
+    blocks = ((feed.name, *found) for feed in feeds for found in read(feed))
+    with progress("read", source.limit, "rows") as advance:
+        for part, (name, block, found) in enumerate(blocks):
+            frame = block.head(source.limit - rows) if source.limit else block
+            stage.write(part, frame)
+            unreadable = frame.filter(pl.col("problem") == "broken_row").get_column("detail")
+            rows, broken = rows + len(frame), broken + len(unreadable)
+            inputs[name] |= {"rows": inputs[name]["rows"] + len(frame), "format": found.name}
+            first_broken += [f"{name}: {detail}" for detail in unreadable.head(SHOWN - len(first_broken))]
+            advance(len(frame))
             if source.limit and rows >= source.limit:
                 break
     if rows == 0:

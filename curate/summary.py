@@ -1,6 +1,6 @@
 """What a run's report and card say, as plain numbers and rows: read from the run directory, nothing typed by hand."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -9,7 +9,7 @@ import polars as pl
 
 from curate.result import Run
 from curate.rules import DEFAULTS
-from curate.signals import COLUMNS, SIGNALS
+from curate.signals import COLUMNS
 
 EXAMPLES = 20  # rows shown for each reason
 SHOWN_CHARS = 1_500  # of each text in an example
@@ -98,34 +98,29 @@ class Summary:
         return [Reason(row["stage"], row["rule"], about(row["rule"]), row["first"], row["any"]) for row in rows]
 
     @cached_property
-    def signals(self) -> pl.DataFrame:
-        """Signals of the rows that became pairs (all but the long tail of columns nobody charts), and `kept`."""
-        kept = self.run.ledger.select("kept", "pair_id", "split")
-        columns = [
-            c
-            for c in COLUMNS
-            if not c.startswith("prompt_") or c in ("prompt_words", "prompt_language", "prompt_chars")
-        ]
-        both = pl.concat([kept, self.run.stage("signals").scan().select(columns)], how="horizontal")
-        return both.filter(pl.col("pair_id").is_not_null()).drop("pair_id").collect(engine="streaming")
+    def signals(self) -> pl.LazyFrame:
+        """Every signal of the rows that became pairs, and whether they were kept; lazy, as there may be millions."""
+        kept = self.run.ledger.select("kept", "pair_id")
+        both = pl.concat([kept, self.run.stage("signals").scan()], how="horizontal")
+        return both.filter(pl.col("pair_id").is_not_null()).drop("pair_id")
+
+    def values(self, *names: str) -> pl.DataFrame:
+        """Some signals of all pairs, with `kept` beside them."""
+        return self.signals.select(*names, "kept").collect(engine="streaming")
 
     @cached_property
     def flags(self) -> list[dict[str, Any]]:
         """For every yes-or-no or counted signal that occurs: the share of pairs with it, before and after."""
-        names = [
-            column
-            for name, signal in SIGNALS.items()
-            for column in signal.columns
-            if column in self.signals.columns and (self.signals.schema[column] == pl.Boolean or name in _COUNTED)
-        ]
-        shares = [pl.col(name).cast(pl.Float64).gt(0).mean().alias(name) for name in names]
-        before, after = (
-            frame.select(shares).row(0, named=True) for frame in (self.signals, self.signals.filter("kept"))
-        )
+        schema = self.signals.collect_schema()
+        names = [name for name in COLUMNS if schema[name] == pl.Boolean or COLUMNS[name].name in _COUNTED]
+        has = {name: pl.col(name).cast(pl.Float64) > 0 for name in names}
+        before = [has[name].mean().alias(name) for name in names]
+        after = [has[name].filter(pl.col("kept")).mean().alias(f"kept_{name}") for name in names]
+        shares = self.signals.select(*before, *after).collect(engine="streaming").row(0, named=True)
         return [
-            {"name": name, "about": COLUMNS[name].about, "before": before[name], "after": after[name]}
+            {"name": name, "about": COLUMNS[name].about, "before": shares[name], "after": shares[f"kept_{name}"]}
             for name in names
-            if before[name]
+            if shares[name]
         ]
 
     @cached_property
@@ -137,15 +132,17 @@ class Summary:
             pl.col("prompt_words").median().alias("prompt"),
             (pl.col("chosen_chars") > pl.col("rejected_chars")).mean().alias("chosen_longer"),
         ]
-        frames = {"before": self.signals, "after": self.signals.filter("kept")}
+        rows = self.values("prompt_words", "chosen_words", "rejected_words", "chosen_chars", "rejected_chars")
+        frames = {"before": rows, "after": rows.filter("kept")}
         return {name: frame.select(lengths).row(0, named=True) for name, frame in frames.items()}
 
     @cached_property
     def languages(self) -> list[tuple[str, float]]:
         """Languages of the kept chosen answers with their share, the most frequent first."""
-        known = self.signals.filter("kept").get_column("chosen_language").drop_nulls()
-        counted = known.value_counts().sort("count", "chosen_language", descending=[True, False])
-        return [(language, count / len(known)) for language, count in counted.iter_rows()]
+        known = self.signals.filter("kept", pl.col("chosen_language").is_not_null()).group_by("chosen_language").len()
+        counted = known.sort("len", "chosen_language", descending=[True, False]).collect(engine="streaming")
+        total = counted.get_column("len").sum()
+        return [(language, count / total) for language, count in counted.iter_rows()]
 
     @cached_property
     def examples(self) -> dict[tuple[str, str], list[dict[str, Any]]]:
@@ -180,9 +177,10 @@ class Summary:
             row |= {side: [_shortened(m) for m in row[side] or []] for side in ("prompt", "chosen", "rejected")}
         return rows
 
-    def columns(self, names: Iterable[str]) -> list[str]:
-        """Those of the names that hold at least one value."""
-        return [name for name in names if self.signals.get_column(name).drop_nulls().len()]
+    def measured(self, names: Sequence[str]) -> list[str]:
+        """Those of the signals that were measured for at least one pair."""
+        counts = self.signals.select(pl.col(*names).count()).collect(engine="streaming").row(0, named=True)
+        return [name for name in names if counts[name]]
 
 
 _COUNTED = ("control_chars", "zero_width", "urls", "emails", "phones", "ips", "keys")

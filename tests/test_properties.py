@@ -1,10 +1,9 @@
 """Invariants, on inputs that nobody would write by hand."""
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -28,16 +27,18 @@ LINE = st.fixed_dictionaries(
 SLOW = settings(deadline=None, max_examples=10, suppress_health_check=[HealthCheck.too_slow])
 
 
-def run_of(lines: list[Any], **options: Any) -> curate.Run:
-    folder = Path(tempfile.mkdtemp())
+def run_of(folders: pytest.TempPathFactory, lines: list[Any]) -> curate.Run:
+    folder = folders.mktemp("run")
     head = row(0, chosen_score=2, rejected_score=1)  # so that the format is clear
-    return curate.clean(write_jsonl(folder / "p.jsonl", [head, *lines]), folder / "RUN", max_bad_rows=1, **options)
+    return curate.clean(write_jsonl(folder / "p.jsonl", [head, *lines]), folder / "RUN", max_bad_rows=1)
 
 
 @SLOW
 @given(st.lists(st.one_of(LINE, st.sampled_from(["{", "[]", "3", '"x"'])), max_size=12))
-def test_counts_add_up_and_every_row_is_once_in_the_ledger(lines: list[Any]) -> None:
-    run = run_of(lines)
+def test_counts_add_up_and_every_row_is_once_in_the_ledger(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[Any]
+) -> None:
+    run = run_of(tmp_path_factory, lines)
     ledger = run.ledger.collect()
     assert ledger.get_column("source_row").to_list() == list(range(len(lines) + 1))
     assert run.counts["kept"] + run.counts["dropped"] == len(lines) + 1
@@ -53,8 +54,8 @@ def test_counts_add_up_and_every_row_is_once_in_the_ledger(lines: list[Any]) -> 
 
 @SLOW
 @given(st.lists(LINE, max_size=10))
-def test_cleaning_a_cleaned_set_changes_nothing(lines: list[Any]) -> None:
-    first = run_of(lines)
+def test_cleaning_a_cleaned_set_changes_nothing(tmp_path_factory: pytest.TempPathFactory, lines: list[Any]) -> None:
+    first = run_of(tmp_path_factory, lines)
     if not first.counts["kept"]:
         return
     second = curate.clean(first.folder, first.folder.with_name("AGAIN"))

@@ -26,7 +26,7 @@ chosen, rejected = pl.col("chosen_text"), pl.col("rejected_text")
 
 WORD_ABOUT = {
     "word_jaccard": "Distinct words that both responses have over those that either has; null when neither has any.",
-    "identical_normalized": "The same words in the same order: only spacing and punctuation differ (case may be the task).",
+    "identical_normalized": "The same words in the same order: only spacing and punctuation differ.",
 }
 
 

@@ -29,7 +29,6 @@ class Feed:
 
     name: str
     fingerprint: str
-    bytes: int | None  # of a file, packed or not; null = not known
     blocks: Callable[[], Iterator[RawBlock]]
 
 
@@ -40,11 +39,11 @@ def open_feeds(
     remote = [path for path in paths if is_hub(path)]
     local = [path for path in paths if path not in remote]
     files = [
-        Feed(file.name, file.fingerprint(), file.path.stat().st_size, lambda file=file: raw_blocks(file))  # type: ignore[misc]
+        Feed(file.name, file.fingerprint(), lambda file=file: raw_blocks(file))  # type: ignore[misc]
         for file in (find_inputs(local, split) if local else [])
     ]
     found = [find_dataset(path, split, config, revision) for path in remote]
-    hub = [Feed(dataset.name, dataset.fingerprint(), None, dataset.blocks) for dataset in found]
+    hub = [Feed(dataset.name, dataset.fingerprint(), dataset.blocks) for dataset in found]
     return files + hub
 
 

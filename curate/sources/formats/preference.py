@@ -79,8 +79,9 @@ def _unpack_conversations(frame: pl.DataFrame) -> pl.DataFrame:
     stated = frame.select(
         "prompt", asked=last_user_text("prompt"), said=pl.col("chosen").list.eval(pl.element().struct.field("content"))
     )
-    # A prompt column that the conversation repeats is dropped; one that it does not is its beginning.
-    repeated = stated.select(pl.col("said").list.contains(pl.col("asked")) | pl.col("asked").is_null()).to_series()
+    # A prompt column that the conversation repeats is dropped, as is a blank one; any other is its beginning.
+    blank = pl.col("asked").fill_null("").str.strip_chars() == ""
+    repeated = stated.select(pl.col("said").list.contains(pl.col("asked")) | blank).to_series()
     taken = split_conversations(frame)
     ahead = _not_repeated(frame, repeated)
     return frame.with_columns(

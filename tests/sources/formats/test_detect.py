@@ -1,0 +1,99 @@
+"""Which format a set is of is read from its columns and its first values; no set is taken for another."""
+
+from typing import Any
+
+import polars as pl
+import pytest
+
+from curate.errors import InputError, RecipeError
+from curate.schema import MESSAGES, PAIR
+from curate.sources.formats import FORMATS, detect
+from tests.staged import Row, assistant, block_of, user
+
+TALK = "\n\nHuman: q\n\nAssistant: a"
+OWN = dict.fromkeys(PAIR) | {"prompt": [user("q")], "chosen": [assistant("a")], "rejected": [assistant("b")]}
+ROWS: dict[str, list[Row]] = {
+    "prefcurate": [OWN, OWN | {"more": 1}],
+    "alpaca_eval": [{"instruction": "q", "output_1": "a", "output_2": "b", "preference": 1, "input": "x", "label": 1}],
+    "llmbar": [{"input": "q", "output_1": "a", "output_2": "b", "label": 1}],
+    "hh_rlhf": [
+        {"chosen": TALK, "rejected": TALK},
+        {"chosen": "Human: q\n\nAssistant: a", "rejected": ""},
+        {"chosen": " \nAssistant: a", "rejected": None, "topic": 3},
+    ],
+    "preference": [
+        {"chosen": "a", "rejected": "b"},
+        {"chosen": "a Human: b", "rejected": "b"},
+        {"chosen": TALK, "rejected": TALK, "prompt": "q"},
+        {"chosen": [user(TALK)], "rejected": [user(TALK)]},
+        {"chosen": None, "rejected": None},
+        OWN | {"prompt": "q", "chosen": "a", "rejected": "b"},  # merely our names
+        {name: value for name, value in OWN.items() if name != "strength"},
+    ],
+}
+
+
+@pytest.mark.parametrize(("name", "row"), [(name, row) for name, rows in ROWS.items() for row in rows])
+def test_a_set_is_of_one_format(name: str, row: Row) -> None:
+    assert detect(block_of(row).columns).name == name
+
+
+def test_every_format_is_tested() -> None:
+    assert list(ROWS) == list(FORMATS)
+
+
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [
+        ([None, "", 3, TALK], "hh_rlhf"),
+        (["Lead in.", TALK, TALK], "hh_rlhf"),
+        (["Human: is a word", "a", "b"], "preference"),
+        ([3, [], TALK], "hh_rlhf"),
+        ([3, [user("q")], TALK], "preference"),
+    ],
+)
+def test_junk_in_the_first_rows_does_not_decide(values: list[Any], name: str) -> None:
+    assert detect({"chosen": values, "rejected": values}).name == name
+
+
+def test_a_table_is_told_by_its_columns_types() -> None:
+    talk = pl.Series([None, [user("q")]], dtype=MESSAGES)
+    assert detect({"chosen": talk, "rejected": talk}).fields["chosen"].kind == "messages"
+    assert detect({"chosen": pl.Series([None, TALK]), "rejected": pl.Series(["", ""])}).name == "hh_rlhf"
+    assert detect({"chosen": pl.Series([1]), "rejected": pl.Series([2])}).fields["chosen"].kind == "text"
+
+
+def test_a_format_that_is_asked_for_comes_before_what_the_columns_say() -> None:
+    columns = {"chosen": [TALK], "rejected": [TALK]}
+    assert [detect(columns, name).name for name in (None, "hh_rlhf", "preference")] == [
+        "hh_rlhf",
+        "hh_rlhf",
+        "preference",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("columns", "name", "message"),
+    [
+        ({"text": ["a"]}, None, "the columns text match none of the formats prefcurate, alpaca_eval, llmbar, "),
+        ({"prompt": ["q"], "chosen": ["a"]}, None, "the columns prompt, chosen match none of the formats "),
+        ({}, None, "no columns match none of the formats "),
+        ({"a\nb": ["x"]}, None, "the columns a\\nb match none of the formats "),
+        ({"chosen": ["a"], "rejected": ["b"]}, "llmbar", "the columns chosen, rejected are not of the format llmbar. "),
+        (
+            {"chosen": ["a"], "rejected": ["b"]},
+            "hh_rlhf",
+            "the columns chosen, rejected are not of the format hh_rlhf. ",
+        ),
+    ],
+)
+def test_columns_of_no_format(columns: dict[str, list[str]], name: str | None, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        detect(columns, name)
+    assert str(caught.value).startswith(message)
+    assert str(caught.value).endswith("Name them: --columns prompt=…,chosen=…,rejected=… (source.columns in a recipe)")
+
+
+def test_an_unknown_format() -> None:
+    with pytest.raises(RecipeError, match=r"unknown format 'lmbar'\. Did you mean 'llmbar'\? Known: alpaca_eval, "):
+        detect({}, "lmbar")
