@@ -64,7 +64,8 @@ def run(recipe: Recipe, out: str | Path, *, force: bool = False) -> Run:
         clock.time("card", lambda: write_card(summary))
         clock.time("report", lambda: write_report(summary))
         seconds = {**clock.seconds, "total": round(time.perf_counter() - started, 3)}
-        write_json(store.folder / MANIFEST, {**manifest, "seconds": seconds, "peak_memory_mb": _peak_memory_mb()})
+        memory = {**clock.memory_mb, "total": _peak_memory_mb()}
+        write_json(store.folder / MANIFEST, {**manifest, "seconds": seconds, "peak_memory_mb": memory})
     return Run(store.folder)
 
 
@@ -80,15 +81,17 @@ def quickstart(out: str | Path, *, force: bool = False) -> Run:
 
 
 class _Clock:
-    """Seconds of each step."""
+    """Seconds of each step, and the most memory up to its end."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self.memory_mb: dict[str, int] = {}
 
     def time(self, name: str, step: Any) -> Any:
         started = time.perf_counter()
         result = step()
         self.seconds[name] = round(time.perf_counter() - started, 3)
+        self.memory_mb[name] = _peak_memory_mb()
         return result
 
 

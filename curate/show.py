@@ -53,8 +53,10 @@ def run(finished: Run) -> None:
         ("card", finished.card),
     ):
         console.print(Text(f"{what:<7} {path}"), soft_wrap=True)
-    console.print(f"{manifest['seconds']['total']:.1f} s, {manifest['peak_memory_mb']:,} MB at most", style="dim")
-    if not manifest.get("license") and not finished.recipe["publish"]["license"]:
+    console.print(
+        f"{manifest['seconds']['total']:.1f} s, {manifest['peak_memory_mb']['total']:,} MB at most", style="dim"
+    )
+    if not finished.recipe["publish"]["license"]:
         console.print("no licence is stated yet: --set publish.license=… puts one on the card", style="dim")
 
 

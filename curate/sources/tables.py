@@ -16,7 +16,8 @@ from curate.sources.block import BLOCK_BYTES, MAX_BLOCK_ROWS, RawBlock
 
 def read_parquet(path: Path) -> Iterator[RawBlock]:
     """Blocks of a parquet file; the row groups' own sizes say how many rows make a block."""
-    with pq.ParquetFile(path) as file:
+    # Without pre-buffering, which would keep all that was read until the file is closed.
+    with pq.ParquetFile(path, pre_buffer=False) as file:
         groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
         row_bytes = max((group.total_byte_size / max(group.num_rows, 1) for group in groups), default=1.0)
         rows = int(min(max(BLOCK_BYTES / max(row_bytes, 1.0), 1), MAX_BLOCK_ROWS))

@@ -49,7 +49,7 @@ def main() -> None:
             speeds[copies] = megabytes / seconds
             print(
                 f"{copies:>6} {manifest['counts']['rows']:>9,} {megabytes:>7.0f} {seconds:>8.1f} "
-                f"{speeds[copies]:>6.1f} {manifest['peak_memory_mb']:>8,}"
+                f"{speeds[copies]:>6.1f} {manifest['peak_memory_mb']['total']:>8,}"
             )
         if not options.no_datasets:
             one = Path(folder) / "one.parquet"

@@ -203,7 +203,7 @@ LINE = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 @given(st.lists(LINE | st.sampled_from([None, 3, "{", []]), max_size=8))
 def test_any_rows_give_one_row_a_line_in_order(tmp_path_factory: pytest.TempPathFactory, lines: list[Any]) -> None:
     first = {"prompt": None, "chosen": None, "rejected": None}  # so that there is a format at all

@@ -28,12 +28,12 @@ SAMPLE = 20
 
 
 def fields(columns: Mapping[str, Sequence[Any] | pl.Series]) -> dict[str, Field] | None:
-    """Chosen and rejected as texts, the first of which mostly begin like transcripts."""
+    """Chosen and rejected as texts, half of the first of which begin like transcripts."""
     if not {"chosen", "rejected"} <= set(columns) or "prompt" in columns or kind_of(columns["chosen"]) != "text":
         return None
     texts = (value for value in columns["chosen"] if isinstance(value, str) and value)
     begins = pl.Series(list(islice(texts, SAMPLE)), dtype=pl.String).str.contains(r"^\s*(Human|Assistant):")
-    if 2 * begins.sum() <= len(begins):
+    if 2 * begins.sum() < max(len(begins), 1):
         return None
     return {"chosen": Field("chosen", "text"), "rejected": Field("rejected", "text")}
 

@@ -26,14 +26,14 @@ from curate.sources.values import Field, kind_of
 
 PROMPT = ("prompt", "instruction", "question", "query", "input", "context")
 SYSTEM = ("system", "system_prompt")
+SIDES = ("chosen", "rejected")
 # Numbers and labels that many sets carry, under the names they carry them.
 NUMBERS: dict[str, tuple[str, ...]] = {
     f"{side}_score": (f"{side}_score", f"score_{side}", f"{side}-rating", f"{side}_rating", f"{side}_avg_rating")
-    for side in ("chosen", "rejected")
+    for side in SIDES
 }
 LABELS: dict[str, tuple[str, ...]] = {
-    f"{side}_model": (f"{side}_model", f"{side}-model", f"model_{side}", f"{side}_policy")
-    for side in ("chosen", "rejected")
+    f"{side}_model": (f"{side}_model", f"{side}-model", f"model_{side}", f"{side}_policy") for side in SIDES
 }
 
 
@@ -72,33 +72,39 @@ def to_pairs(frame: pl.DataFrame) -> pl.DataFrame:
 
 def _unpack_conversations(frame: pl.DataFrame) -> pl.DataFrame:
     """Where a response begins with another role than the assistant's it is a whole conversation: take it apart."""
-    starts = (pl.col(side).list.first().struct.field("role") != "assistant" for side in ("chosen", "rejected"))
-    whole = frame.select(pl.any_horizontal(starts).fill_null(value=False).alias("whole")).get_column("whole")
+    starts = {s: (pl.col(s).list.first().struct.field("role") != "assistant").fill_null(value=False) for s in SIDES}
+    whole = frame.select(pl.any_horizontal(*starts.values()).alias("whole")).get_column("whole")
     if not whole.any():
         return frame
-    stated = frame.select(
-        "prompt", asked=last_user_text("prompt"), said=pl.col("chosen").list.eval(pl.element().struct.field("content"))
+    # One side whole and the other not: the prompt is what the other lacks.
+    asked = pl.col("prompt").list.len() > 0
+    frame = frame.with_columns(
+        pl.when(asked & whole & ~starts[side]).then(pl.concat_list("prompt", side)).otherwise(side).alias(side)
+        for side in SIDES
     )
-    # A prompt column that the conversation repeats is dropped, as is a blank one; any other is its beginning.
-    blank = pl.col("asked").fill_null("").str.strip_chars() == ""
-    repeated = stated.select(pl.col("said").list.contains(pl.col("asked")) | blank).to_series()
-    taken = split_conversations(frame)
-    ahead = _not_repeated(frame, repeated)
+    taken, ahead = split_conversations(frame), _not_repeated(frame)
     return frame.with_columns(
         prompt=pl.when(whole).then(pl.concat_list(ahead, taken.get_column("prompt"))).otherwise("prompt"),
-        **{side: pl.when(whole).then(taken.get_column(side)).otherwise(side) for side in ("chosen", "rejected")},
+        **{side: pl.when(whole).then(taken.get_column(side)).otherwise(side) for side in SIDES},
     )
 
 
-def _not_repeated(frame: pl.DataFrame, repeated: pl.Series) -> pl.Series:
+def _not_repeated(frame: pl.DataFrame) -> pl.Series:
     """The turns of the prompt column that the conversation lacks: all, none, or those before what it repeats."""
-    prompt = pl.col("prompt")
-    begins = pl.col("chosen").list.head(prompt.list.len()) == prompt
-    some = frame.select((repeated & (prompt.list.len() > 1) & ~begins).fill_null(value=False)).to_series()
-    parts = iter([_before(*row) for row in frame.filter(some).select("prompt", "chosen").rows()])
+    prompt, asked = pl.col("prompt"), last_user_text("prompt")
+    said = pl.col("chosen").list.eval(pl.element().struct.field("content"))
+    stated = frame.select(
+        "prompt",
+        "chosen",
+        begins=(pl.col("chosen").list.head(prompt.list.len()) == prompt).fill_null(value=False),
+        repeated=(said.list.contains(asked) | (asked.str.strip_chars() == "")).fill_null(value=False),
+    )
+    some = stated.select(pl.col("repeated") & ~pl.col("begins") & (prompt.list.len() > 1)).to_series()
+    parts = iter([_before(*row) for row in stated.filter(some).select("prompt", "chosen").rows()])
     before = pl.Series([next(parts) if part else None for part in some], dtype=MESSAGES)
-    rest = pl.when(repeated).then(pl.lit([], MESSAGES)).otherwise(prompt)
-    return frame.select(pl.coalesce(before, rest)).to_series()
+    none = pl.lit([], MESSAGES)
+    rest = pl.when(pl.col("repeated") | pl.col("begins")).then(none).otherwise(pl.coalesce(prompt, none))
+    return stated.select(pl.coalesce(before, rest)).to_series()
 
 
 def _before(prompt: list[Any], conversation: list[Any]) -> list[Any]:

@@ -34,8 +34,8 @@ def talk(*turns: str) -> str:
             talk("H: q", "H: r", "A: a", "A: c"), talk("H: q", "H: r", "A: b"),
             ("user: q | user: r", "assistant: a | assistant: c", "assistant: b"), id="a marker twice in a row"),
         pytest.param(
-            talk("H: q", "A: a Human: said Assistant: so\nHuman: x"), talk("H: q", "A: b"),
-            ("user: q", "assistant: a Human: said Assistant: so\nHuman: x", "assistant: b"), id="markers inside a turn"),
+            talk("H: q", "A: a Human: so\nHuman: x"), talk("H: q", "A: b"),
+            ("user: q", "assistant: a Human: so\nHuman: x", "assistant: b"), id="markers inside a turn"),
         pytest.param(
             talk("H: q", "A: a\n\nb\n\n- Human: c"), talk("H: q", "A: b"),
             ("user: q", "assistant: a\n\nb\n\n- Human: c", "assistant: b"), id="paragraphs inside a turn"),

@@ -60,11 +60,17 @@ def test_shared_turns_move_to_the_prompt(prompt: dict[str, Any]) -> None:
         pytest.param([user("q"), assistant("o"), user("q")], "user: q | assistant: o | user: q", id="q asked twice"),
         pytest.param([system("s")], "system: s | user: q", id="a system turn alone"),
         pytest.param([user("p")], "user: p | user: q", id="another question"),
+        pytest.param(" ", "user: q", id="a blank text"),
         pytest.param("p", "user: p | user: q", id="another question as text"),
     ],
 )
 def test_what_the_conversation_does_not_repeat_of_the_prompt_stays_ahead(prompt: Any, expected: str) -> None:
     assert texts(one(prompt=prompt, chosen=Q + A, rejected=Q + B)) == (expected, "assistant: a", "assistant: b")
+
+
+def test_one_side_a_conversation_that_the_prompt_is_not_the_beginning_of() -> None:
+    row = staged({"prompt": "q", "chosen": SHARED + A, "rejected": B})[0]
+    assert problem(row) == NO_PROMPT
 
 
 def test_conversations_that_part_before_their_last_turn() -> None:
@@ -106,7 +112,7 @@ def test_sharegpt_conversations() -> None:
 )
 @pytest.mark.parametrize(
     "pair",
-    [{"prompt": "q", "chosen": "a", "rejected": "b"}, {"chosen": Q + A, "rejected": Q + B}],
+    [{"prompt": "q", "chosen": "a", "rejected": "b"}, {"prompt": Q, "chosen": Q + A, "rejected": Q + B}],
     ids=["texts", "conversations"],
 )
 def test_system_and_input_join_the_prompt(columns: dict[str, Any], prompt: str, pair: dict[str, Any]) -> None:
@@ -178,15 +184,12 @@ NO_PROMPT = ("missing_prompt", "no prompt column, and chosen and rejected share 
         ({"prompt": "q", "chosen": "a", "rejected": None}, ("missing_rejected", "rejected: null")),
         ({"prompt": "q", "chosen": None, "rejected": Q + B}, ("missing_chosen", "chosen: null")),
         ({"prompt": "q", "chosen": Q + A, "rejected": []}, ("no_messages", "rejected: the list of messages is empty")),
-        ({"system": 3, "prompt": "q", "chosen": "a", "rejected": "b"}, ("not_text", "system: a number where text should be")),
+        ({"system": 3, "chosen": "q a", "rejected": "q b"}, ("not_text", "system: a number where text should be")),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_become_a_pair_keeps_its_place(columns: dict[str, Any], expected: tuple[str, str]) -> None:
-    good = {"chosen": SHARED + A, "rejected": SHARED + B} if isinstance(columns["rejected"], list) else {}
-    good = {"prompt": "q", "chosen": "q a", "rejected": "q b"} | good
-    rows = staged(columns, *([columns | good] if "prompt" in columns else []), columns)
-    assert [row["source_row"] for row in rows] == list(range(len(rows)))
-    assert problem(rows[0]) == problem(rows[-1]) == expected
+    rows = staged(columns, columns)
+    assert [(row["source_row"], *problem(row)) for row in rows] == [(0, *expected), (1, *expected)]
 
 
 def test_texts_where_most_are_messages_are_named() -> None:
