@@ -28,7 +28,9 @@ class Source(Section):
     paths: tuple[str, ...] = Field(description="Files, folders, globs, Hub ids (OWNER/NAME) or hf:// addresses")
     format: str | None = Field(None, description=f"One of {', '.join(FORMATS)}; null = detect from the columns")
     columns: dict[str, str] = Field({}, description="Any other shape: {prompt: q, chosen: good, rejected: bad}")
-    winners: dict[Literal["a", "b"], list[str]] = Field({}, description="What the winner column says for a and for b")
+    winners: dict[Literal["a", "b"], list[str | int]] = Field(
+        {}, description="What the winner column says for a and for b: {a: [1], b: [2]}"
+    )
     split: str | None = Field(None, description="Split of a Hub dataset or a save_to_disk folder")
     config: str | None = Field(None, description="Configuration of a Hub dataset")
     revision: str | None = Field(None, description="Revision of a Hub dataset: branch, tag or commit")

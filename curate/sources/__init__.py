@@ -52,7 +52,7 @@ def read(
     *,
     format: str | None = None,  # noqa: A002 - the recipe's word
     columns: Mapping[str, str] | None = None,
-    winners: Mapping[Any, Sequence[str]] | None = None,
+    winners: Mapping[Any, Sequence[Any]] | None = None,
 ) -> Iterator[tuple[pl.DataFrame, Format]]:
     """The feed's rows as blocks of STAGED, with the format that was found in its first rows."""
     found: Format | None = None

@@ -48,7 +48,7 @@ def detect(columns: Mapping[str, Sequence[Any] | pl.Series], name: str | None = 
     raise InputError(f"{found} {shape}. Name them: --columns prompt=…,chosen=…,rejected=… (source.columns in a recipe)")
 
 
-def by_columns(block: RawBlock, columns: Mapping[str, str], winners: Mapping[str, Sequence[str]]) -> Format:
+def by_columns(block: RawBlock, columns: Mapping[str, str], winners: Mapping[str, Sequence[Any]]) -> Format:
     """The format that the user's own mapping of columns describes."""
     reach = partial(mapped.reach, mapping=columns)
     return Format(

@@ -28,8 +28,10 @@ OTHERS: dict[str, Kind] = {
     "model_a": "label",
     "model_b": "label",
 }
-# What a winner column says when a or b is better; everything else is a tie. Numbers must be mapped by the user.
+# What a winner column says when a or b is better, or neither. Numbers must be mapped by the user (source.winners);
+# a label that nobody knows is no preference, and the ledger says so.
 WINNERS = {"a": ("a", "model_a", "response_a"), "b": ("b", "model_b", "response_b")}
+TIES = ("tie", "tie (bothbad)", "both_bad", "bothbad", "both", "neither", "equal", "same", "")
 
 
 def fields(columns: Mapping[str, Sequence[Any] | pl.Series], mapping: Mapping[str, str]) -> dict[str, Field]:
@@ -55,7 +57,7 @@ def reach(block: RawBlock, mapping: Mapping[str, str]) -> RawBlock:
     return RawBlock(dict(block.columns) | reached, block.source_row, block.broken)
 
 
-def to_pairs(frame: pl.DataFrame, winners: Mapping[str, Sequence[str]]) -> pl.DataFrame:
+def to_pairs(frame: pl.DataFrame, winners: Mapping[str, Sequence[Any]]) -> pl.DataFrame:
     """As the preference format does, or oriented by the winner column."""
     if "winner" not in frame.columns:
         return preference.to_pairs(frame)
@@ -66,7 +68,7 @@ def to_pairs(frame: pl.DataFrame, winners: Mapping[str, Sequence[str]]) -> pl.Da
         .then(pl.lit("a"))
         .when(wins["b"])
         .then(pl.lit("b"))
-        .when(winner.is_not_null())
+        .when(winner.str.to_lowercase().is_in(TIES))
         .then(pl.lit("tie"))
     )
     return preference.to_pairs(orient(frame, better))  # which joins `system`, and takes whole conversations apart

@@ -91,21 +91,23 @@ def test_a_winner(who: str, expected: tuple[str, ...]) -> None:
     assert row["chosen_model"] == winner
 
 
-@pytest.mark.parametrize("who", ["tie", "tie (bothbad)", "both_bad", "", 0, 1, True])
-def test_everything_else_is_a_tie(who: Any) -> None:
+@pytest.mark.parametrize("who", ["tie", "tie (bothbad)", "both_bad", "Tie", ""])
+def test_ties_are_ties(who: Any) -> None:
     rows = staged(duel("a"), duel(who), duel("b"), columns=DUEL)
     assert [problem(row)[0] for row in rows] == [None, "tie", None]
     assert (texts(rows[0]), texts(rows[2])) == (FIRST, SECOND)
 
 
-def test_no_winner_is_no_preference() -> None:
-    assert [problem(row)[0] for row in staged(duel("a"), duel(None), columns=DUEL)] == [None, "no_preference"]
+@pytest.mark.parametrize("who", [None, 1, "left", True])
+def test_no_winner_or_an_unknown_one_is_no_preference(who: Any) -> None:
+    assert [problem(row)[0] for row in staged(duel("a"), duel(who), columns=DUEL)] == [None, "no_preference"]
 
 
 @pytest.mark.parametrize(
     ("values", "winners"),
     [
         ([0, 1, 2], {"a": ["0"], "b": ["1"]}),
+        ([1, 2, 0], {"a": [1], "b": [2]}),
         ([0.0, 1.0, None], {"a": ["0"], "b": ["1"]}),  # as a column of whole numbers with nulls comes
         (["0", "1", "x"], {"a": ["0"], "b": ["1"]}),
         ([True, False, None], {"a": ["true"], "b": ["false"]}),
@@ -113,7 +115,7 @@ def test_no_winner_is_no_preference() -> None:
         (["left", "b", "a"], {"a": ["left"]}),  # what is not said for b stays as it was
     ],
 )
-def test_what_the_winner_column_says_can_be_mapped(values: list[Any], winners: dict[str, list[str]]) -> None:
+def test_what_the_winner_column_says_can_be_mapped(values: list[Any], winners: dict[str, list[Any]]) -> None:
     rows = staged(*map(duel, values), columns=DUEL, winners=winners)
     assert [texts(row) for row in rows[:2]] == [FIRST, SECOND]
     assert problem(rows[2])[0] in ("tie", "no_preference")
