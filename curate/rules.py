@@ -39,11 +39,11 @@ DEFAULTS: dict[str, tuple[float | bool, str]] = {
     "no_chosen_mojibake": (True, "broken decoding"),
     "no_chosen_keys": (True, "a secret, or what looks like one, must not be published"),
     "no_rejected_keys": (True, "a secret, or what looks like one, must not be published"),
-    "no_chosen_open_fence": (True, "cut off inside a code block"),
+    "no_chosen_open_fence": (True, "a code block that never ends: cut off, or the rest reads as code"),
     "no_chosen_ends_midsentence": (True, "cut off inside a sentence"),
     "no_chosen_repeats_prompt": (True, "an echo of the question is no answer"),
-    # Gopher's own bounds (0.20, 0.18, 0.16 for top 2-, 3-, 4-grams) are for web pages: of 50 answers they dropped here
-    # 45 were good (tables, songs, worked sums). These bounds ask for a text that is mostly repetition.
+    # Gopher's own bounds (0.20, 0.18, 0.16 for top 2-, 3-, 4-grams) are for web pages: of 50 answers of hh-rlhf that
+    # they dropped none was degenerate. These bounds ask for a text that is mostly repetition.
     "max_chosen_top_4gram_share": (0.5, "one phrase again and again"),
     "max_chosen_dup_10gram_share": (0.7, "the same passages again and again"),
     "max_chosen_dup_line_share": (0.7, "the same lines again and again"),
