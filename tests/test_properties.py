@@ -24,7 +24,7 @@ SCORE = st.one_of(st.none(), st.integers(0, 2), st.just("N/A"))
 LINE = st.fixed_dictionaries(
     {"prompt": VALUE, "chosen": VALUE, "rejected": VALUE, "chosen_score": SCORE, "rejected_score": SCORE}
 )
-SLOW = settings(deadline=None, max_examples=10, suppress_health_check=[HealthCheck.too_slow])
+SLOW = settings(deadline=None, max_examples=6, suppress_health_check=[HealthCheck.too_slow])
 
 
 def run_of(folders: pytest.TempPathFactory, lines: list[Any]) -> curate.Run:

@@ -39,7 +39,7 @@ def test_killed_at_random_points(tmp_path: Path, how: signal.Signals) -> None:
     subprocess.run(command(source, tmp_path / "WHOLE"), check=True, capture_output=True)
     moments = random.Random(7)
     killed = 0
-    for _ in range(4):
+    for _ in range(3):
         process = subprocess.Popen(command(source, tmp_path / "RUN"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         time.sleep(moments.uniform(0.4, 1.6))
         process.send_signal(how)

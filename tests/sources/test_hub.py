@@ -30,14 +30,15 @@ PROGRAM = """
 import json, sys
 from curate.errors import CurateError
 from curate.sources import open_feeds, read
-path, options = sys.argv[1], json.loads(sys.argv[2])
-try:
-    feeds = open_feeds([path], **options)
-    rows = [row for feed in feeds for frame, _ in read(feed) for row in frame.rows(named=True)]
-    print(json.dumps({"rows": [(r["source"], r["source_row"], r["chosen"][0]["content"]) for r in rows]}))
-except CurateError as error:
-    print(json.dumps({"error": type(error).__name__, "text": str(error)}))
+for path, options in json.loads(sys.argv[1]):
+    try:
+        feeds = open_feeds([path], **options)
+        rows = [row for feed in feeds for frame, _ in read(feed) for row in frame.rows(named=True)]
+        print(json.dumps({"rows": [(r["source"], r["source_row"], r["chosen"][0]["content"]) for r in rows]}))
+    except CurateError as error:
+        print(json.dumps({"error": type(error).__name__, "text": str(error)}))
 """
+Question = tuple[str, dict[str, str]]
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def hub() -> Iterator[HubServer]:
         yield server
 
 
-def ask(url: str, home: Path, path: str, **options: str) -> dict[str, object]:
+def ask(url: str, home: Path, *questions: Question) -> list[dict[str, object]]:
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("HF_")},
         "HF_ENDPOINT": url,
@@ -55,47 +56,38 @@ def ask(url: str, home: Path, path: str, **options: str) -> dict[str, object]:
         "HF_HUB_DISABLE_XET": "1",
     }
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, path, json.dumps(options)],
+        [sys.executable, "-c", PROGRAM, json.dumps(questions)],
         env=environment, capture_output=True, text=True, timeout=120, check=True,
     )  # fmt: skip
-    answer: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
-    return answer
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
 @pytest.mark.slow
-def test_reads_the_only_split(hub: HubServer, tmp_path: Path) -> None:
-    answer = ask(hub.url, tmp_path, "me/prefs")
-    assert answer == {"rows": [["me/prefs", i, f"Answer {i}."] for i in range(5)]}
+def test_reads_the_only_split_or_a_named_one(hub: HubServer, tmp_path: Path) -> None:
+    only, named = ask(hub.url, tmp_path, ("me/prefs", {}), ("hf://datasets/me/prefs", {"split": "train_prefs"}))
+    assert only == {"rows": [["me/prefs", i, f"Answer {i}."] for i in range(5)]}
+    assert named == {"rows": [["me/prefs:train_prefs", i, f"Answer {i}."] for i in range(5)]}
 
 
 @pytest.mark.slow
-def test_reads_a_named_split_of_an_hf_address(hub: HubServer, tmp_path: Path) -> None:
-    answer = ask(hub.url, tmp_path, "hf://datasets/me/prefs", split="train_prefs")
-    assert answer == {"rows": [["me/prefs:train_prefs", i, f"Answer {i}."] for i in range(5)]}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("path", "options", "text"),
-    [
+def test_what_is_not_there_is_named(hub: HubServer, tmp_path: Path) -> None:
+    wrong: list[tuple[str, dict[str, str], str]] = [
         ("me/nope", {}, "me/nope"),
         ("me/prefs", {"revision": "v9"}, "v9"),
         ("me/prefs", {"split": "nope"}, "nope"),
         ("me/prefs", {"config": "nope"}, "nope"),
         ("me/two", {}, "several splits (one, two)"),
-    ],
-)
-def test_what_is_not_there_is_named(
-    hub: HubServer, tmp_path: Path, path: str, options: dict[str, str], text: str
-) -> None:
-    answer = ask(hub.url, tmp_path, path, **options)
-    assert answer["error"] == "InputError"
-    assert text in str(answer["text"])
+    ]
+    answers = ask(hub.url, tmp_path, *((path, options) for path, options, _ in wrong))
+    assert [answer["error"] for answer in answers] == ["InputError"] * len(wrong)
+    for answer, (_, _, said) in zip(answers, wrong, strict=True):
+        assert said in str(answer["text"])
 
 
 @pytest.mark.slow
 def test_a_hub_that_does_not_answer_is_a_service_error(tmp_path: Path) -> None:
-    assert ask("http://127.0.0.1:9", tmp_path, "me/prefs")["error"] == "ServiceError"
+    (answer,) = ask("http://127.0.0.1:9", tmp_path, ("me/prefs", {}))
+    assert answer["error"] == "ServiceError"
 
 
 def test_a_folder_of_that_name_is_no_hub_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
