@@ -12,6 +12,7 @@ from typing import Any
 
 from curate import stages
 from curate.card import write_card
+from curate.progress import busy
 from curate.recipe import Recipe, load_recipe, make_recipe, resolved, to_yaml
 from curate.report import write_report
 from curate.result import Run
@@ -53,7 +54,8 @@ def run(recipe: Recipe, out: str | Path, *, force: bool = False) -> Run:
         pairs = clock.time("read", lambda: stages.read_pairs(store, recipe))
         signals = clock.time("signals", lambda: stages.measure(store, pairs))
         rules = clock.time("rules", lambda: stages.judge(store, recipe, pairs, signals))
-        dedup = clock.time("dedup", lambda: stages.deduplicate(store, recipe, pairs, signals, rules))
+        with busy("dedup"):
+            dedup = clock.time("dedup", lambda: stages.deduplicate(store, recipe, pairs, signals, rules))
         written = clock.time("write", lambda: stages.write_product(store, recipe, pairs, rules, dedup))
         made = {"pairs": pairs, "signals": signals, "rules": rules, "dedup": dedup}
         finished = Run(store.folder)
@@ -61,8 +63,9 @@ def run(recipe: Recipe, out: str | Path, *, force: bool = False) -> Run:
         finished.__dict__["manifest"] = manifest  # the file comes last: its presence means that all is there
         stages.account(manifest["counts"])
         summary = Summary(finished)
-        clock.time("card", lambda: write_card(summary))
-        clock.time("report", lambda: write_report(summary))
+        with busy("report"):
+            clock.time("card", lambda: write_card(summary))
+            clock.time("report", lambda: write_report(summary))
         seconds = {**clock.seconds, "total": round(time.perf_counter() - started, 3)}
         memory = {**clock.memory_mb, "total": _peak_memory_mb()}
         write_json(store.folder / MANIFEST, {**manifest, "seconds": seconds, "peak_memory_mb": memory})

@@ -44,3 +44,15 @@ def progress(what: str, total: float | None, unit: str = "blocks") -> Iterator[A
     finally:
         if live:
             bar.stop()
+
+
+@contextmanager
+def busy(what: str) -> Iterator[None]:
+    """Show that `what` is being done, where nothing can be counted; silent when standard error is not a terminal."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(what):
+        yield
