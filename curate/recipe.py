@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_core import PydanticCustomError
 
 from curate.errors import RecipeError, nearest
-from curate.rules import Rule, make_rule, make_rules
+from curate.rules import TEXT_COLUMNS, Rule, make_rule, make_rules
+from curate.signals import COLUMNS
 from curate.sources.formats import FORMATS
 
 
@@ -105,10 +106,10 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _keep_is_a_signal(self) -> "Recipe":
-        from curate.signals import COLUMNS
-
-        if self.dedup.keep != "first" and self.dedup.keep not in COLUMNS:
-            raise ValueError(f"dedup.keep: unknown signal {self.dedup.keep!r}.{nearest(self.dedup.keep, COLUMNS)}")
+        numeric = [name for name in COLUMNS if name not in TEXT_COLUMNS]
+        if self.dedup.keep not in ("first", *numeric):
+            keep = self.dedup.keep
+            raise ValueError(f"dedup.keep: {keep!r} is no signal that can be compared.{nearest(keep, numeric)}")
         return self
 
 

@@ -9,7 +9,6 @@ from rich.table import Table
 from rich.text import Text
 
 from curate.result import Run
-from curate.rules import make_rule
 from curate.signals import COLUMNS
 from curate.summary import Summary, about
 
@@ -83,9 +82,7 @@ def _explain(reason: str, row: Mapping[str, Any]) -> str:
     column = name.partition("_")[2]
     if column not in COLUMNS:
         return about(name)
-    rule = make_rule(name, True) if name.startswith("no_") else None
-    measured = row.get(rule.column if rule else column)
-    return f"{about(name)} Measured: {_cell(measured)}"
+    return f"{about(name)}; measured: {_cell(row.get(column))}"
 
 
 def _cut(text: str) -> str:

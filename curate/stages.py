@@ -11,7 +11,7 @@ import polars as pl
 
 from curate import signals as measuring
 from curate import sources
-from curate.dedup.exact import DROPS, exact
+from curate.dedup.exact import exact
 from curate.errors import CurateError, InputError
 from curate.product import SplitWriter, TableWriter, ledger_rows
 from curate.progress import progress
@@ -57,12 +57,12 @@ def _read(stage: Stage, feeds: list[sources.Feed], recipe: Recipe) -> None:
     rows = broken = 0
     blocks = ((feed.name, *found) for feed in feeds for found in read(feed))
     with progress("read", source.limit, "rows") as advance:
-        for part, (name, block, found) in enumerate(blocks):
+        for part, (name, block, shape) in enumerate(blocks):
             frame = block.head(source.limit - rows) if source.limit else block
             stage.write(part, frame)
             unreadable = frame.filter(pl.col("problem") == "broken_row").get_column("detail")
             rows, broken = rows + len(frame), broken + len(unreadable)
-            inputs[name] |= {"rows": inputs[name]["rows"] + len(frame), "format": found.name}
+            inputs[name] |= {"rows": inputs[name]["rows"] + len(frame), "format": shape}
             first_broken += [f"{name}: {detail}" for detail in unreadable.head(SHOWN - len(first_broken))]
             advance(len(frame))
             if source.limit and rows >= source.limit:
@@ -112,14 +112,13 @@ def deduplicate(store: Store, recipe: Recipe, pairs: Stage, signals: Stage, rule
         passed = (
             pl.concat(columns, how="horizontal").with_row_index("row").filter(pl.col("rule").is_null()).drop("rule")
         )
-        drops = pl.DataFrame(schema=DROPS)
-        if settings.exact:
-            drops = exact(
-                passed.collect(engine="streaming"),
-                contradictions=settings.contradictions,
-                best=best,
-                max_pairs_per_prompt=settings.max_pairs_per_prompt,
-            )
+        drops = exact(
+            passed.collect(engine="streaming"),
+            duplicates=settings.exact,
+            contradictions=settings.contradictions,
+            best=best,
+            max_pairs_per_prompt=settings.max_pairs_per_prompt,
+        )
         stage.write(0, drops)
         stage.finish(dropped=len(drops))
     return stage

@@ -136,6 +136,12 @@ def test_several_sources_keep_their_names(tmp_path: Path) -> None:
     assert len(run.why(1)) == 2
 
 
+@pytest.mark.parametrize("signal", ["chosen_words", "chosen_refusal", "strength"])
+def test_any_number_or_flag_can_decide_which_stays(tmp_path: Path, signal: str) -> None:
+    source = write_jsonl(tmp_path / "a.jsonl", [row(1), row(1)])
+    assert curate.clean(source, tmp_path / "RUN", settings=[f"dedup.keep={signal}"]).counts["kept"] == 1
+
+
 def test_the_best_of_duplicates_by_a_signal(tmp_path: Path) -> None:
     lines = [row(1, chosen_score=3, rejected_score=2), row(1, chosen_score=5, rejected_score=2)]
     source = write_jsonl(tmp_path / "a.jsonl", lines)
@@ -148,3 +154,12 @@ def test_single_stages_work_without_a_run(tmp_path: Path) -> None:
     measured = curate.with_signals(pairs)
     verdicts = curate.apply_rules(measured, curate.make_rules({"max_chosen_chars": 10}, defaults=False))
     assert verdicts.get_column("rule").to_list() == ["max_chosen_chars"] * len(pairs)
+
+
+def test_each_part_of_dedup_is_switched_by_itself(tmp_path: Path) -> None:
+    lines = [row(1), row(1), row(1, chosen="Look into Backups; there it is.")]
+    source = write_jsonl(tmp_path / "a.jsonl", lines)
+    only_cap = ["dedup.exact=false", "dedup.max_pairs_per_prompt=1"]
+    run = curate.clean(source, tmp_path / "RUN", settings=only_cap)
+    assert run.ledger.select("rule").collect().to_series().to_list() == [None, *["max_pairs_per_prompt"] * 2]
+    assert curate.clean(source, tmp_path / "RUN", settings=["dedup.exact=false"]).counts["kept"] == 3

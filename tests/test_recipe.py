@@ -36,6 +36,10 @@ def test_resolved_recipe_reads_back_as_itself(tmp_path: Path) -> None:
         ),
         ("source:\n  paths: x\nrules:\n  no_tie: 3\n", r"line 4: rules.no_tie: expected true or false, found 3"),
         ("source:\n  paths: x\nsplit:\n  test: many\n", r"line 4: split.test: .*number.*'many'"),
+        (
+            "source:\n  paths: x\ndedup:\n  keep: chosen_language\n",
+            r"'chosen_language' is no signal that can be compared",
+        ),
         ("source:\n  paths: []\n", r"line 2: source.paths: name at least one source"),
         ("rules: {}\n", r"source: Field required"),
         ("- a\n", r"holds list; expected sections: source"),

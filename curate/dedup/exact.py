@@ -10,6 +10,7 @@ DROPS = pl.Schema(
 def exact(
     pairs: pl.DataFrame,
     *,
+    duplicates: bool = True,
     contradictions: bool = True,
     best: str | None = None,
     max_pairs_per_prompt: int | None = None,
@@ -22,13 +23,15 @@ def exact(
     Of contradictions (A over B and B over A) both go. Of a prompt's pairs the first N stay, or the N best.
     `value` is the number of pairs of the prompt for max_pairs_per_prompt, else null.
     """
-    order = [pl.col(best).fill_nan(None)] if best else []
+    order = [pl.col(best).cast(pl.Float64).fill_nan(None)] if best else []
     descending = [*[True] * len(order), False]
     ranked = pairs.sort(*order, "row", descending=descending, nulls_last=True)
-    firsts = ranked.select("row", "pair_id", first=pl.col("row").first().over("pair_id"))
-    repeats = firsts.filter(pl.col("row") != pl.col("first"))
-    drops = [_drops(repeats, "duplicate_pair", pl.col("pair_id"))]
-    left = ranked.join(repeats, on="row", how="anti", maintain_order="left")
+    left, drops = ranked, [pl.DataFrame(schema=DROPS)]
+    if duplicates:
+        firsts = ranked.select("row", "pair_id", first=pl.col("row").first().over("pair_id"))
+        repeats = firsts.filter(pl.col("row") != pl.col("first"))
+        drops.append(_drops(repeats, "duplicate_pair", pl.col("pair_id")))
+        left = left.join(repeats, on="row", how="anti", maintain_order="left")
     if contradictions:
         # A pair of two equal responses is its own opposite: nothing contradicts it.
         ids = left.filter(pl.col("pair_id") != pl.col("flipped_id")).select(flipped_id="pair_id")

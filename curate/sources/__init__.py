@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def open_feeds(
     remote = [path for path in paths if is_hub(path)]
     local = [path for path in paths if path not in remote]
     files = [
-        Feed(file.name, file.fingerprint(), lambda file=file: raw_blocks(file))  # type: ignore[misc]
+        Feed(file.name, file.fingerprint(), partial(raw_blocks, file))
         for file in (find_inputs(local, split) if local else [])
     ]
     found = [find_dataset(path, split, config, revision) for path in remote]
@@ -53,8 +54,8 @@ def read(
     format: str | None = None,  # noqa: A002 - the recipe's word
     columns: Mapping[str, str] | None = None,
     winners: Mapping[Any, Sequence[Any]] | None = None,
-) -> Iterator[tuple[pl.DataFrame, Format]]:
-    """The feed's rows as blocks of STAGED, with the format that was found in its first rows."""
+) -> Iterator[tuple[pl.DataFrame, str]]:
+    """The feed's rows as blocks of STAGED, with the name of their format ("unknown" until a row tells)."""
     found: Format | None = None
     for block in feed.blocks():
         if found is None and len(block.source_row):
@@ -66,10 +67,8 @@ def read(
             # By the place in the file: `source_row` of our own tables is that of the file they were made from.
             place = pl.Series("place", [*block.source_row, *(row for row, _ in block.broken)])
             frame = pl.concat([frame, _broken(block, feed.name)]).with_columns(place).sort("place").drop("place")
-        if found is not None and len(frame):
-            yield frame, found
-        elif len(frame):  # nothing but broken lines so far
-            yield frame, Format("unknown", {}, lambda empty_frame: empty_frame)
+        if len(frame):
+            yield frame, found.name if found else "unknown"
 
 
 def convert(block: RawBlock, found: Format, name: str) -> pl.DataFrame:
