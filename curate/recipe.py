@@ -5,104 +5,45 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ValidationError, model_validator
 
 from curate.errors import RecipeError, nearest
-from curate.rules import TEXT_COLUMNS, Rule, make_rule, make_rules
+from curate.rules import TEXT_COLUMNS
+from curate.sections import Budget, Dedup, Generate, Judge, Pair, Prompts, Publish, Rules, Section, Source, Split
 from curate.signals import COLUMNS
-from curate.sources.formats import FORMATS
-
-
-class Section(BaseModel):
-    """A part of the recipe: unknown keys are errors, values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Source(Section):
-    """What is read: files, folders, globs, or Hub datasets."""
-
-    paths: tuple[str, ...] = Field(description="Files, folders, globs, Hub ids (OWNER/NAME) or hf:// addresses")
-    format: str | None = Field(None, description=f"One of {', '.join(FORMATS)}; null = detect from the columns")
-    columns: dict[str, str] = Field({}, description="Any other shape: {prompt: q, chosen: good, rejected: bad}")
-    winners: dict[Literal["a", "b"], list[str | int]] = Field(
-        {}, description="What the winner column says for a and for b: {a: [1], b: [2]}"
-    )
-    split: str | None = Field(None, description="Split of a Hub dataset or a save_to_disk folder")
-    config: str | None = Field(None, description="Configuration of a Hub dataset")
-    revision: str | None = Field(None, description="Revision of a Hub dataset: branch, tag or commit")
-    limit: int | None = Field(None, ge=1, description="Read this many rows at most; null = all")
-    max_bad_rows: float = Field(0.01, ge=0, le=1, description="Share of unreadable rows above which the run stops")
-
-    @field_validator("paths", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value
-
-    @field_validator("paths")
-    @classmethod
-    def _not_none(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if not value or not all(path.strip() for path in value):
-            raise ValueError("name at least one source")
-        return value
-
-
-class Rules(BaseModel):
-    """Bounds on signals: no_SIGNAL, min_SIGNAL, max_SIGNAL, only_SIGNAL. The defaults hold unless changed here."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-    defaults: bool = Field(True, description="Start from the default rules (`curate signals --rules` lists them)")
-
-    @model_validator(mode="after")
-    def _known(self) -> "Rules":
-        for name, value in (self.model_extra or {}).items():
-            try:
-                make_rule(name, value)
-            except RecipeError as error:  # handed on with the rule's name, from which its line is found
-                raise PydanticCustomError("rule", "{text}", {"text": str(error), "rule": name}) from error
-        return self
-
-    def made(self) -> list[Rule]:
-        """The rules themselves, in the order in which reasons are given."""
-        return make_rules(self.model_extra or {}, defaults=self.defaults)
-
-
-class Dedup(Section):
-    """What counts as a duplicate, and who survives."""
-
-    exact: bool = Field(True, description="Drop pairs whose prompt and responses are the same")
-    contradictions: bool = Field(True, description="Drop both of two pairs that prefer opposite sides")
-    keep: str = Field("first", description="Which of several stays: first, or the highest of a signal (margin, …)")
-    max_pairs_per_prompt: int | None = Field(None, ge=1, description="Keep this many pairs of a prompt; null = all")
-
-
-class Split(Section):
-    """How pairs are divided, by a hash of their prompt."""
-
-    test: float = Field(0.1, ge=0, lt=1, description="Share of the prompts in the test split")
-    salt: str = Field("prefcurate", description="Another salt gives another division")
-
-
-class Publish(Section):
-    """What the dataset card says."""
-
-    name: str | None = Field(None, description="Title of the dataset; null = from the source")
-    license: str | None = Field(None, description="Licence as the Hub names it (apache-2.0, mit, cc-by-4.0, …)")
-    language: list[str] | None = Field(None, description="ISO codes; null = measured")
 
 
 class Recipe(Section):
     """Sections in the order in which data flows."""
 
-    source: Source
+    source: Source = Source()
+    prompts: Prompts | None = None
+    generate: Generate | None = None
+    judge: Judge | None = None
+    pair: Pair | None = None
+    budget: Budget | None = None
     rules: Rules = Rules()
     dedup: Dedup = Dedup()
     split: Split = Split()
     publish: Publish = Publish()
+
+    @property
+    def asks_models(self) -> bool:
+        """Whether candidates are made or judged first: `pipelines.run` does that, `curate.run` takes pairs."""
+        return any((self.prompts, self.generate, self.judge, self.pair))
+
+    @model_validator(mode="after")
+    def _sections_fit(self) -> "Recipe":
+        if not self.source.paths and not (self.prompts and (self.prompts.description or self.prompts.documents)):
+            raise ValueError("source.paths: name at least one source")
+        if self.prompts and not self.generate:
+            raise ValueError("prompts: who answers them? Add a generate section")
+        if self.pair and self.pair.strategy == "delta" and len(self.pair.order) < 2:
+            raise ValueError("pair.order: delta needs the models, the strongest first, two or more")
+        return self
 
     @model_validator(mode="after")
     def _keep_is_a_signal(self) -> "Recipe":
@@ -143,7 +84,7 @@ def make_recipe(
 
 def resolved(recipe: Recipe) -> dict[str, Any]:
     """Plain data with every default written out, the rules included: what `recipe.yaml` of a run holds."""
-    tree = recipe.model_dump(mode="json")
+    tree = {name: section for name, section in recipe.model_dump(mode="json").items() if section is not None}
     rules: dict[str, Any] = {"defaults": False}
     for rule in recipe.rules.made():
         value = list(rule.allowed) or (
@@ -184,33 +125,43 @@ def _override(tree: dict[str, Any], text: str) -> None:
 
 
 def _explain(error: Any, where: str, text: str | None) -> str:
-    path = [str(part) for part in (*error["loc"], *([error["ctx"]["rule"]] if error["type"] == "rule" else []))]
+    path = [*error["loc"], *([error["ctx"]["rule"]] if error["type"] == "rule" else [])]
     line = _line_of(text, path) if text else None
     place = f"{where}, line {line}" if line else where
+    shown = ".".join(map(str, path))
     message = re.sub(r"^Value error, ", "", error["msg"])
     if error["type"] == "extra_forbidden":
         known = _known_keys(path[:-1])
-        return f"{place}: unknown key {'.'.join(path)}.{nearest(path[-1], known)} Known: {', '.join(known)}"
+        return f"{place}: unknown key {shown}.{nearest(str(path[-1]), known)} Known: {', '.join(known)}"
     if error["type"] == "rule":
         return f"{place}: {message}"
     found = "" if isinstance(error["input"], dict) or error["type"] == "missing" else f", found {error['input']!r}"
-    return f"{place}: {'.'.join(path)}: {message}{found}".replace(": : ", ": ")
+    return f"{place}: {shown}: {message}{found}".replace(": : ", ": ")
 
 
-def _known_keys(path: Sequence[str]) -> list[str]:
-    model: Any = Recipe
+def _known_keys(path: Sequence[str | int]) -> list[str]:
+    kind: Any = Recipe
     for part in path:
-        model = model.model_fields[part].annotation
-    return list(model.model_fields)
+        kind = _section(kind.model_fields[part].annotation) if isinstance(part, str) else kind
+    return list(kind.model_fields)
 
 
-def _line_of(text: str, path: Sequence[str]) -> int | None:
+def _section(kind: Any) -> Any:
+    """The section inside `Section | None`, `tuple[Section, ...]` and the like."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return kind
+    return next((found for inner in get_args(kind) if (found := _section(inner)) is not None), None)
+
+
+def _line_of(text: str, path: Sequence[str | int]) -> int | None:
     node: Any = yaml.compose(text, Loader=yaml.SafeLoader)
     line: int | None = None
     for part in path:
-        if not isinstance(node, yaml.MappingNode):
-            break
-        found = next(((key, value) for key, value in node.value if key.value == part), None)
+        if isinstance(part, int) and isinstance(node, yaml.SequenceNode) and part < len(node.value):
+            line, node = node.value[part].start_mark.line + 1, node.value[part]
+            continue
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        found = next(((key, value) for key, value in pairs if key.value == part), None)
         if found is None:
             break
         line, node = found[0].start_mark.line + 1, found[1]

@@ -29,6 +29,9 @@ PAIR = pl.Schema(
     }
 )
 
+# PAIR, the id of the pair turned round, and why a row is no pair (its ids are null then; what was read of it stays).
+STAGED = pl.Schema({**PAIR, "flipped_id": pl.String(), "problem": pl.String(), "detail": pl.String()})
+
 # One row a prompt, before anything was generated for it.
 PROMPTS = pl.Schema(
     {
@@ -40,15 +43,20 @@ PROMPTS = pl.Schema(
     }
 )
 
-# One row an answer; pairing turns CANDIDATES into PAIR.
+# One row an answer; pairing turns CANDIDATES into PAIR. The answers to choose among share (source, source_row).
 CANDIDATES = pl.Schema(
     {
         "prompt_id": pl.String(),
         "prompt": MESSAGES,
-        "candidate_id": pl.String(),
-        "response": MESSAGES,
+        "candidate_id": pl.String(),  # hash of the prompt, the model, its parameters and the sample's number
+        "response": MESSAGES,  # null = there is none, and `error` says why
         "model": pl.String(),
-        "params": pl.String(),  # sampling parameters as a JSON object
+        "params": pl.String(),  # sampling parameters, seed and system prompt as a JSON object
+        "on_policy": pl.Boolean(),  # written by the model that is to be trained; null = not said
+        "finish_reason": pl.String(),  # stop, length (cut off at max_tokens), …; null = not said
+        "input_tokens": pl.UInt32(),
+        "output_tokens": pl.UInt32(),
+        "error": pl.String(),
         "score": pl.Float64(),  # overall; null = not judged
         "scores": pl.List(pl.Struct({"aspect": pl.String, "score": pl.Float64})),
         "reason": pl.String(),  # the judge's
@@ -66,7 +74,7 @@ LEDGER = pl.Schema(
         "pair_id": pl.String(),  # null when the row never became a pair
         "kept": pl.Boolean(),
         "split": pl.String(),  # null when dropped
-        "stage": pl.String(),  # null when kept; else read, pair, rules or dedup
+        "stage": pl.String(),  # null when kept; else read, generate, judge, pair, rules or dedup
         "rule": pl.String(),  # the first reason's name
         "value": pl.Float64(),  # the measured value that broke the rule
         "matched": pl.String(),  # pair_id of the row it duplicates or contradicts

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from curate.errors import InputError
-from curate.schema import PAIR, empty, with_ids
+from curate.schema import PAIR, STAGED, empty, with_ids
 from curate.sources.block import RawBlock
 from curate.sources.formats import Format, by_columns, detect
 from curate.sources.hub import find_dataset, is_hub
@@ -20,8 +20,6 @@ from curate.sources.raw import raw_blocks
 from curate.sources.values import typed
 
 VERSION = 1  # part of the stage's key: raise it when the same input gives other rows
-# PAIR, the id of the pair turned round, and why a row is no pair (its ids are null then; what was read of it stays).
-STAGED = pl.Schema({**PAIR, "flipped_id": pl.String(), "problem": pl.String(), "detail": pl.String()})
 
 
 @dataclass(frozen=True, slots=True)

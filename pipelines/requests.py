@@ -1,0 +1,46 @@
+"""What is asked of a model and what comes back: the two records that everything in pipelines speaks."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+Messages = Sequence[Mapping[str, str]]  # [{"role": …, "content": …}, …]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request for one answer. `params` are fields of the chat completion (temperature, max_tokens, seed, …)."""
+
+    messages: Messages
+    params: Mapping[str, Any] = field(default_factory=dict)
+    sample: int = 0  # tells apart requests that are the same otherwise
+
+    def key(self, model: str) -> str:
+        """What the reply is stored under: model, messages, parameters and sample. No address, so ports may change."""
+        plain = json.dumps(
+            [model, list(map(dict, self.messages)), dict(self.params), self.sample],
+            sort_keys=True,
+            ensure_ascii=True,
+        )
+        return hashlib.sha256(plain.encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back. `text` is null exactly when `error` says why there is none."""
+
+    text: str | None
+    finish_reason: str | None = None  # stop, length, …; null = not said
+    input_tokens: int | None = None  # null = the endpoint did not count
+    output_tokens: int | None = None
+    error: str | None = None
+
+    def to_json(self) -> str:
+        """As it is stored."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+
+# Replies in the order of the requests; failed ones are in it with their error.
+Ask = Callable[[Sequence[Request]], list[Reply]]
