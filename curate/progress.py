@@ -10,9 +10,9 @@ PATIENCE = 1.0  # seconds before a bar appears
 
 
 class Advance(Protocol):
-    """Called with how much is done since the last call."""
+    """Called with how much is done since the last call, and what else there is to say."""
 
-    def __call__(self, done: float = 1) -> None:
+    def __call__(self, done: float = 1, note: str = "") -> None:
         """Move the bar on."""
 
 
@@ -20,21 +20,25 @@ class Advance(Protocol):
 def progress(what: str, total: float | None, unit: str = "blocks") -> Iterator[Advance]:
     """Show `what` while the block runs; does nothing when standard error is not a terminal."""
     if not sys.stderr.isatty():
-        yield lambda done=1: None
+        yield lambda done=1, note="": None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     done_so_far = TextColumn("{task.completed:,.0f}" + (" of {task.total:,.0f}" if total else "") + f" {unit}")
-    columns = (TextColumn("{task.description:<8}"), BarColumn(), done_so_far, TimeElapsedColumn())
+    left = (TextColumn("· left"), TimeRemainingColumn()) if total else ()
+    columns = (
+        TextColumn("{task.description:<8}"), BarColumn(), done_so_far, TextColumn("{task.fields[note]}"),
+        TimeElapsedColumn(), *left,
+    )  # fmt: skip
     bar = Progress(*columns, console=Console(stderr=True), transient=True)
-    task = bar.add_task(what, total=total)
+    task = bar.add_task(what, total=total, note="")
     started = time.monotonic()
     live = False
 
-    def advance(done: float = 1) -> None:
+    def advance(done: float = 1, note: str = "") -> None:
         nonlocal live
-        bar.advance(task, done)
+        bar.update(task, advance=done, note=note)
         if not live and time.monotonic() - started > PATIENCE:
             bar.start()
             live = True
@@ -56,3 +60,9 @@ def busy(what: str) -> Iterator[None]:
 
     with Console(stderr=True).status(what):
         yield
+
+
+def say(text: str) -> None:
+    """One line to whoever watches; silent when standard error is not a terminal."""
+    if sys.stderr.isatty():
+        print(text, file=sys.stderr)  # noqa: T201

@@ -7,7 +7,7 @@ from curate import charts
 from curate.recipe import to_plain_yaml
 from curate.signals import COLUMNS
 from curate.store import write_text
-from curate.summary import Summary
+from curate.summary import Summary, cell
 
 CHARTED = (
     "chosen_words",
@@ -35,6 +35,8 @@ def write_report(summary: Summary) -> None:
     html = environment.get_template("report.html.j2").render(
         summary=summary,
         counts=summary.counts,
+        most=max(left for _, left in summary.funnel) or 1,
+        cell=cell,
         inputs=summary.run.manifest["inputs"],
         version=summary.run.manifest["prefcurate"],
         length_chart=Markup(_length_chart(summary)),  # noqa: S704 - drawn by us from numbers

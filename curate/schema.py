@@ -8,6 +8,8 @@ from curate.errors import InputError
 
 MESSAGE = pl.Struct({"role": pl.String, "content": pl.String})
 MESSAGES = pl.List(MESSAGE)
+# Problems of prompts that can be read: one that stands further up already, and one that only served to make others.
+DUPLICATE_PROMPT, SEED = "duplicate_prompt", "seed"
 ROLES = ("system", "developer", "user", "assistant", "tool")
 
 # One row a pair; prompt/chosen/rejected are TRL's "conversational preference, explicit prompt".
@@ -74,7 +76,7 @@ LEDGER = pl.Schema(
         "pair_id": pl.String(),  # null when the row never became a pair
         "kept": pl.Boolean(),
         "split": pl.String(),  # null when dropped
-        "stage": pl.String(),  # null when kept; else read, generate, judge, pair, rules or dedup
+        "stage": pl.String(),  # null when kept; else read, prompts, generate, judge, pair, rules or dedup
         "rule": pl.String(),  # the first reason's name
         "value": pl.Float64(),  # the measured value that broke the rule
         "matched": pl.String(),  # pair_id of the row it duplicates or contradicts
@@ -112,6 +114,11 @@ def canonical(messages: str) -> pl.Expr:
     role, content = (pl.element().struct.field(f) for f in ("role", "content"))
     parts = [text for part in (role, content) for text in (part.str.len_bytes().cast(pl.String), pl.lit(":"), part)]
     return pl.col(messages).list.eval(pl.concat_str(parts)).list.join("")
+
+
+def prompt_ids() -> pl.Expr:
+    """The ids of the column `prompt`, the same that `with_ids` gives its pairs; null stays null."""
+    return digest(canonical("prompt")).alias("prompt_id")
 
 
 def with_ids(frame: pl.DataFrame) -> pl.DataFrame:

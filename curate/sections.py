@@ -68,14 +68,15 @@ class Model(Section):
     output_price: float | None = Field(None, ge=0, description="USD a million tokens; null = from the price table")
 
 
-def _named(value: Any) -> Any:
+def named(value: Any) -> Any:
+    """`openai:MODEL@http://host/v1` as fields; anything else as it is."""
     if not isinstance(value, str):
         return value
     name, at, address = value.partition("@http")
     return {"model": name, "base_url": f"http{address}"} if at else {"model": value}
 
 
-AnyModel = Annotated[Model, BeforeValidator(_named, json_schema_input_type=str | Model)]
+AnyModel = Annotated[Model, BeforeValidator(named, json_schema_input_type=str | Model)]
 Models = Annotated[
     tuple[AnyModel, ...], BeforeValidator(lambda value: [value] if isinstance(value, (str, dict)) else value)
 ]

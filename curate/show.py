@@ -1,6 +1,7 @@
 """What the command prints for a person. Texts from the data are printed as text, never as markup."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -10,7 +11,7 @@ from rich.text import Text
 
 from curate.result import Run
 from curate.signals import COLUMNS
-from curate.summary import Summary, about
+from curate.summary import Summary, about, cell
 
 SHOWN_CHARS = 1_000
 console = Console(highlight=False)
@@ -22,7 +23,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> None:
     for number, name in enumerate(rows[0]):
         shown.add_column(name, no_wrap=number == 0, justify="right" if _is_count(rows[0][name]) else "left")
     for row in rows:
-        shown.add_row(*(Text(_cell(value)) for value in row.values()))
+        shown.add_row(*(Text(cell(value)) for value in row.values()))
     console.print(shown)
 
 
@@ -59,6 +60,53 @@ def run(finished: Run) -> None:
         console.print("no licence is stated yet: --set publish.license=… puts one on the card", style="dim")
 
 
+def sample(finished: Run) -> None:
+    """One of the pairs, as it would be trained on."""
+    rows = Summary(finished).kept_examples
+    for side in ("prompt", "chosen", "rejected") if rows else ():
+        for message in rows[0][side]:
+            console.print(Text(f"\n{side} · {message['role']}", style="bold"))
+            console.print(Text(_cut(message["content"])), soft_wrap=True)
+
+
+def next_steps(finished: Run) -> None:
+    """What to do with a run."""
+    console.print("\n[bold]next[/]")
+    for what, command in (
+        ("look", f"curate why {finished.folder} 0"),
+        ("edit", f"curate run {finished.folder}/recipe.yaml -o {finished.folder} --set pair.min_margin=0.1"),
+        ("push", f"hf upload OWNER/NAME {finished.folder} . --repo-type dataset --include data/* README.md"),
+        ("train", f"trl dpo --model_name_or_path HuggingFaceTB/SmolLM2-135M-Instruct --dataset_name {finished.folder}"),
+    ):
+        console.print(Text(f"{what:<6} {command}"), soft_wrap=True)
+
+
+def estimates(rows: Sequence[Mapping[str, Any]]) -> None:
+    """What would be asked: tokens in are estimated, tokens out and dollars are the most it may be."""
+    names = {
+        "input_tokens": "tokens in, about",
+        "output_tokens": "out, at most",
+        "usd": "USD, at most",
+        "known": "known",
+    }
+    table([{names.get(name, name): value for name, value in row.items()} for row in rows])
+    costs = [row["usd"] for row in rows]
+    if None not in costs:
+        console.print(f"[bold]${sum(costs):,.4f} at most[/]")
+
+
+def made(found: Mapping[str, Any], folder: Path) -> None:
+    """What models made: answers, judges, requests and their price."""
+    for name in ("answers", "judges", "requests"):
+        if rows := found.get(name):
+            console.print(f"[bold]{name}[/]")
+            shown = [key for key in rows[0] if any(row[key] is not None for row in rows)]
+            table([{key: row[key] for key in shown} for row in rows])
+            console.print()
+    console.print(Text(f"candidates {folder / 'candidates.parquet'}"), soft_wrap=True)
+    console.print(Text(f"next       curate run {folder / 'recipe.yaml'} -o {folder}"), soft_wrap=True)
+
+
 def why(found: Sequence[Mapping[str, Any]]) -> None:
     """Ledger rows with what broke each rule, and the texts."""
     for row in found:
@@ -82,7 +130,7 @@ def _explain(reason: str, row: Mapping[str, Any]) -> str:
     column = name.partition("_")[2]
     if column not in COLUMNS:
         return about(name)
-    return f"{about(name)}; measured: {_cell(row.get(column))}"
+    return f"{about(name)}; measured: {cell(row.get(column))}"
 
 
 def _cut(text: str) -> str:
@@ -95,9 +143,3 @@ def _cut(text: str) -> str:
 
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,7 +1,7 @@
 """The stages of a run: each reads what the one before left in the store, and is skipped when its key is there."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import accumulate, pairwise
@@ -9,35 +9,50 @@ from typing import Any
 
 import polars as pl
 
+from curate import pairing, sources
 from curate import signals as measuring
-from curate import sources
 from curate.dedup.exact import exact
 from curate.errors import CurateError, InputError
 from curate.product import SplitWriter, TableWriter, ledger_rows
 from curate.progress import progress
 from curate.recipe import Recipe, fingerprint
 from curate.rules import apply_rules
-from curate.schema import LEDGER, PAIR
+from curate.schema import DUPLICATE_PROMPT, LEDGER, PAIR, SEED
+from curate.sections import Source
 from curate.split import split
 from curate.store import DATA, Stage, Store, atomic
 from curate.store import LEDGER as LEDGER_FILE
 
 WORKERS = max(1, min(os.cpu_count() or 1, 8))  # blocks in work at once; polars' own threads come on top
-NO_PAIR = ("tie", "no_preference")  # read well, but no pair came of it: stage `pair`, not `read`
+# Why a row that was read well is no pair, and the ledger's stage for it; every other problem is one of reading.
+PROBLEM_STAGES = {
+    "tie": "pair",
+    "no_preference": "pair",
+    DUPLICATE_PROMPT: "prompts",
+    SEED: "prompts",
+    **pairing.STAGES,
+}
+Read = Callable[[sources.Feed], Iterator[tuple[pl.DataFrame, str]]]  # blocks, with the name of their format
 SHOWN = 3  # broken rows named in an error
 
 
 def read_pairs(store: Store, recipe: Recipe) -> Stage:
     """Sources → pairs: blocks of STAGED. Raises InputError when too many rows are unreadable, or there are none."""
     source = recipe.source
+    read = partial(sources.read, format=source.format, columns=source.columns, winners=source.winners)
+    return read_rows(store, "pairs", source, read)
+
+
+def read_rows(store: Store, name: str, source: Source, read: Read) -> Stage:
+    """Whatever `read` makes of every input, part by part. Raises InputError as `read_pairs` does."""
     feeds = sources.open_feeds(source.paths, split=source.split, config=source.config, revision=source.revision)
     made_from = source.model_dump(mode="json", exclude={"paths", "max_bad_rows"})
-    key = fingerprint("pairs", sources.VERSION, made_from, [(feed.name, feed.fingerprint) for feed in feeds])
-    stage = store.stage("pairs", key)
+    key = fingerprint(name, sources.VERSION, made_from, [(feed.name, feed.fingerprint) for feed in feeds])
+    stage = store.stage(name, key)
     if stage.info is None:
         for part in stage.parts():  # of an interrupted run: the last block may have been cut by a limit
             part.unlink()
-        _read(stage, feeds, recipe)
+        _read(stage, feeds, source, read)
     info = stage.info or {}
     if info["broken"] > source.max_bad_rows * info["rows"]:
         raise InputError(
@@ -47,9 +62,7 @@ def read_pairs(store: Store, recipe: Recipe) -> Stage:
     return stage
 
 
-def _read(stage: Stage, feeds: list[sources.Feed], recipe: Recipe) -> None:
-    source = recipe.source
-    read = partial(sources.read, format=source.format, columns=source.columns, winners=source.winners)
+def _read(stage: Stage, feeds: list[sources.Feed], source: Source, read: Read) -> None:
     inputs: dict[str, dict[str, Any]] = {
         feed.name: {"fingerprint": feed.fingerprint, "rows": 0, "format": "unknown"} for feed in feeds
     }
@@ -79,7 +92,7 @@ def measure(store: Store, pairs: Stage) -> Stage:
     return stage
 
 
-def judge(store: Store, recipe: Recipe, pairs: Stage, signals: Stage) -> Stage:
+def decide(store: Store, recipe: Recipe, pairs: Stage, signals: Stage) -> Stage:
     """Signals → verdicts (stage, rule, value, reasons), row for row; rows that are no pairs keep their problem."""
     rules = recipe.rules.made()
     stage = store.stage("rules", fingerprint("rules", [repr(rule) for rule in rules], signals.key))
@@ -89,8 +102,7 @@ def judge(store: Store, recipe: Recipe, pairs: Stage, signals: Stage) -> Stage:
         broken = apply_rules(pl.read_parquet(signals.part(number)), rules)
         usable = pl.col("problem").is_null()
         return pl.concat([problems, broken], how="horizontal").select(
-            stage=pl.when(pl.col("problem").is_in(NO_PAIR)).then(pl.lit("pair"))
-            .when(~usable).then(pl.lit("read"))
+            stage=pl.when(~usable).then(pl.col("problem").replace_strict(PROBLEM_STAGES, default="read"))
             .when(pl.col("rule").is_not_null()).then(pl.lit("rules")),
             rule=pl.coalesce("problem", "rule"),
             value=pl.when(usable).then("value"),

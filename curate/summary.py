@@ -7,15 +7,28 @@ from typing import Any
 
 import polars as pl
 
+from curate import pairing
 from curate.result import Run
 from curate.rules import DEFAULTS
 from curate.signals import COLUMNS
 
 EXAMPLES = 20  # rows shown for each reason
 SHOWN_CHARS = 1_500  # of each text in an example
-STAGES = ("read", "pair", "rules", "dedup")
+# In the order of the flow, with what is left after each.
+LEFT_AFTER = {
+    "read": "readable",
+    "prompts": "prompts to answer, each once",
+    "generate": "answered",
+    "judge": "judged",
+    "pair": "with a preference",
+    "rules": "passed the rules",
+    "dedup": "no duplicates",
+}
+STAGES = tuple(LEFT_AFTER)
+MAKING = ("read", "prompts", "generate", "judge", "pair")  # what is left after these are sets of answers, then pairs
 # Why a row is dropped where no rule of the recipe says it.
-ABOUT = {
+ABOUT = pairing.ABOUT | {
+    "tie": "the source, or the judges' scores, prefer neither response",
     "broken_row": "the row cannot be read (broken JSON, invalid UTF-8, a wrong number of cells)",
     "not_text": "a number or object stands where text should be",
     "not_messages": "something else stands where a list of messages should be",
@@ -30,8 +43,9 @@ ABOUT = {
     "missing_rejected": "rejected is null",
     "missing_response_a": "the first response is null",
     "missing_response_b": "the second response is null",
-    "tie": "the source calls it a tie",
     "no_preference": "the source does not say which response is better",
+    "duplicate_prompt": "the prompt stands further up already; it is answered once",
+    "seed": "the prompt served to make others and is not answered itself",
     "duplicate_pair": "the same prompt with the same two responses stands elsewhere",
     "contradiction": "the same two responses stand elsewhere the other way round; both go",
     "max_pairs_per_prompt": "the prompt has more pairs than the recipe keeps",
@@ -73,12 +87,23 @@ class Summary:
     @cached_property
     def funnel(self) -> list[tuple[str, int]]:
         """How many rows are left after each stage."""
-        left, steps = self.counts["rows"], [("rows read", self.counts["rows"])]
-        names = {"read": "readable", "pair": "with a preference", "rules": "passed the rules", "dedup": "no duplicates"}
-        for stage in STAGES:
+        sets = self.counts.get("sets")  # prompts, or what is judged again: each may yield several pairs
+        left = self.counts["rows"] if sets is None else sets
+        steps = [("rows read" if sets is None else "prompts and sets of answers", left)]
+        for stage, what in LEFT_AFTER.items():
             left -= self.counts.get(f"dropped_{stage}", 0)
-            steps.append((names[stage], left))
+            if sets is not None or stage not in ("prompts", "generate", "judge"):
+                steps.append((what, left))
+            if sets is not None and stage == "pair":
+                left = self.counts["rows"] - sum(self.counts.get(f"dropped_{s}", 0) for s in MAKING)
+                steps.append(("pairs made", left))
         return steps
+
+    @property
+    def made(self) -> dict[str, Any]:
+        """What models made: prompts, answers, judges, panel, requests; empty where the pairs were read."""
+        made: dict[str, Any] = self.run.manifest.get("made", {})
+        return made
 
     @cached_property
     def reasons(self) -> list[Reason]:
@@ -191,3 +216,12 @@ def _shortened(message: dict[str, str]) -> dict[str, str]:
     if len(content) > SHOWN_CHARS:
         content = f"{content[:SHOWN_CHARS]} … ({len(content) - SHOWN_CHARS:,} more characters)"
     return {"role": message["role"], "content": content}
+
+
+def cell(value: object) -> str:
+    """A value of a table for a person; null is a dash."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -8,12 +8,12 @@ import polars as pl
 import pytest
 
 import curate
-from curate.flow import quickstart
 from curate.result import Run
 from tests.data import SHARED
+from tests.test_planted import run_planted
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-SETS = ("quickstart", "hh_rlhf_harmless.jsonl.gz", "alpaca_eval_annotations.parquet", "llmbar.jsonl")
+SETS = ("planted", "hh_rlhf_harmless.jsonl.gz", "alpaca_eval_annotations.parquet", "llmbar.jsonl")
 # rows in, and how many became no pair because the source prefers neither side
 EXPECTED = {
     "hh_rlhf_harmless.jsonl.gz": (1600, 0),
@@ -25,8 +25,8 @@ EXPECTED = {
 @pytest.fixture(scope="module", params=SETS)
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
     out = tmp_path_factory.mktemp("real") / "RUN"
-    if request.param == "quickstart":
-        return quickstart(out)
+    if request.param == "planted":
+        return run_planted(out)
     if not (SHARED / request.param).is_file():
         pytest.skip(f"{request.param} is not in ../shared/data")
     return curate.clean(SHARED / request.param, out)

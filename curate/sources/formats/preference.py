@@ -44,13 +44,20 @@ def fields(columns: Mapping[str, Sequence[Any] | pl.Series]) -> dict[str, Field]
     found = {"chosen": text_field("chosen", columns), "rejected": text_field("rejected", columns)}
     if prompt := _first(PROMPT, columns):
         found["prompt"] = text_field(prompt, columns, needed=False)
+    found |= context_fields(columns, prompt)
+    numbers = {name: Field(column, "number", needed=False) for name, column in _present(NUMBERS, columns)}
+    labels = {name: Field(column, "label", needed=False) for name, column in _present(LABELS, columns)}
+    return found | numbers | labels
+
+
+def context_fields(columns: Mapping[str, Sequence[Any] | pl.Series], prompt: str | None) -> dict[str, Field]:
+    """`system` and `input`, where they stand beside the column of the prompt."""
+    found: dict[str, Field] = {}
     if system := _first(SYSTEM, columns):
         found["system"] = Field(system, "text", needed=False)
     if "input" in columns and prompt != "input" and kind_of(columns["input"]) != "messages":
         found["input"] = Field("input", "text", needed=False)
-    numbers = {name: Field(column, "number", needed=False) for name, column in _present(NUMBERS, columns)}
-    labels = {name: Field(column, "label", needed=False) for name, column in _present(LABELS, columns)}
-    return found | numbers | labels
+    return found
 
 
 def to_pairs(frame: pl.DataFrame) -> pl.DataFrame:
@@ -63,7 +70,7 @@ def to_pairs(frame: pl.DataFrame) -> pl.DataFrame:
         as_messages("chosen", "assistant", frame.schema),
         as_messages("rejected", "assistant", frame.schema),
     )
-    frame = _join_context(_unpack_conversations(frame))
+    frame = join_context(_unpack_conversations(frame))
     no_prompt = pl.col("prompt").list.len().fill_null(0) == 0
     return add_problem(
         frame, no_prompt, "missing_prompt", "no prompt column, and chosen and rejected share no user turn"
@@ -113,7 +120,7 @@ def _before(prompt: list[Any], conversation: list[Any]) -> list[Any]:
     return next((prompt[:-size] for size in sizes if prompt[-size:] == conversation[:size]), [])
 
 
-def _join_context(frame: pl.DataFrame) -> pl.DataFrame:
+def join_context(frame: pl.DataFrame) -> pl.DataFrame:
     """`input` follows the last user turn after a blank line; `system` leads, unless a system turn is there already."""
     if "input" in frame.columns:
         given = pl.col("input").str.strip_chars() != ""

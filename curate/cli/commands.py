@@ -1,23 +1,11 @@
-"""The command. Each one parses, calls one library function of the same name, and prints."""
+"""Commands over data that is there: clean, run, why, signals, recipe."""
 
-import json
-import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from curate.errors import CurateError, RecipeError
-
-app = typer.Typer(
-    name="curate",
-    help="Preference datasets worth training on: clean, explain, publish.",
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+from curate.cli.options import DryRun, Force, Json, Out, Set, app, finish, pairs_of, print_json, show_estimates
 
 CLEAN_EXAMPLES = """
 Examples:\n
@@ -31,12 +19,6 @@ Examples:\n
 [bold]curate recipe recipe.yaml --set split.test=0[/]\n
 [bold]curate recipe --schema > recipe.schema.json[/]
 """
-INTERRUPTED = 130
-
-Out = Annotated[Path, typer.Option("--out", "-o", help="The run directory; made if need be.")]
-Set = Annotated[list[str] | None, typer.Option("--set", help="Override one value: section.key=value. May be repeated.")]
-Force = Annotated[bool, typer.Option("--force", help="Use a folder that holds a run of another source.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program instead of a table for a person.")]
 
 
 def version_asked(asked: bool) -> None:  # noqa: FBT001 - typer's form of a callback
@@ -79,14 +61,14 @@ def clean(  # noqa: PLR0913 - the options of the command
 
     given = {
         "format": format,
-        "columns": _pairs(columns),
+        "columns": pairs_of(columns),
         "split": split,
         "config": config,
         "revision": revision,
         "limit": limit,
     }
     chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    _finish(flow.clean(source, out, settings=settings or (), force=force, **chosen), as_json=as_json)
+    finish(flow.clean(source, out, settings=settings or (), force=force, **chosen), as_json=as_json)
 
 
 @app.command(epilog="Example: [bold]curate run recipe.yaml -o RUN --set split.test=0.05[/]")
@@ -95,14 +77,23 @@ def run(
     out: Out,
     *,
     settings: Set = None,
+    dry_run: DryRun = False,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Run a recipe. The same command continues an interrupted run; an edit repeats only what depends on it."""
-    from curate import flow
     from curate.recipe import load_recipe
 
-    _finish(flow.run(load_recipe(recipe, settings or ()), out, force=force), as_json=as_json)
+    loaded = load_recipe(recipe, settings or ())
+    if loaded.asks_models:
+        from pipelines.estimate import estimate
+        from pipelines.flow import run as run_recipe
+    else:
+        from curate.flow import run as run_recipe
+    if dry_run:
+        show_estimates(estimate(loaded, out) if loaded.asks_models else [], as_json=as_json)
+        return
+    finish(run_recipe(loaded, out, force=force), as_json=as_json)
 
 
 @app.command(epilog="Examples: [bold]curate why RUN 17[/] · [bold]curate why RUN 3f9a02c1[/]")
@@ -120,7 +111,7 @@ def why(
     from curate.result import open_run
 
     found = open_run(folder).why(row, source)
-    _print_json(found) if as_json else show.why(found)
+    print_json(found) if as_json else show.why(found)
 
 
 @app.command()
@@ -140,7 +131,7 @@ def signals(
         table = [
             {"signal": s.name, "of": ", ".join(s.sides) or "pair", "definition": s.about} for s in SIGNALS.values()
         ]
-    _print_json(table) if as_json else show.table(table)
+    print_json(table) if as_json else show.table(table)
 
 
 @app.command(epilog=RECIPE_EXAMPLES)
@@ -156,79 +147,8 @@ def recipe(
     from curate.recipe import Recipe, load_recipe, make_recipe, to_yaml
 
     if schema:
-        _print_json(Recipe.model_json_schema())
+        print_json(Recipe.model_json_schema())
     elif file is not None:
         typer.echo(to_yaml(load_recipe(file, settings or ())), nl=False)
     else:
         typer.echo(to_yaml(make_recipe({"source": {"paths": ["data.jsonl"]}}, settings or ())), nl=False)
-
-
-@app.command()
-def quickstart(
-    out: Out = Path("quickstart-run"),
-    *,
-    force: Force = False,
-    as_json: Json = False,
-) -> None:
-    """Clean the small set that ships with prefcurate, every kind of defect planted in it."""
-    from curate import flow
-
-    _finish(flow.quickstart(out, force=force), as_json=as_json)
-
-
-def main() -> None:
-    """Run the command: 0 done, 1 findings or a defect, 2 bad input or usage, 3 a service failed, 130 interrupted."""
-    debug = "--debug" in sys.argv
-    code: int | str | None = 0
-    try:
-        app()
-    except SystemExit as end:  # typer's own: usage errors, --help, an exit code of ours, an interrupt
-        code = end.code
-        if code == INTERRUPTED:
-            _fail("interrupted; the same command goes on from where it stopped", INTERRUPTED, debug=False)
-    except CurateError as error:
-        code = _fail(str(error), error.exit_code, debug=debug)
-    except OSError as error:
-        code = _fail(f"{error.filename or 'file'}: {error.strerror or error}", 2, debug=debug)
-    except MemoryError:
-        code = _fail("out of memory", 1, debug=debug)
-    except Exception as error:  # noqa: BLE001 - a defect of ours: said in one line, the traceback on demand
-        first_line = next(iter(str(error).splitlines()), "")
-        code = _fail(f"{type(error).__name__}: {first_line} (a defect of prefcurate)", 1, debug=debug)
-    sys.exit(code)
-
-
-def _fail(message: str, code: int, *, debug: bool) -> int:
-    if debug:
-        import traceback
-
-        traceback.print_exc()
-    hint = "" if code in (2, 3, 130) or debug else "; --debug before the command shows the traceback"
-    print(f"curate: {message}{hint}", file=sys.stderr)  # noqa: T201
-    return code
-
-
-def _finish(finished: Any, *, as_json: bool) -> None:
-    """Print what a run made. A run that kept nothing ends with 1."""
-    from curate import show
-
-    if as_json:
-        _print_json({"run": str(finished.folder), **finished.manifest})
-    else:
-        show.run(finished)
-    if not finished.counts["kept"]:
-        raise typer.Exit(1)
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
-
-
-def _pairs(text: str | None) -> Mapping[str, str] | None:
-    """`prompt=q,chosen=good` as a mapping."""
-    if text is None:
-        return None
-    parts = [part.partition("=") for part in text.split(",") if part.strip()]
-    if not parts or any(not (name.strip() and column.strip()) for name, _, column in parts):
-        raise RecipeError(f"--columns {text!r}: expected prompt=COLUMN,chosen=COLUMN,rejected=COLUMN")
-    return {name.strip(): column.strip() for name, _, column in parts}

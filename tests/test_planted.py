@@ -1,4 +1,4 @@
-"""The set that ships with the package: every planted defect is caught for what it is, and good pairs stay."""
+"""A set with every kind of defect planted: every planted defect is caught for what it is, and good pairs stay."""
 
 import json
 from collections.abc import Iterator
@@ -7,7 +7,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from curate.flow import quickstart
+from curate.flow import run as run_recipe
+from curate.recipe import load_recipe
 from curate.result import Run
 
 CAUGHT_BY = {
@@ -45,9 +46,18 @@ CAUGHT_BY = {
 }
 
 
+PLANTED = Path(__file__).parent / "planted"
+
+
+def run_planted(out: Path) -> Run:
+    recipe = load_recipe(PLANTED / "recipe.yaml")
+    source = recipe.source.model_copy(update={"paths": tuple(str(PLANTED / path) for path in recipe.source.paths)})
+    return run_recipe(recipe.model_copy(update={"source": source}), out)
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return quickstart(tmp_path_factory.mktemp("quickstart") / "RUN")
+    return run_planted(tmp_path_factory.mktemp("planted") / "RUN")
 
 
 def fates(run: Run) -> Iterator[tuple[str, str | None, bool, str]]:
@@ -78,6 +88,6 @@ def test_broken_lines_are_named(run: Run) -> None:
 
 
 def test_the_manifest_names_no_folder_of_this_machine(run: Run) -> None:
-    assert list(run.manifest["inputs"]) == ["quickstart.jsonl", "quickstart_chat.jsonl"]
+    assert list(run.manifest["inputs"]) == ["answers.jsonl", "chat.jsonl"]
     for path in (run.folder / "manifest.json", run.report, run.card):
         assert str(Path.home()) not in path.read_text("utf-8")

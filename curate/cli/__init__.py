@@ -1,0 +1,42 @@
+"""The command. Each one parses, calls one library function of the same name, and prints."""
+
+import sys
+
+from curate.cli import commands as commands
+from curate.cli import models as models
+from curate.cli.options import app as app
+from curate.errors import CurateError
+
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """Run the command: 0 done, 1 findings or a defect, 2 bad input or usage, 3 a service failed, 130 interrupted."""
+    debug = "--debug" in sys.argv
+    code: int | str | None = 0
+    try:
+        app()
+    except SystemExit as end:  # typer's own: usage errors, --help, an exit code of ours, an interrupt
+        code = end.code
+        if code == INTERRUPTED:
+            _fail("interrupted; the same command goes on from where it stopped", INTERRUPTED, debug=False)
+    except CurateError as error:
+        code = _fail(str(error), error.exit_code, debug=debug)
+    except OSError as error:
+        code = _fail(f"{error.filename or 'file'}: {error.strerror or error}", 2, debug=debug)
+    except MemoryError:
+        code = _fail("out of memory", 1, debug=debug)
+    except Exception as error:  # noqa: BLE001 - a defect of ours: said in one line, the traceback on demand
+        first_line = next(iter(str(error).splitlines()), "")
+        code = _fail(f"{type(error).__name__}: {first_line} (a defect of prefcurate)", 1, debug=debug)
+    sys.exit(code)
+
+
+def _fail(message: str, code: int, *, debug: bool) -> int:
+    if debug:
+        import traceback
+
+        traceback.print_exc()
+    hint = "" if code in (2, 3, 130) or debug else "; --debug before the command shows the traceback"
+    print(f"curate: {message}{hint}", file=sys.stderr)  # noqa: T201
+    return code

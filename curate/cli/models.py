@@ -1,0 +1,115 @@
+"""Commands that ask models: generate, judge, quickstart."""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from curate.cli.options import DryRun, Force, Json, Out, Set, app, finish, print_json, show_estimates
+
+GENERATE_EXAMPLES = """
+Examples:\n
+[bold]curate generate prompts.jsonl --model openai:gpt-4o-mini -n 4 -o RUN --dry-run[/]\n
+[bold]curate generate prompts.txt --model openai:Qwen/Qwen3-8B@http://localhost:8000/v1 -o RUN[/]\n
+[bold]curate generate recipe.yaml -o RUN --set budget.usd=5[/]
+"""
+JUDGE_EXAMPLES = """
+Examples:\n
+[bold]curate judge RUN --judge openai:gpt-4o -o RUN2[/] (the candidates of a run)\n
+[bold]curate judge pairs.jsonl --judge reward:Skywork/Skywork-Reward-V2-Qwen3-0.6B -o RUN[/]\n
+[bold]curate judge recipe.yaml -o RUN --dry-run[/]
+"""
+Asked = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model", "-m", help="openai:NAME[@URL], inference:, transformers:, gguf:, embedded; may be repeated"
+    ),
+]
+Judges = Annotated[
+    list[str] | None, typer.Option("--judge", help="As --model; also reward:NAME and heuristic. May be repeated.")
+]
+Do = Callable[..., Mapping[str, Any]]
+
+
+@app.command(epilog=GENERATE_EXAMPLES)
+def generate(  # noqa: PLR0913 - the options of the command
+    source: Annotated[list[str], typer.Argument(help="A recipe (.yaml), or prompts: files, folders, Hub datasets.")],
+    out: Out,
+    *,
+    model: Asked = None,
+    n: Annotated[int | None, typer.Option("-n", min=1, help="Answers of each model to each prompt.")] = None,
+    settings: Set = None,
+    dry_run: DryRun = False,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Let models answer prompts: candidates, with every reply kept. `curate run` goes on from there."""
+    from pipelines import flow
+
+    section = {"models": model, "n": n}
+    _do(flow.generate, source, "generate", section, settings or (), out, dry_run=dry_run, force=force, as_json=as_json)
+
+
+@app.command(epilog=JUDGE_EXAMPLES)
+def judge(  # noqa: PLR0913 - the options of the command
+    source: Annotated[list[str], typer.Argument(help="A recipe (.yaml), a run, or pairs: files, folders, Hub ids.")],
+    out: Out,
+    *,
+    judge: Judges = None,
+    rubric: Annotated[str | None, typer.Option(help="A rubric that ships with prefcurate, or a text file.")] = None,
+    method: Annotated[str | None, typer.Option(help="rubric: rate each answer; pairwise: compare two.")] = None,
+    settings: Set = None,
+    dry_run: DryRun = False,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Let judges score answers: those of a run, or both sides of every pair; and say what each judge is worth."""
+    from pipelines import flow
+
+    found = [str(Path(path) / flow.ANSWERS) if (Path(path) / flow.ANSWERS).is_file() else path for path in source]
+    section = {"models": judge, "rubric": rubric, "method": method}
+    _do(flow.judge, found, "judge", section, settings or (), out, dry_run=dry_run, force=force, as_json=as_json)
+
+
+@app.command()
+def quickstart(out: Out = Path("quickstart-run"), *, force: Force = False, as_json: Json = False) -> None:
+    """The whole story on this machine: questions, answers of a small model, scores, pairs, report and card."""
+    from curate import show
+    from pipelines import flow
+
+    finished = flow.quickstart(out, force=force)
+    finish(finished, as_json=as_json)
+    if not as_json:
+        show.sample(finished)
+        show.next_steps(finished)
+
+
+def _do(  # noqa: PLR0913 - the options that both commands have
+    do: Do,
+    source: Sequence[str],
+    name: str,
+    section: Mapping[str, Any],
+    settings: Sequence[str],
+    out: Path,
+    *,
+    dry_run: bool,
+    force: bool,
+    as_json: bool,
+) -> None:
+    from curate import show
+    from curate.recipe import load_recipe, make_recipe
+    from pipelines.estimate import estimate
+
+    given = {key: value for key, value in section.items() if value is not None}
+    if len(source) == 1 and source[0].endswith((".yaml", ".yml")):
+        recipe = load_recipe(source[0], [*settings, *(f"{name}.{key}={value}" for key, value in given.items())])
+    else:
+        recipe = make_recipe({"source": {"paths": list(source)}, name: given}, settings)
+    if dry_run:
+        show_estimates(estimate(recipe, out), as_json=as_json)
+        return
+    made = do(recipe, out, force=force)
+    print_json({"run": str(out), **made}) if as_json else show.made(made["made"], out)
+    sys.stdout.flush()

@@ -1,0 +1,67 @@
+"""What the commands share: their app, options with one meaning everywhere, and how results are printed."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from curate.errors import RecipeError
+
+app = typer.Typer(
+    name="curate",
+    help="Preference datasets worth training on: clean, explain, publish.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Out = Annotated[Path, typer.Option("--out", "-o", help="The run directory; made if need be.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Override one value: section.key=value. May be repeated.")]
+Force = Annotated[bool, typer.Option("--force", help="Use a folder that holds a run of another source.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say how many requests, tokens and dollars, and stop.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program instead of a table for a person.")]
+
+
+def finish(finished: Any, *, as_json: bool) -> None:
+    """Print what a run made. A run that kept nothing ends with 1."""
+    from curate import show
+
+    if as_json:
+        print_json({"run": str(finished.folder), **finished.manifest})
+    else:
+        show.run(finished)
+    if not finished.counts["kept"]:
+        raise typer.Exit(1)
+
+
+def print_json(value: Any) -> None:
+    """Plain data for a program."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def pairs_of(text: str | None) -> Mapping[str, str] | None:
+    """`prompt=q,chosen=good` as a mapping."""
+    if text is None:
+        return None
+    parts = [part.partition("=") for part in text.split(",") if part.strip()]
+    if not parts or any(not (name.strip() and column.strip()) for name, _, column in parts):
+        raise RecipeError(f"--columns {text!r}: expected prompt=COLUMN,chosen=COLUMN,rejected=COLUMN")
+    return {name.strip(): column.strip() for name, _, column in parts}
+
+
+def show_estimates(lines: Sequence[Any], *, as_json: bool) -> None:
+    """What a run would ask for."""
+    from dataclasses import asdict
+
+    from curate import show
+
+    rows = [asdict(line) for line in lines]
+    if as_json:
+        print_json(rows)
+    elif rows:
+        show.estimates(rows)
+    else:
+        typer.echo("no model is asked")

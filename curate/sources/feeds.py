@@ -1,0 +1,81 @@
+"""Inputs as feeds of raw blocks, and the loop over one that every kind of reading (pairs, prompts) shares."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import polars as pl
+
+from curate.errors import InputError
+from curate.schema import empty
+from curate.sources.block import RawBlock
+from curate.sources.formats import Format
+from curate.sources.hub import find_dataset, is_hub
+from curate.sources.inputs import find_inputs
+from curate.sources.raw import raw_blocks
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """One input: a file, or a split of a Hub dataset."""
+
+    name: str
+    fingerprint: str
+    blocks: Callable[[], Iterator[RawBlock]]
+    path: Path | None = None  # null where it is no file on this machine
+
+
+def open_feeds(
+    paths: Sequence[str], *, split: str | None = None, config: str | None = None, revision: str | None = None
+) -> list[Feed]:
+    """Everything the paths name, in a stable order. Raises InputError where there is nothing to read."""
+    remote = [path for path in paths if is_hub(path)]
+    local = [path for path in paths if path not in remote]
+    files = [
+        Feed(file.name, file.fingerprint(), partial(raw_blocks, file), file.path)
+        for file in (find_inputs(local, split) if local else [])
+    ]
+    found = [find_dataset(path, split, config, revision) for path in remote]
+    hub = [Feed(dataset.name, dataset.fingerprint(), dataset.blocks) for dataset in found]
+    return files + hub
+
+
+def staged_blocks(
+    feed: Feed,
+    schema: pl.Schema,
+    find: Callable[[RawBlock], Format],
+    convert: Callable[[RawBlock, Format, str], pl.DataFrame],
+) -> Iterator[tuple[pl.DataFrame, str]]:
+    """The feed's rows as blocks of the schema, with the name of their format ("unknown" until a row tells)."""
+    found: Format | None = None
+    for block in feed.blocks():
+        with _named(feed.name):
+            if found is None and len(block.source_row):
+                found = find(block)
+            frame = convert(block, found, feed.name) if found and len(block.source_row) else pl.DataFrame(schema=schema)
+        if block.broken:
+            # By the place in the file: `source_row` of our own tables is that of the file they were made from.
+            place = pl.Series("place", [*block.source_row, *(row for row, _ in block.broken)])
+            broken = _broken(block, schema, feed.name)
+            frame = pl.concat([frame, broken]).with_columns(place).sort("place").drop("place")
+        if len(frame):
+            yield frame, found.name if found else "unknown"
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Say in which input it is that something cannot be used."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
+
+
+def _broken(block: RawBlock, schema: pl.Schema, name: str) -> pl.DataFrame:
+    rows, details = zip(*block.broken, strict=True)
+    given = {"source_row": pl.Series(rows, dtype=pl.UInt64), "detail": pl.Series(details, dtype=pl.String)}
+    frame = pl.DataFrame(given).with_columns(source=pl.lit(name), problem=pl.lit("broken_row"))
+    missing = [column for column in schema if column not in frame.columns]
+    return frame.with_columns(empty(schema, missing)).select(list(schema))

@@ -1,0 +1,231 @@
+"""
+How far a judge can be trusted: with itself when the order changes, with other judges, with people.
+
+Everything is read from preferences: of two answers of a set, which one a judge puts above the other. A share of nothing
+is null.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+
+from curate.messages import text_of
+from curate.schema import CANDIDATES, check
+from pipelines.scoring import ANSWER, JUDGE, SET, comparisons, judge_scores, usable
+
+# What people say: one row a judgement, so a pair may come several times, and both ways.
+HUMAN = pl.Schema({"source": pl.String(), "source_row": pl.UInt64(), "better_id": pl.String(), "worse_id": pl.String()})
+CATEGORIES = 3  # first is better, tie, second is better
+
+
+def cohen_kappa(a: ArrayLike, b: ArrayLike) -> float | None:
+    """
+    Agreement of two raters beyond chance, from the category that each gives to every item: 1 = always, 0 = by chance.
+
+    Null where chance alone makes them agree always (both use one and the same category only) and without items: then
+    nothing can be said about what lies beyond chance.
+    """
+    first, second = np.asarray(a), np.asarray(b)
+    if first.shape != second.shape or first.ndim != 1:
+        raise ValueError(f"two lists of equal length are needed, found {first.shape} and {second.shape}")
+    names, codes = np.unique(np.concatenate([first, second]), return_inverse=True)
+    left, right = (np.bincount(part, minlength=len(names)) for part in np.split(codes, 2))
+    return _beyond_chance(int((first == second).sum()), int(left @ right), len(first))
+
+
+def fleiss_kappa(table: ArrayLike) -> float | None:
+    """
+    Agreement of many raters beyond chance: a row an item, a column a category, in it how many raters chose it.
+
+    Null where all ratings are of one category, and without items. Every item has the same number of raters, 2 or more.
+    """
+    counts = np.asarray(table, dtype=np.int64)
+    if not counts.size:
+        return None
+    raters = counts.sum(axis=1)
+    if (counts < 0).any() or raters[0] < 2 or (raters != raters[0]).any():
+        raise ValueError("every item needs the same number of raters, two or more")
+    # Of all ordered pairs of raters of one item, the share that agrees; and the same over the whole table.
+    pairs_of_raters = len(counts) * int(raters[0]) * (int(raters[0]) - 1)
+    agreeing = int((counts * (counts - 1)).sum()) / pairs_of_raters
+    chosen = counts.sum(axis=0) / counts.sum()
+    chance = float(chosen @ chosen)
+    return None if (chosen > 0).sum() == 1 else (agreeing - chance) / (1 - chance)
+
+
+def judge_reports(
+    candidates: pl.DataFrame, verdicts: pl.DataFrame, human: pl.DataFrame | None = None
+) -> list[dict[str, Any]]:
+    """
+    in : CANDIDATES, VERDICTS, HUMAN if there is any
+    out: one dict for each judge and method, sorted:
+         judge, method, rubric, rubric_hash (several joined by ", ") | verdicts: how many | null_rate: without a score
+         tie_rate: of the pairs of answers that it judged, those it calls equal
+         position_consistency: of the comparisons made in both orders, those that came out the same
+         first_position_rate: of the single comparisons that are no tie, those won by the answer shown first
+         length_bias: of the decided pairs of unequal length, those won by the longer answer
+         human_agreement, human_pairs: of the labelled pairs that it decides, the share decided as people did
+         human_ties: labelled pairs that it calls equal (these three are null without labels)
+    """
+    verdicts = usable(verdicts)
+    answers = _answers(verdicts)
+    lengths = _lengths(candidates, answers)
+    labels = None if human is None else _labels(check(human, HUMAN, "human labels"), answers)
+    return [_report(of_judge, answers, lengths, labels) for of_judge in _by_judge(verdicts)]
+
+
+def panel_agreement(verdicts: pl.DataFrame) -> dict[str, Any]:
+    """
+    in : VERDICTS
+    out: judges: their names | items: pairs of answers that all of them judged (first better, tie, second better)
+         statistic: "cohen" for two judges, "fleiss" for more | kappa: null for one judge, without items, and where
+         all is of one category
+    """
+    verdicts = usable(verdicts)
+    panel, answers = _by_judge(verdicts), _answers(verdicts)
+    found = [_preferences(of_judge, answers) for of_judge in panel]
+    report = {"judges": [of_judge.item(0, "judge") for of_judge in panel], "items": 0, "statistic": None, "kappa": None}
+    if len(panel) < 2:
+        return report
+    common = found[0].rename({"side": "0"})
+    for number, preferences in enumerate(found[1:], start=1):
+        common = common.join(preferences.rename({"side": str(number)}), on=("first", "second"))
+    sides = common.drop("first", "second").to_numpy()
+    kappa = cohen_kappa(*sides.T) if len(panel) == 2 else fleiss_kappa(_table(sides))
+    return report | {"items": len(sides), "statistic": "cohen" if len(panel) == 2 else "fleiss", "kappa": kappa}
+
+
+def _beyond_chance(agreed: int, by_chance: int, items: int) -> float | None:
+    """`by_chance` is the sum over categories of both raters' counts multiplied; in whole numbers 1 - 1 is 0."""
+    if by_chance == items * items:
+        return None
+    return (agreed * items - by_chance) / (items * items - by_chance)
+
+
+def _table(sides: NDArray[np.int8]) -> NDArray[np.int64]:
+    return np.stack([(sides == side).sum(axis=1) for side in (1, 0, -1)], axis=1)
+
+
+def _by_judge(verdicts: pl.DataFrame) -> list[pl.DataFrame]:
+    return verdicts.sort(JUDGE).partition_by(JUDGE, maintain_order=True)
+
+
+def _answers(verdicts: pl.DataFrame) -> pl.DataFrame:
+    """Every answer that was judged, with a number: sets stand together, in them answers stand by their ids."""
+    others = verdicts.select(*SET, candidate_id="other_id").drop_nulls("candidate_id")
+    return pl.concat([verdicts.select(ANSWER), others]).unique().sort(ANSWER).with_row_index("answer")
+
+
+def _lengths(candidates: pl.DataFrame, answers: pl.DataFrame) -> pl.Series:
+    """Characters of every answer, by its number; null for those that are not among the candidates."""
+    texts = check(candidates, CANDIDATES, "candidates").unique(ANSWER, keep="first", maintain_order=True)
+    chars = texts.select(*ANSWER, chars=text_of("response").str.len_chars().cast(pl.Int64))
+    return answers.join(chars, on=ANSWER, how="left", nulls_equal=True, maintain_order="left").get_column("chars")
+
+
+def _labels(human: pl.DataFrame, answers: pl.DataFrame) -> pl.DataFrame:
+    """first, second: numbers of two answers | label: 1 = people put the first above, -1 = the second."""
+    for side in ("better", "worse"):
+        names = answers.rename({"candidate_id": f"{side}_id", "answer": side})
+        human = human.join(names, on=[*SET, f"{side}_id"], nulls_equal=True)
+    return human.select(
+        first=pl.min_horizontal("better", "worse"),
+        second=pl.max_horizontal("better", "worse"),
+        label=pl.when(pl.col("better") < pl.col("worse")).then(1).otherwise(-1).cast(pl.Int8),
+    )
+
+
+def _preferences(verdicts: pl.DataFrame, answers: pl.DataFrame) -> pl.DataFrame:
+    """
+    in : one judge's VERDICTS
+    out: first < second: numbers of two answers of a set | side: 1 = the first is better, 0 = tie, -1 = the second
+    """
+    if verdicts.item(0, "method") == "pairwise":
+        compared = comparisons(verdicts).filter(
+            pl.col("result").is_not_null() & (pl.col("candidate_id") < pl.col("other_id"))
+        )
+        for side, name in (("first", "candidate_id"), ("second", "other_id")):
+            numbers = answers.rename({"candidate_id": name, "answer": side})
+            compared = compared.join(numbers, on=[*SET, name], nulls_equal=True)
+        return compared.select("first", "second", side=(pl.col("result") - 0.5).sign().cast(pl.Int8))
+    scored = judge_scores(verdicts).filter(pl.col("score").is_not_null())
+    scored = scored.join(answers, on=ANSWER, nulls_equal=True).sort("answer")
+    score, answer = scored.get_column("score").to_numpy(), scored.get_column("answer").to_numpy()
+    first, second = _two_of_each(scored.select(pl.struct(SET).rle_id()).to_series().to_numpy())
+    sides = np.sign(score[first] - score[second]).astype(np.int8)
+    return pl.DataFrame({"first": answer[first], "second": answer[second], "side": sides})
+
+
+def _two_of_each(sets: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The places of every two rows of one set; rows of a set stand together."""
+    places: list[NDArray[np.intp]] = [np.empty(0, np.intp)]
+    steps: list[int] = [0]
+    for step in range(1, len(sets)):  # as many turns as the largest set has rows
+        found = np.flatnonzero(sets[:-step] == sets[step:])
+        if not len(found):
+            break
+        places.append(found)
+        steps.append(step)
+    first = np.concatenate(places)
+    return first, first + np.repeat(steps, list(map(len, places)))
+
+
+def _report(
+    verdicts: pl.DataFrame, answers: pl.DataFrame, lengths: pl.Series, labels: pl.DataFrame | None
+) -> dict[str, Any]:
+    preferences = _preferences(verdicts, answers)
+    rubrics = verdicts.select("rubric", "rubric_hash").unique().sort("rubric", "rubric_hash")
+    return {
+        "judge": verdicts.item(0, "judge"),
+        "method": verdicts.item(0, "method"),
+        "rubric": _joined(rubrics.get_column("rubric")),
+        "rubric_hash": _joined(rubrics.get_column("rubric_hash")),
+        "verdicts": verdicts.height,
+        "null_rate": _share(verdicts.get_column("score").is_null()),
+        "tie_rate": _share(preferences.get_column("side") == 0),
+        **_of_positions(verdicts),
+        "length_bias": _length_bias(preferences, lengths),
+        **_of_labels(preferences, labels),
+    }
+
+
+def _of_positions(verdicts: pl.DataFrame) -> dict[str, float | None]:
+    compared = verdicts.filter((pl.col("method") == "pairwise") & (pl.col("score") != 0.5))
+    first_won = compared.select((pl.col("score") > 0.5) == pl.col("shown_first")).to_series()
+    once = comparisons(verdicts).filter(pl.col("candidate_id") < pl.col("other_id"))
+    return {"position_consistency": _share(once.get_column("agree")), "first_position_rate": _share(first_won)}
+
+
+def _length_bias(preferences: pl.DataFrame, lengths: pl.Series) -> float | None:
+    longer = preferences.select(
+        "side", longer=(pl.lit(lengths).gather("first") - pl.lit(lengths).gather("second")).sign()
+    )
+    decided = longer.filter((pl.col("side") != 0) & (pl.col("longer") != 0))
+    return _share(decided.get_column("side") == decided.get_column("longer"))
+
+
+def _of_labels(preferences: pl.DataFrame, labels: pl.DataFrame | None) -> dict[str, float | int | None]:
+    if labels is None:
+        return dict.fromkeys(("human_agreement", "human_pairs", "human_ties"))
+    both = labels.join(preferences, on=("first", "second"))
+    decided = both.filter(pl.col("side") != 0)
+    agreed = decided.get_column("side") == decided.get_column("label")
+    return {
+        "human_agreement": _share(agreed),
+        "human_pairs": decided.height,
+        "human_ties": both.height - decided.height,
+    }
+
+
+def _joined(names: pl.Series) -> str | None:
+    found: Sequence[str] = names.drop_nulls().to_list()
+    return ", ".join(dict.fromkeys(found)) or None
+
+
+def _share(held: pl.Series) -> float | None:
+    """How often it holds where it was measured; null where it never was."""
+    measured = held.drop_nulls()
+    return None if measured.is_empty() else int(measured.sum()) / len(measured)

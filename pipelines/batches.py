@@ -1,0 +1,79 @@
+"""What the models in this process share: how they are loaded, and how texts become tokens and batches."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+from curate.embedding import loading
+from curate.errors import InputError, require
+from pipelines.requests import Messages
+
+EXTRA = "train"  # torch and transformers are in it
+NO_LIMIT = 10**9
+
+Ids = list[int]
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def rendered(tokenizer: Any, messages: Messages, *, answer: bool, **options: Any) -> str:
+    """The chat template's text; with `answer` up to where the answer begins."""
+    text: str = tokenizer.apply_chat_template(
+        [dict(message) for message in messages], tokenize=False, add_generation_prompt=answer, **options
+    )
+    return text
+
+
+def load(kind: Any, name: str, device: str | None, cpu_dtype: str) -> tuple[Any, Any]:
+    """The tokenizer and the model of a name, on its device. Code that lies beside the weights is never run."""
+    torch, transformers = require("torch", EXTRA), require("transformers", EXTRA)
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = "bfloat16" if device.startswith("cuda") else cpu_dtype
+    with loading(name) as folder:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        model, info = kind.from_pretrained(folder, dtype=dtype, trust_remote_code=False, output_loading_info=True)
+        if missing := sorted(info["missing_keys"]):  # they would be drawn at random
+            raise InputError(f"{name} is no {kind.__name__}: its weights lack {', '.join(missing[:3])}")
+        return tokenizer, model.to(device).eval()
+
+
+def token_limit(model: Any, *others: int) -> int:
+    """Tokens that fit into the model, by its configuration and what others say; a billion means that none does."""
+    return min(getattr(model.config.get_text_config(), "max_position_embeddings", None) or NO_LIMIT, NO_LIMIT, *others)
+
+
+def padded(rows: Sequence[Ids], pad: int, device: Any, *, left: bool) -> tuple[Any, Any]:
+    """Rows of equal length and the mask of what is no padding, as tensors."""
+    torch = require("torch", EXTRA)
+    width = max(map(len, rows))
+
+    def filled(row: Ids, value: int) -> Ids:
+        gap = [value] * (width - len(row))
+        return gap + row if left else row + gap
+
+    ids, mask = [filled(row, pad) for row in rows], [filled([1] * len(row), 0) for row in rows]
+    return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
+
+
+def batched(
+    jobs: Sequence[T], size: int, run: Callable[[Sequence[T]], list[R]], failed: Callable[[str], R]
+) -> Iterator[tuple[T, R]]:
+    """Every job with its result, in batches of `size`; an error of torch fails the job that it belongs to."""
+    for start in range(0, len(jobs), size):
+        batch = jobs[start : start + size]
+        yield from zip(batch, _halved(batch, run, failed), strict=True)
+
+
+def _halved(batch: Sequence[T], run: Callable[[Sequence[T]], list[R]], failed: Callable[[str], R]) -> list[R]:
+    """Run a batch; where it does not fit into the memory its halves, down to the one job that fails."""
+    try:
+        return run(batch)
+    except RuntimeError as error:  # of torch: no memory, numbers that overflow
+        if len(batch) == 1:
+            return [failed(one_line(error))]
+    half = len(batch) // 2
+    return _halved(batch[:half], run, failed) + _halved(batch[half:], run, failed)
+
+
+def one_line(error: Exception) -> str:
+    """What an error says, for a reply or a message."""
+    return " ".join(str(error).split())[:300]

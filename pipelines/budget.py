@@ -1,0 +1,159 @@
+"""What it costs: prices, an estimate before the first request, and a budget that is never overrun."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import yaml
+
+from curate.errors import CurateError, RecipeError
+from curate.sections import Budget as Section
+from curate.sections import Model
+from pipelines.requests import Reply, Request
+
+LOCAL = ("embedded", "gguf:", "transformers:", "reward:", "heuristic")
+# Rough on purpose, and only for what has not been counted yet: about 4 UTF-8 bytes a token in English, fewer letters
+# in other scripts, which take more bytes each; 4 tokens of template a message.
+BYTES_A_TOKEN, TOKENS_A_MESSAGE = 4, 4
+
+
+class BudgetReached(CurateError):
+    """The next request would cost more than is left. What is done is kept."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """US dollars a million tokens."""
+
+    input: float
+    output: float
+
+    def of(self, input_tokens: float, output_tokens: float) -> float:
+        """US dollars for so many tokens."""
+        return (self.input * input_tokens + self.output * output_tokens) / 1e6
+
+
+def tokens_of(messages: Iterable[Mapping[str, str]]) -> int:
+    """About how many tokens the messages are."""
+    return sum(len(m["content"].encode()) // BYTES_A_TOKEN + TOKENS_A_MESSAGE for m in messages)
+
+
+def load_prices(path: str | None = None) -> dict[str, Price]:
+    """The price table that ships with prefcurate, with the user's own over it. Raises RecipeError."""
+    shipped = (files("pipelines") / "prices.yaml").read_text("utf-8")
+    try:
+        tables = [yaml.safe_load(shipped), yaml.safe_load(Path(path).read_text("utf-8")) if path else {}]
+        return {
+            str(name): Price(float(price["input"]), float(price["output"]))
+            for table in tables
+            for name, price in (table or {}).items()
+        }
+    except FileNotFoundError as error:
+        raise RecipeError(f"budget.prices: {path} does not exist") from error
+    except (yaml.YAMLError, UnicodeDecodeError, AttributeError, TypeError, LookupError, ValueError) as error:
+        raise RecipeError(
+            f"budget.prices: {path} is no price table; expected NAME: {{input: 0.15, output: 0.6}}"
+        ) from error
+
+
+def price_of(model: Model, prices: Mapping[str, Price]) -> Price | None:
+    """What a model costs; nothing for local ones, null where nobody says."""
+    if model.input_price is not None and model.output_price is not None:
+        return Price(model.input_price, model.output_price)
+    if model.model.startswith(LOCAL):
+        return Price(0, 0)
+    name = model.model.partition(":")[2]
+    return prices.get(name) or prices.get(re.sub(r"-\d{4}-?\d{2}-?\d{2}$", "", name))
+
+
+class Budget:
+    """
+    Tokens and dollars of a run: what is spent, what the requests under way may still cost, and what is left.
+
+    A request goes out only when it fits with everything under way at its dearest (its prompt and max_tokens), so the
+    budget is not overrun; where it does not fit, it waits for what is under way, and then raises BudgetReached.
+    """
+
+    def __init__(self, section: Section | None, models: Iterable[Model]) -> None:
+        section = section or Section()
+        prices = load_prices(section.prices)
+        self.prices = {model.model: price_of(model, prices) for model in models}
+        unpriced = [name for name, price in self.prices.items() if price is None]
+        if section.usd is not None and unpriced:
+            raise RecipeError(
+                f"budget.usd: no price is known for {', '.join(unpriced)}; "
+                f"give its input_price and output_price, or a table in budget.prices"
+            )
+        self._limits = {"tokens": section.tokens, "usd": section.usd}
+        self.spent = {"tokens": 0.0, "usd": 0.0}
+        self._held = {"tokens": 0.0, "usd": 0.0}
+        self._changed: asyncio.Event | None = None
+
+    def cost(self, model: str, input_tokens: float, output_tokens: float) -> float:
+        """US dollars; 0 where no price is known."""
+        price = self.prices.get(model)
+        return price.of(input_tokens, output_tokens) if price else 0.0
+
+    def add(self, model: str, input_tokens: int, output_tokens: int) -> None:
+        """Count what was spent."""
+        self.spent["tokens"] += input_tokens + output_tokens
+        self.spent["usd"] += self.cost(model, input_tokens, output_tokens)
+
+    def add_reply(self, model: str, request: Request, reply: Reply) -> None:
+        """Count a reply; what the endpoint did not count is estimated."""
+        sent = reply.input_tokens if reply.input_tokens is not None else tokens_of(request.messages)
+        got = (
+            reply.output_tokens
+            if reply.output_tokens is not None
+            else len((reply.text or "").encode()) // BYTES_A_TOKEN
+        )
+        self.add(model, sent, got)
+
+    @asynccontextmanager
+    async def hold(self, model: str, request: Request) -> AsyncIterator[None]:
+        """Keep what the request may cost at most out of the others' reach while it is under way."""
+        most = self._most(model, request)
+        while not self._fits(most):
+            if not any(self._held.values()):
+                raise BudgetReached(self._said())
+            self._changed = self._changed or asyncio.Event()
+            await self._changed.wait()
+        for unit, amount in most.items():
+            self._held[unit] += amount
+        try:
+            yield
+        finally:
+            for unit, amount in most.items():
+                self._held[unit] = max(0.0, self._held[unit] - amount)
+            if self._changed is not None:
+                self._changed.set()
+                self._changed = None
+
+    def _most(self, model: str, request: Request) -> dict[str, float]:
+        if not any(self._limits.values()):
+            return {}
+        sent, got = tokens_of(request.messages), int(request.params.get("max_tokens") or 0)
+        return {"tokens": sent + got, "usd": self.cost(model, sent, got)}
+
+    def _fits(self, most: Mapping[str, float]) -> bool:
+        return all(
+            limit is None or self.spent[unit] + self._held[unit] + most.get(unit, 0) <= limit
+            for unit, limit in self._limits.items()
+        )
+
+    def _said(self) -> str:
+        spent = []
+        if (limit := self._limits["tokens"]) is not None:
+            spent.append(f"{self.spent['tokens']:,.0f} of {limit:,.0f} tokens")
+        if (limit := self._limits["usd"]) is not None:
+            spent.append(f"${self.spent['usd']:,.4f} of ${limit:,.2f}")
+        return (
+            f"stopped at the budget: {' and '.join(spent)} spent, and the next request may cost more than is left. "
+            f"Every reply is kept: raise budget, or lower source.limit, and start the same command again"
+        )

@@ -1,0 +1,244 @@
+"""Prompts → candidates → verdicts → pairs, in front of curate's own flow. One run directory, one file of replies."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from curate import flow
+from curate.errors import RecipeError
+from curate.product import TableWriter
+from curate.progress import progress, say
+from curate.recipe import Recipe, load_recipe, resolved, to_yaml
+from curate.result import Run
+from curate.schema import CANDIDATES
+from curate.sections import Model, Pair
+from curate.store import Stage, Store, atomic, open_store
+from pipelines import judge as judging
+from pipelines import models as connecting
+from pipelines import work
+from pipelines.budget import Budget
+from pipelines.cache import RequestCache
+from pipelines.desk import Desk
+from pipelines.estimate import Counted, Estimate, models_of
+from pipelines.origin import read_origin
+from pipelines.requests import Ask, Reply, Request
+from pipelines.scorers import scorer
+
+Count = Callable[[Counted], list[Estimate]]
+REQUESTS, ANSWERS = "requests.sqlite", "candidates.parquet"
+
+
+def run(recipe: Recipe, out: str | Path, *, force: bool = False) -> Run:
+    """
+    Run a recipe whole: make or read prompts, generate, judge, pair, then clean as `curate.run` does.
+
+    Every reply is stored in `out` the moment it comes: the same call goes on where it was stopped, and an edit asks
+    only what it changes. Raises CurateError and its kinds: ServiceError when an endpoint fails for good, BudgetReached
+    when the budget is spent.
+    """
+    if not recipe.asks_models:
+        return flow.run(recipe, out, force=force)
+    check(recipe)
+    if recipe.judge is None and recipe.generate is not None and (recipe.pair or Pair()).strategy != "delta":
+        raise RecipeError("generate: add a judge section, which tells the better answers, or pair.strategy: delta")
+    return flow.run(recipe, out, force=force, front=_front)
+
+
+def generate(recipe: Recipe, out: str | Path, *, force: bool = False) -> dict[str, Any]:
+    """Prompts and answers only: writes `out`/candidates.parquet and returns what was made. `run` goes on from there."""
+    if recipe.generate is None:
+        raise RecipeError("the recipe has no generate section")
+    return _part_way(recipe, out, force=force)
+
+
+def judge(recipe: Recipe, out: str | Path, *, force: bool = False) -> dict[str, Any]:
+    """As `generate`, and the verdicts: candidates.parquet has scores then, and there is a report of each judge."""
+    if recipe.judge is None:
+        raise RecipeError("the recipe has no judge section")
+    return _part_way(recipe, out, force=force)
+
+
+def quickstart(out: str | Path, *, force: bool = False) -> Run:
+    """The recipe that ships with prefcurate: kitchen questions, answered by SmolLM2 on this machine, no network."""
+    shipped = Path(str(files("pipelines") / "recipes"))
+    recipe = load_recipe(shipped / "quickstart.yaml")
+    paths = tuple(str(shipped / path) for path in recipe.source.paths)
+    return run(
+        recipe.model_copy(update={"source": recipe.source.model_copy(update={"paths": paths})}), out, force=force
+    )
+
+
+def check(recipe: Recipe) -> None:
+    """Raise RecipeError for whatever can be known to fail before anything is asked."""
+    judged = recipe.judge.models if recipe.judge else ()
+    for model in models_of(recipe):
+        if model not in judged or judging.is_llm(model):
+            connecting.check(model)
+    if recipe.judge:
+        judging.check(recipe.judge)
+    Budget(recipe.budget, models_of(recipe))
+
+
+def _part_way(recipe: Recipe, out: str | Path, *, force: bool) -> dict[str, Any]:
+    check(recipe)
+    with open_store(Path(out), resolved(recipe), to_yaml(recipe), force=force) as store, _session(store, recipe) as now:
+        now.candidates()
+        return now.about()
+
+
+def _front(store: Store, recipe: Recipe) -> flow.Made:
+    with _session(store, recipe) as now:
+        judged = now.candidates()
+        pairs = work.pair(store, recipe.pair or Pair(), judged, now.stages["origin"])
+        return flow.Made(pairs, now.stages, now.about())
+
+
+@contextmanager
+def _session(store: Store, recipe: Recipe) -> Iterator["_Session"]:
+    with RequestCache(store.folder / REQUESTS) as cache:
+        desk = Desk(cache, Budget(recipe.budget, models_of(recipe)))
+        yield _Session(store, recipe, desk)
+
+
+class _Session:
+    """One start of a recipe: its desk, and the stages as they get done."""
+
+    def __init__(self, store: Store, recipe: Recipe, desk: Desk) -> None:
+        self._store, self._recipe, self._desk = store, recipe, desk
+        self.stages: dict[str, Stage] = {}
+
+    def candidates(self) -> Stage:
+        """Everything up to judged candidates; writes candidates.parquet."""
+        self._origin()
+        self._answers()
+        self._verdicts()
+        _write(self._store.folder / ANSWERS, self.stages["judged"])
+        return self.stages["judged"]
+
+    def about(self) -> dict[str, Any]:
+        """For manifest and card: what was made, what each judge is worth, what it cost."""
+        made: dict[str, Any] = {"made": {}}
+        if info := self.stages["origin"].info:
+            made["made"] |= {"prompts": info["made"]} if "made" in info else {}
+        if self._recipe.generate is not None:
+            made["made"]["answers"] = _answered(self.stages["answers"])
+        if (judged := self.stages.get("judged")) and (info := judged.info):
+            made["made"] |= {"judges": info["judges"], "panel": info["panel"]}
+        made["made"]["requests"] = [
+            self._spent(model, spent) for model, spent in sorted(self._desk.cache.spent().items())
+        ]
+        return made
+
+    def _spent(self, model: str, spent: tuple[int, int, int]) -> dict[str, Any]:
+        requests, sent, got = spent
+        price = self._desk.budget.prices.get(model)
+        usd = price.of(sent, got) if price else None
+        return {"model": model, "requests": requests, "input_tokens": sent, "output_tokens": got, "usd": usd}
+
+    def _origin(self) -> None:
+        prompts = self._recipe.prompts
+        with ExitStack() as stack:
+            ask: Ask | None = None
+            if prompts is not None:
+                asks = self._asking(stack, [prompts.model], "prompts", Counted.made)
+                ask = partial(_ask_first, asks)
+            self.stages["origin"] = read_origin(self._store, self._recipe, ask)
+
+    def _answers(self) -> None:
+        section, origin = self._recipe.generate, self.stages["origin"]
+        if section is None:
+            self.stages["answers"] = work.bring(self._store, origin)
+            return
+        with ExitStack() as stack:
+            asks = self._asking(stack, section.models, "generate", lambda c: c.answered(section, _blocks(origin)))
+            self.stages["answers"] = work.answer(self._store, section, origin, asks, self._desk)
+
+    def _verdicts(self) -> None:
+        section = self._recipe.judge
+        if section is None:
+            self.stages["judged"] = self.stages["answers"]
+            return
+        with ExitStack() as stack:
+            llms = [model for model in section.models if judging.is_llm(model)]
+            answers, origin = self.stages["answers"], self.stages["origin"]
+            asks = self._asking(stack, llms, "judge", lambda c: c.judged(section, _blocks(answers)))
+            scores = {model.model: scorer(model) for model in section.models if not judging.is_llm(model)}
+            self.stages["verdicts"], self.stages["judged"] = work.judge(
+                self._store, section, answers, origin, asks, scores, self._desk
+            )
+
+    def _asking(self, stack: ExitStack, models: Sequence[Model], what: str, count: Count) -> work.Asks:
+        """What opens the models when they are first needed: a stage that is complete needs none."""
+        lock, opened = threading.Lock(), list[Mapping[str, Ask]]()
+
+        def asks() -> Mapping[str, Ask]:
+            with lock:
+                if not opened and models:
+                    estimates = count(Counted(self._recipe, self._desk.cache))
+                    for line in estimates:
+                        say(str(line))
+                    total = sum(line.requests for line in estimates)
+                    stack.enter_context(_watched(self._desk, what, total))
+                    opened.append(stack.enter_context(connecting.open_models(models, self._desk)))
+            return opened[0] if opened else {}
+
+        return asks
+
+
+def _ask_first(asks: work.Asks, requests: Sequence[Request]) -> list[Reply]:
+    """Ask the only model there is."""
+    return next(iter(asks().values()))(requests)
+
+
+def _blocks(stage: Stage) -> Iterator[pl.DataFrame]:
+    return (pl.read_parquet(part) for part in stage.parts())
+
+
+@contextmanager
+def _watched(desk: Desk, what: str, total: int) -> Iterator[None]:
+    """A live line: requests, requests a second, tokens a second, money, time left."""
+    started, before, known = time.monotonic(), desk.tally.tokens, desk.tally.known
+    answered, cost = desk.tally.answered, desk.budget.spent["usd"]
+    with progress(what, total, "requests") as advance:
+
+        def told() -> None:
+            seconds = max(time.monotonic() - started, 1e-3)
+            rate = (desk.tally.answered - answered) / seconds
+            tokens = (desk.tally.tokens - before) / seconds
+            notes = [f"{rate:,.1f}/s", f"{tokens:,.0f} tokens/s", f"${desk.budget.spent['usd'] - cost:,.4f}"]
+            notes += [f"{desk.tally.known - known:,} known"] if desk.tally.known > known else []
+            notes += [f"{desk.tally.failed:,} failed"] if desk.tally.failed else []
+            advance(1, " · ".join(notes))
+
+        desk.told = told
+        try:
+            yield
+        finally:
+            desk.told = lambda: None
+
+
+def _answered(answers: Stage) -> list[dict[str, Any]]:
+    """For each model: its answers, how many failed, how many were cut off, their mean length in tokens."""
+    rows = answers.scan().group_by("model", maintain_order=True).agg(
+        answers=pl.len(),
+        failed=pl.col("response").null_count(),
+        cut_off=(pl.col("finish_reason") == "length").sum(),
+        on_policy=pl.col("on_policy").any(),
+        mean_tokens=pl.col("output_tokens").mean().round(1),
+    )  # fmt: skip
+    return rows.collect().to_dicts()
+
+
+def _write(path: Path, candidates: Stage) -> None:
+    with atomic(path) as temporary:
+        writer = TableWriter(temporary, CANDIDATES)
+        for part in candidates.parts():
+            writer.write(pl.read_parquet(part))
+        writer.close()

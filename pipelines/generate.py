@@ -1,0 +1,105 @@
+"""Candidates: n answers from each of K models to every prompt, spread over temperatures and system prompts."""
+
+import json
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from curate.schema import CANDIDATES, MESSAGES, digest
+from curate.sections import Generate, Model
+from pipelines.requests import Ask, Messages, Reply, Request
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One of the answers that every prompt gets: who writes it, and how."""
+
+    model: Model
+    params: Mapping[str, Any]  # fields of the chat completion
+    system: str | None
+    sample: int  # which of this model's answers: 0, 1, …
+
+    def request(self, prompt: Messages) -> Request:
+        """The request for one prompt. A system prompt of ours takes the place of the prompt's own."""
+        turns = [turn for turn in prompt if turn["role"] != "system"] if self.system else list(prompt)
+        system = [{"role": "system", "content": self.system}] if self.system else []
+        return Request([*system, *turns], self.params, self.sample)
+
+    @property
+    def shown(self) -> str:
+        """Everything that made the answer but the prompt, as the JSON of `params`."""
+        return json.dumps({**self.params, "system": self.system, "sample": self.sample}, ensure_ascii=False)
+
+
+def variants(section: Generate) -> list[Variant]:
+    """
+    The answers of a prompt, model by model. Answer i takes temperature i, and every time these are through the next
+    system prompt; its seed is `seed + i`, so that a server that honours seeds gives other answers, the same each time.
+    """
+    return [_variant(section, model, sample) for model in section.models for sample in range(section.n)]
+
+
+def _variant(section: Generate, model: Model, sample: int) -> Variant:
+    degrees = section.temperatures
+    temperature = model.temperature if model.temperature is not None else degrees[sample % len(degrees)]
+    turn = sample // len(degrees) if model.temperature is None else sample
+    system = model.system or (section.systems[turn % len(section.systems)] if section.systems else None)
+    params: dict[str, Any] = {"temperature": temperature, "max_tokens": model.max_tokens or section.max_tokens}
+    if model.top_p is not None:
+        params["top_p"] = model.top_p
+    if section.seed is not None:
+        params["seed"] = section.seed + sample
+    return Variant(model, params | model.extra, system, sample)
+
+
+def generate(prompts: pl.DataFrame, section: Generate, asks: Mapping[str, Ask]) -> pl.DataFrame:
+    """
+    in : PROMPTS, some of them; a function for each model that asks it
+    out: CANDIDATES, prompt by prompt, in the order of `variants`; a failed answer is a row with a null response
+
+    An answer that was cut off at max_tokens keeps its text and has finish_reason "length".
+    """
+    wanted = variants(section)
+    asked = prompts.get_column("prompt").to_list()
+    replies = ask_together([(v.model.model, [v.request(prompt) for prompt in asked]) for v in wanted], asks)
+    blocks = [_answers(prompts, v, got) for v, got in zip(wanted, replies, strict=True)]
+    if not blocks:
+        return pl.DataFrame(schema=CANDIDATES)
+    order = pl.concat([pl.int_range(len(prompts), eager=True) for _ in wanted])
+    rows = pl.concat(blocks).with_columns(order.alias("place")).sort("place", maintain_order=True).drop("place")
+    return rows.with_columns(
+        candidate_id=digest(pl.concat_str("prompt_id", "model", "params", separator="\n")),
+    ).select(list(CANDIDATES))
+
+
+def ask_together(wanted: Sequence[tuple[str, Sequence[Request]]], asks: Mapping[str, Ask]) -> list[list[Reply]]:
+    """Ask several models at the same time, each all its requests at once; replies in the order of what is wanted."""
+    models = list(dict.fromkeys(model for model, _ in wanted))
+
+    def ask(model: str) -> list[Reply]:
+        return asks[model]([request for name, requests in wanted if name == model for request in requests])
+
+    with ThreadPoolExecutor(max(1, len(models))) as pool:
+        replies = {model: iter(got) for model, got in zip(models, pool.map(ask, models), strict=True)}
+    return [[next(replies[model]) for _ in requests] for model, requests in wanted]
+
+
+def _answers(prompts: pl.DataFrame, variant: Variant, replies: Sequence[Reply]) -> pl.DataFrame:
+    texts = [[{"role": "assistant", "content": r.text}] if r.text is not None else None for r in replies]
+    return prompts.select("prompt_id", "prompt", "source", "source_row").with_columns(
+        pl.Series("response", texts, dtype=MESSAGES),
+        pl.lit(variant.model.model).alias("model"),
+        pl.lit(variant.shown).alias("params"),
+        pl.lit(variant.model.on_policy).alias("on_policy"),
+        pl.Series("finish_reason", [r.finish_reason for r in replies], dtype=pl.String),
+        pl.Series("input_tokens", [r.input_tokens for r in replies], dtype=pl.UInt32),
+        pl.Series("output_tokens", [r.output_tokens for r in replies], dtype=pl.UInt32),
+        pl.Series("error", [r.error for r in replies], dtype=pl.String),
+        pl.lit(None, CANDIDATES["score"]).alias("score"),
+        pl.lit(None, CANDIDATES["scores"]).alias("scores"),
+        pl.lit(None, pl.String).alias("reason"),
+        pl.lit(None, pl.String).alias("judge"),
+    )

@@ -1,0 +1,214 @@
+"""
+Models as distilabel LLMs: this module and rows.py are all that knows distilabel.
+
+`ChatLLM` works in any distilabel pipeline, too: `TextGeneration(llm=ChatLLM.named("openai:gpt-4o-mini"))`. In place of
+distilabel's own it keeps a fault to one request, never asks twice, and is several times as fast.
+"""
+
+import asyncio
+import os
+import threading
+import warnings
+from collections.abc import Coroutine, Sequence
+from concurrent.futures import Future
+from typing import Any, TypeVar, cast
+
+from pydantic import PrivateAttr
+
+from curate.errors import RecipeError
+from curate.sections import Model
+from pipelines.budget import Budget
+from pipelines.cache import RequestCache
+from pipelines.desk import Desk
+from pipelines.endpoint import Endpoint
+from pipelines.requests import Reply, Request
+
+# Of pydantic about every class of distilabel's and every one below it; a user can do nothing about it.
+warnings.filterwarnings("ignore", message="The 'default' attribute with value None was provided")
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from distilabel.models.llms.base import LLM, AsyncLLM
+
+T = TypeVar("T")
+CHUNK = 64  # requests that a model in this process takes at once: the same ones at every start, so the same batches
+
+
+class Loop:
+    """An event loop in a thread of its own: connections and limits outlive a single call."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="requests")
+        self._thread.start()
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine to its end, from any other thread."""
+        future: Future[T] = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def cancel(self) -> None:
+        """Cancel what is under way."""
+
+        async def cancel() -> None:
+            tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+        asyncio.run_coroutine_threadsafe(cancel(), self._loop).result()
+
+    def close(self) -> None:
+        """Cancel what is under way and end the thread."""
+        if self._loop.is_running():
+            self.cancel()
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+
+
+def _outputs(replies: Sequence[Reply]) -> dict[str, Any]:
+    """Replies as what a distilabel LLM returns for one input; finish reasons and errors as extra columns."""
+    return {
+        "generations": [reply.text for reply in replies],
+        "statistics": {
+            "input_tokens": [reply.input_tokens for reply in replies],
+            "output_tokens": [reply.output_tokens for reply in replies],
+        },
+        "finish_reason": [reply.finish_reason for reply in replies],
+        "error": [reply.error for reply in replies],
+    }
+
+
+def _requests(given: Any, n: int, params: dict[str, Any]) -> list[Request]:
+    """Our own request as it is; a distilabel conversation as `n` of them."""
+    if isinstance(given, Request):
+        return [given]
+    messages = given[0] if isinstance(given, tuple) else given
+    seed = params.get("seed")
+    seeds = [{} if seed is None else {"seed": seed + sample} for sample in range(n)]
+    return [Request(messages, params | seeded, sample) for sample, seeded in enumerate(seeds)]
+
+
+class ChatLLM(AsyncLLM):
+    """A model behind an OpenAI-compatible endpoint. `generation_kwargs` are fields of the chat completion."""
+
+    spec: Model
+    base_url: str
+    key_env: str | None = None  # the key itself is read when it is used, and never kept in a field
+    cache: str | None = None  # where replies are stored when no run gives a desk; null = in memory
+
+    _desk: Desk | None = PrivateAttr(None)
+    _loop: Loop | None = PrivateAttr(None)
+    _endpoint: Endpoint | None = PrivateAttr(None)
+
+    @property
+    def model_name(self) -> str:
+        """The model's line in the recipe."""
+        return self.spec.model
+
+    def attach(self, desk: Desk, loop: Loop) -> None:
+        """Ask over the desk and loop of a run."""
+        self._desk, self._loop = desk, loop
+
+    def load(self) -> None:
+        """Make ready to ask: in a distilabel pipeline this happens in the task's own process."""
+        super().load()
+        if self._desk is None:
+            self.attach(Desk(RequestCache(self.cache or ":memory:"), Budget(None, [self.spec])), Loop())
+        if self._endpoint is None:
+            self._endpoint = Endpoint(
+                self.spec.model.partition(":")[2] or self.spec.model,
+                self.base_url,
+                api_key=os.environ.get(self.key_env) if self.key_env else None,
+                key_name=self.key_env or "api_key_env",
+                concurrency=self.spec.concurrency,
+                timeout=self.spec.timeout,
+                retries=self.spec.retries,
+                patience=self.spec.patience,
+            )
+
+    def unload(self) -> None:
+        """Close the connections."""
+        super().unload()
+        if self._endpoint is not None and self._loop is not None:
+            self._loop.run(self._endpoint.close())
+            self._endpoint = None
+
+    async def agenerate(self, input: Any, num_generations: int = 1, **params: Any) -> dict[str, Any]:  # noqa: A002 - distilabel's
+        """Answers to one conversation, or to one of our own requests. A failure is null with its error."""
+        if self._desk is None or self._endpoint is None:
+            raise RecipeError(f"{self.model_name}: call load() first")
+        asked = [
+            self._desk.ask(self.model_name, request, self._endpoint.ask)
+            for request in _requests(input, num_generations, params)
+        ]
+        return _outputs(await asyncio.gather(*asked))
+
+    def generate(self, inputs: list[Any], num_generations: int = 1, **params: Any) -> list[dict[str, Any]]:
+        """Answers to many conversations at once. Raises where going on is pointless, after what is under way ended."""
+        if self._loop is None:
+            raise RecipeError(f"{self.model_name}: call load() first")
+        return self._loop.run(self._all(inputs, num_generations, params))
+
+    async def _all(self, inputs: list[Any], n: int, params: dict[str, Any]) -> list[dict[str, Any]]:
+        asked = (self.agenerate(given, n, **params) for given in inputs)
+        outputs = await asyncio.gather(*asked, return_exceptions=True)
+        for output in outputs:
+            if isinstance(output, BaseException):
+                raise output
+        return cast("list[dict[str, Any]]", outputs)
+
+
+class LocalLLM(LLM):
+    """A transformers model in this process, batched, on the GPU where there is one."""
+
+    spec: Model
+
+    _desk: Desk | None = PrivateAttr(None)
+    _model: Any = PrivateAttr(None)
+    _lock: Any = PrivateAttr(default_factory=threading.Lock)  # one batch at a time: they would only take turns
+
+    @property
+    def model_name(self) -> str:
+        """The model's line in the recipe."""
+        return self.spec.model
+
+    def attach(self, desk: Desk) -> None:
+        """Ask over the desk of a run."""
+        self._desk = desk
+
+    def load(self) -> None:
+        """Load the weights."""
+        from pipelines.local import TransformersModel
+
+        super().load()
+        if self._desk is None:
+            self.attach(Desk(RequestCache(":memory:"), Budget(None, [self.spec])))
+        self._model = TransformersModel(self.spec.model.partition(":")[2])
+
+    def generate(self, inputs: list[Any], num_generations: int = 1, **params: Any) -> list[dict[str, Any]]:
+        """Answers to many conversations: batches of the same requests at every start, so that they answer the same."""
+        asked = [request for given in inputs for request in _requests(given, num_generations, params)]
+        replies: list[Reply] = []
+        with self._lock:
+            for start in range(0, len(asked), CHUNK):
+                replies += self._chunk(asked[start : start + CHUNK])
+        step = len(asked) // len(inputs) if inputs else 1
+        return [_outputs(replies[start : start + step]) for start in range(0, len(replies), step)]
+
+    def _chunk(self, requests: list[Request]) -> list[Reply]:
+        desk = self._desk
+        if desk is None:
+            raise RecipeError(f"{self.model_name}: call load() first")
+        stored = [desk.stored(self.model_name, request) for request in requests]
+        if all(stored):
+            return [reply for reply in stored if reply]
+        fresh = self._model.generate(requests)
+        for request, known, reply in zip(requests, stored, fresh, strict=True):
+            if known is None:
+                desk.settle(self.model_name, request, reply)
+        return [known or reply for known, reply in zip(stored, fresh, strict=True)]

@@ -1,0 +1,253 @@
+"""Models in this process, by transformers: TransformersModel answers, RewardModel scores."""
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jinja2 import TemplateError
+
+from curate.errors import InputError, require
+from pipelines.batches import EXTRA, Ids, batched, load, one_line, padded, rendered, token_limit
+from pipelines.requests import Messages, Reply, Request
+
+MAX_TOKENS = 1024  # of an answer, where the request does not say
+SENTINEL = "userspeakshere"  # stands for what the user says when the beginning of a user turn is cut from the template
+# `response_format` is known and not enforced: here nothing holds a model to a form, so the reply is read as it comes.
+PARAMS = {
+    "temperature", "top_p", "max_tokens", "seed", "stop", "continue_user", "chat_template_kwargs", "response_format",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How tokens are drawn and when they end. Requests that share it may share a batch."""
+
+    temperature: float  # 0 = the most probable token
+    top_p: float
+    max_tokens: int
+    stop: tuple[str, ...]  # texts that end the answer and do not belong to it
+    ends: tuple[int, ...]  # tokens that do
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A request made ready: its place among the requests, its prompt's tokens, its sampling."""
+
+    place: int
+    request: Request
+    ids: Ids
+    sampling: Sampling
+
+
+class TransformersModel:
+    """
+    A chat model from a folder or the Hub. On a GPU in bfloat16, on the CPU in the type its weights are stored in.
+
+    What a request does not say is plain sampling (temperature 1, top_p 1), not what the model's authors recommend, so
+    that the parameters which are kept with an answer are all there were.
+    """
+
+    def __init__(self, name: str, *, device: str | None = None, batch_size: int = 8) -> None:
+        transformers = require("transformers", EXTRA)
+        self._batch_size = batch_size
+        self._tokenizer, self._model = load(transformers.AutoModelForCausalLM, name, device, "auto")
+        if not self._tokenizer.chat_template:
+            raise InputError(f"{name} has no chat template; expected a chat model (often the name ends in -Instruct)")
+        defaults = self._model.generation_config
+        self._ends = _token_ids(defaults.eos_token_id, self._tokenizer.eos_token_id)
+        self._pad = (*_token_ids(self._tokenizer.pad_token_id), *self._ends, 0)[0]
+        self._model.generation_config = transformers.GenerationConfig()  # else it would fill in what we leave out
+        self._context = token_limit(self._model)
+
+    def generate(self, requests: Sequence[Request]) -> list[Reply]:
+        """
+        Replies in the order of the requests; one that cannot be answered has its error and touches no other.
+
+        The same list of requests gives the same replies. `seed` and `sample` tell requests apart; in another batch the
+        same request may be answered differently.
+        """
+        replies: dict[int, Reply] = {}
+        groups: dict[Sampling, list[Job]] = {}
+        for place, request in enumerate(requests):
+            try:
+                job = self._job(place, request)
+            except (InputError, TemplateError, TypeError, ValueError) as error:
+                replies[place] = _failed(one_line(error))
+                continue
+            groups.setdefault(job.sampling, []).append(job)
+        for jobs in groups.values():
+            jobs.sort(key=lambda job: -len(job.ids))  # little padding, and what needs most memory comes first
+            for job, reply in batched(jobs, self._batch_size, self._answer, _failed):
+                replies[job.place] = reply
+        return [replies[place] for place in range(len(requests))]
+
+    def _job(self, place: int, request: Request) -> Job:
+        params = {name: value for name, value in request.params.items() if value is not None}
+        if strange := sorted(set(params) - PARAMS):
+            raise InputError(f"models in this process know no parameter {', '.join(strange)}")
+        options = params.get("chat_template_kwargs", {})
+        stop = params.get("stop", ())
+        stop, ends = (stop,) if isinstance(stop, str) else tuple(stop), self._ends
+        if params.get("continue_user"):
+            text, turn_stop, turn_ends = self._user_turn(request.messages, options)
+            stop, ends = (*stop, *turn_stop), (*turn_ends, *ends)
+        else:
+            text = rendered(self._tokenizer, request.messages, answer=True, **options)
+        ids: Ids = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        room = self._context - len(ids)
+        if room <= 0:
+            raise InputError(f"the prompt of {len(ids)} tokens does not fit into the model's {self._context}")
+        sampling = Sampling(
+            temperature=float(params.get("temperature", 1)),
+            top_p=float(params.get("top_p", 1)),
+            max_tokens=min(int(params.get("max_tokens", MAX_TOKENS)), room),
+            stop=tuple(filter(None, stop)),
+            ends=ends,
+        )
+        if sampling.temperature < 0 or not 0 < sampling.top_p <= 1 or sampling.max_tokens < 1:
+            raise InputError(f"temperature, top_p or max_tokens is out of its range: {sampling}")
+        return Job(place, request, ids, sampling)
+
+    def _user_turn(self, messages: Messages, options: Mapping[str, Any]) -> tuple[str, tuple[str, ...], Ids]:
+        """The text up to where the user speaks, and what ends the user's turn: a text or a token."""
+        text = rendered(self._tokenizer, [*messages, {"role": "user", "content": SENTINEL}], answer=True, **options)
+        before, found, after = text.rpartition(SENTINEL)
+        if not found:
+            raise InputError("the model's chat template does not show what the user says")
+        after = after.strip()
+        ids: Ids = self._tokenizer(after, add_special_tokens=False)["input_ids"]
+        # Tokens join a space to the word behind it: after a lone one the model would not begin a word.
+        before = before.rstrip(" ")
+        if ids and ids[0] in self._tokenizer.added_tokens_decoder:
+            return before, (), ids[:1]
+        return before, tuple(after.splitlines()[:1]), []
+
+    def _answer(self, jobs: Sequence[Job]) -> list[Reply]:
+        """One batch."""
+        torch = require("torch", EXTRA)
+        rows, mask = padded([job.ids for job in jobs], self._pad, self._model.device, left=True)
+        gpus = [self._model.device] if self._model.device.type == "cuda" else []
+        with torch.inference_mode(), torch.random.fork_rng(gpus):  # the caller's random numbers stay as they are
+            torch.manual_seed(_seed(jobs))
+            out = self._model.generate(
+                rows, attention_mask=mask, generation_config=self._config(jobs[0].sampling), tokenizer=self._tokenizer
+            )
+        return [self._reply(job, ids) for job, ids in zip(jobs, out[:, rows.shape[1] :].tolist(), strict=True)]
+
+    def _config(self, sampling: Sampling) -> Any:
+        # top_k would be 50 where it is not said.
+        drawn = {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
+        return require("transformers", EXTRA).GenerationConfig(
+            **(drawn if sampling.temperature > 0 else {"do_sample": False}),
+            max_new_tokens=sampling.max_tokens,
+            stop_strings=list(sampling.stop) or None,
+            eos_token_id=list(sampling.ends) or None,
+            pad_token_id=self._pad,
+        )
+
+    def _reply(self, job: Job, ids: Ids) -> Reply:
+        """What was generated, up to its end; the rows of a batch are as long as the longest one."""
+        ends = {*job.sampling.ends, self._pad}
+        length = next((place for place, token in enumerate(ids) if token in ends), len(ids))
+        text = self._tokenizer.decode(ids[:length], skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        cuts = [text.index(stop) for stop in job.sampling.stop if stop in text]
+        text = text[: min(cuts)] if cuts else text
+        finish = "stop" if cuts or length < len(ids) else "length"
+        if not text.strip():
+            return Reply(None, finish, len(job.ids), length, error="the reply is empty")
+        return Reply(text, finish, len(job.ids), length)
+
+
+class RewardModel:
+    """
+    A sequence classifier with one label, as a judge: the higher its number, the better. From a folder or the Hub; in
+    bfloat16 on a GPU, in float32 on the CPU.
+    """
+
+    def __init__(self, name: str, *, device: str | None = None, batch_size: int = 8) -> None:
+        transformers = require("transformers", EXTRA)
+        self._batch_size = batch_size
+        kind = transformers.AutoModelForSequenceClassification
+        self._tokenizer, self._model = load(kind, name, device, "float32")
+        if self._model.config.num_labels != 1:
+            raise InputError(f"{name} is no reward model: it has {self._model.config.num_labels} labels, expected 1")
+        self._context = token_limit(self._model, self._tokenizer.model_max_length)
+        self._pad: int | None = self._model.config.get_text_config().pad_token_id
+
+    def score(self, conversations: Sequence[Messages]) -> list[float | None]:
+        """
+        One number a conversation, which ends in the answer that is scored.
+
+        A conversation too long for the model loses its oldest exchanges, whole ones; the system prompt stays. Null
+        where the last exchange alone is too long (cut, it would be another answer), or the template takes no such
+        conversation.
+        """
+        fitted, refused = self._fitted(conversations)
+        if refused and not any(fitted):  # no single conversation is wrong, but all are for this model
+            raise InputError(f"the reward model's chat template takes none of the conversations: {refused}")
+        jobs = sorted(((place, ids) for place, ids in enumerate(fitted) if ids), key=lambda job: -len(job[1]))
+        scored = batched(jobs, self._batch_size, self._numbers, lambda _: None)
+        scores = {place: number for (place, _), number in scored}
+        return [scores.get(place) for place in range(len(fitted))]
+
+    def _fitted(self, conversations: Sequence[Messages]) -> tuple[list[Ids | None], str]:
+        fitted: list[Ids | None] = []
+        refused = ""
+        for messages in conversations:
+            try:
+                fitted.append(self._fit(messages))
+            except TemplateError as error:  # roles in an order that it does not know, a system prompt
+                fitted.append(None)
+                refused = one_line(error)
+        return fitted, refused
+
+    def _fit(self, messages: Messages) -> Ids | None:
+        system = [message for message in messages[:1] if message["role"] in {"system", "developer"}]
+        turns = list(messages[len(system) :])
+        while len(ids := self._ids([*system, *turns])) > self._context:
+            if len(turns) < 4:
+                return None
+            turns = turns[2:]
+        return ids
+
+    def _ids(self, messages: Messages) -> Ids:
+        if self._tokenizer.chat_template:
+            text = rendered(self._tokenizer, messages, answer=False)
+        else:
+            text = "\n".join(f"{message['role']}: {message['content']}" for message in messages)
+        special = not self._tokenizer.chat_template  # a template writes them itself
+        ids: Ids = self._tokenizer(text, add_special_tokens=special)["input_ids"]
+        return ids
+
+    def _numbers(self, jobs: Sequence[tuple[int, Ids]]) -> list[float | None]:
+        """One batch."""
+        torch = require("torch", EXTRA)
+        rows = [ids for _, ids in jobs]
+        pad = self._pad
+        if pad is None:
+            # Decoders read the score at the last token that is not padding. Where the model has no padding token, any
+            # token will do that no row ends in.
+            pad = min(set(range(len(rows) + 1)) - {ids[-1] for ids in rows})
+            self._model.config.get_text_config().pad_token_id = pad
+        ids, mask = padded(rows, pad, self._model.device, left=False)
+        with torch.inference_mode():
+            numbers = self._model(input_ids=ids, attention_mask=mask).logits[:, 0].float().tolist()
+        return [number if math.isfinite(number) else None for number in numbers]
+
+
+def _token_ids(*values: int | Sequence[int] | None) -> tuple[int, ...]:
+    """Those that are there, each once: configurations hold one, several or none."""
+    lists = ([value] if isinstance(value, int) else value or [] for value in values)
+    return tuple(dict.fromkeys(number for numbers in lists for number in numbers))
+
+
+def _seed(jobs: Sequence[Job]) -> int:
+    """A number that depends on what is asked, with its seeds, and on nothing else."""
+    keys = "".join(job.request.key("") for job in jobs)
+    return int.from_bytes(hashlib.sha256(keys.encode()).digest()[:7])
+
+
+def _failed(error: str) -> Reply:
+    return Reply(None, error=error)

@@ -1,0 +1,129 @@
+"""From the line that names a model to something that answers: keys looked up, servers started and ended."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from curate.errors import RecipeError, require, unknown
+from curate.sections import Model, named
+from pipelines.desk import Desk
+from pipelines.requests import Ask
+from pipelines.server import embedded_weights, serve
+
+if TYPE_CHECKING:
+    from distilabel.models.llms.base import LLM
+
+    from pipelines.llms import Loop
+
+OPENAI, INFERENCE = "https://api.openai.com/v1", "https://router.huggingface.co/v1"
+KINDS = ("openai:", "inference:", "transformers:", "gguf:", "embedded")
+
+
+def check(model: Model) -> None:
+    """Raise RecipeError for a line that names no model that can be asked, or one whose key is not there."""
+    kind = _kind(model)
+    if kind == "openai:":
+        _openai(model)
+    elif kind == "inference:":
+        _inference(model)
+
+
+def connect(model: str | Model) -> "LLM":
+    """
+    A distilabel LLM for a line like `openai:MODEL@http://localhost:8000/v1`, to use in a distilabel pipeline of your
+    own: one request's fault stays one request's, and equal requests are asked once. Only `openai:` and `inference:`;
+    the others need a server or a process that a run starts (`pipelines.run`).
+    """
+    from pipelines.llms import ChatLLM
+
+    spec = Model.model_validate(named(model)) if isinstance(model, str) else model
+    where = {"openai:": _openai, "inference:": _inference}.get(_kind(spec))
+    if where is None:
+        raise RecipeError(f"{spec.model}: only openai: and inference: can be connected outside a run")
+    base_url, key_env = where(spec)
+    return ChatLLM(spec=spec, base_url=base_url, key_env=key_env)
+
+
+@contextmanager
+def open_models(models: Sequence[Model], desk: Desk) -> Iterator[dict[str, Ask]]:
+    """
+    Everything the models need, while the block runs: a function for each that asks it, by the model's line.
+
+    Raises as `Endpoint` does from the functions; RecipeError, InputError, MissingExtra, ServiceError from here.
+    """
+    for model in models:
+        check(model)
+    _require_distilabel()
+    from pipelines.llms import Loop
+    from pipelines.rows import ask
+
+    with ExitStack() as stack:
+        loop = Loop()
+        stack.callback(loop.close)
+        desk.on_abort.append(loop.cancel)
+        stack.callback(desk.on_abort.remove, loop.cancel)
+        asks: dict[str, Ask] = {}
+        for model in models:
+            if model.model in asks:
+                continue
+            llm = _open(model, desk, loop, stack)
+            llm.load()
+            stack.callback(llm.unload)
+            asks[model.model] = partial(ask, llm)
+        yield asks
+
+
+def _require_distilabel() -> None:
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        require("distilabel", "generate")
+
+
+def _open(model: Model, desk: Desk, loop: "Loop", stack: ExitStack) -> "LLM":
+    from pipelines.llms import ChatLLM, LocalLLM
+
+    kind = _kind(model)
+    if kind == "transformers:":
+        local = LocalLLM(spec=model)
+        local.attach(desk)
+        return local
+    if kind in ("gguf:", "embedded"):
+        weights = embedded_weights() if kind == "embedded" else Path(model.model.removeprefix("gguf:")).expanduser()
+        base_url, key_env = stack.enter_context(serve(weights)) + "/v1", None
+    else:
+        base_url, key_env = (_openai if kind == "openai:" else _inference)(model)
+    llm = ChatLLM(spec=model, base_url=base_url, key_env=key_env)
+    llm.attach(desk, loop)
+    return llm
+
+
+def _kind(model: Model) -> str:
+    kind, colon, name = model.model.partition(":")
+    if kind + colon not in KINDS or bool(colon) != bool(name):
+        raise unknown("model", model.model, [known + "NAME" if known[-1] == ":" else known for known in KINDS])
+    return kind + colon
+
+
+def _openai(model: Model) -> tuple[str, str | None]:
+    """Address and name of the key's variable. A key goes to another address than the usual one only when named."""
+    usual = os.environ.get("OPENAI_BASE_URL", OPENAI)
+    base_url = model.base_url or usual
+    key = model.api_key_env or ("OPENAI_API_KEY" if base_url == usual else None)
+    if key is not None and key not in os.environ and (model.api_key_env or base_url == OPENAI):
+        raise RecipeError(f"{model.model}: the environment variable {key} is not set (the key of {base_url})")
+    return base_url, key
+
+
+def _inference(model: Model) -> tuple[str, str | None]:
+    key = model.api_key_env or "HF_TOKEN"
+    if key not in os.environ:
+        token = require("huggingface_hub", "generate").get_token() if key == "HF_TOKEN" else None
+        if not token:
+            raise RecipeError(f"{model.model}: the environment variable {key} is not set, nor is there a Hub login")
+        os.environ[key] = token  # of this process: what the user's own login says
+    return model.base_url or INFERENCE, key

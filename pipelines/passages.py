@@ -1,0 +1,108 @@
+"""Documents as passages: text files cut at the borders of their paragraphs."""
+
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from curate.errors import InputError
+
+ENDINGS = (".txt", ".md", ".markdown", ".rst", ".text", ".org", ".tex")  # what is taken from a folder
+CHARS = 1_500  # of a passage, about
+MIN_CHARS = 200  # a shorter rest joins the passage before it
+SENTENCE_ENDS = (". ", "! ", "? ", "\n", "。", "！", "？")
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A piece of a document, by the document's name below what all of them share, and a number from 1."""
+
+    document: str
+    number: int
+    text: str
+
+
+def read_passages(paths: Sequence[str]) -> list[Passage]:
+    """The passages of text files, folders of them, or globs, in a stable order. Raises InputError."""
+    files = list(dict.fromkeys(file.resolve() for path in paths for file in _expand(path)))
+    shared = os.path.commonpath([file.parent for file in files]) if files else ""
+    # A name that is not UTF-8 would not fit into a table.
+    names = [os.fsencode(file.relative_to(shared).as_posix()).decode("utf-8", "replace") for file in files]
+    found = [
+        Passage(name, number, text)
+        for name, file in zip(names, files, strict=True)
+        for number, text in enumerate(cut(_text(file)), 1)
+    ]
+    if not found:
+        raise InputError(f"{', '.join(paths)}: the documents hold no text")
+    return found
+
+
+def cut(text: str) -> list[str]:
+    """Whole paragraphs, as many as fit into a passage; one that is longer is cut at the ends of sentences."""
+    passages: list[str] = []
+    size = CHARS  # of the passage under way: the first paragraph begins one
+    for piece in (piece for paragraph in _paragraphs(text) for piece in _pieces(paragraph) if piece):
+        if size + len(piece) > CHARS:
+            passages.append(piece)
+            size = len(piece)
+        else:
+            passages[-1] += f"\n\n{piece}"
+            size += len(piece) + 2
+    if len(passages) > 1 and len(passages[-1]) < MIN_CHARS:
+        rest = passages.pop()
+        passages[-1] += f"\n\n{rest}"
+    return passages
+
+
+def _paragraphs(text: str) -> Iterator[str]:
+    lines: list[str] = []
+    for line in [*text.splitlines(), ""]:
+        if line.strip():
+            lines.append(line.rstrip())
+        elif lines:
+            yield "\n".join(lines)
+            lines = []
+
+
+def _pieces(paragraph: str) -> Iterator[str]:
+    start = 0
+    while len(paragraph) - start > CHARS:
+        end = start + CHARS
+        stop = max(paragraph.rfind(mark, start + MIN_CHARS, end) + len(mark) for mark in SENTENCE_ENDS)
+        if stop <= start + MIN_CHARS:  # no sentence ends there
+            stop = paragraph.rfind(" ", start + MIN_CHARS, end)
+        stop = stop if stop > start else end
+        yield paragraph[start:stop].strip()
+        start = stop
+    yield paragraph[start:].strip()
+
+
+def _expand(text: str) -> Iterator[Path]:
+    text = os.path.expanduser(text)
+    path = Path(text)
+    if path.is_dir():
+        files = [file for file in sorted(path.rglob("*")) if file.is_file() and _is_text(file.relative_to(path))]
+        if not files:
+            raise InputError(f"{text} holds no text file. Taken from a folder are: {', '.join(ENDINGS)}")
+        yield from files
+    elif path.is_file():
+        yield path
+    else:
+        matches = sorted(glob.glob(text, recursive=True)) if glob.has_magic(text) else []
+        files = [Path(match) for match in matches if Path(match).is_file()]
+        if not files:
+            raise InputError(f"{text}: there is no such document")
+        yield from files
+
+
+def _is_text(path: Path) -> bool:
+    return path.suffix.lower() in ENDINGS and not any(part.startswith(".") for part in path.parts)
+
+
+def _text(file: Path) -> str:
+    data = file.read_bytes()
+    if b"\0" in data:
+        raise InputError(f"{file.name} is no text file; convert it to plain text (UTF-8) first")
+    return data.decode("utf-8-sig", "replace")

@@ -1,0 +1,186 @@
+"""
+The ways to have prompts made: each is an endless row of tasks, so that a round takes as many as it needs.
+
+The texts that are sent are in prompt_texts/. What users and documents wrote goes into them as values, fenced or as
+JSON, and is never read as a template.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, partial
+from itertools import count
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from curate.errors import RecipeError
+from curate.sections import Prompts
+from pipelines.passages import Passage, read_passages
+from pipelines.prompt_replies import Reader, read_list, read_message, read_user_turn
+from pipelines.requests import Messages
+from pipelines.rubrics import fence
+
+A_REQUEST = 5  # prompts that one request asks for, at most
+SHOWN_SEEDS = 4
+SHOWN_CHARS = 1_000  # of a seed that is an example
+MAX_SEED_CHARS = 8_000  # of a seed that is rewritten: a longer one is a document
+TOPICS = (5, 30)  # how many are asked for: as many as give a request's worth of prompts for each degree of difficulty
+
+# After Evol-Instruct (Xu et al. 2023, arXiv 2304.12244): five ways to the depth, one to the side.
+OPERATIONS = {
+    "constrain": "Add one condition or requirement that the answer has to meet.",
+    "deepen": "Make it ask further: for causes, consequences or limits, where it asks for a fact or a list.",
+    "concretize": "Replace what is general by something specific: a real case, numbers, names, versions.",
+    "reason": "Change it so that answering takes several steps that build on each other.",
+    "situate": "Put it into a situation with facts that matter for the answer, some of them easy to overlook.",
+    "vary": "Write another message of the same domain, about something rarer, as long and as hard as this one.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What one request asks for: how many prompts, what is known of them beforehand, and how the reply is read."""
+
+    messages: Messages
+    read: Reader
+    tags: Mapping[str, Any]
+    prompts: int = 1
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+def check(section: Prompts, seeds: Sequence[str]) -> None:
+    """Raise RecipeError where the method lacks what it starts from."""
+    if section.method == "self_instruct" and not section.description and not seeds:
+        raise RecipeError("prompts.method self_instruct needs prompts.description, or seeds: a source with prompts")
+    if section.method == "evolve" and not seeds:
+        raise RecipeError("prompts.method evolve rewrites seeds, and there are none: name a source with prompts")
+    if section.method == "evolve" and min(map(len, seeds)) > MAX_SEED_CHARS:
+        raise RecipeError(
+            f"prompts.method evolve rewrites seeds of up to {MAX_SEED_CHARS:,} characters; all are longer"
+        )
+    if section.method == "documents" and not section.documents:
+        raise RecipeError("prompts.method documents needs prompts.documents: text files, folders or globs")
+
+
+def topics_task(section: Prompts, seeds: Sequence[str]) -> Task:
+    """Ask for topics of the domain."""
+    number = max(TOPICS[0], min(TOPICS[1], -(-section.n // (A_REQUEST * max(1, len(section.difficulties))))))
+    text = _render("topics", description=section.description, examples=_examples(section, seeds, 0), count=number)
+    return Task(_chat(section, text), partial(read_list, most=number), {})
+
+
+def tasks(section: Prompts, seeds: Sequence[str], topics: Sequence[str]) -> Iterator[Task]:
+    """Tasks of the section's method, without end. Raises InputError for documents that cannot be read."""
+    if section.method == "self_instruct":
+        return _self_instruct(section, seeds, topics)
+    if section.method == "evolve":
+        return _evolve(section, [seed for seed in seeds if len(seed) <= MAX_SEED_CHARS])
+    if section.method == "documents":
+        return _documents(section, read_passages(section.documents))
+    return _magpie(section)
+
+
+def _self_instruct(section: Prompts, seeds: Sequence[str], topics: Sequence[str]) -> Iterator[Task]:
+    """Every topic with every degree of difficulty, both changing from task to task."""
+    spread, degrees = _or_none(topics), _or_none(section.difficulties)
+    size = _size(section, len(spread) * len(degrees))
+    for turn, at in ((turn, at) for turn in count() for at in range(len(spread))):
+        topic, difficulty = spread[at], degrees[(at + turn) % len(degrees)]
+        text = _render(
+            "self_instruct",
+            description=section.description,
+            examples=_examples(section, seeds, 1 + turn * len(spread) + at),
+            count=size,
+            topic=topic,
+            difficulty=difficulty,
+        )
+        yield Task(
+            _chat(section, text), partial(read_list, most=size), {"topic": topic, "difficulty": difficulty}, size
+        )
+
+
+def _evolve(section: Prompts, seeds: Sequence[str]) -> Iterator[Task]:
+    """Every seed by every operation, a seed's next one only after all other seeds had a turn."""
+    names = list(OPERATIONS)
+    for turn in count():
+        for at in sorted(range(len(seeds)), key=lambda at: _hash(section.seed, turn, seeds[at])):
+            name = names[(at + turn) % len(names)]
+            text = _render(
+                "evolve",
+                description=section.description,
+                operation=OPERATIONS[name],
+                material=fence(seeds[at], "MESSAGE"),
+            )
+            yield Task(_chat(section, text), read_message, {"operation": name, "seed": seeds[at]})
+
+
+def _documents(section: Prompts, passages: Sequence[Passage]) -> Iterator[Task]:
+    """Every passage once, in an order that does not follow the documents; then all of them again."""
+    degrees = _or_none(section.difficulties)
+    size = _size(section, len(passages))
+    order = sorted(passages, key=lambda passage: _hash(section.seed, passage.document, passage.number))
+    for turn, (at, passage) in ((turn, found) for turn in count() for found in enumerate(order)):
+        difficulty = degrees[(at + turn) % len(degrees)]
+        text = _render(
+            "documents",
+            description=section.description,
+            material=fence(passage.text, "PASSAGE"),
+            count=size,
+            difficulty=difficulty,
+        )
+        tags = {"difficulty": difficulty, "document": passage.document, "passage": passage.number}
+        yield Task(_chat(section, text), partial(read_list, most=size), tags, size)
+
+
+def _magpie(section: Prompts) -> Iterator[Task]:
+    """
+    Nothing is asked: the model goes on where its chat template begins a user's turn (Xu et al. 2024, arXiv 2406.08464).
+    `continue_user` tells whoever sends the request so; a chat completion cannot do it.
+    """
+    system = section.model.system or section.description
+    messages = [{"role": "system", "content": system}] if system else []
+    while True:
+        yield Task(messages, read_user_turn, {}, params={"continue_user": True})
+
+
+def _or_none(names: Sequence[str]) -> list[str | None]:
+    """What tasks are spread over: without any name they say nothing about it."""
+    return [*names] or [None]
+
+
+def _size(section: Prompts, cells: int) -> int:
+    """Prompts that a task asks for: few enough that every cell (topic and difficulty, passage) has its turn."""
+    return max(1, min(A_REQUEST, -(-section.n * 6 // (5 * cells))))
+
+
+def _chat(section: Prompts, text: str) -> Messages:
+    system = [{"role": "system", "content": section.model.system}] if section.model.system else []
+    return [*system, {"role": "user", "content": text}]
+
+
+def _examples(section: Prompts, seeds: Sequence[str], number: int) -> str | None:
+    """Some seeds as JSON, other ones for every number, the same ones every time."""
+    drawn = dict.fromkeys(_hash(section.seed, number, draw) % len(seeds) for draw in range(4 * SHOWN_SEEDS) if seeds)
+    shown = [seed if len(seed) <= SHOWN_CHARS else f"{seed[:SHOWN_CHARS]}…" for seed in (seeds[at] for at in drawn)]
+    return json.dumps(shown[:SHOWN_SEEDS], ensure_ascii=False, indent=1) if shown else None
+
+
+def _hash(*parts: str | int) -> int:
+    return int.from_bytes(hashlib.sha256(json.dumps(parts).encode()).digest()[:8])
+
+
+def _render(name: str, **values: Any) -> str:
+    return _texts().get_template(f"{name}.txt").render(values).strip()
+
+
+@cache
+def _texts() -> Environment:
+    return Environment(
+        loader=PackageLoader("pipelines", "prompt_texts"),
+        autoescape=False,  # noqa: S701 - plain text for a model, not HTML
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

@@ -1,0 +1,176 @@
+"""New prompts for a domain, made by a model in rounds: asked for, read from replies, and kept where they are new."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count, zip_longest
+from typing import Any
+
+import polars as pl
+
+from curate.schema import MESSAGES, PROMPTS, prompt_ids
+from curate.sections import Prompts
+from curate.signals.language import language
+from pipelines.novelty import Novelty
+from pipelines.prompt_methods import Task, check, tasks, topics_task
+from pipelines.prompt_replies import usable, usable_topic
+from pipelines.requests import Ask, Request
+
+SURE = 0.8  # of a language; of 2,793 English prompts (LLMBar, AlpacaEval, hh-rlhf) none is surely in another one
+POOR = 5  # a round is poor when less than a fifth of what it asked for is news …
+MAX_POOR = 3  # … and so many of them are enough
+
+
+@dataclass(frozen=True, slots=True)
+class MadePrompts:
+    """
+    New prompts as PROMPTS (`extra` holds method, topic, difficulty, model, seed or document), and what it took.
+
+    summary: requests asked, those that failed, bad_replies (of another form than asked for) and rounds; of the prompts
+    in the replies: kept, duplicates, unusable, other_language, surplus (more than n); kept by topic and by difficulty.
+    """
+
+    prompts: pl.DataFrame
+    summary: Mapping[str, Any]
+
+
+def make_prompts(section: Prompts, seeds: Sequence[str], ask: Ask) -> MadePrompts:
+    """
+    At most `section.n` prompts that repeat neither a seed nor each other; the same for the same replies.
+
+    Every round asks for what is missing and a fifth more. It ends when all are there, when a round brings nothing new,
+    or after three rounds that brought little. Raises RecipeError for a method that lacks what it starts from, and
+    whatever `ask` raises.
+    """
+    seeds = [seed for seed in seeds if seed.strip()]
+    check(section, seeds)
+    asking = _Asking(section, ask)
+    topics = _topics(section, seeds, asking)
+    sieve = _Sieve(section, seeds, asking.tally)
+    todo = tasks(section, seeds, topics)
+    kept: list[tuple[Task, str]] = []
+    poor = 0
+    while len(kept) < section.n and poor < MAX_POOR:
+        missing = section.n - len(kept)
+        wanted = -(-missing * 6 // 5)
+        new = sieve(asking(_take(todo, wanted)), missing)
+        asking.tally["rounds"] += 1
+        kept += new
+        poor += len(new) * POOR < wanted
+        if not new:
+            break
+    return MadePrompts(_frame(section, kept), _summary(section, topics, kept, asking.tally))
+
+
+class _Asking:
+    """Tasks as numbered requests; what is in the replies, with the task that it answers."""
+
+    def __init__(self, section: Prompts, ask: Ask) -> None:
+        self._ask, self._numbers, self._seed = ask, count(), section.seed
+        model = section.model
+        self._params: dict[str, Any] = {
+            "temperature": section.temperature if model.temperature is None else model.temperature,
+            "max_tokens": model.max_tokens or section.max_tokens,
+            **({} if model.top_p is None else {"top_p": model.top_p}),
+        }
+        self._extra = model.extra
+        self.tally: Counter[str] = Counter()
+
+    def __call__(self, wanted: Sequence[Task]) -> list[tuple[Task, str]]:
+        """The first prompt of every reply, then every second one, …: none of the tasks comes last as a whole."""
+        replies = self._ask([self._request(task, number) for task, number in zip(wanted, self._numbers, strict=False)])
+        found: list[list[tuple[Task, str]]] = []
+        for task, reply in zip(wanted, replies, strict=True):
+            prompts = task.read(reply) if reply.error is None else []
+            self.tally["asked"] += 1
+            self.tally["failed"] += reply.error is not None
+            self.tally["bad_replies"] += prompts is None
+            found.append([(task, prompt) for prompt in prompts or ()])
+        return [one for place in zip_longest(*found) for one in place if one is not None]
+
+    def _request(self, task: Task, number: int) -> Request:
+        params = {**self._params, "seed": self._seed + number, **self._extra, **task.params}
+        return Request(task.messages, params, number)
+
+
+class _Sieve:
+    """What of the prompts found can be kept; the rest is counted by its reason."""
+
+    def __init__(self, section: Prompts, seeds: Sequence[str], tally: Counter[str]) -> None:
+        self._tally = tally
+        self._novelty = Novelty(section.max_similarity, seeds)
+        # Questions about documents are in the documents' languages, not the seeds'.
+        self._languages = set() if section.method == "documents" else _languages(seeds)
+
+    def __call__(self, found: Sequence[tuple[Task, str]], most: int) -> list[tuple[Task, str]]:
+        fit = [one for one in found if usable(one[1])]
+        self._tally["unusable"] += len(found) - len(fit)
+        foreign = self._foreign([prompt for _, prompt in fit])
+        self._tally["other_language"] += sum(foreign)
+        new = [
+            one for one, is_foreign in zip(fit, foreign, strict=True) if not is_foreign and self._novelty.add(one[1])
+        ]
+        self._tally["duplicates"] += len(fit) - sum(foreign) - len(new)
+        self._tally["surplus"] += len(new[most:])
+        return new[:most]
+
+    def _foreign(self, texts: Sequence[str]) -> list[bool]:
+        """Surely in a language that no seed is in; nothing is where the seeds' is not known."""
+        if not self._languages:
+            return [False] * len(texts)
+        found = language(pl.Series(texts, dtype=pl.String))
+        other = (pl.col("language_confidence") >= SURE) & ~pl.col("language").is_in(self._languages)
+        return found.select(other.fill_null(value=False)).to_series().to_list()
+
+
+def _topics(section: Prompts, seeds: Sequence[str], asking: _Asking) -> list[str]:
+    """The section's, or those that the model names; none where it names none, or the method has no use for them."""
+    if section.method != "self_instruct":
+        return []
+    named = section.topics or [topic for _, topic in asking([topics_task(section, seeds)]) if usable_topic(topic)]
+    return list({topic.casefold(): topic for topic in named}.values())
+
+
+def _languages(seeds: Sequence[str]) -> set[str]:
+    """All that seeds may be in, unless none can be told for sure."""
+    found = language(pl.Series(seeds, dtype=pl.String))
+    sure = (found.get_column("language_confidence") >= SURE).any()
+    return set(found.get_column("language").drop_nulls()) if sure else set()
+
+
+def _take(todo: Iterator[Task], wanted: int) -> list[Task]:
+    taken: list[Task] = []
+    while wanted > 0:
+        taken.append(next(todo))
+        wanted -= taken[-1].prompts
+    return taken
+
+
+def _frame(section: Prompts, kept: Sequence[tuple[Task, str]]) -> pl.DataFrame:
+    always = {"method": section.method, "model": section.model.model}
+    tags = ({**always, **{name: tag for name, tag in task.tags.items() if tag is not None}} for task, _ in kept)
+    columns = {
+        "prompt": pl.Series([[{"role": "user", "content": prompt}] for _, prompt in kept], dtype=MESSAGES),
+        "source_row": pl.Series(range(len(kept)), dtype=PROMPTS["source_row"]),
+        "extra": pl.Series([json.dumps(tag, ensure_ascii=False) for tag in tags], dtype=pl.String),
+    }
+    frame = pl.DataFrame(columns).with_columns(prompt_ids(), source=pl.lit(f"prompts:{section.method}"))
+    return frame.select(list(PROMPTS))
+
+
+def _summary(
+    section: Prompts, topics: Sequence[str], kept: Sequence[tuple[Task, str]], tally: Mapping[str, int]
+) -> dict[str, Any]:
+    counts = ("asked", "failed", "bad_replies", "rounds", "unusable", "other_language", "duplicates", "surplus")
+    by_topic = Counter(task.tags.get("topic") for task, _ in kept)
+    by_difficulty = Counter(task.tags.get("difficulty") for task, _ in kept)
+    difficulties = section.difficulties if section.method in ("self_instruct", "documents") else ()
+    return {
+        "method": section.method,
+        "model": section.model.model,
+        **{name: tally[name] for name in counts},
+        "kept": len(kept),
+        "topics": {topic: by_topic[topic] for topic in topics},
+        "difficulties": {degree: by_difficulty[degree] for degree in difficulties},
+    }

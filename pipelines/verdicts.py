@@ -1,0 +1,154 @@
+"""
+From a judge's reply to its verdict. Strict: what is not exactly what was asked for is a BadReply, never a guess.
+
+The JSON object may stand in a code fence and between other text. Every `{"` begins one that must be readable: an
+object inside a broken one may be a piece of the answer that the judge quotes, verdict and all.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NoReturn
+
+MAX_CHARS = 1_000_000  # a longer reply is no verdict; thinking aloud takes some 100,000
+SHOWN_CHARS = 60  # of what was found: it is the judge's text and goes into the next request
+START = re.compile(r'\{\s*"')
+GRADE = re.compile(r"[1-9][0-9]?")
+NAMES = {dict: "an object", list: "a list", type(None): "null"}
+
+
+class BadReply(Exception):
+    """A reply that is no verdict. `problem` says what is wrong with it, so that the judge can be asked again."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+
+@dataclass(frozen=True, slots=True)
+class Rating:
+    """A grade by each aspect, in the order in which they were asked for."""
+
+    ratings: dict[str, int]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Which of the two answers is better."""
+
+    better: Literal["A", "B", "tie"]
+    reason: str
+
+
+def parse_rating(reply: str, aspects: Sequence[str], scale: int) -> Rating:
+    """Exactly one grade 1..scale for each aspect. Raises BadReply."""
+    found = _the_object(reply, ("reason", "ratings"))
+    ratings = found["ratings"]
+    if not isinstance(ratings, dict):
+        raise BadReply(f"ratings is {_shown(ratings)}, expected an object")
+    _expect_keys(ratings, aspects, "ratings")
+    return Rating({aspect: _grade(aspect, ratings[aspect], scale) for aspect in aspects}, _reason(found))
+
+
+def parse_comparison(reply: str) -> Comparison:
+    """A, B or tie. Raises BadReply."""
+    found = _the_object(reply, ("reason", "better"))
+    better = found["better"]
+    if better not in ("A", "B", "tie"):
+        raise BadReply(f'better is {_shown(better)}, expected "A", "B" or "tie"')
+    return Comparison(better, _reason(found))
+
+
+def _the_object(reply: str, keys: Sequence[str]) -> dict[str, Any]:
+    """The one object in the reply; the same object several times counts as one."""
+    if len(reply) > MAX_CHARS:
+        raise BadReply(f"the reply has {len(reply):,} characters, at most {MAX_CHARS:,} are read")
+    text = _spoken(reply)
+    found: dict[str, Any] | None = None
+    place = 0
+    try:
+        while start := START.search(text, place):
+            value, place = DECODER.raw_decode(text, start.start())
+            if found is not None and value != found:
+                raise BadReply("the reply holds more than one JSON object, and they differ")
+            found = value
+    except json.JSONDecodeError as error:
+        near = _shown(text[max(error.pos - 20, 0) : error.pos + 20])
+        raise BadReply(f"malformed JSON, {error.msg} near {near}") from error
+    except ValueError as error:  # a number of thousands of digits
+        raise BadReply(f"malformed JSON, {_clean(str(error))[:SHOWN_CHARS]}") from error
+    except RecursionError as error:
+        raise BadReply("the JSON is nested too deeply") from error
+    if found is None:
+        raise BadReply(f"there is no JSON object in {_shown(text.strip())}")
+    _expect_keys(found, keys, "the object")
+    return found
+
+
+def _spoken(reply: str) -> str:
+    """What was said after thinking: what a model weighs and quotes on the way is no verdict."""
+    text = reply.strip()
+    if text.startswith(("{", "```")):
+        return text
+    if text.startswith("<think>") and "</think>" not in text:
+        raise BadReply("the reply ends before the thinking does")
+    return text.rpartition("</think>")[2]
+
+
+def _expect_keys(found: dict[str, Any], keys: Sequence[str], what: str) -> None:
+    if found.keys() != set(keys):
+        raise BadReply(f"{what} has {len(found)} keys ({_listed(found)}), expected {len(keys)}: {', '.join(keys)}")
+
+
+def _grade(aspect: str, value: Any, scale: int) -> int:
+    grade = value
+    if isinstance(value, str) and GRADE.fullmatch(value.strip()):
+        grade = int(value)
+    if isinstance(value, float) and value.is_integer():
+        grade = int(value)
+    if isinstance(grade, bool) or not isinstance(grade, int) or not 1 <= grade <= scale:
+        raise BadReply(f"the rating {aspect} is {_shown(value)}, expected a whole number from 1 to {scale}")
+    return grade
+
+
+def _reason(found: dict[str, Any]) -> str:
+    if not isinstance(found["reason"], str):
+        raise BadReply(f"reason is {_shown(found['reason'])}, expected a text")
+    return _clean(found["reason"]).strip()
+
+
+def _clean(text: str) -> str:
+    """Half of a surrogate pair, which JSON can spell, is no text for anything that comes after."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _shown(value: Any) -> str:
+    """A short form on one line."""
+    if type(value) in NAMES:
+        return NAMES[type(value)]
+    if isinstance(value, str):
+        value = _clean(value if len(value) <= SHOWN_CHARS else f"{value[:SHOWN_CHARS]}…")
+    return json.dumps(value, ensure_ascii=False)[: 2 * SHOWN_CHARS]
+
+
+def _listed(names: Iterable[str]) -> str:
+    shown = ", ".join(_clean(name[:SHOWN_CHARS]) for name in list(names)[:10])
+    return shown.replace("\n", " ")[: 2 * SHOWN_CHARS]
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object that says one thing twice says nothing; json would take the last."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise BadReply(f"a key of the object stands twice in it ({_listed(name for name, _ in pairs)})")
+    return found
+
+
+def _no_number(name: str) -> NoReturn:
+    raise BadReply(f"{name} is no JSON")
+
+
+# Line breaks inside a text are common in what models write, and harmless.
+DECODER = json.JSONDecoder(strict=False, object_pairs_hook=_distinct, parse_constant=_no_number)
