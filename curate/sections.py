@@ -1,5 +1,6 @@
 """The recipe's sections, in the order in which data flows, each with its defaults and what they mean."""
 
+from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
@@ -66,6 +67,13 @@ class Model(Section):
     patience: float = Field(300, ge=0, description="Seconds without any answer after which the endpoint counts as dead")
     input_price: float | None = Field(None, ge=0, description="USD a million tokens; null = from the price table")
     output_price: float | None = Field(None, ge=0, description="USD a million tokens; null = from the price table")
+
+    @property
+    def name(self) -> str:
+        """The line as it is published, in tables and cards: of a file or folder of this machine its last part."""
+        kind, _, where = self.model.partition(":")
+        is_path = kind == "gguf" or where.startswith(("/", ".", "~"))
+        return f"{kind}:{PurePath(where).name}" if is_path else self.model
 
 
 def named(value: Any) -> Any:

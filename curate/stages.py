@@ -101,12 +101,13 @@ def decide(store: Store, recipe: Recipe, pairs: Stage, signals: Stage) -> Stage:
         problems = pl.read_parquet(pairs.part(number), columns=["problem", "detail"])
         broken = apply_rules(pl.read_parquet(signals.part(number)), rules)
         usable = pl.col("problem").is_null()
+        said = pl.concat_str("problem", "detail", separator=": ", ignore_nulls=True)
         return pl.concat([problems, broken], how="horizontal").select(
             stage=pl.when(~usable).then(pl.col("problem").replace_strict(PROBLEM_STAGES, default="read"))
             .when(pl.col("rule").is_not_null()).then(pl.lit("rules")),
             rule=pl.coalesce("problem", "rule"),
             value=pl.when(usable).then("value"),
-            reasons=pl.when(usable).then("reasons").otherwise(pl.concat_list(pl.format("{}: {}", "problem", "detail"))),
+            reasons=pl.when(usable).then("reasons").otherwise(pl.concat_list(said)),
         )  # fmt: skip
 
     _each_part("rules", pairs, stage, verdicts)

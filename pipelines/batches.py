@@ -7,7 +7,7 @@ from curate.embedding import loading
 from curate.errors import InputError, require
 from pipelines.requests import Messages
 
-EXTRA = "train"  # torch and transformers are in it
+EXTRA = "embed"  # torch and transformers are in it
 NO_LIMIT = 10**9
 
 Ids = list[int]

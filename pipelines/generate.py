@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from curate.errors import RecipeError
 from curate.schema import CANDIDATES, MESSAGES, digest
 from curate.sections import Generate, Model
 from pipelines.requests import Ask, Messages, Reply, Request
@@ -32,6 +33,19 @@ class Variant:
     def shown(self) -> str:
         """Everything that made the answer but the prompt, as the JSON of `params`."""
         return json.dumps({**self.params, "system": self.system, "sample": self.sample}, ensure_ascii=False)
+
+
+def check(section: Generate) -> None:
+    """Raise RecipeError where two answers of a prompt would be one: asked alike, of models of the same name."""
+    seen = set[tuple[str, str]]()
+    for variant in variants(section):
+        name = variant.model.name
+        if (name, variant.shown) in seen:
+            raise RecipeError(
+                f"generate.models: {name} stands there twice and would be asked the same; for more answers raise "
+                f"generate.n, for other answers give it another temperature or system prompt"
+            )
+        seen.add((name, variant.shown))
 
 
 def variants(section: Generate) -> list[Variant]:
@@ -91,7 +105,7 @@ def _answers(prompts: pl.DataFrame, variant: Variant, replies: Sequence[Reply]) 
     texts = [[{"role": "assistant", "content": r.text}] if r.text is not None else None for r in replies]
     return prompts.select("prompt_id", "prompt", "source", "source_row").with_columns(
         pl.Series("response", texts, dtype=MESSAGES),
-        pl.lit(variant.model.model).alias("model"),
+        pl.lit(variant.model.name).alias("model"),
         pl.lit(variant.shown).alias("params"),
         pl.lit(variant.model.on_policy).alias("on_policy"),
         pl.Series("finish_reason", [r.finish_reason for r in replies], dtype=pl.String),

@@ -24,6 +24,7 @@ from pipelines.scoring import VERDICTS
 from pipelines.verdicts import BadReply, Comparison, Rating, parse_comparison, parse_rating
 
 HEURISTIC, REWARD = "heuristic", "reward:"
+CUT_OFF = "it is longer than max_tokens and was cut off; be brief"
 COMPARED = {"A": 1.0, "B": 0.0, "tie": 0.5}  # for the answer that is shown first
 Score = Callable[[pl.DataFrame], pl.DataFrame]  # CANDIDATES -> score, reason, row for row
 
@@ -34,8 +35,18 @@ def is_llm(model: Model) -> bool:
 
 
 def check(section: Judge) -> None:
-    """Raise RecipeError for rubrics that are not there."""
-    rubrics(section)
+    """Raise RecipeError for rubrics that are not there or share a name, and for judges that cannot be told apart."""
+    names = [rubric.name for rubric in rubrics(section)]
+    if twice := _twice(names):
+        raise RecipeError(f"judge.aspects: two rubrics have the name {twice}; leave one out, or rename its file")
+    if twice := _twice([model.name for model in section.models]):
+        raise RecipeError(f"judge.models: {twice} stands there twice; the judges of a panel are told apart by their name")
+    if system := [model.name for model in section.models if model.system]:
+        raise RecipeError(f"judge.models: {system[0]} has a system prompt; what a judge is told stands in its rubric")
+
+
+def _twice(names: Sequence[str]) -> str | None:
+    return next((name for place, name in enumerate(names) if name in names[:place]), None)
 
 
 def rubrics(section: Judge) -> list[Rubric]:
@@ -69,7 +80,8 @@ def questions(candidates: pl.DataFrame, section: Judge) -> list[Question]:
     """
     What each LLM judge is asked about the answers of CANDIDATES; those with a null response are left out.
 
-    rubric: one question for each answer. pairwise: two for every two answers of a set, each shown first once.
+    rubric: one question for each answer. pairwise: two for every two answers of a set that say something different,
+    each shown first once.
     """
     made = _comparisons if section.method == "pairwise" else _ratings
     return list(made(candidates.filter(pl.col("response").is_not_null()), section))
@@ -108,6 +120,8 @@ def _comparisons(candidates: pl.DataFrame, section: Judge) -> Iterator[Question]
     rubric = rubrics(section)[0]
     for (source, source_row), rows in candidates.group_by("source", "source_row", maintain_order=True):
         for one, two in combinations(rows.to_dicts(), 2):
+            if one["response"] == two["response"]:  # as they often do at low temperatures
+                continue
             for first, second in ((one, two), (two, one)):
                 about = {"candidate_id": one["candidate_id"], "other_id": two["candidate_id"]}
                 yield Question(
@@ -120,6 +134,8 @@ def _comparisons(candidates: pl.DataFrame, section: Judge) -> Iterator[Question]
 def _params(section: Judge, model: Model) -> dict[str, Any]:
     temperature = 0.0 if model.temperature is None else model.temperature
     params: dict[str, Any] = {"temperature": temperature, "max_tokens": model.max_tokens or section.max_tokens}
+    if model.top_p is not None:
+        params["top_p"] = model.top_p
     if section.seed is not None:
         params["seed"] = section.seed
     if section.structured:
@@ -136,7 +152,10 @@ def judge_requests(candidates: pl.DataFrame, section: Judge, model: Model) -> li
 
 
 def _ask(asked: Sequence[Question], params: Mapping[str, Any], ask: Ask) -> list[Answer]:
-    """Ask, and ask once more where the reply is no verdict."""
+    """
+    Ask, and ask once more where the reply is no verdict; what comes then counts, whatever it is. So a request to repair
+    that fails leaves an error without a raw reply, and the next start asks again.
+    """
     replies = ask([Request(question.messages, params) for question in asked])
     answers = [_read(question, reply) for question, reply in zip(asked, replies, strict=True)]
     bad = [place for place, answer in enumerate(answers) if answer.raw is not None]
@@ -144,15 +163,16 @@ def _ask(asked: Sequence[Question], params: Mapping[str, Any], ask: Ask) -> list
         Request(repair_messages(asked[place].messages, answers[place].raw or "", answers[place].error or ""), params, 1)
         for place in bad
     ]
-    for place, reply in zip(bad, ask(again), strict=True):
-        repaired = _read(asked[place], reply)
-        answers[place] = repaired if repaired.verdict else Answer(None, answers[place].raw, repaired.error)
+    for place, reply in zip(bad, ask(again) if again else (), strict=True):
+        answers[place] = _read(asked[place], reply)
     return answers
 
 
 def _read(question: Question, reply: Reply) -> Answer:
     if reply.text is None:
         return Answer(None, error=reply.error)
+    if reply.finish_reason == "length":  # also where it looks whole: what was to follow is not known
+        return Answer(None, reply.text, CUT_OFF)
     try:
         return Answer(question.read(reply.text))
     except BadReply as bad:
@@ -164,7 +184,7 @@ def _frame(asked: Sequence[Question], answers: Sequence[Answer], model: Model, s
     rows: list[dict[str, Any]] = []
     for question, answer in zip(asked, answers, strict=True):
         row = {
-            "judge": model.model,
+            "judge": model.name,
             "method": section.method,
             "raw": answer.raw,
             "error": answer.error,
@@ -195,7 +215,7 @@ def _scored(candidates: pl.DataFrame, model: Model, score: Score) -> pl.DataFram
     return ids.with_columns(
         scored.get_column("score"),
         scored.get_column("reason"),
-        judge=pl.lit(model.model),
+        judge=pl.lit(model.name),
         method=pl.lit(method),
         aspect=pl.lit("overall"),
         **{name: pl.lit(None, VERDICTS[name]) for name in ("rubric", "rubric_hash", "other_id", "raw", "error")},

@@ -1,5 +1,10 @@
-"""Where sets of answers come from: prompts to be answered, pairs to be judged again, or candidates made before."""
+"""
+Where sets of answers come from: prompts to be answered, pairs to be judged again, or candidates made before.
 
+A set is known by its (source, source_row) from here to the ledger, so no two rows of the origin share them.
+"""
+
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -7,19 +12,23 @@ from typing import Any
 import polars as pl
 
 from curate import sources, stages
-from curate.errors import InputError
+from curate.errors import InputError, ServiceError
 from curate.messages import last_user_text
 from curate.recipe import Recipe, fingerprint
 from curate.schema import CANDIDATES, DUPLICATE_PROMPT, SEED, canonical, check, digest, empty, prompt_ids
-from curate.sections import Prompts
+from curate.sections import Model, Prompts
 from curate.sources.prompts import STAGED_PROMPTS, read_prompts
-from curate.store import Stage, Store
+from curate.store import Stage, Store, remove
+from pipelines.passages import read_passages
 from pipelines.prompts import make_prompts
 from pipelines.requests import Ask
 
 SETS_A_PART = 500  # prompts whose answers are under way together, and are written together
 SET = ("source", "source_row")
 OF_CANDIDATES = {"prompt_id", "prompt", "candidate_id", "response", *SET}  # columns that tell a table of candidates
+NEEDED = ("prompt_id", "prompt", "candidate_id", *SET)  # of these, what an answer is nothing without
+# Settings of a model that change how it is asked, not what.
+HOW = ("base_url", "api_key_env", "concurrency", "timeout", "retries", "patience", "input_price", "output_price")
 LABELS = {"source": pl.String, "source_row": pl.UInt64, "better_id": pl.String, "worse_id": pl.String}
 NO_PREFERENCE = ("tie", "no_preference")  # of pairs that can be judged all the same
 
@@ -30,36 +39,68 @@ def read_origin(store: Store, recipe: Recipe, ask: Ask | None) -> Stage:
     `problem`. `ask` is the model of the prompts section.
     """
     if recipe.generate is None:
-        return stages.read_rows(store, "origin", recipe.source, partial(pairs_or_candidates, recipe))
+        return stages.read_rows(store, "origin", recipe.source, pairs_or_candidates(recipe))
     if recipe.prompts is None or ask is None:
         return stages.read_rows(store, "origin", recipe.source, new_prompts(recipe))
     return _made(store, recipe, recipe.prompts, ask)
 
 
+def asked_with(model: Model) -> dict[str, Any]:
+    """The settings of a model that change its replies."""
+    return model.model_dump(mode="json", exclude=set(HOW))
+
+
+def seed_texts(read: pl.DataFrame) -> list[str]:
+    """What new prompts are made from: the last user turns of PROMPTS that can be used."""
+    usable = read.filter(pl.col("problem").is_null())
+    return usable.select(last_user_text()).to_series().drop_nulls().to_list()
+
+
+def joined_prompts(section: Prompts, read: pl.DataFrame, new: pl.DataFrame) -> pl.DataFrame:
+    """The prompts that were read, marked as seeds where they are not to be answered, and the new ones after them."""
+    if not section.with_seeds:
+        usable, about = pl.col("problem").is_null(), "prompts.with_seeds is false"
+        read = read.with_columns(
+            problem=pl.when(usable).then(pl.lit(SEED)).otherwise("problem"),
+            detail=pl.when(usable).then(pl.lit(about)).otherwise("detail"),
+        )
+    return pl.concat([read, new.with_columns(empty(STAGED_PROMPTS, ("problem", "detail"))).select(list(STAGED_PROMPTS))])
+
+
 def _made(store: Store, recipe: Recipe, section: Prompts, ask: Ask) -> Stage:
     """The seeds, then the prompts that a model made from them."""
     seeds = stages.read_rows(store, "seeds", recipe.source, new_prompts(recipe)) if recipe.source.paths else None
-    settings = section.model_dump(mode="json", exclude={"model"}) | {"model": section.model.model}
-    stage = store.stage("origin", fingerprint("made", settings, seeds.key if seeds else None))
-    if stage.info is not None:
+    settings = section.model_dump(mode="json", exclude={"model"}) | {"model": asked_with(section.model)}
+    documents = [(part.document, part.text) for part in read_passages(section.documents)] if section.documents else []
+    stage = store.stage("origin", fingerprint("made", settings, documents, seeds.key if seeds else None))
+    info = stage.info or {}
+    # Fewer than asked for, and there were requests without a reply: these are asked again.
+    if info and not (info["made"]["failed"] and info["made"]["kept"] < section.n):
         return stage
+    remove(stage.folder / "stage.json")
     read = pl.concat([pl.DataFrame(schema=STAGED_PROMPTS), *map(pl.read_parquet, seeds.parts() if seeds else ())])
-    usable = read.filter(pl.col("problem").is_null())
-    made = make_prompts(section, _last_user_texts(usable), ask)
-    if not section.with_seeds:
-        left = pl.when(pl.col("problem").is_null()).then(pl.lit(SEED)).otherwise("problem")
-        read = read.with_columns(left.alias("problem"))
-    new = made.prompts.with_columns(empty(STAGED_PROMPTS, ("problem", "detail"))).select(list(STAGED_PROMPTS))
-    rows = pl.concat([read, new])
-    if rows.is_empty():
-        raise InputError(f"prompts: {section.model.model} made none that could be used: {made.summary}")
-    for part, block in enumerate(rows.iter_slices(SETS_A_PART)):
-        stage.write(part, block)
+    made = make_prompts(section, seed_texts(read), ask)
+    _check_made(section, made.summary)
+    rows = joined_prompts(section, read, made.prompts)
+    for part in stage.parts():
+        part.unlink()
+    for number, block in enumerate(rows.iter_slices(SETS_A_PART)):
+        stage.write(number, block)
     known: dict[str, Any] = (seeds.info or {}) if seeds else {"inputs": {}, "broken": 0}
     name = f"prompts:{section.method}"
-    inputs = known["inputs"] | {name: {"fingerprint": stage.key, "rows": len(new), "format": "made"}}
+    inputs = known["inputs"] | {name: {"fingerprint": stage.key, "rows": len(made.prompts), "format": "made"}}
     stage.finish(inputs=inputs, rows=len(rows), broken=known["broken"], made=dict(made.summary))
     return stage
+
+
+def _check_made(section: Prompts, summary: Mapping[str, Any]) -> None:
+    if summary["kept"]:
+        return
+    name, counts = section.model.name, ("bad_replies", "unusable", "other_language", "duplicates")
+    if summary["failed"] == summary["asked"]:
+        raise ServiceError(f"prompts: none of {summary['asked']} requests to {name} was answered; start again later")
+    why = ", ".join(f"{summary[count]} {count.replace('_', ' ')}" for count in counts if summary[count])
+    raise InputError(f"prompts: {name} made none that could be used ({why}) in {summary['asked']} requests")
 
 
 def answers_of(block: pl.DataFrame) -> pl.DataFrame:
@@ -97,45 +138,80 @@ def labels_of(block: pl.DataFrame) -> pl.DataFrame:
 
 def new_prompts(recipe: Recipe) -> stages.Read:
     """Prompts in parts of a size that models can be asked about; the second of two equal ones is marked."""
-    source, seen = recipe.source, set[str]()
+    source, sets, first = recipe.source, _Sets(), dict[str, str]()
 
     def read(feed: sources.Feed) -> Iterator[tuple[pl.DataFrame, str]]:
         for block, shape in read_prompts(feed, format=source.format, columns=source.columns):
-            ids = block.get_column("prompt_id")
-            again = []
-            for prompt_id in ids:
-                again.append(prompt_id is not None and prompt_id in seen)
-                seen.add(prompt_id)
+            again: list[str | None] = []
+            for prompt_id, name, row in block.select("prompt_id", *SET).iter_rows():
+                again.append(first.get(prompt_id))
+                if prompt_id is not None:
+                    first.setdefault(prompt_id, f"{name} row {row}")
+            known = pl.Series(again, dtype=pl.String)
             marked = block.with_columns(
-                problem=pl.when(pl.Series(again, dtype=pl.Boolean)).then(pl.lit(DUPLICATE_PROMPT)).otherwise("problem")
+                problem=pl.when(known.is_not_null()).then(pl.lit(DUPLICATE_PROMPT)).otherwise("problem"),
+                detail=pl.when(known.is_not_null()).then(known).otherwise("detail"),
             )
-            for part in marked.iter_slices(SETS_A_PART):
+            for part in sets.told_apart(marked).iter_slices(SETS_A_PART):
                 yield part, shape
 
     return read
 
 
-def pairs_or_candidates(recipe: Recipe, feed: sources.Feed) -> Iterator[tuple[pl.DataFrame, str]]:
+def pairs_or_candidates(recipe: Recipe) -> stages.Read:
     """Pairs (STAGED), or sets of CANDIDATES with their answers in `answers`, in parts of a size to be judged."""
-    source = recipe.source
-    head = next(iter(feed.blocks()), None)
-    if head is not None and set(head.columns) >= OF_CANDIDATES:
-        yield from ((part, "candidates") for block in _sets(feed) for part in block.iter_slices(SETS_A_PART))
-        return
-    read = sources.read(feed, format=source.format, columns=source.columns, winners=source.winners)
-    for block, shape in read:
-        for part in block.iter_slices(SETS_A_PART):
-            yield part, shape
+    source, sets = recipe.source, _Sets()
+
+    def read(feed: sources.Feed) -> Iterator[tuple[pl.DataFrame, str]]:
+        head = next(iter(feed.blocks()), None)
+        found: Iterator[tuple[pl.DataFrame, str]]
+        if head is not None and set(head.columns) >= OF_CANDIDATES:
+            found = ((sets.checked(block, feed.name), "candidates") for block in _grouped_sets(feed))
+        else:
+            named = sources.read(feed, format=source.format, columns=source.columns, winners=source.winners)
+            found = ((sets.told_apart(block), shape) for block, shape in named)
+        for block, shape in found:
+            for part in block.iter_slices(SETS_A_PART):
+                yield part, shape
+
+    return read
 
 
-def _sets(feed: sources.Feed) -> Iterator[pl.DataFrame]:
+class _Sets:
+    """The sets so far. Our own tables bring their source and row with them, and these may stand there twice."""
+
+    def __init__(self) -> None:
+        self._seen: Counter[tuple[str, int]] = Counter()
+
+    def told_apart(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The second row of the same source and number gets another source: `name #2`."""
+        names = []
+        for name, row in rows.select(SET).iter_rows():
+            self._seen[name, row] += 1
+            count = self._seen[name, row]
+            names.append(name if count == 1 else f"{name} #{count}")
+        return rows.with_columns(source=pl.Series(names, dtype=pl.String))
+
+    def checked(self, sets: pl.DataFrame, file: str) -> pl.DataFrame:
+        """Candidates tell their sets by nothing else, so what stands apart is not taken for another set."""
+        for name, row in sets.select(SET).iter_rows():
+            self._seen[name, row] += 1
+            if self._seen[name, row] > 1:
+                raise InputError(
+                    f"{file}: the answers to {name} row {row} do not stand together, or stand in another file, too; "
+                    f"sort them by source and source_row, in one file"
+                )
+        return sets
+
+
+def _grouped_sets(feed: sources.Feed) -> Iterator[pl.DataFrame]:
     """CANDIDATES of a file as one row a set, its answers in `answers`. The answers of a set stand together there."""
     open_set = pl.DataFrame(schema=CANDIDATES)  # it may go on in the next block
     for block in feed.blocks():
         if block.broken:
-            raise InputError(f"{feed.name}: row {block.broken[0][0]}: {block.broken[0][1]}")
+            raise InputError(f"{feed.name}: {block.broken[0][1]}")
         rows = pl.concat([open_set, _candidates(block.columns, feed.name)])
-        last = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).last()) for name in SET)
+        last = pl.all_horizontal(pl.col(name) == pl.col(name).last() for name in SET)
         yield _grouped(rows.filter(~last))
         open_set = rows.filter(last)
     yield _grouped(open_set)
@@ -145,18 +221,21 @@ def _candidates(columns: Mapping[str, Any], name: str) -> pl.DataFrame:
     try:
         known = {key: dtype for key, dtype in CANDIDATES.items() if key in columns}
         given = {key: pl.Series(key, columns[key], dtype) for key, dtype in known.items()}
-    except (pl.exceptions.PolarsError, TypeError) as error:
+    except (pl.exceptions.PolarsError, TypeError, OverflowError) as error:
         raise InputError(f"{name} does not hold candidates: {str(error).splitlines()[0]}") from error
     frame = pl.DataFrame(given)
+    if missing := [key for key in NEEDED if frame.get_column(key).null_count()]:
+        raise InputError(f"{name} does not hold candidates: {', '.join(missing)} may not be null")
     absent = empty(CANDIDATES, [key for key in CANDIDATES if key not in given])
     return check(frame.with_columns(absent), CANDIDATES, name)
 
 
 def _grouped(rows: pl.DataFrame) -> pl.DataFrame:
+    doubled = canonical("response").n_unique().over(*SET, "candidate_id") > 1
+    for what, wrong in (("prompts", pl.col("prompt_id").n_unique().over(SET) > 1), ("answers of one id", doubled)):
+        if found := rows.filter(wrong).select(SET).head(1).rows():
+            name, row = found[0]
+            raise InputError(f"{name} row {row} has different {what}; the answers to one prompt share source_row")
     answers = pl.struct(list(CANDIDATES)).alias("answers")
     sets = rows.group_by(SET, maintain_order=True).agg(pl.col("prompt_id", "prompt").first(), answers)
     return sets.with_columns(empty(STAGED_PROMPTS, ("extra", "problem", "detail"))).select(*STAGED_PROMPTS, "answers")
-
-
-def _last_user_texts(prompts: pl.DataFrame) -> list[str]:
-    return prompts.select(last_user_text()).to_series().drop_nulls().to_list()

@@ -148,7 +148,7 @@ def _take(todo: Iterator[Task], wanted: int) -> list[Task]:
 
 
 def _frame(section: Prompts, kept: Sequence[tuple[Task, str]]) -> pl.DataFrame:
-    always = {"method": section.method, "model": section.model.model}
+    always = {"method": section.method, "model": section.model.name}
     tags = ({**always, **{name: tag for name, tag in task.tags.items() if tag is not None}} for task, _ in kept)
     columns = {
         "prompt": pl.Series([[{"role": "user", "content": prompt}] for _, prompt in kept], dtype=MESSAGES),
@@ -168,7 +168,7 @@ def _summary(
     difficulties = section.difficulties if section.method in ("self_instruct", "documents") else ()
     return {
         "method": section.method,
-        "model": section.model.model,
+        "model": section.model.name,
         **{name: tally[name] for name in counts},
         "kept": len(kept),
         "topics": {topic: by_topic[topic] for topic in topics},

@@ -23,9 +23,7 @@ from pipelines.scoring import VERDICTS, combine
 
 VERSION = 1  # part of the stages' keys: raise it when the same replies give other rows
 AT_ONCE = 2  # parts under way together, so that one's last answers do not leave the endpoints idle
-# Settings of a model that change how it is asked, not what.
 Asks = Callable[[], Mapping[str, Ask]]  # opens the models when a stage turns out to need them
-HOW = ("base_url", "api_key_env", "concurrency", "timeout", "retries", "patience", "input_price", "output_price")
 
 
 def answer(store: Store, section: Generate, origin: Stage, asks: Asks, desk: Desk) -> Stage:

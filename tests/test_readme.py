@@ -59,6 +59,8 @@ def test_tables_are_what_the_code_says(name: str) -> None:
 
 def test_commands_run(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "pairs.jsonl", rows(20))
+    write_jsonl(tmp_path / "prompts.jsonl", [{"prompt": f"What is {n} times {n}?"} for n in range(3)])
+    (tmp_path / "recipe.yaml").write_text("source: {paths: pairs.jsonl.gz}\n")
     subprocess.run(["gzip", "-k", "pairs.jsonl"], cwd=tmp_path, check=True)
     said = re.findall(r"^(curate [^#\n]+)", TEXT, re.MULTILINE)
     local = [shlex.split(line)[1:] for line in said if "OWNER/NAME" not in line]

@@ -2,7 +2,8 @@
 How often a judge agrees with people (LLMBar) and with GPT-4 (AlpacaEval's annotations), as a markdown table.
 
     python tests/benchmarks/judges.py              the judge `heuristic`, and `longer`, which only looks at the length
-    python tests/benchmarks/judges.py heuristic    one judge, or several
+    python tests/benchmarks/judges.py heuristic embedded pairwise:embedded --cache replies.sqlite
+                                                   some judges; any model line is one, and `pairwise:` compares
 
 LLMBar's adversarial subsets hold a worse answer that looks better: 50 % is chance, and a judge that goes by looks is
 below it. In the annotations output_1 is always GPT-4's, better in four of five and mostly longer; so agreement is shown
@@ -19,8 +20,16 @@ import polars as pl
 
 from curate.messages import one_message, text_of
 from curate.schema import CANDIDATES, digest, empty
+from curate.sections import Judge as JudgeSection
+from pipelines.budget import Budget
+from pipelines.cache import RequestCache
+from pipelines.desk import Desk
+from pipelines.judge import verdicts as ask_judges
+from pipelines.models import open_models
+from pipelines.scoring import combine
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+REPLY_TOKENS = 160  # a reason of a sentence or two, and the grade
 SAMPLE = 300  # annotations, the first by a hash of prompt and model: the same ones every time
 CLOSE = 1.25  # the longer over the shorter, in characters, up to which lengths are close
 Judge = Callable[[pl.DataFrame], pl.Series]  # CANDIDATES, two in a row answer one prompt -> their scores
@@ -30,6 +39,7 @@ def main() -> None:
     """Print a table: one row a judge and group of pairs."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").strip().splitlines()[0])
     parser.add_argument("judges", nargs="*", default=["longer", "heuristic"])
+    parser.add_argument("--cache", default=":memory:", help="file that keeps the replies of LLM judges")
     options = parser.parse_args()
     if not (SHARED / "llmbar.jsonl").is_file():
         sys.exit("skipped: llmbar.jsonl is not beside the repository, in ../shared/data")
@@ -38,7 +48,7 @@ def main() -> None:
     print("| judge | pairs | n | agreement | ties | unjudged | takes the longer |")
     print("|---|---|--:|--:|--:|--:|--:|")
     for name in options.judges:
-        judged = verdicts(pairs, judge(name))
+        judged = verdicts(pairs, judge(name, options.cache))
         for group, rows in groups(judged):
             print(f"| {name} | {group} | {line(rows)} |")
 
@@ -65,7 +75,7 @@ def annotations() -> pl.DataFrame:
     )  # fmt: skip
 
 
-def judge(name: str) -> Judge:
+def judge(name: str, cache: str) -> Judge:
     """The scores of a judge by its name."""
     if name == "longer":
         return lambda candidates: candidates.select(text_of("response").str.len_chars().cast(pl.Float64)).to_series()
@@ -75,7 +85,18 @@ def judge(name: str) -> Judge:
 
         encoder = load_encoder()
         return lambda candidates: score(candidates, encoder).get_column("score")
-    sys.exit(f"unknown judge {name!r}; known: heuristic, longer")
+    method, _, model = name.partition(":") if name.startswith("pairwise:") else ("rubric", "", name)
+    return lambda candidates: by_llm(candidates, method, model, cache)
+
+
+def by_llm(candidates: pl.DataFrame, method: str, model: str, cache: str) -> pl.Series:
+    """The scores of a judge that is asked, by the same path as in a recipe."""
+    section = JudgeSection.model_validate({"models": model, "method": method, "max_tokens": REPLY_TOKENS})
+    with RequestCache(cache) as replies:
+        desk = Desk(replies, Budget(None, section.models))
+        with open_models(section.models, desk) as asks:
+            said = ask_judges(candidates, section, asks, {})
+    return combine(candidates, said).get_column("score")
 
 
 def verdicts(pairs: pl.DataFrame, scores: Judge) -> pl.DataFrame:

@@ -1,5 +1,6 @@
 """The judge without a model: what it takes off, what it says, and that it says the same every time."""
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,11 +18,14 @@ GOOD = "Boil the egg for six minutes, then cool it in cold water so that the yol
 class WordEncoder:
     """Words in common, in place of meaning."""
 
+    def __init__(self) -> None:
+        self.places: dict[str, int] = {}
+
     def encode(self, texts: Sequence[str]) -> np.ndarray:
-        rows = np.zeros((len(texts), 4096), np.float32)
-        for place, text in enumerate(texts):
-            for word in text.lower().replace("?", "").replace(".", "").replace(",", "").split():
-                rows[place, sum(ord(char) * 31**at for at, char in enumerate(word)) % 4096] = 1
+        rows = np.zeros((len(texts), 1000), np.float32)
+        for row, text in zip(rows, texts, strict=True):
+            for word in re.findall(r"\w+", text.lower()):
+                row[self.places.setdefault(word, len(self.places))] = 1
         unit: np.ndarray = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
         return unit
 

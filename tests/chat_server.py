@@ -1,0 +1,100 @@
+"""An instant OpenAI-compatible server on loopback: what it answers is a function of the test's."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+Messages = Sequence[Mapping[str, str]]
+# A text; a text with its finish_reason; or a status, for a request that is refused.
+Answer = str | tuple[str, str] | int
+Reply = Callable[[Messages, Mapping[str, Any]], Answer]
+
+
+@dataclass
+class ChatServer:
+    """`asked` holds the body of every request, in the order in which they came."""
+
+    reply: Reply
+    url: str = ""
+    asked: list[dict[str, Any]] = field(default_factory=list)
+
+    def line(self, name: str) -> str:
+        """The recipe's line for a model here; the server answers to every name."""
+        return f"openai:{name}@{self.url}"
+
+    def of(self, name: str) -> list[dict[str, Any]]:
+        """What one model was asked."""
+        return [body for body in self.asked if body["model"] == name]
+
+    def forget(self) -> None:
+        """Count from 0 again."""
+        self.asked.clear()
+
+    async def _chat(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        self.asked.append(body)
+        params = {key: value for key, value in body.items() if key != "messages"}
+        answer = self.reply(body["messages"], params)
+        if isinstance(answer, int):
+            return web.json_response({"error": {"message": f"refused with {answer}"}}, status=answer)
+        text, reason = answer if isinstance(answer, tuple) else (answer, "stop")
+        sent = sum(len(message["content"].split()) for message in body["messages"])
+        return web.json_response(
+            {
+                "choices": [{"message": {"role": "assistant", "content": text}, "finish_reason": reason}],
+                "usage": {"prompt_tokens": sent, "completion_tokens": len(text.split())},
+            }
+        )
+
+
+@contextmanager
+def chat_server(reply: Reply) -> Iterator[ChatServer]:
+    """Serve while the block runs, in a thread of its own."""
+    server = ChatServer(reply)
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", server._chat)  # noqa: SLF001
+    loop, ready = asyncio.new_event_loop(), threading.Event()
+    runner = web.AppRunner(app)
+
+    async def start() -> None:
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        server.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+        ready.set()
+
+    def serve() -> None:
+        loop.run_until_complete(start())
+        loop.run_forever()
+        loop.run_until_complete(runner.cleanup())
+        loop.close()
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    ready.wait(10)
+    try:
+        yield server
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+
+
+def last(messages: Messages) -> str:
+    """What the last turn says."""
+    return messages[-1]["content"]
+
+
+def rating(grade: int, *aspects: str, reason: str = "because") -> str:
+    """A judge's reply by rubric."""
+    return json.dumps({"reason": reason, "ratings": dict.fromkeys(aspects or ("overall",), grade)})
+
+
+def better(side: str, reason: str = "because") -> str:
+    """A judge's reply to a comparison: A, B or tie."""
+    return json.dumps({"reason": reason, "better": side})
