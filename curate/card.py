@@ -93,6 +93,6 @@ def _header(summary: Summary, name: str) -> dict[str, Any]:
     }
 
 
-def _plain(text: str) -> str:
-    """A name as one line that ends no table cell and opens no code or tag."""
-    return "".join(c for c in " ".join(text.split()) if c not in "`<>|\\")[:200]
+def _plain(text: str, most: int = 200) -> str:
+    """A text as one line that ends no table cell and opens no code, tag or link."""
+    return "".join(c for c in " ".join(text.split()) if c not in "`<>|\\[]")[:most]

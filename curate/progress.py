@@ -16,10 +16,15 @@ class Advance(Protocol):
         """Move the bar on."""
 
 
+def is_watched() -> bool:
+    """Whether a person sees what is shown here: standard error is a terminal."""
+    return sys.stderr.isatty()
+
+
 @contextmanager
 def progress(what: str, total: float | None, unit: str = "blocks") -> Iterator[Advance]:
     """Show `what` while the block runs; does nothing when standard error is not a terminal."""
-    if not sys.stderr.isatty():
+    if not is_watched():
         yield lambda done=1, note="": None
         return
     from rich.console import Console
@@ -53,7 +58,7 @@ def progress(what: str, total: float | None, unit: str = "blocks") -> Iterator[A
 @contextmanager
 def busy(what: str) -> Iterator[None]:
     """Show that `what` is being done, where nothing can be counted; silent when standard error is not a terminal."""
-    if not sys.stderr.isatty():
+    if not is_watched():
         yield
         return
     from rich.console import Console
@@ -64,5 +69,5 @@ def busy(what: str) -> Iterator[None]:
 
 def say(text: str) -> None:
     """One line to whoever watches; silent when standard error is not a terminal."""
-    if sys.stderr.isatty():
+    if is_watched():
         print(text, file=sys.stderr)  # noqa: T201

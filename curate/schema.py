@@ -137,4 +137,4 @@ def with_ids(frame: pl.DataFrame) -> pl.DataFrame:
 
 def empty(schema: Mapping[str, pl.DataType], columns: Iterable[str] | None = None) -> list[pl.Expr]:
     """Null columns of the schema's types, for `with_columns` where a source has nothing to say."""
-    return [pl.lit(None, dtype=schema[name]).alias(name) for name in (columns or schema)]
+    return [pl.lit(None, dtype=schema[name]).alias(name) for name in (schema if columns is None else columns)]

@@ -62,7 +62,9 @@ class Model(Section):
     on_policy: bool = Field(False, description="This is the model that is to be trained")
     extra: dict[str, Any] = Field({}, description="Further fields of the request: {reasoning_effort: low}")
     concurrency: int = Field(32, ge=1, description="Requests at once, at most; fewer while the endpoint says 429")
-    timeout: float = Field(180, gt=0, description="Seconds a request may take")
+    timeout: float | None = Field(
+        None, gt=0, description="Seconds a request may take; null = 180, and 3600 on this machine (gguf:, embedded)"
+    )
     retries: int = Field(6, ge=0, description="How often a request is asked again after a failure")
     patience: float = Field(300, ge=0, description="Seconds without any answer after which the endpoint counts as dead")
     input_price: float | None = Field(None, ge=0, description="USD a million tokens; null = from the price table")
@@ -82,6 +84,11 @@ def named(value: Any) -> Any:
         return value
     name, at, address = value.partition("@http")
     return {"model": name, "base_url": f"http{address}"} if at else {"model": value}
+
+
+def named_model(line: str) -> Model:
+    """The model of a line."""
+    return Model.model_validate(named(line))
 
 
 AnyModel = Annotated[Model, BeforeValidator(named, json_schema_input_type=str | Model)]

@@ -1,5 +1,6 @@
 """What the command prints for a person. Texts from the data are printed as text, never as markup."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from curate.made import Made
 from curate.result import Run
 from curate.signals import COLUMNS
 from curate.summary import Summary, about, cell
@@ -21,7 +23,9 @@ def table(rows: Sequence[Mapping[str, Any]]) -> None:
     """Rows of equal keys as a table."""
     shown = Table(box=None, pad_edge=False, header_style="bold")
     for number, name in enumerate(rows[0]):
-        shown.add_column(name, no_wrap=number == 0, justify="right" if _is_count(rows[0][name]) else "left")
+        shown.add_column(
+            name, no_wrap=number == 0, justify="right" if all(_is_number(r[name]) for r in rows) else "left"
+        )
     for row in rows:
         shown.add_row(*(Text(cell(value)) for value in row.values()))
     console.print(shown)
@@ -32,11 +36,16 @@ def run(finished: Run) -> None:
     counts, manifest = finished.counts, finished.manifest
     for name, found in manifest["inputs"].items():
         console.print(Text(f"{name}: {found['rows']:,} rows, format {found.get('format', 'unknown')}"))
-    console.print(
-        f"[bold]{counts['kept']:,} of {counts['rows']:,} pairs kept[/] "
-        f"({counts['train']:,} train, {counts['test']:,} test) · {counts['dropped']:,} dropped"
-    )
-    reasons = Summary(finished).reasons
+    summary = Summary(finished)
+    _made(summary.made)
+    splits = f"({counts['train']:,} train, {counts['test']:,} test)"
+    if summary.made:
+        made = f"{counts['sets']:,} prompts with {counts['answers']:,} answers"
+        console.print(f"[bold]{counts['kept']:,} pairs[/] {splits} of {made} · {counts['dropped']:,} dropped")
+    else:
+        kept = f"{counts['kept']:,} of {counts['rows']:,} pairs kept"
+        console.print(f"[bold]{kept}[/] {splits} · {counts['dropped']:,} dropped")
+    reasons = summary.reasons
     if reasons:
         console.print()
         table(
@@ -75,7 +84,7 @@ def next_steps(finished: Run) -> None:
     for what, command in (
         ("look", f"curate why {finished.folder} 0"),
         ("edit", f"curate run {finished.folder}/recipe.yaml -o {finished.folder} --set pair.min_margin=0.1"),
-        ("push", f"hf upload OWNER/NAME {finished.folder} . --repo-type dataset --include data/* README.md"),
+        ("push", f"hf upload OWNER/NAME {finished.folder} . --repo-type dataset --include 'data/*' README.md"),
         ("train", f"trl dpo --model_name_or_path HuggingFaceTB/SmolLM2-135M-Instruct --dataset_name {finished.folder}"),
     ):
         console.print(Text(f"{what:<6} {command}"), soft_wrap=True)
@@ -83,28 +92,34 @@ def next_steps(finished: Run) -> None:
 
 def estimates(rows: Sequence[Mapping[str, Any]]) -> None:
     """What would be asked: tokens in are estimated, tokens out and dollars are the most it may be."""
-    names = {
-        "input_tokens": "tokens in, about",
-        "output_tokens": "out, at most",
-        "usd": "USD, at most",
-        "known": "known",
-    }
-    table([{names.get(name, name): value for name, value in row.items()} for row in rows])
+    names = {"input_tokens": "tokens in", "output_tokens": "tokens out", "usd": "USD"}
+    plain = [{**row, "usd": None if row["usd"] is None else f"{row['usd']:,.4f}"} for row in rows]
+    table([{names.get(name, name): value for name, value in row.items()} for row in plain])
+    console.print("\nknown: answered before, costs nothing · tokens in: about · tokens out, USD: at most", style="dim")
     costs = [row["usd"] for row in rows]
     if None not in costs:
         console.print(f"[bold]${sum(costs):,.4f} at most[/]")
+    else:
+        unpriced = ", ".join(dict.fromkeys(row["model"] for row in rows if row["usd"] is None))
+        said = f"no price is known for {unpriced}: input_price and output_price of a model, or budget.prices, say it"
+        console.print(Text(said), style="dim")
 
 
-def made(found: Mapping[str, Any], folder: Path) -> None:
-    """What models made: answers, judges, requests and their price."""
-    for name in ("answers", "judges", "requests"):
-        if rows := found.get(name):
-            console.print(f"[bold]{name}[/]")
-            shown = [key for key in rows[0] if any(row[key] is not None for row in rows)]
-            table([{key: row[key] for key in shown} for row in rows])
-            console.print()
+def made(found: Mapping[str, Any], folder: Path, *, judged: bool) -> None:
+    """What models made: prompts, answers, judges, requests and their price."""
+    _made(Made(found))
+    judge = "" if judged else " --set judge.models=MODEL"
     console.print(Text(f"candidates {folder / 'candidates.parquet'}"), soft_wrap=True)
-    console.print(Text(f"next       curate run {folder / 'recipe.yaml'} -o {folder}"), soft_wrap=True)
+    console.print(Text(f"next       curate run {folder / 'recipe.yaml'} -o {folder}{judge}"), soft_wrap=True)
+
+
+def _made(about: Made) -> None:
+    for title, rows in about.tables.items():
+        console.print(f"[bold]{title}[/]")
+        table(rows)
+        console.print()
+    for sentence in about.sentences:
+        console.print(Text(f"{sentence}\n"))
 
 
 def why(found: Sequence[Mapping[str, Any]]) -> None:
@@ -141,5 +156,7 @@ def _cut(text: str) -> str:
     )
 
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def _is_number(value: object) -> bool:
+    """A number, or a text that is one: 12%, 0.0041, –."""
+    text = cell(value) if not isinstance(value, bool) else ""
+    return re.fullmatch(r"[\d,.]+%?|–", text) is not None

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from curate import pairing
+from curate.made import Made
 from curate.result import Run
 from curate.rules import DEFAULTS
 from curate.signals import COLUMNS
@@ -99,11 +100,10 @@ class Summary:
                 steps.append(("pairs made", left))
         return steps
 
-    @property
-    def made(self) -> dict[str, Any]:
-        """What models made: prompts, answers, judges, panel, requests; empty where the pairs were read."""
-        made: dict[str, Any] = self.run.manifest.get("made", {})
-        return made
+    @cached_property
+    def made(self) -> Made:
+        """What models made for it."""
+        return Made(self.run.manifest.get("made", {}))
 
     @cached_property
     def reasons(self) -> list[Reason]:

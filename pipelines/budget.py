@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.resources import files
+from math import ceil
 from pathlib import Path
 
 import yaml
@@ -19,6 +20,7 @@ LOCAL = ("embedded", "gguf:", "transformers:", "reward:", "heuristic")
 # Rough on purpose, and only for what has not been counted yet: about 4 UTF-8 bytes a token in English, fewer letters
 # in other scripts, which take more bytes each; 4 tokens of template a message.
 BYTES_A_TOKEN, TOKENS_A_MESSAGE = 4, 4
+DENSER, TEMPLATE = 2, 32  # what a prompt is at its dearest: so many times the estimate, and a template's own words
 
 
 class BudgetReached(CurateError):
@@ -41,7 +43,7 @@ class Price:
 
 def tokens_of(messages: Iterable[Mapping[str, str]]) -> int:
     """About how many tokens the messages are."""
-    return sum(len(m["content"].encode()) // BYTES_A_TOKEN + TOKENS_A_MESSAGE for m in messages)
+    return sum(len(str(m["content"]).encode()) // BYTES_A_TOKEN + TOKENS_A_MESSAGE for m in messages)
 
 
 def load_prices(path: str | None = None) -> dict[str, Price]:
@@ -77,7 +79,8 @@ class Budget:
     Tokens and dollars of a run: what is spent, what the requests under way may still cost, and what is left.
 
     A request goes out only when it fits with everything under way at its dearest (its prompt and max_tokens), so the
-    budget is not overrun; where it does not fit, it waits for what is under way, and then raises BudgetReached.
+    budget is not overrun; where it does not fit, it waits for what is under way, and then raises BudgetReached. What
+    was under way when the process was killed is not known to the next start.
     """
 
     def __init__(self, section: Section | None, models: Iterable[Model]) -> None:
@@ -93,7 +96,9 @@ class Budget:
         self._limits = {"tokens": section.tokens, "usd": section.usd}
         self.spent = {"tokens": 0.0, "usd": 0.0}
         self._held = {"tokens": 0.0, "usd": 0.0}
+        self._under_way = 0  # a count: sums of dollars need not come back to exactly 0
         self._changed: asyncio.Event | None = None
+        self._denser: dict[str, float] = {}  # by how much a model's prompts were longer than thought possible
 
     def cost(self, model: str, input_tokens: float, output_tokens: float) -> float:
         """US dollars; 0 where no price is known."""
@@ -105,45 +110,52 @@ class Budget:
         self.spent["tokens"] += input_tokens + output_tokens
         self.spent["usd"] += self.cost(model, input_tokens, output_tokens)
 
-    def add_reply(self, model: str, request: Request, reply: Reply) -> None:
-        """Count a reply; what the endpoint did not count is estimated."""
-        sent = reply.input_tokens if reply.input_tokens is not None else tokens_of(request.messages)
-        got = (
-            reply.output_tokens
-            if reply.output_tokens is not None
-            else len((reply.text or "").encode()) // BYTES_A_TOKEN
-        )
-        self.add(model, sent, got)
+    def counted(self, model: str, request: Request, reply: Reply) -> tuple[int, int]:
+        """Tokens in and out of a reply; what the endpoint did not count is estimated."""
+        sent, got = reply.input_tokens, reply.output_tokens
+        if sent is None:
+            sent = tokens_of(request.messages)
+        elif sent > (most := self.dearest(model, request)[0]):
+            self._denser[model] = self._denser.get(model, 1) * sent / most
+        return sent, got if got is not None else len((reply.text or "").encode()) // BYTES_A_TOKEN
+
+    def dearest(self, model: str, request: Request) -> tuple[int, int]:
+        """Tokens in and out that a request may cost at most."""
+        sent = (DENSER * tokens_of(request.messages) + TEMPLATE) * self._denser.get(model, 1)
+        got = request.params.get("max_tokens") or request.params.get("max_completion_tokens") or 0
+        return ceil(sent), int(got)
 
     @asynccontextmanager
     async def hold(self, model: str, request: Request) -> AsyncIterator[None]:
         """Keep what the request may cost at most out of the others' reach while it is under way."""
-        most = self._most(model, request)
-        while not self._fits(most):
-            if not any(self._held.values()):
+        if not any(self._limits.values()):
+            yield
+            return
+        while not self._fits(most := self._most(model, request)):
+            if not self._under_way:
                 raise BudgetReached(self._said())
             self._changed = self._changed or asyncio.Event()
             await self._changed.wait()
+        self._under_way += 1
         for unit, amount in most.items():
             self._held[unit] += amount
         try:
             yield
         finally:
+            self._under_way -= 1
             for unit, amount in most.items():
-                self._held[unit] = max(0.0, self._held[unit] - amount)
+                self._held[unit] = self._held[unit] - amount if self._under_way else 0.0
             if self._changed is not None:
                 self._changed.set()
                 self._changed = None
 
     def _most(self, model: str, request: Request) -> dict[str, float]:
-        if not any(self._limits.values()):
-            return {}
-        sent, got = tokens_of(request.messages), int(request.params.get("max_tokens") or 0)
+        sent, got = self.dearest(model, request)
         return {"tokens": sent + got, "usd": self.cost(model, sent, got)}
 
     def _fits(self, most: Mapping[str, float]) -> bool:
         return all(
-            limit is None or self.spent[unit] + self._held[unit] + most.get(unit, 0) <= limit
+            limit is None or not most[unit] or self.spent[unit] + self._held[unit] + most[unit] <= limit
             for unit, limit in self._limits.items()
         )
 

@@ -1,17 +1,20 @@
 """The desk all requests of a run go over: what was answered before is not asked again, what is asked is counted."""
 
 import asyncio
+import signal
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 from curate.errors import CurateError
 from pipelines.budget import Budget
 from pipelines.cache import RequestCache
-from pipelines.requests import Reply, Request
+from pipelines.requests import Hold, Lost, Reply, Request
 
-Send = Callable[[Request, Callable[[Request], AbstractAsyncContextManager[None]]], Awaitable[Reply]]
+Send = Callable[[Request, Hold], Awaitable[Reply]]
 
 
 @dataclass(slots=True)
@@ -40,7 +43,8 @@ class Desk:
         self.stopped: BaseException | None = None  # why nothing more is sent
         self.on_abort: list[Callable[[], None]] = []  # what ends requests that are under way
         self._under_way: dict[str, asyncio.Future[Reply]] = {}
-        for model, (_, sent, got) in cache.spent().items():
+        self._idle: set[asyncio.Task[Any]] = set()  # of these, those that wait for their turn and are not sent
+        for model, (sent, got) in cache.paid().items():
             budget.add(model, sent, got)
 
     async def ask(self, model: str, request: Request, send: Send) -> Reply:
@@ -50,19 +54,17 @@ class Desk:
         key = request.key(model)
         if (twin := self._under_way.get(key)) is not None:
             reply = await asyncio.shield(twin)
-            self.tally.known += 1
-            self.told()
+            self._count(known=reply.error is None, failed=reply.error is not None)
             return reply
-        if self.stopped is not None:
-            raise self.stopped
+        self._check()
         mine = self._under_way[key] = asyncio.get_running_loop().create_future()
         try:
-            reply = await send(request, lambda r: self._gate(model, r))
+            reply = await self._send(model, request, send)
             self._settle(key, model, request, reply)
             mine.set_result(reply)
         except BaseException as error:
-            if isinstance(error, CurateError):  # pointless to go on: what is under way ends, nothing new is sent
-                self.stopped = self.stopped or error
+            if isinstance(error, CurateError):
+                self._stop(error)
             mine.set_exception(error)
             mine.exception()  # a twin may wait for it, or nobody
             raise
@@ -70,17 +72,28 @@ class Desk:
             del self._under_way[key]
         return reply
 
+    async def _send(self, model: str, request: Request, send: Send) -> Reply:
+        task = _this_task()
+        self._idle.add(task)
+        try:
+            return await send(request, partial(self._gate, model))
+        except asyncio.CancelledError:
+            self._check()  # it was cancelled because all are to stop: that is what there is to say
+            raise
+        finally:
+            self._idle.discard(task)
+
     def stored(self, model: str, request: Request) -> Reply | None:
         """The reply of an earlier start, counted as known."""
         reply = self.cache.get(request.key(model))
         if reply is not None:
-            self.tally.known += 1
-            self.told()
+            self._count(known=True)
         return reply
 
-    def abort(self, error: BaseException) -> None:
+    def abort(self) -> None:
         """Send nothing more, and do not wait for what is under way (an interrupt). From any thread."""
-        self.stopped = self.stopped or error
+        # Not the interrupt itself: raised in a loop it would end the loop, and leave everybody waiting.
+        self.stopped = self.stopped or asyncio.CancelledError()
         for end in self.on_abort:
             end()
 
@@ -91,15 +104,61 @@ class Desk:
     def _settle(self, key: str, model: str, request: Request, reply: Reply) -> None:
         if reply.error is None:
             self.cache.put(key, model, reply)
-            self.tally.answered += 1
+            self.budget.add(model, *self.budget.counted(model, request, reply))
             self.tally.tokens += reply.output_tokens or 0
-        else:
-            self.tally.failed += 1
-        if reply.error is None or reply.input_tokens is not None:  # a failure that was counted was paid for, too
-            self.budget.add_reply(model, request, reply)
+        elif reply.input_tokens is not None:  # a failure that was counted was paid for, too
+            self._lost(model, request, reply.input_tokens, reply.output_tokens)
+        self._count(answered=reply.error is None, failed=reply.error is not None)
+
+    def _count(self, *, answered: bool = False, known: bool = False, failed: bool = False) -> None:
+        self.tally.answered += answered
+        self.tally.known += known
+        self.tally.failed += failed
         self.told()
 
-    def _gate(self, model: str, request: Request) -> AbstractAsyncContextManager[None]:
+    def _stop(self, error: CurateError) -> None:
+        """Pointless to go on: what was sent may come to its end, and is kept; what waits for its turn does not wait."""
+        if self.stopped is None:
+            self.stopped = error
+            for task in self._idle - {_this_task()}:
+                task.cancel()
+
+    def _check(self) -> None:
         if self.stopped is not None:
-            raise self.stopped
-        return self.budget.hold(model, request)
+            raise self.stopped.with_traceback(None)  # or it would grow with everyone who raises it
+
+    @asynccontextmanager
+    async def _gate(self, model: str, request: Request) -> AsyncIterator[Lost]:
+        self._check()
+        task = _this_task()
+        async with self.budget.hold(model, request):
+            self._idle.discard(task)
+            try:
+                yield partial(self._lost, model, request)
+            except asyncio.CancelledError:
+                self._lost(model, request, None, None)
+                raise
+        self._idle.add(task)
+
+    def _lost(self, model: str, request: Request, sent: int | None, got: int | None) -> None:
+        """Count what was paid for, or may have been, and brought no reply. What is not known counts at its dearest."""
+        most_sent, most_got = self.budget.dearest(model, request)
+        sent, got = most_sent if sent is None else sent, most_got if got is None else got
+        self.cache.lose(model, sent, got)
+        self.budget.add(model, sent, got)
+
+
+def heed_interrupts() -> None:
+    """
+    Let Ctrl-C wake who waits for other threads. polars has signals restart what they interrupt, so that nobody would
+    learn of it before the wait is over (pola-rs/polars#21739).
+    """
+    if hasattr(signal, "siginterrupt"):  # not on Windows
+        signal.siginterrupt(signal.SIGINT, True)
+
+
+def _this_task() -> asyncio.Task[Any]:
+    task = asyncio.current_task()
+    if task is None:
+        raise RuntimeError("outside a task")
+    return task

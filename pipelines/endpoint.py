@@ -1,36 +1,31 @@
 """One OpenAI-compatible endpoint over aiohttp: a fault touches one request, and is told apart from a wrong key."""
 
 import asyncio
-import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import msgspec
 
 from curate.errors import RecipeError, ServiceError, nearest
-from pipelines.limits import FIRST_DELAY, Limiter, backoff
-from pipelines.requests import Messages, Reply, Request
+from curate.progress import say
+from pipelines.completions import RETRIED, Again, Usage, error_of, model_names, read, retry_after
+from pipelines.limits import FIRST_DELAY, LONGEST_DELAY, Limiter, backoff
+from pipelines.requests import Hold, Messages, Reply, Request
 
 if TYPE_CHECKING:
     import aiohttp
 
 SHOWN = 200  # characters of what an endpoint said that go into a message
 SENTINEL = "¶user¶"  # stands for what the user says
-HOPELESS = 10  # refusals in a row without any answer: then it is not the single request that is wrong
-RETRIED = (408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529)
-Hold = Callable[[Request], AbstractAsyncContextManager[None]]  # the budget: lets a request through, or raises
-
-
-@dataclass(frozen=True, slots=True)
-class Again:
-    """A try that failed where another may not."""
-
-    why: str
-    wait: float | None = None  # seconds the endpoint asked for
-    busy: bool = False  # 429: the endpoint lives, it is only too much
+HOPELESS = 10  # requests in a row that were refused, before any answer: perhaps it is not the single request
+REFUSALS = 30  # how often 429 may be said to one request while others are answered: it may be too large by itself
+LAST_TRIES = 2  # of a request that had all of its tries while nothing at all was answered
+NOTICE = 5.0  # seconds of silence after which whoever watches is told
+HELLO: Messages = ({"role": "user", "content": "Hi"},)
+HELLO_EVERY = 10.0  # seconds between two of these, at least, while there is patience left
 
 
 class Endpoint:
@@ -54,52 +49,118 @@ class Endpoint:
         first_delay: float = FIRST_DELAY,
     ) -> None:
         self.model, self.base_url = model, base_url.rstrip("/")
-        self._api_key, self._key_name = api_key, key_name
+        self._api_key, self._key_name = (api_key or "").strip(), key_name
+        if not (self._api_key.isascii() and self._api_key.isprintable()):
+            raise RecipeError(f"{key_name} is no key: it holds a line break or a character that no key has")
         self._timeout, self._retries, self._patience = timeout, retries, patience
         self._first_delay = first_delay
         self._limiter = Limiter(concurrency)
         self._session: aiohttp.ClientSession | None = None
         self._last_answer = 0.0  # by the loop's clock
         self._answers = 0
-        self._refusals = 0
+        self._refused_first = 0  # requests that were refused before there was any answer
+        self._hello = asyncio.Lock()
+        self._last_hello = float("-inf")
+        self._noticed = False
         self._turn_start: str | None = None  # the chat template before and after what the user says
         self._turn_end: list[str] = []
         self._structured = True  # until the endpoint says that it does not know response_format
 
+    @property
+    def _place(self) -> str:
+        return f"{self.model} at {self.base_url}"
+
     async def ask(self, request: Request, hold: Hold) -> Reply:
         """The answer to one request, tried again as often as it makes sense."""
         clock = asyncio.get_running_loop().time
-        first_answers, first_failure, tries = self._answers, None, 0
+        so_far = _SoFar(self._answers, clock())
         while True:
-            async with self._limiter(), hold(request):
-                outcome = await self._try(request)
+            outcome, sent = await self._once(request, hold)
             if isinstance(outcome, Reply):
+                await self._check_first(outcome, request, hold)
                 return outcome
-            tries += not outcome.busy
-            if tries > self._retries and self._answers > first_answers:
-                return Reply(None, error=f"{outcome.why}, {tries} times")
-            wait = outcome.wait if outcome.wait is not None else backoff(tries, self._first_delay)
-            first_failure = first_failure or clock()
-            silent = clock() - max(self._last_answer, first_failure)
-            if silent + wait > self._patience:
-                raise ServiceError(
-                    f"{self.model} at {self.base_url}: no answer for {silent:.0f} s ({outcome.why}). "
-                    f"What was answered is kept; the same command goes on when the endpoint does"
-                )
+            before = so_far.last_failure
+            so_far.add(outcome, self._answers, clock())
+            if await self._is_wrong(so_far, before, request, hold):
+                return so_far.given_up()
+            if so_far.tries > self._retries and outcome.foreign and not self._answers:
+                raise ServiceError(f"{self._place}: {outcome.why}. Is the address right (…/v1)?")
+            since = max(self._last_answer, so_far.first_failure)
+            left = since + self._patience - clock()
+            self._tell(self._patience - left, outcome)
+            if left <= (asked := outcome.wait or 0):
+                if asked <= LONGEST_DELAY and await self._lives(request, hold, since, every=0):
+                    return so_far.given_up()
+                raise ServiceError(self._too_long(self._patience - left, outcome))
             if outcome.busy:
-                self._limiter.refused(wait)
+                self._limiter.refused(sent, outcome.wait)
             else:
-                await asyncio.sleep(wait)
+                wait = backoff(so_far.tries, self._first_delay) if outcome.wait is None else outcome.wait
+                await asyncio.sleep(min(wait, left))
 
     async def close(self) -> None:
         """Close the connections."""
         if self._session is not None:
             await self._session.close()
 
-    async def post(self, path: str, body: Mapping[str, Any]) -> tuple[int, bytes, Mapping[str, str]]:
-        """One request as it is: status, body, headers."""
-        data = msgspec.json.encode(body)
-        async with self._connect().post(self.base_url + path, data=data) as response:
+    async def _once(self, request: Request, hold: Hold) -> tuple[Reply | Again, float]:
+        """What came of one try, and the loop's time at which it was sent."""
+        async with self._limiter() as sent, hold(request) as lost:
+            outcome = await self._try(request)
+            if isinstance(outcome, Again) and outcome.usage is not None:
+                lost(outcome.usage.prompt_tokens, outcome.usage.completion_tokens)
+        return outcome, sent
+
+    async def _is_wrong(self, so_far: "_SoFar", before: float, request: Request, hold: Hold) -> bool:
+        """Whether it is this request that cannot be answered, as far as one can tell."""
+        if so_far.own > self._retries or so_far.refusals > REFUSALS:
+            return True
+        if so_far.second:
+            return so_far.tries > min(self._retries, LAST_TRIES)
+        if so_far.tries > self._retries and await self._lives(request, hold, before):
+            # It lives now, but may have been dead all the time: then the tries were in vain.
+            so_far.second, so_far.tries = True, 0
+        return False
+
+    async def _lives(self, request: Request, hold: Hold, since: float, every: float = HELLO_EVERY) -> bool:
+        """
+        Whether anything was answered since then, or something simple is now, asked for in the same way: then it is the
+        request that is wrong, not the endpoint. Several that want to know at once ask once.
+        """
+        async with self._hello:
+            now = asyncio.get_running_loop().time()
+            if self._last_answer <= since and now - self._last_hello > min(every, self._patience / 10):
+                self._last_hello = now
+                params = {key: value for key, value in request.params.items() if key != "continue_user"}
+                hello = Request(HELLO, params | ({"max_tokens": 1} if "max_tokens" in params else {}))
+                async with self._limiter(), hold(hello) as lost:
+                    outcome = await self._try(hello)
+                    if isinstance(outcome, Reply):
+                        lost(outcome.input_tokens, outcome.output_tokens)
+        return self._last_answer > since
+
+    async def _check_first(self, reply: Reply, request: Request, hold: Hold) -> None:
+        """Raise ServiceError where nothing but refusals came so far, of something simple, too."""
+        if self._answers:
+            return
+        self._refused_first += 1
+        if self._refused_first >= HOPELESS and not await self._lives(request, hold, 0.0):
+            raise ServiceError(f"{self._place} refuses every request: {reply.error}")
+
+    def _tell(self, silent: float, outcome: Again) -> None:
+        if silent > NOTICE and not self._noticed:
+            self._noticed = True
+            say(f"{self._place}: {outcome.why}; trying on for {self._patience:g} s")
+
+    def _too_long(self, silent: float, outcome: Again) -> str:
+        asked = f", and asks to wait {outcome.wait:,.0f} s" if outcome.wait and outcome.wait > 1 else ""
+        return (
+            f"{self._place}: no answer for {silent:.0f} s ({outcome.why}{asked}). "
+            f"What was answered is kept; the same command goes on when the endpoint does"
+        )
+
+    async def _post(self, url: str, body: Mapping[str, Any]) -> tuple[int, bytes, Mapping[str, str]]:
+        async with self._connect().post(url, data=msgspec.json.encode(body)) as response:
             return response.status, await response.read(), response.headers
 
     def _connect(self) -> "aiohttp.ClientSession":
@@ -111,9 +172,10 @@ class Endpoint:
                 headers["Authorization"] = f"Bearer {self._api_key}"
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),  # the limiter is the limit
+                cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=self._timeout),
                 headers=headers,
-                trust_env=True,  # a proxy that the environment names
+                proxy=_proxy(self.base_url),  # trust_env would look for a .netrc, too, and do both for every request
             )
         return self._session
 
@@ -126,75 +188,60 @@ class Endpoint:
         try:
             if params.pop("continue_user", False):
                 given: dict[str, Any] = {"prompt": await self._user_turn(request.messages), "stop": self._turn_end}
-                status, body, headers = await self.post("/completions", given | params)
+                status, body, headers = await self._post(f"{self.base_url}/completions", given | params)
             else:
                 given = {"model": self.model, "messages": request.messages}
-                status, body, headers = await self.post("/chat/completions", given | params)
+                status, body, headers = await self._post(f"{self.base_url}/chat/completions", given | params)
         except TimeoutError:
-            return Again(f"no answer within {self._timeout:g} s")
+            return Again(f"no answer within {self._timeout:g} s", Usage())
+        except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
+            raise RecipeError(f"{self._place}: {self.base_url} is no address; expected http://HOST/v1") from error
         except (aiohttp.ClientError, OSError) as error:
-            return Again(self._plain(str(error) or type(error).__name__))
-        if status == 200:
-            return self._read(body)
-        return await self._refused(status, body, headers, structured="response_format" in params)
-
-    def _read(self, body: bytes) -> Reply | Again:
-        try:
-            answer = msgspec.json.decode(body, type=_Answer)
-        except msgspec.DecodeError:
-            return Again("the reply is no chat completion")
-        if not answer.choices:
-            return Again("the reply holds no choice")
-        choice, usage = answer.choices[0], answer.usage or _Usage()
-        message = choice.message or _Message(choice.text)
-        text = message.content or message.refusal or ""
-        if not text.strip():
-            if choice.finish_reason == "length":  # as reasoning models do when max_tokens is small
-                return Reply(
-                    None,
-                    "length",
-                    usage.prompt_tokens,
-                    usage.completion_tokens,
-                    error="cut off at max_tokens before any text",
-                )
-            return Again("the reply is empty")
+            why = self._plain(str(error) or type(error).__name__)
+            if isinstance(error, aiohttp.ClientSSLError) and not self._answers:
+                raise ServiceError(f"{self._place}: no safe connection ({why})") from error
+            # Where a connection broke, the work may have been done, and charged for.
+            return Again(why, None if isinstance(error, aiohttp.ClientConnectorError) else Usage())
+        if status != 200:
+            return await self._refused(status, body, headers, structured="response_format" in params)
+        outcome = read(body)
+        if isinstance(outcome, Again):
+            return Again(self._plain(outcome.why), outcome.usage, foreign=outcome.foreign)
         self._last_answer = asyncio.get_running_loop().time()
         self._answers += 1
         self._limiter.answered()
-        return Reply(text, choice.finish_reason, usage.prompt_tokens, usage.completion_tokens)
+        return outcome
 
     async def _refused(
         self, status: int, body: bytes, headers: Mapping[str, str], *, structured: bool
     ) -> Reply | Again:
-        said = self._plain(_message(body))
-        place = f"{self.model} at {self.base_url}"
+        whole = error_of(body)
+        said = self._plain(whole)
         if status == 401 or (status == 403 and not self._answers):
-            raise ServiceError(f"{place}: the key was refused ({status}); set {self._key_name} to a valid one")
-        if status == 402 or (status == 429 and "insufficient_quota" in said):
-            raise ServiceError(f"{place}: no credit left ({status}: {said})")
-        if (status == 404 or "model_not_found" in said) and not self._answers:
-            raise RecipeError(f"{place}: {status} ({said}).{await self._known_models()} Is the address right (…/v1)?")
-        if status in RETRIED:
-            return Again(f"status {status}", _retry_after(headers), busy=status == 429)
-        if structured and self._structured and status in (400, 422) and "response_format" in said.lower():
+            why = f"403: {said}" if status == 403 else "401"  # what is said about a key may hold some of it
+            raise ServiceError(f"{self._place}: the key was refused ({why}); set {self._key_name} to a valid one")
+        if status == 402 or (status == 429 and "insufficient_quota" in whole):
+            raise ServiceError(f"{self._place}: no credit left ({status}: {said})")
+        if (status == 404 or "model_not_found" in whole) and not self._answers:
+            known = await self._known_models()
+            raise RecipeError(f"{self._place}: {status} ({said}).{known} Is the address right (…/v1)?")
+        if status in RETRIED or status >= 500:
+            return Again(f"status {status}", wait=retry_after(headers), busy=status == 429, counts=status != 429)
+        if structured and status in (400, 422) and "response_format" in whole.lower():
             self._structured = False
-            return Again("the endpoint does not know response_format", wait=0)
-        self._refusals += 1
-        if not self._answers and self._refusals >= HOPELESS:
-            raise ServiceError(f"{place} refuses every request: {status} ({said})")
+            return Again("the endpoint does not know response_format", wait=0, counts=False)
         return Reply(None, error=f"status {status}: {said}")
 
     async def _user_turn(self, messages: Messages) -> str:
         """The chat template up to where the user speaks (Magpie, arXiv 2406.08464); llama.cpp's server tells it."""
         if self._turn_start is None:
-            root = self.base_url.removesuffix("/v1")
             body = {"messages": [*messages, {"role": "user", "content": SENTINEL}]}
-            async with self._connect().post(f"{root}/apply-template", data=msgspec.json.encode(body)) as response:
-                text = msgspec.json.decode(await response.read())["prompt"] if response.status == 200 else ""
-            self._turn_start, found, rest = text.partition(SENTINEL)
+            status, said, _ = await self._post(f"{self.base_url.removesuffix('/v1')}/apply-template", body)
+            text = msgspec.json.decode(said)["prompt"] if status == 200 else ""
+            start, found, rest = text.partition(SENTINEL)
             if not found:
                 raise RecipeError(f"prompts.method: magpie needs gguf:, embedded or transformers:, not {self.base_url}")
-            self._turn_end = [rest.strip().split("\n")[0]]
+            self._turn_start, self._turn_end = start, [rest.strip().split("\n")[0]]
         return self._turn_start
 
     async def _known_models(self) -> str:
@@ -202,10 +249,9 @@ class Endpoint:
 
         try:
             async with self._connect().get(f"{self.base_url}/models") as response:
-                known = msgspec.json.decode(await response.read(), type=_Models)
-        except (aiohttp.ClientError, OSError, TimeoutError, msgspec.DecodeError):
+                names = [self._plain(name) for name in model_names(await response.read())]
+        except (aiohttp.ClientError, OSError, TimeoutError):
             return ""
-        names = [self._plain(model.id) for model in known.data]
         return f"{nearest(self.model, names)} Known there: {', '.join(names[:20])}." if names else ""
 
     def _plain(self, text: str) -> str:
@@ -215,52 +261,34 @@ class Endpoint:
         return " ".join(text.split())[:SHOWN]
 
 
-class _Message(msgspec.Struct):
-    content: str | None = None
-    refusal: str | None = None
+@dataclass(slots=True)
+class _SoFar:
+    """The failures of one request."""
+
+    answers: int  # that the endpoint had given when it last failed, or began
+    last_failure: float
+    first_failure: float = 0.0
+    tries: int = 0  # of this round
+    second: bool = False  # round of tries: the first was in vain, though the endpoint lived at its end
+    own: int = 0  # failures while others were answered
+    refusals: int = 0  # 429 while others were answered
+    why: str = ""
+
+    def add(self, outcome: Again, answers: int, now: float) -> None:
+        if answers > self.answers:
+            self.refusals += outcome.busy
+            self.own += outcome.counts
+        self.tries += outcome.counts
+        self.why, self.answers, self.last_failure = outcome.why, answers, now
+        self.first_failure = self.first_failure or now
+
+    def given_up(self) -> Reply:
+        return Reply(None, error=f"{self.why}, again and again")  # how often differs: equal runs are equal
 
 
-class _Choice(msgspec.Struct):
-    message: _Message | None = None
-    text: str | None = None  # of a bare completion
-    finish_reason: str | None = None
-
-
-class _Usage(msgspec.Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-
-
-class _Answer(msgspec.Struct):
-    choices: list[_Choice]
-    usage: _Usage | None = None
-
-
-class _Model(msgspec.Struct):
-    id: str
-
-
-class _Models(msgspec.Struct):
-    data: list[_Model]
-
-
-def _message(body: bytes) -> str:
-    """What an endpoint said went wrong: code and message of its error object, or the beginning of the text."""
-    try:
-        error = msgspec.json.decode(body)["error"]
-        return error if isinstance(error, str) else " ".join(str(error.get(key) or "") for key in ("code", "message"))
-    except (msgspec.DecodeError, LookupError, TypeError, AttributeError):
-        return body[: 4 * SHOWN].decode("utf-8", "replace")
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds of a Retry-After header, which is a number or a date; null where it is missing or neither."""
-    value = headers.get("Retry-After", "")
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
+def _proxy(address: str) -> str | None:
+    """The proxy that the environment names for an address."""
+    parts = urlsplit(address)
+    if not parts.hostname or proxy_bypass(parts.hostname):
         return None
+    return getproxies().get(parts.scheme)

@@ -1,9 +1,8 @@
 """Before the first request: how many there will be, how many tokens, how much money."""
 
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from math import comb
 from pathlib import Path
 
@@ -11,14 +10,17 @@ import polars as pl
 
 from curate import stages
 from curate.recipe import Recipe
-from curate.sections import Generate, Judge, Model
+from curate.schema import PROMPTS
+from curate.sections import Generate, Judge, Model, Prompts
+from curate.sources.prompts import STAGED_PROMPTS
 from curate.store import Store
 from pipelines import judge as judging
 from pipelines.budget import Budget, tokens_of
 from pipelines.cache import RequestCache
-from pipelines.generate import variants
-from pipelines.origin import answers_of, new_prompts, pairs_or_candidates
-from pipelines.requests import Request
+from pipelines.generate import generate, variants
+from pipelines.origin import answers_of, joined_prompts, new_prompts, pairs_or_candidates, seed_texts
+from pipelines.prompts import make_prompts
+from pipelines.requests import Ask, Reply, Request
 
 NEW_PROMPT = 60  # tokens of a prompt that is yet to be made, about
 SHOWN_WITH_IT = 5  # as many prompts of that length are seeds and instructions
@@ -32,7 +34,7 @@ class Estimate:
     model: str
     requests: int
     known: int  # of these, answered before
-    input_tokens: int
+    input_tokens: int  # of those that are not known
     output_tokens: int
     usd: float | None  # at most, without what is known; null = no price is known
 
@@ -49,19 +51,34 @@ class Estimate:
 def estimate(recipe: Recipe, out: Path | None = None) -> list[Estimate]:
     """
     What a recipe will ask, stage by stage, without asking anything or writing to `out`. Replies that are stored in
-    `out` are counted as known. What depends on answers that are not there yet is taken at its longest.
+    `out` are counted as known, and what they lead to is counted as it is; what depends on replies that are not there
+    yet is taken at its most.
     """
     path = out / "requests.sqlite" if out else None
     with tempfile.TemporaryDirectory() as folder, _cache(path) as cache:
         counted = Counted(recipe, cache)
         store = Store(Path(folder))
         if recipe.generate is None:
-            blocks = _read(store, recipe, partial(pairs_or_candidates, recipe))
-            return counted.judged(recipe.judge, map(answers_of, blocks)) if recipe.judge else []
-        prompts = list(_read(store, recipe, new_prompts(recipe))) if recipe.source.paths else []
-        new = counted.made()
-        found = [*new, *counted.answered(recipe.generate, prompts)]
-        return [*found, *(counted.judged_unseen(recipe.judge, recipe.generate, prompts) if recipe.judge else [])]
+            rows = _read(store, recipe, pairs_or_candidates(recipe))
+            return counted.judged(recipe.judge, map(answers_of, rows)) if recipe.judge else []
+        blocks = list(_read(store, recipe, new_prompts(recipe))) if recipe.source.paths else []
+        found: list[Estimate] = []
+        still_new = 0
+        if recipe.prompts is not None:
+            read = pl.concat([pl.DataFrame(schema=STAGED_PROMPTS), *blocks])
+            made, new = counted.made(recipe.prompts, seed_texts(read))
+            still_new = 0 if new is not None else recipe.prompts.n
+            blocks = [joined_prompts(recipe.prompts, read, pl.DataFrame(schema=PROMPTS) if new is None else new)]
+            found.append(made)
+        found += counted.answered(recipe.generate, blocks, still_new)
+        return found + (counted.judged_unseen(recipe.judge, recipe.generate, blocks, still_new) if recipe.judge else [])
+
+
+def models_of(recipe: Recipe) -> list[Model]:
+    """Every model that the recipe names."""
+    found = [recipe.prompts.model] if recipe.prompts else []
+    found += recipe.generate.models if recipe.generate else []
+    return [*found, *(recipe.judge.models if recipe.judge else [])]
 
 
 def _read(store: Store, recipe: Recipe, read: stages.Read) -> Iterator[pl.DataFrame]:
@@ -77,75 +94,126 @@ class Counted:
     """Estimates of one recipe."""
 
     def __init__(self, recipe: Recipe, cache: RequestCache) -> None:
-        self._recipe, self._cache = recipe, cache
-        self._budget = Budget(recipe.budget, models_of(recipe))
+        self._cache = cache
+        self._prices = Budget(recipe.budget, models_of(recipe)).prices
 
-    def made(self) -> list[Estimate]:
-        """Prompts that a model is to make."""
-        section = self._recipe.prompts
-        if section is None:
-            return []
-        requests = -(-12 * section.n // 10)  # one each and a fifth more: what repeats another is asked for again
-        sent = requests * NEW_PROMPT * SHOWN_WITH_IT
-        return [self._row("prompts", section.model, requests, 0, sent, requests * section.max_tokens)]
+    def made(self, section: Prompts, seeds: Sequence[str]) -> tuple[Estimate, pl.DataFrame | None]:
+        """Prompts that a model is to make, and these prompts where all replies are there already."""
+        known = 0
 
-    def answered(self, section: Generate, blocks: Iterable[pl.DataFrame]) -> list[Estimate]:
-        """Answers to prompts, the new ones among them counted at a usual length."""
-        prompts = [p for block in blocks for p in block.filter(pl.col("problem").is_null()).get_column("prompt")]
-        new = self._recipe.prompts.n if self._recipe.prompts else 0
-        rows = []
-        for model in section.models:
-            mine = [variant for variant in variants(section) if variant.model is model]
-            requests = [variant.request(prompt) for variant in mine for prompt in prompts]
-            most = (model.max_tokens or section.max_tokens) * len(mine)
-            more = (new * len(mine), NEW_PROMPT * new * len(mine), new * most)
-            rows.append(self._asked("generate", model, requests, more))
-        return rows
+        def ask(requests: Sequence[Request]) -> list[Reply]:
+            nonlocal known
+            replies = [self._cache.get(request.key(section.model.model)) for request in requests]
+            there = [reply for reply in replies if reply is not None]
+            known += len(there)
+            if len(there) < len(replies):
+                raise _NotKnown
+            return there
+
+        try:
+            made = make_prompts(section, seeds, ask)
+        except _NotKnown:
+            return self.to_make(section, known), None
+        return self._row("prompts", section.model, _Sum(known, known)), made.prompts
+
+    def to_make(self, section: Prompts, known: int = 0) -> Estimate:
+        """Prompts that a model is to make: one each and a fifth more, as what repeats another is asked for again."""
+        requests = max(-(-12 * section.n // 10), known)
+        left = requests - known
+        most = left * (section.model.max_tokens or section.max_tokens)
+        return self._row("prompts", section.model, _Sum(requests, known, left * NEW_PROMPT * SHOWN_WITH_IT, most))
+
+    def answered(self, section: Generate, blocks: Iterable[pl.DataFrame], new: int = 0) -> list[Estimate]:
+        """Answers to prompts, and to `new` ones that are yet to be made."""
+        wanted = variants(section)
+        sums = {model.model: _Sum() for model in section.models}
+        for prompt in (prompt for block in blocks for prompt in _usable(block).get_column("prompt").to_list()):
+            for variant in wanted:
+                sums[variant.model.model].add(variant.request(prompt), variant.model, self._cache)
+        for variant in wanted:
+            most = new * variant.request([]).max_tokens
+            sums[variant.model.model].more(new, new * NEW_PROMPT, most)
+        return [self._row("generate", model, sums.pop(model.model)) for model in section.models if model.model in sums]
 
     def judged(self, section: Judge, candidates: Iterable[pl.DataFrame]) -> list[Estimate]:
         """Verdicts on answers that are there."""
-        answers = list(candidates)
-        return [
-            self._asked("judge", model, [r for a in answers for r in judging.judge_requests(a, section, model)])
-            for model in section.models
-            if judging.is_llm(model)
-        ]
+        sums = {model.model: _Sum() for model in section.models if judging.is_llm(model)}
+        self._judge(section, candidates, sums)
+        return [self._row("judge", model, sums[model.model]) for model in section.models if model.model in sums]
 
-    def judged_unseen(self, section: Judge, made: Generate, blocks: Sequence[pl.DataFrame]) -> list[Estimate]:
-        """Verdicts on answers that are yet to come, each as long as it may be."""
-        each = len(variants(made))
-        lengths = [model.max_tokens or made.max_tokens for model in made.models]
-        answer = sum(lengths) // len(lengths)
-        sets = sum(block.get_column("problem").null_count() for block in blocks)
-        asked = sum(tokens_of(p) for b in blocks for p in b.filter(pl.col("problem").is_null()).get_column("prompt"))
-        new = self._recipe.prompts.n if self._recipe.prompts else 0
+    def judged_unseen(
+        self, section: Judge, made: Generate, blocks: Sequence[pl.DataFrame], new: int = 0
+    ) -> list[Estimate]:
+        """Verdicts on the answers to prompts: what is there as it is, all others as long as they may be."""
+        asks = {model.model: self._stored(model) for model in made.models}
+        wanted = variants(made)
+        answer = sum(variant.request([]).max_tokens for variant in wanted) // len(wanted)
         words = sum(len(rubric.text) // 4 + 200 for rubric in judging.rubrics(section))
+        each = len(wanted)
         per_set, shown = (each, 1) if section.method == "rubric" else (2 * comb(each, 2), 2)
-        requests = (sets + new) * per_set
-        sent = (asked + NEW_PROMPT * new) * per_set + requests * (words + shown * answer)
-        return [
-            self._row("judge", model, requests, 0, sent, requests * (model.max_tokens or section.max_tokens))
-            for model in section.models
-            if judging.is_llm(model)
-        ]
+        sums = {model.model: _Sum() for model in section.models if judging.is_llm(model)}
+        unseen, asked = new, new * NEW_PROMPT
+        for block in blocks:
+            answers = generate(_usable(block), made, asks)
+            whole = pl.col("response").is_not_null().all().over("source", "source_row")
+            self._judge(section, [answers.filter(whole)], sums)
+            prompts = answers.filter(~whole).unique(["source", "source_row"]).get_column("prompt").to_list()
+            unseen, asked = unseen + len(prompts), asked + sum(map(tokens_of, prompts))
+        for model in section.models:
+            if model.model in sums:
+                requests = unseen * per_set
+                most = requests * (model.max_tokens or section.max_tokens)
+                sums[model.model].more(requests, asked * per_set + requests * (words + shown * answer), most)
+        return [self._row("judge", model, sums[model.model]) for model in section.models if model.model in sums]
 
-    def _asked(
-        self, stage: str, model: Model, requests: Sequence[Request], more: tuple[int, int, int] = (0, 0, 0)
-    ) -> Estimate:
-        known = [self._cache.get(request.key(model.model)) is not None for request in requests]
-        left = [request for request, there in zip(requests, known, strict=True) if not there]
-        sent = sum(tokens_of(request.messages) for request in left) + more[1]
-        got = sum(int(request.params.get("max_tokens") or 0) for request in left) + more[2]
-        return self._row(stage, model, len(requests) + more[0], sum(known), sent, got)
+    def _judge(self, section: Judge, candidates: Iterable[pl.DataFrame], sums: Mapping[str, "_Sum"]) -> None:
+        for block in candidates:
+            for model in section.models:
+                if model.model in sums:
+                    for request in judging.judge_requests(block, section, model):
+                        sums[model.model].add(request, model, self._cache)
 
-    def _row(self, stage: str, model: Model, requests: int, known: int, sent: int, got: int) -> Estimate:
-        price = self._budget.prices.get(model.model)
-        usd = price.of(sent, got) if price else None
-        return Estimate(stage, model.model, requests, known, sent, got, usd)
+    def _stored(self, model: Model) -> Ask:
+        """Stands for the model: what it has said before, and nothing else."""
+
+        def ask(requests: Sequence[Request]) -> list[Reply]:
+            found = (self._cache.get(request.key(model.model)) for request in requests)
+            return [reply or Reply(None, error="not asked yet") for reply in found]
+
+        return ask
+
+    def _row(self, stage: str, model: Model, found: "_Sum") -> Estimate:
+        price = self._prices.get(model.model)
+        usd = price.of(found.sent, found.got) if price else None
+        return Estimate(stage, model.name, found.requests, found.known, found.sent, found.got, usd)
 
 
-def models_of(recipe: Recipe) -> list[Model]:
-    """Every model that the recipe asks."""
-    found = [recipe.prompts.model] if recipe.prompts else []
-    found += recipe.generate.models if recipe.generate else []
-    return [*found, *(recipe.judge.models if recipe.judge else [])]
+@dataclass(slots=True)
+class _Sum:
+    """Requests to one model, those that are known, and the tokens of the others."""
+
+    requests: int = 0
+    known: int = 0
+    sent: int = 0
+    got: int = 0
+
+    def add(self, request: Request, model: Model, cache: RequestCache) -> None:
+        """One request more."""
+        self.requests += 1
+        if cache.get(request.key(model.model)) is not None:
+            self.known += 1
+        else:
+            self.sent += tokens_of(request.messages)
+            self.got += request.max_tokens
+
+    def more(self, requests: int, sent: int, got: int) -> None:
+        """Requests that are not known."""
+        self.requests, self.sent, self.got = self.requests + requests, self.sent + sent, self.got + got
+
+
+class _NotKnown(Exception):
+    """A reply is not stored."""
+
+
+def _usable(block: pl.DataFrame) -> pl.DataFrame:
+    return block.filter(pl.col("problem").is_null())

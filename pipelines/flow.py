@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +13,19 @@ import polars as pl
 from curate import flow
 from curate.errors import RecipeError
 from curate.product import TableWriter
-from curate.progress import progress, say
+from curate.progress import is_watched, progress, say
 from curate.recipe import Recipe, load_recipe, resolved, to_yaml
 from curate.result import Run
 from curate.schema import CANDIDATES
 from curate.sections import Model, Pair
-from curate.store import Stage, Store, atomic, open_store
+from curate.store import STAGES, Stage, Store, atomic, open_store
 from pipelines import judge as judging
 from pipelines import models as connecting
 from pipelines import work
 from pipelines.budget import Budget
 from pipelines.cache import RequestCache
-from pipelines.desk import Desk
+from pipelines.checks import check, check_run, only_answers, up_to_verdicts
+from pipelines.desk import Desk, heed_interrupts
 from pipelines.estimate import Counted, Estimate, models_of
 from pipelines.origin import read_origin
 from pipelines.requests import Ask, Reply, Request
@@ -45,50 +45,30 @@ def run(recipe: Recipe, out: str | Path, *, force: bool = False) -> Run:
     """
     if not recipe.asks_models:
         return flow.run(recipe, out, force=force)
-    check(recipe)
-    if recipe.judge is None and recipe.generate is not None and (recipe.pair or Pair()).strategy != "delta":
-        raise RecipeError("generate: add a judge section, which tells the better answers, or pair.strategy: delta")
+    check_run(recipe)
+    recipe = recipe.model_copy(update={"pair": recipe.pair or Pair()})  # every default is written out
     return flow.run(recipe, out, force=force, front=_front)
 
 
 def generate(recipe: Recipe, out: str | Path, *, force: bool = False) -> dict[str, Any]:
     """Prompts and answers only: writes `out`/candidates.parquet and returns what was made. `run` goes on from there."""
-    if recipe.generate is None:
-        raise RecipeError("the recipe has no generate section")
-    return _part_way(recipe, out, force=force)
+    return _part_way(recipe, only_answers(recipe), out, force=force)
 
 
 def judge(recipe: Recipe, out: str | Path, *, force: bool = False) -> dict[str, Any]:
     """As `generate`, and the verdicts: candidates.parquet has scores then, and there is a report of each judge."""
-    if recipe.judge is None:
-        raise RecipeError("the recipe has no judge section")
-    return _part_way(recipe, out, force=force)
+    return _part_way(recipe, up_to_verdicts(recipe), out, force=force)
 
 
 def quickstart(out: str | Path, *, force: bool = False) -> Run:
     """The recipe that ships with prefcurate: kitchen questions, answered by SmolLM2 on this machine, no network."""
-    shipped = Path(str(files("pipelines") / "recipes"))
-    recipe = load_recipe(shipped / "quickstart.yaml")
-    paths = tuple(str(shipped / path) for path in recipe.source.paths)
-    return run(
-        recipe.model_copy(update={"source": recipe.source.model_copy(update={"paths": paths})}), out, force=force
-    )
+    return run(load_recipe(Path(__file__).parent / "recipes" / "quickstart.yaml"), out, force=force)
 
 
-def check(recipe: Recipe) -> None:
-    """Raise RecipeError for whatever can be known to fail before anything is asked."""
-    judged = recipe.judge.models if recipe.judge else ()
-    for model in models_of(recipe):
-        if model not in judged or judging.is_llm(model):
-            connecting.check(model)
-    if recipe.judge:
-        judging.check(recipe.judge)
-    Budget(recipe.budget, models_of(recipe))
-
-
-def _part_way(recipe: Recipe, out: str | Path, *, force: bool) -> dict[str, Any]:
-    check(recipe)
-    with open_store(Path(out), resolved(recipe), to_yaml(recipe), force=force) as store, _session(store, recipe) as now:
+def _part_way(recipe: Recipe, part: Recipe, out: str | Path, *, force: bool) -> dict[str, Any]:
+    """Do a part of a recipe; the run keeps the whole of it."""
+    check(part)
+    with open_store(Path(out), resolved(recipe), to_yaml(recipe), force=force) as store, _session(store, part) as now:
         now.candidates()
         return now.about()
 
@@ -96,12 +76,20 @@ def _part_way(recipe: Recipe, out: str | Path, *, force: bool) -> dict[str, Any]
 def _front(store: Store, recipe: Recipe) -> flow.Made:
     with _session(store, recipe) as now:
         judged = now.candidates()
-        pairs = work.pair(store, recipe.pair or Pair(), judged, now.stages["origin"])
+        section = recipe.pair or Pair()
+        if recipe.judge is None and section.strategy != "delta" and not _any_score(judged):
+            raise RecipeError("no answer has a score to choose by: add a judge section, or pair.strategy: delta")
+        pairs = work.pair(store, section, judged, now.stages["origin"])
         return flow.Made(pairs, now.stages, now.about())
+
+
+def _any_score(judged: Stage) -> bool:
+    return bool(judged.scan().select(pl.col("score").is_not_null().any()).collect().item())
 
 
 @contextmanager
 def _session(store: Store, recipe: Recipe) -> Iterator["_Session"]:
+    heed_interrupts()
     with RequestCache(store.folder / REQUESTS) as cache:
         desk = Desk(cache, Budget(recipe.budget, models_of(recipe)))
         yield _Session(store, recipe, desk)
@@ -129,25 +117,31 @@ class _Session:
             made["made"] |= {"prompts": info["made"]} if "made" in info else {}
         if self._recipe.generate is not None:
             made["made"]["answers"] = _answered(self.stages["answers"])
-        if (judged := self.stages.get("judged")) and (info := judged.info):
+        if self._recipe.judge is not None and (info := self.stages["judged"].info):
             made["made"] |= {"judges": info["judges"], "panel": info["panel"]}
         made["made"]["requests"] = [
             self._spent(model, spent) for model, spent in sorted(self._desk.cache.spent().items())
         ]
         return made
 
-    def _spent(self, model: str, spent: tuple[int, int, int]) -> dict[str, Any]:
+    def _spent(self, line: str, spent: tuple[int, int, int]) -> dict[str, Any]:
         requests, sent, got = spent
-        price = self._desk.budget.prices.get(model)
+        price = self._desk.budget.prices.get(line)
         usd = price.of(sent, got) if price else None
-        return {"model": model, "requests": requests, "input_tokens": sent, "output_tokens": got, "usd": usd}
+        return {
+            "model": Model(model=line).name,
+            "requests": requests,
+            "input_tokens": sent,
+            "output_tokens": got,
+            "usd": usd,
+        }
 
     def _origin(self) -> None:
         prompts = self._recipe.prompts
         with ExitStack() as stack:
             ask: Ask | None = None
             if prompts is not None:
-                asks = self._asking(stack, [prompts.model], "prompts", Counted.made)
+                asks = self._asking(stack, [prompts.model], "prompts", lambda c: [c.to_make(prompts)])
                 ask = partial(_ask_first, asks)
             self.stages["origin"] = read_origin(self._store, self._recipe, ask)
 
@@ -157,7 +151,9 @@ class _Session:
             self.stages["answers"] = work.bring(self._store, origin)
             return
         with ExitStack() as stack:
-            asks = self._asking(stack, section.models, "generate", lambda c: c.answered(section, _blocks(origin)))
+            asks = self._asking(
+                stack, section.models, "generate", lambda c: c.answered(section, self._left(origin, "answers"))
+            )
             self.stages["answers"] = work.answer(self._store, section, origin, asks, self._desk)
 
     def _verdicts(self) -> None:
@@ -168,11 +164,19 @@ class _Session:
         with ExitStack() as stack:
             llms = [model for model in section.models if judging.is_llm(model)]
             answers, origin = self.stages["answers"], self.stages["origin"]
-            asks = self._asking(stack, llms, "judge", lambda c: c.judged(section, _blocks(answers)))
+            left = self._left(answers, "verdicts")
+            asks = self._asking(stack, llms, "judge", lambda c: c.judged(section, left))
             scores = {model.model: scorer(model) for model in section.models if not judging.is_llm(model)}
             self.stages["verdicts"], self.stages["judged"] = work.judge(
                 self._store, section, answers, origin, asks, scores, self._desk
             )
+
+    def _left(self, source: Stage, target: str) -> Iterator[pl.DataFrame]:
+        """The parts of a stage that the one after it has not made anything of yet."""
+        there = Stage(self._store.folder / STAGES / target, "")
+        for number, part in enumerate(source.parts()):
+            if not there.part(number).is_file():
+                yield pl.read_parquet(part)
 
     def _asking(self, stack: ExitStack, models: Sequence[Model], what: str, count: Count) -> work.Asks:
         """What opens the models when they are first needed: a stage that is complete needs none."""
@@ -181,11 +185,11 @@ class _Session:
         def asks() -> Mapping[str, Ask]:
             with lock:
                 if not opened and models:
-                    estimates = count(Counted(self._recipe, self._desk.cache))
-                    for line in estimates:
-                        say(str(line))
-                    total = sum(line.requests for line in estimates)
-                    stack.enter_context(_watched(self._desk, what, total))
+                    if is_watched():  # counting takes a while, and is for whoever watches only
+                        estimates = count(Counted(self._recipe, self._desk.cache))
+                        for line in estimates:
+                            say(str(line))
+                        stack.enter_context(_live(self._desk, what, sum(line.requests for line in estimates)))
                     opened.append(stack.enter_context(connecting.open_models(models, self._desk)))
             return opened[0] if opened else {}
 
@@ -197,12 +201,8 @@ def _ask_first(asks: work.Asks, requests: Sequence[Request]) -> list[Reply]:
     return next(iter(asks().values()))(requests)
 
 
-def _blocks(stage: Stage) -> Iterator[pl.DataFrame]:
-    return (pl.read_parquet(part) for part in stage.parts())
-
-
 @contextmanager
-def _watched(desk: Desk, what: str, total: int) -> Iterator[None]:
+def _live(desk: Desk, what: str, total: int) -> Iterator[None]:
     """A live line: requests, requests a second, tokens a second, money, time left."""
     started, before, known = time.monotonic(), desk.tally.tokens, desk.tally.known
     answered, cost = desk.tally.answered, desk.budget.spent["usd"]
@@ -212,7 +212,8 @@ def _watched(desk: Desk, what: str, total: int) -> Iterator[None]:
             seconds = max(time.monotonic() - started, 1e-3)
             rate = (desk.tally.answered - answered) / seconds
             tokens = (desk.tally.tokens - before) / seconds
-            notes = [f"{rate:,.1f}/s", f"{tokens:,.0f} tokens/s", f"${desk.budget.spent['usd'] - cost:,.4f}"]
+            usd = desk.budget.spent["usd"] - cost  # nothing where no price is known
+            notes = [f"{rate:,.1f}/s", f"{tokens:,.0f} tokens/s", *([f"${usd:,.4f}"] if usd else [])]
             notes += [f"{desk.tally.known - known:,} known"] if desk.tally.known > known else []
             notes += [f"{desk.tally.failed:,} failed"] if desk.tally.failed else []
             advance(1, " · ".join(notes))

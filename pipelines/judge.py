@@ -40,7 +40,9 @@ def check(section: Judge) -> None:
     if twice := _twice(names):
         raise RecipeError(f"judge.aspects: two rubrics have the name {twice}; leave one out, or rename its file")
     if twice := _twice([model.name for model in section.models]):
-        raise RecipeError(f"judge.models: {twice} stands there twice; the judges of a panel are told apart by their name")
+        raise RecipeError(
+            f"judge.models: {twice} stands there twice; the judges of a panel are told apart by their name"
+        )
     if system := [model.name for model in section.models if model.system]:
         raise RecipeError(f"judge.models: {system[0]} has a system prompt; what a judge is told stands in its rubric")
 

@@ -1,8 +1,8 @@
 """
 Models as distilabel LLMs: this module and rows.py are all that knows distilabel.
 
-`ChatLLM` works in any distilabel pipeline, too: `TextGeneration(llm=ChatLLM.named("openai:gpt-4o-mini"))`. In place of
-distilabel's own it keeps a fault to one request, never asks twice, and is several times as fast.
+`ChatLLM` works in any distilabel pipeline, too: `TextGeneration(llm=pipelines.connect("openai:gpt-4o-mini"))`. In place
+of distilabel's own it keeps a fault to one request, never asks twice, and is several times as fast.
 """
 
 import asyncio
@@ -30,6 +30,7 @@ with warnings.catch_warnings():
     from distilabel.models.llms.base import LLM, AsyncLLM
 
 T = TypeVar("T")
+TIMEOUT = 180.0  # seconds a request may take where the recipe does not say
 CHUNK = 64  # requests that a model in this process takes at once: the same ones at every start, so the same batches
 
 
@@ -52,6 +53,8 @@ class Loop:
 
     def cancel(self) -> None:
         """Cancel what is under way."""
+        if not self._loop.is_running():
+            return
 
         async def cancel() -> None:
             tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
@@ -104,6 +107,7 @@ class ChatLLM(AsyncLLM):
     _desk: Desk | None = PrivateAttr(None)
     _loop: Loop | None = PrivateAttr(None)
     _endpoint: Endpoint | None = PrivateAttr(None)
+    _own: bool = PrivateAttr(default=False)  # desk and loop are ours, and end with us
 
     @property
     def model_name(self) -> str:
@@ -119,6 +123,7 @@ class ChatLLM(AsyncLLM):
         super().load()
         if self._desk is None:
             self.attach(Desk(RequestCache(self.cache or ":memory:"), Budget(None, [self.spec])), Loop())
+            self._own = True
         if self._endpoint is None:
             self._endpoint = Endpoint(
                 self.spec.model.partition(":")[2] or self.spec.model,
@@ -126,7 +131,7 @@ class ChatLLM(AsyncLLM):
                 api_key=os.environ.get(self.key_env) if self.key_env else None,
                 key_name=self.key_env or "api_key_env",
                 concurrency=self.spec.concurrency,
-                timeout=self.spec.timeout,
+                timeout=self.spec.timeout or TIMEOUT,
                 retries=self.spec.retries,
                 patience=self.spec.patience,
             )
@@ -137,6 +142,10 @@ class ChatLLM(AsyncLLM):
         if self._endpoint is not None and self._loop is not None:
             self._loop.run(self._endpoint.close())
             self._endpoint = None
+        if self._own and self._desk is not None and self._loop is not None:
+            self._loop.close()
+            self._desk.cache.close()
+            self._desk, self._loop, self._own = None, None, False
 
     async def agenerate(self, input: Any, num_generations: int = 1, **params: Any) -> dict[str, Any]:  # noqa: A002 - distilabel's
         """Answers to one conversation, or to one of our own requests. A failure is null with its error."""

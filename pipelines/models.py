@@ -11,7 +11,7 @@ from curate.errors import RecipeError, require, unknown
 from curate.sections import Model, named
 from pipelines.desk import Desk
 from pipelines.requests import Ask
-from pipelines.server import embedded_weights, serve
+from pipelines.server import PARALLEL, embedded_weights, serve
 
 if TYPE_CHECKING:
     from distilabel.models.llms.base import LLM
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pipelines.llms import Loop
 
 OPENAI, INFERENCE = "https://api.openai.com/v1", "https://router.huggingface.co/v1"
+LOCAL_TIMEOUT = 3600.0
 KINDS = ("openai:", "inference:", "transformers:", "gguf:", "embedded")
 
 
@@ -95,6 +96,9 @@ def _open(model: Model, desk: Desk, loop: "Loop", stack: ExitStack) -> "LLM":
     if kind in ("gguf:", "embedded"):
         weights = embedded_weights() if kind == "embedded" else Path(model.model.removeprefix("gguf:")).expanduser()
         base_url, key_env = stack.enter_context(serve(weights)) + "/v1", None
+        # What waits in the server's own queue would only get older, and a slow machine is no dead one.
+        here = {"concurrency": min(model.concurrency, PARALLEL), "timeout": model.timeout or LOCAL_TIMEOUT}
+        model = model.model_copy(update=here)
     else:
         base_url, key_env = (_openai if kind == "openai:" else _inference)(model)
     llm = ChatLLM(spec=model, base_url=base_url, key_env=key_env)

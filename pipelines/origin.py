@@ -4,9 +4,9 @@ Where sets of answers come from: prompts to be answered, pairs to be judged agai
 A set is known by its (source, source_row) from here to the ledger, so no two rows of the origin share them.
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from functools import partial
 from typing import Any
 
 import polars as pl
@@ -64,7 +64,9 @@ def joined_prompts(section: Prompts, read: pl.DataFrame, new: pl.DataFrame) -> p
             problem=pl.when(usable).then(pl.lit(SEED)).otherwise("problem"),
             detail=pl.when(usable).then(pl.lit(about)).otherwise("detail"),
         )
-    return pl.concat([read, new.with_columns(empty(STAGED_PROMPTS, ("problem", "detail"))).select(list(STAGED_PROMPTS))])
+    return pl.concat(
+        [read, new.with_columns(empty(STAGED_PROMPTS, ("problem", "detail"))).select(list(STAGED_PROMPTS))]
+    )
 
 
 def _made(store: Store, recipe: Recipe, section: Prompts, ask: Ask) -> Stage:
@@ -89,8 +91,16 @@ def _made(store: Store, recipe: Recipe, section: Prompts, ask: Ask) -> Stage:
     known: dict[str, Any] = (seeds.info or {}) if seeds else {"inputs": {}, "broken": 0}
     name = f"prompts:{section.method}"
     inputs = known["inputs"] | {name: {"fingerprint": stage.key, "rows": len(made.prompts), "format": "made"}}
-    stage.finish(inputs=inputs, rows=len(rows), broken=known["broken"], made=dict(made.summary))
+    finish(stage, {"inputs": inputs, "rows": len(rows), "broken": known["broken"], "made": dict(made.summary)})
     return stage
+
+
+def finish(stage: Stage, info: Mapping[str, Any]) -> None:
+    """Mark the stage complete, with a hash of what is in it: what comes after depends on that alone."""
+    content = hashlib.sha256()
+    for part in stage.parts():
+        content.update(part.read_bytes())
+    stage.finish(**info, content=content.hexdigest()[:32])
 
 
 def _check_made(section: Prompts, summary: Mapping[str, Any]) -> None:

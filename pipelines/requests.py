@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -16,6 +17,11 @@ class Request:
     messages: Messages
     params: Mapping[str, Any] = field(default_factory=dict)
     sample: int = 0  # tells apart requests that are the same otherwise
+
+    @property
+    def max_tokens(self) -> int:
+        """How long the answer may be, by either name; 0 = nothing is said."""
+        return int(self.params.get("max_tokens") or self.params.get("max_completion_tokens") or 0)
 
     def key(self, model: str) -> str:
         """What the reply is stored under: model, messages, parameters and sample. No address, so ports may change."""
@@ -44,3 +50,8 @@ class Reply:
 
 # Replies in the order of the requests; failed ones are in it with their error.
 Ask = Callable[[Sequence[Request]], list[Reply]]
+
+# Told what a try cost that brought no reply: tokens in and out, null = not known.
+Lost = Callable[[int | None, int | None], None]
+# What a request is sent in: waits until it may be, or raises where nothing is sent any more.
+Hold = Callable[[Request], AbstractAsyncContextManager[Lost]]

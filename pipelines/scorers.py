@@ -1,11 +1,20 @@
 """Judges that are not asked but score by themselves: the heuristic, and reward models."""
 
 import threading
+from importlib.util import find_spec
 
 import polars as pl
 
+from curate.errors import require
 from curate.sections import Model
 from pipelines.judge import HEURISTIC, REWARD, Score
+
+
+def check(model: Model) -> None:
+    """Raise MissingExtra where the libraries are not installed."""
+    module, extra = ("sentence_transformers", "embed") if model.model == HEURISTIC else ("transformers", "train")
+    if find_spec(module) is None:
+        require(module, extra)
 
 
 def scorer(model: Model) -> Score:

@@ -19,6 +19,7 @@ WEIGHTS = (
 PARALLEL, CONTEXT = 8, 4096  # requests at once, and tokens of each
 START_SECONDS = 300  # a large file from a slow disk
 READY = "listening on "
+MAGIC = b"GGUF"
 
 
 def embedded_weights() -> Path:
@@ -41,6 +42,9 @@ def serve(weights: Path) -> Iterator[str]:
     """Start a server for the weights and give its address; it is ended when the block is, or this process."""
     if not weights.is_file():
         raise InputError(f"gguf:{weights} is not there, or not a file")
+    with weights.open("rb") as file:
+        if file.read(len(MAGIC)) != MAGIC:
+            raise InputError(f"gguf:{weights} is no GGUF file: it does not begin with {MAGIC.decode()}")
     if find_spec("xllamacpp") is None:
         raise MissingExtra("xllamacpp is not installed; run: pip install 'prefcurate[generate]'")
     process = subprocess.Popen(  # noqa: S603 - our own module, the path as an argument
@@ -61,7 +65,7 @@ def serve(weights: Path) -> Iterator[str]:
 
 
 def _address(process: "subprocess.Popen[str]", weights: Path) -> str:
-    said: deque[str] = deque(maxlen=20)
+    said: deque[str] = deque(maxlen=200)
     found: list[str] = []
     ready = threading.Event()
 
@@ -76,8 +80,10 @@ def _address(process: "subprocess.Popen[str]", weights: Path) -> str:
     threading.Thread(target=listen, daemon=True).start()
     ready.wait(START_SECONDS)
     if not found:
-        why = next((line for line in reversed(said) if "error" in line.lower()), said[-1] if said else "no word of it")
-        raise InputError(f"gguf:{weights} cannot be served: {why[:200]}")
+        # llama.cpp says first what is wrong, then at every level above that there was an error: 0.00.035 E load: no …
+        errors = [line.partition(" E ")[2] for line in said if " E " in line]
+        why = (errors or list(said)[-1:] or [f"no word of it in {START_SECONDS} s"])[0]
+        raise InputError(f"gguf:{weights} cannot be served: {' '.join(why.split())[:200]}")
     return found[0]
 
 
@@ -93,11 +99,14 @@ def main() -> None:
     # fastest. OMP_NUM_THREADS is how users say so to torch, too.
     params.cpuparams.n_threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
     params.cpuparams.poll = 0
+    params.cache_ram_mib = 256  # of prompts that were asked before; its own measure is 8 GB
     params.warmup = False
     server = xllamacpp.Server(params)
-    print(f"{READY}{server.listening_address}", flush=True)  # noqa: T201 - read by the parent
-    sys.stdin.buffer.read()
-    os._exit(0)  # at once: nobody is left to wait for what is under way
+    try:
+        print(f"{READY}{server.listening_address}", flush=True)  # noqa: T201 - read by the parent
+        sys.stdin.buffer.read()
+    finally:
+        os._exit(0)  # at once: nobody is left to wait for what is under way, or there was nobody to begin with
 
 
 if __name__ == "__main__":

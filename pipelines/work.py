@@ -1,23 +1,24 @@
 """The stages that ask models: origin → answers → verdicts → judged → pairs, each part written when it is whole."""
 
-import hashlib
+from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import msgspec
 import polars as pl
 
 from curate import pairing
 from curate.errors import CurateError, ServiceError
 from curate.recipe import fingerprint
 from curate.schema import CANDIDATES, STAGED, empty
-from curate.sections import Generate, Judge, Pair, Section
+from curate.sections import Generate, Judge, Pair, named_model
 from curate.store import Stage, Store, remove
 from pipelines import judge as judging
 from pipelines.agreement import judge_reports, panel_agreement
 from pipelines.desk import Desk
-from pipelines.generate import generate, variants
-from pipelines.origin import answers_of, labels_of
+from pipelines.generate import generate
+from pipelines.origin import answers_of, asked_with, finish, labels_of
 from pipelines.requests import Ask
 from pipelines.scoring import VERDICTS, combine
 
@@ -29,17 +30,20 @@ Asks = Callable[[], Mapping[str, Ask]]  # opens the models when a stage turns ou
 def answer(store: Store, section: Generate, origin: Stage, asks: Asks, desk: Desk) -> Stage:
     """Prompts → CANDIDATES. A part with failed answers is asked for again by the next start."""
     stage = _stage(store, "answers", settings(section), origin)
+    failed = pl.col("response").is_null()
 
     def make(number: int) -> dict[str, int]:
-        prompts = pl.read_parquet(origin.part(number)).filter(pl.col("problem").is_null())
-        answers = generate(prompts, section, asks())
-        stage.write(number, answers)
-        return {"answers": len(answers), "failed": answers.get_column("response").null_count()}
+        answers = _whole(stage, number, failed)
+        if answers is None:
+            prompts = pl.read_parquet(origin.part(number)).filter(pl.col("problem").is_null())
+            answers = generate(prompts, section, asks())
+            stage.write(number, answers)
+        return {"answers": len(answers), "failed": len(answers.filter(failed))}
 
     if stage.info is None:
-        _each_part(origin, make, stage, desk)
+        finish(stage, _each_part(origin, make, desk))
     counts = _info(stage)
-    _check_failed(counts["failed"], counts["answers"], section.max_failed, "generate", stage.scan())
+    _check_failed("generate", "answers", counts, section.max_failed, stage)
     return stage
 
 
@@ -52,7 +56,7 @@ def bring(store: Store, origin: Stage) -> Stage:
             block = answers_of(pl.read_parquet(part))
             stage.write(number, block)
             answers += len(block)
-        _finish(stage, {"answers": answers, "failed": 0})
+        finish(stage, {"answers": answers, "failed": 0})
     return stage
 
 
@@ -67,27 +71,32 @@ def judge(
 ) -> tuple[Stage, Stage]:
     """CANDIDATES → VERDICTS, and the same CANDIDATES with scores. Verdicts without a reply are asked for again."""
     made_by = [settings(section), [(rubric.name, rubric.hash) for rubric in judging.rubrics(section)]]
-    said, judged = (_stage(store, name, made_by, answers) for name in ("verdicts", "judged"))
+    # The origin's labels are in the reports.
+    said, judged = (_stage(store, name, made_by, answers, origin) for name in ("verdicts", "judged"))
+    failed = pl.col("score").is_null() & pl.col("raw").is_null() & pl.col("error").is_not_null()
 
     def make(number: int) -> dict[str, int]:
-        candidates = pl.read_parquet(answers.part(number))
-        found = judging.verdicts(candidates, section, asks(), scores)
-        said.write(number, found)
-        judged.write(number, combine(candidates, found))
-        failed = found.filter(pl.col("score").is_null(), pl.col("raw").is_null(), pl.col("error").is_not_null())
-        return {"verdicts": len(found), "failed": len(failed)}
+        found = _whole(said, number, failed) if judged.part(number).is_file() else None
+        if found is None:
+            candidates = pl.read_parquet(answers.part(number))
+            found = judging.verdicts(candidates, section, asks(), scores)
+            said.write(number, found)
+            judged.write(number, combine(candidates, found))
+        return {"verdicts": len(found), "failed": len(found.filter(failed))}
 
     if said.info is None or judged.info is None:
-        counts = _each_part(answers, make, said, desk)
-        _finish(judged, {**counts, **_reports(said, answers, origin)})
+        counts = _each_part(answers, make, desk)
+        finish(said, counts)
+        finish(judged, {**counts, **_reports(said, answers, origin)})
     counts = _info(judged)
-    _check_failed(counts["failed"], counts["verdicts"], section.max_failed, "judge", said.scan())
+    _check_failed("judge", "verdicts", counts, section.max_failed, said)
     return said, judged
 
 
 def pair(store: Store, section: Pair, judged: Stage, origin: Stage) -> Stage:
     """CANDIDATES → STAGED: every pair, and every set that yields none with its reason, in the order of the origin."""
-    stage = _stage(store, "pairs", section.model_dump(mode="json"), judged)
+    section = section.model_copy(update={"order": tuple(named_model(line).name for line in section.order)})
+    stage = _stage(store, "pairs", section.model_dump(mode="json"), judged, origin)
     if stage.info is None:
         rows = 0
         for number in range(len(origin.parts())):
@@ -97,7 +106,7 @@ def pair(store: Store, section: Pair, judged: Stage, origin: Stage) -> Stage:
             rows += len(made)
         read, answered = _info(origin), _info(judged)
         counts = {"sets": read["rows"], "answers": answered.get("answers", 0)}
-        _finish(stage, {"rows": rows, "broken": read["broken"], "inputs": read["inputs"], "counts": counts})
+        finish(stage, {"rows": rows, "broken": read["broken"], "inputs": read["inputs"], "counts": counts})
     return stage
 
 
@@ -108,7 +117,8 @@ def pairs_of(origin: pl.DataFrame, judged: pl.DataFrame, section: Pair) -> pl.Da
     """
     made = pairing.pair(judged, **section.model_dump())
     keys = ["source", "source_row"]
-    place = origin.select(*keys, pl.col("extra").alias("known"), "problem").with_row_index("place")
+    known = pl.Series("known", [_as_json(text) for text in origin.get_column("extra")], dtype=pl.String)
+    place = origin.select(*keys, known).with_row_index("place")
     answered = made.join(place.select(*keys, "place", "known"), on=keys, how="left", maintain_order="left")
     answered = answered.with_columns(extra=_joined(pl.col("extra"), pl.col("known"))).drop("known")
     unused = origin.with_row_index("place").join(made.select(keys), on=keys, how="anti")
@@ -119,17 +129,19 @@ def pairs_of(origin: pl.DataFrame, judged: pl.DataFrame, section: Pair) -> pl.Da
     )
 
 
-def total(section: Generate, origin: Stage) -> int:
-    """How many answers there will be."""
-    usable = origin.scan().filter(pl.col("problem").is_null()).select(pl.len()).collect().item()
-    return int(usable) * len(variants(section))
-
-
-def settings(section: Section) -> dict[str, Any]:
+def settings(section: Generate | Judge) -> dict[str, Any]:
     """A section without what does not change its results."""
-    plain = section.model_dump(mode="json", exclude={"max_failed"})
-    plain["models"] = [{key: value for key, value in model.items() if key not in HOW} for model in plain["models"]]
-    return plain
+    plain = section.model_dump(mode="json", exclude={"max_failed", "models"})
+    return plain | {"models": [asked_with(model) for model in section.models]}
+
+
+def _as_json(text: str | None) -> str | None:
+    """JSON as it is; what is none, which a user's own table may hold, as a JSON string."""
+    try:
+        msgspec.json.decode(text or "null")
+    except msgspec.DecodeError:
+        return msgspec.json.encode(text).decode()
+    return text
 
 
 def _joined(notes: pl.Expr, known: pl.Expr) -> pl.Expr:
@@ -138,49 +150,51 @@ def _joined(notes: pl.Expr, known: pl.Expr) -> pl.Expr:
     return pl.when(known.is_null()).then(notes).when(notes.is_null()).then(alone).otherwise(both)
 
 
-def _stage(store: Store, name: str, settings: Any, before: Stage) -> Stage:
-    """The stage for these settings and for what the stage before holds. One with failures is begun again."""
-    stage = store.stage(name, fingerprint(name, VERSION, settings, _info(before).get("content", before.key)))
+def _stage(store: Store, name: str, settings: Any, *before: Stage) -> Stage:
+    """The stage for these settings and for what the stages before hold. One with failures is begun again."""
+    made_from = [_info(stage).get("content", stage.key) for stage in before]
+    stage = store.stage(name, fingerprint(name, VERSION, settings, made_from))
     if stage.info is not None and stage.info.get("failed"):
         remove(stage.folder / "stage.json")
     return stage
 
 
-def _each_part(source: Stage, make: Callable[[int], dict[str, int]], target: Stage, desk: Desk) -> dict[str, int]:
-    counts: dict[str, int] = {}
+def _whole(stage: Stage, number: int, failed: pl.Expr) -> pl.DataFrame | None:
+    """A part that an interrupted start has left, unless something in it has failed."""
+    if not stage.part(number).is_file():
+        return None
+    rows = pl.read_parquet(stage.part(number))
+    return rows if rows.filter(failed).is_empty() else None
+
+
+def _each_part(source: Stage, make: Callable[[int], dict[str, int]], desk: Desk) -> dict[str, int]:
+    """Make a part of each part of the source, some at once; the sums of what they count."""
+    counts = Counter[str]()
     pool = ThreadPoolExecutor(AT_ONCE)
     try:
         for made in pool.map(make, range(len(source.parts()))):
-            counts = {name: counts.get(name, 0) + count for name, count in made.items()}
+            counts.update(made)
     except CurateError:
         raise  # nothing new is sent; what is under way may end, and is kept
-    except BaseException as error:
-        desk.abort(error)
+    except BaseException:
+        desk.abort()
         raise
     finally:
         pool.shutdown(cancel_futures=True)
-    _finish(target, counts)
-    return counts
-
-
-def _finish(stage: Stage, info: Mapping[str, Any]) -> None:
-    """Mark the stage complete, with a hash of what is in it: what comes after depends on that alone."""
-    content = hashlib.sha256()
-    for part in stage.parts():
-        content.update(part.read_bytes())
-    stage.finish(**info, content=content.hexdigest()[:32])
+    return dict(counts)
 
 
 def _info(stage: Stage) -> dict[str, Any]:
     return stage.info or {}
 
 
-def _check_failed(failed: int, asked: int, share: float, what: str, rows: pl.LazyFrame) -> None:
+def _check_failed(what: str, unit: str, counts: Mapping[str, int], share: float, stage: Stage) -> None:
+    failed, asked = counts["failed"], counts[unit]
     if failed > share * asked:
-        errors = rows.filter(pl.col("error").is_not_null()).group_by("error").len().sort("len", descending=True)
-        most = errors.head(1).collect().get_column("error").to_list()
+        errors = stage.scan().filter(pl.col("error").is_not_null()).group_by("error").len()
+        most = errors.sort("len", "error", descending=[True, False]).head(1).collect().get_column("error").to_list()
         raise ServiceError(
-            f"{what}: {failed} of {asked} requests failed{f' (most often: {most[0]})' if most else ''}. More than "
+            f"{what}: {failed} of {asked} {unit} failed{f' (most often: {most[0]})' if most else ''}. More than "
             f"{what}.max_failed={share:g} is an error; the same command asks for them again, and keeps the rest"
         )
 

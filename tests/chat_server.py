@@ -58,7 +58,7 @@ def chat_server(reply: Reply) -> Iterator[ChatServer]:
     """Serve while the block runs, in a thread of its own."""
     server = ChatServer(reply)
     app = web.Application()
-    app.router.add_post("/v1/chat/completions", server._chat)  # noqa: SLF001
+    app.router.add_post("/v1/chat/completions", server._chat)
     loop, ready = asyncio.new_event_loop(), threading.Event()
     runner = web.AppRunner(app)
 

@@ -16,7 +16,7 @@ TIERS = [
     {"rules", "dedup", "split", "pairing"},
     {"sections"},
     {"recipe", "product"},
-    {"stages", "result", "why"},
+    {"stages", "result", "why", "made"},
     {"summary", "charts"},
     {"report", "card"},
     {"flow", "show"},
@@ -32,6 +32,7 @@ PIPELINE_TIERS = [
     {"llms", "prompts", "scorers"},
     {"rows", "origin"},
     {"models", "estimate", "work"},
+    {"checks"},
     {"flow"},
     {"__init__"},
 ]

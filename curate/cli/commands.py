@@ -1,11 +1,15 @@
 """Commands over data that is there: clean, run, why, signals, recipe."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from curate.cli.options import DryRun, Force, Json, Out, Set, app, finish, pairs_of, print_json, show_estimates
+
+if TYPE_CHECKING:
+    from curate.recipe import Recipe
+    from pipelines.estimate import Estimate
 
 CLEAN_EXAMPLES = """
 Examples:\n
@@ -86,14 +90,23 @@ def run(
 
     loaded = load_recipe(recipe, settings or ())
     if loaded.asks_models:
-        from pipelines.estimate import estimate
         from pipelines.flow import run as run_recipe
     else:
         from curate.flow import run as run_recipe
     if dry_run:
-        show_estimates(estimate(loaded, out) if loaded.asks_models else [], as_json=as_json)
-        return
-    finish(run_recipe(loaded, out, force=force), as_json=as_json)
+        show_estimates(_estimated(loaded, out), as_json=as_json)
+    else:
+        finish(run_recipe(loaded, out, force=force), as_json=as_json)
+
+
+def _estimated(recipe: "Recipe", out: Path) -> "list[Estimate]":
+    if not recipe.asks_models:
+        return []
+    from pipelines.checks import check_run
+    from pipelines.estimate import estimate
+
+    check_run(recipe, keys=False)
+    return estimate(recipe, out)
 
 
 @app.command(epilog="Examples: [bold]curate why RUN 17[/] · [bold]curate why RUN 3f9a02c1[/]")

@@ -1,13 +1,18 @@
 """Commands that ask models: generate, judge, quickstart."""
 
+import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from curate.cli.options import DryRun, Force, Json, Out, Set, app, finish, print_json, show_estimates
+from curate.errors import RecipeError
+
+if TYPE_CHECKING:
+    from curate.recipe import Recipe
 
 GENERATE_EXAMPLES = """
 Examples:\n
@@ -73,7 +78,7 @@ def judge(  # noqa: PLR0913 - the options of the command
     _do(flow.judge, found, "judge", section, settings or (), out, dry_run=dry_run, force=force, as_json=as_json)
 
 
-@app.command()
+@app.command(epilog="Example: [bold]curate quickstart -o quickstart-run[/] (offline, some minutes)")
 def quickstart(out: Out = Path("quickstart-run"), *, force: Force = False, as_json: Json = False) -> None:
     """The whole story on this machine: questions, answers of a small model, scores, pairs, report and card."""
     from curate import show
@@ -99,17 +104,28 @@ def _do(  # noqa: PLR0913 - the options that both commands have
     as_json: bool,
 ) -> None:
     from curate import show
-    from curate.recipe import load_recipe, make_recipe
+    from pipelines import checks
     from pipelines.estimate import estimate
 
-    given = {key: value for key, value in section.items() if value is not None}
-    if len(source) == 1 and source[0].endswith((".yaml", ".yml")):
-        recipe = load_recipe(source[0], [*settings, *(f"{name}.{key}={value}" for key, value in given.items())])
-    else:
-        recipe = make_recipe({"source": {"paths": list(source)}, name: given}, settings)
+    recipe = _recipe(source, name, {key: value for key, value in section.items() if value is not None}, settings)
     if dry_run:
-        show_estimates(estimate(recipe, out), as_json=as_json)
+        part = checks.only_answers(recipe) if name == "generate" else checks.up_to_verdicts(recipe)
+        checks.check(part, keys=False)
+        show_estimates(estimate(part, out), as_json=as_json)
         return
     made = do(recipe, out, force=force)
-    print_json({"run": str(out), **made}) if as_json else show.made(made["made"], out)
+    print_json({"run": str(out), **made}) if as_json else show.made(made["made"], out, judged=recipe.judge is not None)
     sys.stdout.flush()
+
+
+def _recipe(source: Sequence[str], name: str, section: Mapping[str, Any], settings: Sequence[str]) -> "Recipe":
+    """A recipe file with the options over it, or one made of the options."""
+    from curate.recipe import load_recipe, make_recipe
+
+    if len(source) == 1 and source[0].endswith((".yaml", ".yml")):
+        given = [f"{name}.{key}={json.dumps(value)}" for key, value in section.items()]
+        return load_recipe(source[0], [*given, *settings])
+    if "models" not in section and not any(text.startswith(f"{name}.models=") for text in settings):
+        option = "--model" if name == "generate" else "--judge"
+        raise RecipeError(f"no model is named: {option} openai:NAME[@URL], or give a recipe (.yaml) in place of data")
+    return make_recipe({"source": {"paths": list(source)}, name: section}, settings)

@@ -12,6 +12,8 @@ import msgspec
 
 from curate.errors import InputError
 
+SHIPPED = "shipped:"  # begins the name of a file that comes with prefcurate, wherever that is installed
+RECIPES = Path(__file__).parents[2] / "pipelines" / "recipes"
 ENDINGS = (".jsonl", ".ndjson", ".json", ".csv", ".parquet", ".arrow", ".feather")
 PACKED = (".gz", ".zst")
 NOT_DATA = ("state.json", "dataset_info.json", "dataset_dict.json", "dataset_infos.json", "stage.json", "manifest.json")
@@ -49,6 +51,8 @@ def find_inputs(paths: Sequence[str], split: str | None = None) -> list[Input]:
 
 
 def _expand(text: str, split: str | None) -> Iterator[Path]:
+    if text.startswith(SHIPPED):
+        text = str(RECIPES / Path(text).name.removeprefix(SHIPPED))
     text = os.path.expanduser(text)  # Path's own raises where there is no such user
     path = Path(text)
     if path.is_dir():

@@ -1,0 +1,118 @@
+"""The fault server as a test uses it, and the real command against it."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+from pipelines.requests import Request
+from tests.data import write_jsonl
+from tests.fault_server import CONTENT
+
+ROOT = Path(__file__).resolve().parents[1]
+GOOD = ("answered", *CONTENT)
+
+
+class FaultServer:
+    """`python -m tests.fault_server` with these options; `url` is its address, and stays the same after a restart."""
+
+    def __init__(self, log: Path, *options: str, key: str | None = None) -> None:
+        self.log, self._options, self._port = log, options, 0
+        self._environment = os.environ | ({"FAULT_SERVER_KEY": key} if key else {})
+        log.touch()
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "tests.fault_server", "--log", self.log, "--port", self._port, *self._options]
+        self.process = subprocess.Popen(
+            list(map(str, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
+            env=self._environment,
+        )  # fmt: skip
+        assert self.process.stdout is not None
+        self.url = self.process.stdout.readline().strip()
+        assert self.url, "the server did not start"
+        self._port = int(self.url.split(":")[2].split("/")[0])
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def control(self, **told: Any) -> dict[str, int]:
+        body = urllib.request.Request(self.url.replace("/v1", "/control"), json.dumps(told).encode())
+        with urllib.request.urlopen(body, timeout=10) as reply:
+            found: dict[str, int] = json.load(reply)
+        return found
+
+    def lines(self, since: int = 0) -> list[dict[str, Any]]:
+        """What it did with each request; the last line may be half written."""
+        whole = self.log.read_text("utf-8").rpartition("\n")[0].splitlines()
+        return [json.loads(line) for line in whole[since:]]
+
+    def did(self, since: int = 0) -> Counter[str]:
+        return Counter(line["did"] for line in self.lines(since))
+
+    def answers(self) -> Counter[str]:
+        """How often each request was answered."""
+        return Counter(line["key"] for line in self.lines() if line["did"] in GOOD)
+
+    def quiet(self, seconds: float = 0.3, most: float = 30) -> None:
+        """Wait until nothing has come for a while."""
+        until, size, last = time.monotonic() + most, -1, 0.0
+        while time.monotonic() < until:
+            if (now := self.log.stat().st_size) != size:
+                size, last = now, time.monotonic()
+            elif time.monotonic() - last > seconds:
+                return
+            time.sleep(0.02)
+        raise AssertionError("the server is never quiet")
+
+
+@contextlib.asynccontextmanager
+async def free(request: Request) -> Any:
+    """A hold that costs nothing and holds nothing."""
+    yield lambda sent, got: None
+
+
+def requests(*texts: str, **params: Any) -> list[Request]:
+    return [Request([{"role": "user", "content": text}], {"max_tokens": 50, **params}) for text in texts]
+
+
+def curate(*arguments: object, key: str | None = None, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    """The real command in a process of its own."""
+    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=timeout, env=environment(key))
+
+
+def started(*arguments: object, key: str | None = None) -> "subprocess.Popen[str]":
+    """The real command, under way."""
+    return subprocess.Popen(
+        command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(key)
+    )
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "curate", *map(str, arguments)]
+
+
+def environment(key: str | None) -> dict[str, str]:
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("OPENAI_")}
+    return plain | ({"TEST_KEY": key} if key else {})
+
+
+def prompts(path: Path, count: int, mark: Callable[[int], str] = lambda number: "") -> Path:
+    """Prompts as a JSONL file; `mark` adds to each, as a script for the server."""
+    return write_jsonl(
+        path, ({"prompt": f"How do I restore file number {n} from the backup? {mark(n)}".strip()} for n in range(count))
+    )

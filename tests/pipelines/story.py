@@ -1,0 +1,90 @@
+"""
+A small world for tests of the whole story: models whose answers say how good they are, and judges who read it.
+
+A writer's answer is the better the higher its seed (quality 1 for seed 0); judges go by that. What a prompt says makes
+trouble: "refuse" an error, "long" a cut-off, "same" the same answer every time, "leak" a part of a chat template; and
+with the judges "equal" a tie, "unjudged" no verdict. So do names of models: `first` prefers what is shown first,
+`mumbling` never gives a verdict, `broken` fails.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from curate.recipe import Recipe, make_recipe
+from tests.chat_server import Answer, ChatServer, Messages, better, last, rating
+from tests.data import write_jsonl
+
+MARKS = re.compile(r"quality (\d+)")
+TOPICS = ("billing", "sharing albums", "restoring photos")
+PLACES = ("Lisbon", "Oslo", "Naples", "Quito", "Hanoi", "Perth", "Kyoto", "Tunis", "Dakar", "Riga", "Lima", "Cork")
+
+
+def reply(messages: Messages, params: Mapping[str, Any]) -> Answer:
+    """What the server answers, by the model's name and the last turn."""
+    name = params["model"]
+    if "broken" in name:
+        return 400
+    if "judge" in name:
+        return judge(name, messages)
+    return make_prompts(messages) if "maker" in name else write(messages, params)
+
+
+def write(messages: Messages, params: Mapping[str, Any]) -> Answer:
+    """An answer; every model's name and every seed give another one."""
+    asked = last(messages)
+    if "refuse" in asked:
+        return 400
+    seed = 0 if "same" in asked else params["seed"]
+    steps = " ".join(f"Then check step {step} on the screen." for step in range(seed))
+    text = f"Open Backups, pick the day, and choose Restore. {steps} This is quality {seed + 1} by {params['model']}."
+    text += " <|im_end|>" if "leak" in asked else ""
+    return (text, "length") if "long" in asked else text
+
+
+def judge(name: str, messages: Messages) -> Answer:
+    """A verdict on the qualities between the fences."""
+    asked = messages[1]["content"]
+    qualities = [int(mark) for mark in MARKS.findall(asked)]
+    if "mumbling" in name or "unjudged" in asked:
+        return "I would rather not say."
+    qualities = [3 for _ in qualities] if "equal" in asked else qualities
+    if '"better"' in asked:
+        one, two = qualities
+        return better("A" if "first" in name or one > two else "B" if two > one else "tie")
+    aspects = re.findall(r'"(\w+)": <1 to', asked)
+    return rating(min(qualities[-1], 5), *aspects, reason=f"It says {qualities[-1]}.")
+
+
+def make_prompts(messages: Messages) -> Answer:
+    """Topics, or questions that are not too similar to each other."""
+    asked = last(messages)
+    if "Name" in asked and "topics" in asked:
+        return json.dumps(TOPICS)
+    topic = (re.findall(r"Topic: (.*)", asked) or ["backup"])[0]
+    level = (re.findall(r"Difficulty for the assistant: (.*)", asked) or ["plain"])[0]
+    return json.dumps(
+        [f"As a {level} case of {topic}, how do I {topic} near {place} this time?" for place in PLACES[:5]]
+    )
+
+
+def prompts(path: Path, *texts: str | Mapping[str, Any], count: int = 0) -> Path:
+    """A file of prompts: `count` plain ones, then these."""
+    plain = [f"How do I restore photo number {number} from last week's backup?" for number in range(count)]
+    return write_jsonl(path, [{"prompt": text} if isinstance(text, str) else text for text in (*plain, *texts)])
+
+
+def recipe(path: Path | str | None, **sections: Any) -> Recipe:
+    """A recipe over a source; everything else by its defaults, and all pairs in the train split."""
+    tree: dict[str, Any] = {"split": {"test": 0}, "source": {"paths": [str(path)] if path else []}}
+    for name, section in sections.items():
+        tree[name] = {**tree.get(name, {}), **section}
+    return make_recipe(tree)
+
+
+def whole(server: ChatServer, path: Path | str | None, **sections: Any) -> Recipe:
+    """Two answers of one writer to each prompt, judged by one judge."""
+    given = {"generate": {"models": [server.line("writer")]}, "judge": {"models": [server.line("judge")]}}
+    return recipe(path, **given | sections)

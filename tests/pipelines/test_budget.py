@@ -1,0 +1,165 @@
+"""What it costs: prices, and a budget that whatever is under way at once does not overrun."""
+
+import asyncio
+import random
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from curate.errors import RecipeError
+from curate.sections import Budget as Section
+from curate.sections import Model
+from pipelines.budget import Budget, BudgetReached, Price, load_prices, price_of, tokens_of
+from pipelines.requests import Reply, Request
+
+DEAR = Model(model="openai:m", input_price=10, output_price=30)
+LOCAL = Model(model="embedded")
+
+
+def request(words: int = 1, max_tokens: int | None = 100) -> Request:
+    params = {} if max_tokens is None else {"max_tokens": max_tokens}
+    return Request([{"role": "user", "content": "word " * words}], params)
+
+
+@pytest.mark.parametrize(
+    ("line", "price"),
+    [
+        ("openai:gpt-4o-mini", Price(0.15, 0.60)),
+        ("openai:gpt-4o-mini-2024-07-18", Price(0.15, 0.60)),
+        ("openai:nobody-knows", None),
+        ("embedded", Price(0, 0)),
+        ("gguf:/models/gpt-4o.gguf", Price(0, 0)),
+        ("transformers:gpt-4o", Price(0, 0)),
+    ],
+)
+def test_prices_by_name(line: str, price: Price | None) -> None:
+    assert price_of(Model(model=line), load_prices()) == price
+
+
+def test_a_models_own_price_comes_first_then_the_users_table(tmp_path: Path) -> None:
+    table = tmp_path / "prices.yaml"
+    table.write_text("gpt-4o: {input: 1, output: 2}\nmine: {input: 3, output: 4}\n")
+    prices = load_prices(str(table))
+    assert price_of(Model(model="openai:gpt-4o"), prices) == Price(1, 2)
+    assert price_of(Model(model="openai:mine"), prices) == Price(3, 4)
+    assert price_of(Model(model="openai:gpt-4o", input_price=5, output_price=6), prices) == Price(5, 6)
+    assert Price(5, 6).of(2_000_000, 500_000) == 13
+
+
+@pytest.mark.parametrize("text", ["gpt: 3", "gpt: {input: 1}", "[1, 2]", "gpt: {input: dear, output: 2}", "a: {b: [}"])
+def test_a_bad_price_table_is_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "prices.yaml").write_text(text)
+    with pytest.raises(RecipeError, match=r"is no price table; expected NAME: \{input: 0\.15, output: 0\.6\}"):
+        load_prices(str(tmp_path / "prices.yaml"))
+
+
+def test_what_cannot_be_counted_in_dollars_is_said_before() -> None:
+    with pytest.raises(RecipeError, match="no price is known for openai:x; give its input_price and output_price"):
+        Budget(Section(usd=1), [Model(model="openai:x"), LOCAL])
+    with pytest.raises(RecipeError, match=r"nowhere\.yaml does not exist"):
+        Budget(Section(prices="nowhere.yaml"), [])
+
+
+def test_tokens_are_estimated_by_bytes() -> None:
+    assert tokens_of([{"role": "user", "content": "abcd" * 10}, {"role": "system", "content": ""}]) == 18
+    assert tokens_of([{"role": "user", "content": "日本語"}]) == 6
+
+
+def test_what_the_endpoint_did_not_count_is_estimated() -> None:
+    budget = Budget(None, [DEAR])
+    assert budget.counted("openai:m", request(), Reply("x" * 40, "stop", 7, 5)) == (7, 5)
+    assert budget.counted("openai:m", request(), Reply("x" * 40)) == (5, 10)
+
+
+def test_a_model_that_counts_more_than_thought_possible_is_believed() -> None:
+    budget = Budget(Section(tokens=10_000), [DEAR])
+    most, _ = budget.dearest("openai:m", request())
+    budget.counted("openai:m", request(), Reply("x", "stop", 3 * most, 5))
+    assert budget.dearest("openai:m", request()) == (3 * most, 100)
+    assert budget.dearest("openai:other", request()) == (most, 100)
+
+
+def spend(budget: Budget, wanted: list[tuple[Request, int, int]], seed: int = 0) -> int:
+    """Ask all at once, each costing so many tokens; how many were let through."""
+    draws = random.Random(seed)
+
+    async def one(asked: Request, sent: int, got: int) -> bool:
+        async with budget.hold("openai:m", asked):
+            await asyncio.sleep(draws.choice((0, 0, 0.0005)))
+        budget.add("openai:m", sent, got)
+        return True
+
+    async def play() -> int:
+        done = await asyncio.wait_for(asyncio.gather(*(one(*w) for w in wanted), return_exceptions=True), 10)
+        assert all(d is True or isinstance(d, BudgetReached) for d in done), done
+        return sum(d is True for d in done)
+
+    return asyncio.run(play())
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    limit=st.integers(1, 3_000),
+    unit=st.sampled_from(["tokens", "usd"]),
+    costs=st.lists(st.tuples(st.integers(1, 40), st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=40),
+    seed=st.integers(0, 100),
+)
+def test_never_overrun_and_never_stuck(limit: int, unit: str, costs: list[tuple[int, float, float]], seed: int) -> None:
+    budget = Budget(Section(tokens=limit) if unit == "tokens" else Section(usd=limit / 1e5), [DEAR])
+    wanted = []
+    for words, share_in, share_out in costs:
+        asked = request(words)
+        most_in, most_out = budget.dearest("openai:m", asked)
+        wanted.append((asked, int(most_in * share_in), int(most_out * share_out)))
+    through = spend(budget, wanted, seed)
+    assert budget.spent[unit] <= (limit if unit == "tokens" else limit / 1e5)
+    if through < len(wanted):  # whoever was left out did not fit
+        left = max(budget._most("openai:m", asked)[unit] for asked, _, _ in wanted)
+        assert budget.spent[unit] + left > (limit if unit == "tokens" else limit / 1e5)
+
+
+def test_sums_of_dollars_that_are_not_quite_0_again_do_not_leave_anybody_waiting() -> None:
+    """0.1 + 0.2 - 0.1 - 0.2 is 2.8e-17: something seems to be under way, and nothing is."""
+    dear = Model(model="openai:m", input_price=0, output_price=1e6)
+    budget = Budget(Section(usd=1.05), [dear])
+
+    async def play() -> None:
+        first, second = budget.hold("openai:m", request(1, 1)), budget.hold("openai:m", request(1, 1))
+        budget._held["usd"] = 0.0
+        async with AsyncExitStack() as stack:
+            budget.prices["openai:m"] = Price(0, 1e5)
+            await stack.enter_async_context(first)
+            budget.prices["openai:m"] = Price(0, 2e5)
+            await stack.enter_async_context(second)
+        budget.prices["openai:m"] = Price(0, 2e6)
+        async with budget.hold("openai:m", request(1, 1)):
+            pass
+
+    with pytest.raises(BudgetReached):
+        asyncio.run(asyncio.wait_for(play(), 5))
+
+
+def test_all_is_let_through_without_a_limit() -> None:
+    assert spend(Budget(None, [DEAR]), [(request(), 10**9, 10**9)] * 50) == 50
+
+
+def test_a_free_model_goes_on_when_the_dollars_are_gone() -> None:
+    budget = Budget(Section(usd=1), [DEAR, LOCAL])
+    budget.spent["usd"] = 1.2
+
+    async def play() -> None:
+        async with budget.hold("embedded", request()):
+            pass
+
+    asyncio.run(play())
+
+
+def test_what_is_said_at_the_end() -> None:
+    budget = Budget(Section(tokens=5_000, usd=0.5), [DEAR])
+    budget.add("openai:m", 4_000, 950)
+    with pytest.raises(BudgetReached, match=r"4,950 of 5,000 tokens and \$0.0685 of \$0.50 spent.*raise budget"):
+        asyncio.run(budget.hold("openai:m", request()).__aenter__())
+    assert BudgetReached.exit_code == 1

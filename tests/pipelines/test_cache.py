@@ -1,0 +1,139 @@
+"""Replies that were paid for: stored once, found again, and a file that is broken says so in one line."""
+
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curate.errors import CurateError, InputError
+from pipelines.cache import RequestCache
+from pipelines.requests import Reply, Request
+
+SAID = Reply("Yes.", "stop", 12, 3)
+
+
+def test_a_reply_is_found_again_after_closing(tmp_path: Path) -> None:
+    with RequestCache(tmp_path / "r.sqlite") as cache:
+        assert cache.get("k") is None
+        cache.put("k", "openai:m", SAID)
+        assert cache.get("k") == SAID
+    with RequestCache(tmp_path / "r.sqlite") as cache:
+        assert cache.get("k") == SAID
+        cache.put("k", "openai:m", Reply("No.", "stop", 99, 99))
+        assert cache.get("k") == SAID  # the first one stays
+        assert cache.spent() == {"openai:m": (1, 12, 3)}
+    assert [path.name for path in tmp_path.iterdir()] == ["r.sqlite"]  # the log is folded in
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+COUNTS = st.none() | st.integers(0, 2**40)
+
+
+@given(st.builds(Reply, TEXTS, st.none() | TEXTS, COUNTS, COUNTS))
+def test_any_text_comes_back_as_it_was(reply: Reply) -> None:
+    with RequestCache(":memory:") as cache:
+        cache.put("k", "m", reply)
+        assert cache.get("k") == reply
+
+
+def test_what_an_endpoint_did_not_count_is_missing_in_the_sum() -> None:
+    with RequestCache(":memory:") as cache:
+        cache.put("a", "one", SAID)
+        cache.put("b", "one", Reply("Hm", None, None, None))
+        cache.put("c", "two", SAID)
+        assert cache.spent() == {"one": (2, 12, 3), "two": (1, 12, 3)}
+
+
+def test_what_failed_tries_cost_is_remembered(tmp_path: Path) -> None:
+    with RequestCache(tmp_path / "r.sqlite") as cache:
+        cache.put("a", "one", SAID)
+        cache.lose("one", 10, 4)
+        cache.lose("one", 1, 1)
+        cache.lose("two", 7, 0)
+    with RequestCache(tmp_path / "r.sqlite") as cache:
+        assert cache.lost() == {"one": (2, 11, 5), "two": (1, 7, 0)}
+        assert cache.spent() == {"one": (1, 12, 3)}
+        assert cache.paid() == {"one": (23, 8), "two": (7, 0)}
+
+
+def test_killed_in_the_middle_nothing_stored_is_lost(tmp_path: Path) -> None:
+    program = (
+        "import sys, os, signal\n"
+        "from pipelines.cache import RequestCache\n"
+        "from pipelines.requests import Reply\n"
+        "cache = RequestCache(sys.argv[1])\n"
+        "for n in range(500): cache.put(str(n), 'm', Reply('x' * n, 'stop', 1, 1))\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, tmp_path / "r.sqlite"])
+    assert done.returncode == -9
+    with RequestCache(tmp_path / "r.sqlite") as cache:
+        assert [len((cache.get(str(n)) or SAID).text or "") for n in range(500)] == list(range(500))
+
+
+def test_several_threads(tmp_path: Path) -> None:
+    with RequestCache(tmp_path / "r.sqlite") as cache, ThreadPoolExecutor(8) as pool:
+
+        def one(number: int) -> None:
+            cache.put(str(number), "m", SAID)
+            cache.get(str(number - 1))
+            cache.spent()
+
+        list(pool.map(one, range(400)))
+        assert cache.spent() == {"m": (400, 4_800, 1_200)}
+
+
+def write_garbage(path: Path) -> None:
+    path.write_bytes(b"this is no database, whatever its name says\n" * 100)
+
+
+def write_other_table(path: Path) -> None:
+    database = sqlite3.connect(path)
+    database.execute("CREATE TABLE replies (question TEXT, answer TEXT)")
+    database.close()
+
+
+def make_folder(path: Path) -> None:
+    path.mkdir()
+
+
+@pytest.mark.parametrize("spoil", [write_garbage, write_other_table, make_folder])
+def test_a_file_that_is_none_is_one_line(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
+    spoil(tmp_path / "r.sqlite")
+    with pytest.raises(InputError, match=r"cannot be used as a cache of requests .*move it away") as raised:
+        RequestCache(tmp_path / "r.sqlite")
+    assert "\n" not in str(raised.value)
+
+
+def test_damage_that_shows_later_is_an_error_of_ours_too(tmp_path: Path) -> None:
+    path = tmp_path / "r.sqlite"
+    with RequestCache(path) as cache:
+        for number in range(2_000):
+            cache.put(str(number), "m", Reply("x" * 200, "stop", 1, 1))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 :] = b"\xff" * (len(content) - len(content) // 2)
+    path.write_bytes(content)
+    with RequestCache(path) as cache, pytest.raises(CurateError, match="malformed"):
+        [cache.get(str(number)) for number in range(2_000)]
+
+
+def test_the_key_is_the_question_and_nothing_else() -> None:
+    asked = [{"role": "user", "content": "Why?"}]
+    key = Request(asked, {"temperature": 1.0, "seed": 0}).key("m")
+    assert key == Request(asked, {"seed": 0, "temperature": 1.0}).key("m")
+    # Another key would ask, and pay, for everything again.
+    assert key == "f6add94b35b13621e4058cd23f580b9a"
+    others = [
+        Request(asked, {"temperature": 1.0, "seed": 1}),
+        Request(asked, {"temperature": 1.0, "seed": 0}, 1),
+        Request(asked, {"temperature": 1.0}),
+        Request([{"role": "user", "content": "Why"}], {"temperature": 1.0, "seed": 0}),
+        Request([{"role": "system", "content": "Why?"}], {"temperature": 1.0, "seed": 0}),
+    ]
+    assert len({key, *(other.key("m") for other in others), Request(asked, {}).key("n")}) == 7

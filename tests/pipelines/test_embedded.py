@@ -1,0 +1,259 @@
+"""The real server on the real small model, ended with its parent; and our models inside a real distilabel pipeline."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from curate.errors import InputError, RecipeError
+from curate.sections import named_model
+from pipelines.budget import Budget
+from pipelines.cache import RequestCache
+from pipelines.desk import Desk
+from pipelines.models import connect, open_models
+from pipelines.requests import Ask, Request
+from pipelines.rubrics import comparison_messages, comparison_schema, load_rubric, rating_messages, rating_schema
+from pipelines.server import embedded_weights, serve
+from pipelines.verdicts import parse_comparison, parse_rating
+from tests.faults import FaultServer, curate, prompts, started
+
+pytestmark = pytest.mark.slow
+
+QUESTION = [{"role": "user", "content": "How long does an egg take to boil?"}]
+ANSWERS = ([{"role": "assistant", "content": "Ten minutes."}], [{"role": "assistant", "content": "I like eggs."}])
+
+
+@pytest.fixture(scope="module")
+def ask() -> Iterator[Ask]:
+    model = named_model("embedded")
+    with RequestCache(":memory:") as cache, open_models([model], Desk(cache, Budget(None, [model]))) as asks:
+        yield asks["embedded"]
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """Under a name of its own, by which its server is known among all processes."""
+    (tmp_path / "weights.gguf").symlink_to(embedded_weights())
+    return tmp_path / "weights.gguf"
+
+
+def servers_of(weights: Path) -> list[int]:
+    """The processes that serve these weights."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (folder / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if b"pipelines.server" in line and str(weights).encode() in line:
+            found.append(int(folder.name))
+    return found
+
+
+def check_gone(weights: Path) -> None:
+    until = time.monotonic() + 10
+    while time.monotonic() < until:
+        if not servers_of(weights):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"still there: {servers_of(weights)}")
+
+
+def test_it_answers_with_all_that_goes_with_an_answer(ask: Ask) -> None:
+    asked = [Request(QUESTION, {"temperature": 0.7, "max_tokens": 24, "seed": seed}) for seed in range(10)]
+    replies = ask(asked)
+    assert [reply.error for reply in replies] == [None] * 10
+    assert len({reply.text for reply in replies}) > 5  # the seed is heeded
+    assert all(reply.text and 0 < (reply.output_tokens or 0) <= 24 for reply in replies)
+    assert {reply.input_tokens for reply in replies} == {replies[0].input_tokens}
+
+
+def test_an_answer_that_is_cut_off_is_marked(ask: Ask) -> None:
+    short, whole = ask(
+        [
+            Request([{"role": "user", "content": "Say: yes"}], {"temperature": 0, "max_tokens": most})
+            for most in (2, 60)
+        ]
+    )
+    assert (short.finish_reason, short.output_tokens) == ("length", 2)
+    assert whole.finish_reason == "stop"
+
+
+def test_the_form_of_a_verdict_is_enforced(ask: Ask) -> None:
+    """What a model of this size says is worth nothing, but it can be read."""
+    aspects = ["helpfulness", "honesty"]
+    rubrics = [load_rubric(name) for name in aspects]
+    params = {"temperature": 0, "max_tokens": 300, "seed": 0}
+    ratings = ask(
+        [
+            Request(rating_messages(rubrics, QUESTION, answer, scale=5), params | {"response_format": form})
+            for answer in ANSWERS
+            for form in (rating_schema(aspects, 5),)
+        ]
+    )
+    for reply in ratings:
+        assert reply.finish_reason == "stop", reply
+        assert set(parse_rating(reply.text or "", aspects, 5).ratings) == set(aspects)
+    messages = comparison_messages(load_rubric("pairwise"), QUESTION, *ANSWERS)
+    (reply,) = ask([Request(messages, params | {"response_format": comparison_schema()})])
+    assert parse_comparison(reply.text or "").better in ("A", "B", "tie")
+
+
+def test_a_prompt_that_is_too_long_is_one_requests_fault(ask: Ask) -> None:
+    long = Request([{"role": "user", "content": "word " * 9_000}], {"max_tokens": 8})
+    fine = Request(QUESTION, {"max_tokens": 8})
+    replies = ask([long, fine])
+    assert replies[0].text is None
+    assert "status 400: " in (replies[0].error or "")
+    assert replies[1].error is None
+
+
+def test_any_gguf_file_by_its_path(weights: Path) -> None:
+    model = named_model(f"gguf:{weights}")
+    with RequestCache(":memory:") as cache, open_models([model], Desk(cache, Budget(None, [model]))) as asks:
+        assert len(servers_of(weights)) == 1
+        (reply,) = asks[model.model]([Request(QUESTION, {"max_tokens": 4})])
+        assert reply.error is None
+    check_gone(weights)
+
+
+def test_it_ends_when_the_block_does_not_end_well(weights: Path) -> None:
+    with pytest.raises(ZeroDivisionError), serve(weights):
+        assert len(servers_of(weights)) == 1
+        raise ZeroDivisionError
+    check_gone(weights)
+
+
+@pytest.mark.parametrize("ready", [True, False])
+def test_it_ends_with_a_parent_that_is_killed(weights: Path, ready: bool) -> None:
+    """Also when the parent is gone before the weights are loaded."""
+    program = (
+        "import sys, time\nfrom pathlib import Path\nfrom pipelines.server import serve\n"
+        "with serve(Path(sys.argv[1])) as url:\n    print(url, flush=True)\n    time.sleep(100)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", program, weights], stdout=subprocess.PIPE, text=True)
+    if ready:
+        assert parent.stdout is not None
+        assert parent.stdout.readline().startswith("http://127.0.0.1:")
+    while not servers_of(weights):
+        time.sleep(0.01)
+    os.kill(parent.pid, signal.SIGKILL)
+    parent.communicate()
+    check_gone(weights)
+
+
+def test_an_interrupt_ends_the_command_and_its_server(weights: Path, tmp_path: Path) -> None:
+    source = prompts(tmp_path / "prompts.jsonl", 40)
+    process = started("generate", source, "--model", f"gguf:{weights}", "-n", 4, "-o", tmp_path / "RUN")
+    replies = tmp_path / "RUN" / "requests.sqlite"
+    while not replies.exists() or stored(replies) < 2:
+        assert process.poll() is None
+        time.sleep(0.1)
+    begun = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert time.monotonic() - begun < 3
+    assert (process.returncode, said.count("\n")) == (130, 1)
+    check_gone(weights)
+    assert stored(replies) >= 2
+
+
+def stored(path: Path) -> int:
+    with RequestCache(path) as cache:
+        return sum(requests for requests, _, _ in cache.spent().values())
+
+
+def test_what_cannot_be_served_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "none.gguf").write_text("no weights")
+    (tmp_path / "cut.gguf").write_bytes(embedded_weights().read_bytes()[:5_000_000])
+    for name, said in (
+        ("missing.gguf", "is not there, or not a file"),
+        ("none.gguf", "is no GGUF file: it does not begin with GGUF"),
+        ("cut.gguf", "cannot be served: llama_model_load: error loading model: tensor"),
+    ):
+        with pytest.raises(InputError, match=said) as raised, serve(tmp_path / name):
+            pass
+        assert "\n" not in str(raised.value)
+    source = prompts(tmp_path / "prompts.jsonl", 2)
+    done = curate("generate", source, "--model", f"gguf:{tmp_path / 'none.gguf'}", "-o", tmp_path / "RUN")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "is no GGUF file" in done.stderr
+
+
+PIPELINE = """
+import json, logging, sys
+from distilabel.pipeline import Pipeline
+from distilabel.steps import LoadDataFromDicts
+from distilabel.steps.tasks import TextGeneration
+from curate.sections import Model
+from pipelines import connect
+
+def main(url, key_env):
+    spec = Model(model="openai:test", base_url=url, api_key_env=key_env, retries=2)
+    texts = ["one", "two", "two", "[[500 garbled]] three", "[[400*]] four"]
+    with Pipeline(name="ours") as pipeline:
+        load = LoadDataFromDicts(data=[{"instruction": text} for text in texts])
+        write = TextGeneration(
+            llm=connect(spec).model_copy(update={"generation_kwargs": {"max_tokens": 12, "temperature": 0.5, "seed": 3}}),
+            num_generations=2,
+        )
+        load >> write
+    dumped = json.dumps(pipeline.dump()) + pipeline.get_stage if False else json.dumps(pipeline.dump())
+    made = pipeline.run(use_cache=False)
+    rows = made["default"]["train"].to_list()
+    print("ROWS " + json.dumps({"rows": rows, "dumped": dumped}))
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
+"""
+
+
+def test_inside_a_distilabel_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pipe.py").write_text(PIPELINE)
+    key = "sk-plantedtoken0123456789"
+    root = Path(__file__).resolve().parents[2]
+    with FaultServer(tmp_path / "log", key=key) as server:
+        done = subprocess.run(
+            [sys.executable, tmp_path / "pipe.py", server.url, "TEST_KEY"], capture_output=True, text=True, timeout=120,
+            env=os.environ | {"TEST_KEY": key, "PYTHONPATH": str(root), "HOME": str(tmp_path)}, cwd=tmp_path,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        found = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("ROWS "))[5:])
+        rows = found["rows"]
+        by_text = [(row["instruction"], row["generation"]) for row in rows]
+        assert [text for text, _ in by_text] == [
+            text for text in ("one", "two", "two", "[[500 garbled]] three", "[[400*]] four") for _ in range(2)
+        ]
+        answered = [answer for _, answer in by_text[:8]]
+        assert all(answer.startswith("Answer ") for answer in answered)
+        assert len(set(answered)) == 6  # two seeds each, and "two" was asked once
+        assert [answer for _, answer in by_text[8:]] == [None, None]
+        assert set(server.answers().values()) == {1}
+        error = rows[8]["distilabel_metadata"]
+        assert rows[0]["distilabel_metadata"]["statistics_text_generation_0"]["output_tokens"] > 0
+        assert "status 400" in json.dumps(rows[8]), error
+    assert key not in found["dumped"]
+    assert "TEST_KEY" in found["dumped"]
+    assert key not in done.stdout + done.stderr
+    assert [file for file in tmp_path.rglob("*") if file.is_file() and key.encode() in file.read_bytes()] == []
+
+
+def test_only_endpoints_can_be_connected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with pytest.raises(RecipeError, match="only openai: and inference: can be connected outside a run"):
+        connect("embedded")
+    with pytest.raises(RecipeError, match="the environment variable OPENAI_API_KEY is not set"):
+        connect("openai:gpt-4o-mini")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-plantedtoken0123456789")
+    llm = connect("openai:gpt-4o-mini")
+    llm.load()
+    try:
+        assert "plantedtoken" not in json.dumps(llm.dump()) + repr(llm) + str(llm.model_dump())
+    finally:
+        llm.unload()

@@ -1,0 +1,317 @@
+"""Every fault ends as documented, against a server in a process of its own: one request, never its neighbours."""
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from curate.errors import CurateError, RecipeError, ServiceError
+from pipelines.completions import Again, read, retry_after
+from pipelines.endpoint import Endpoint
+from pipelines.requests import Reply, Request
+from tests.fault_server import TRANSIENT
+from tests.faults import FaultServer, free, requests
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultServer]:
+    with FaultServer(tmp_path_factory.mktemp("faults") / "log", "--slow", "3") as started:
+        yield started
+
+
+def ask(url: str, asked: Sequence[Request], **options: Any) -> list[Any]:
+    """Ask all at once; replies and errors in their order."""
+    quick: dict[str, Any] = {"model": "m", "timeout": 0.7, "first_delay": 0.01, "patience": 20, "retries": 3}
+
+    async def play() -> list[Any]:
+        endpoint = Endpoint(base_url=url, **(quick | options))
+        try:
+            return await asyncio.gather(*(endpoint.ask(one, free) for one in asked), return_exceptions=True)
+        finally:
+            await endpoint.close()
+
+    return asyncio.run(asyncio.wait_for(play(), 60))
+
+
+def of(server: FaultServer, since: int) -> list[str]:
+    return [line["did"] for line in server.lines(since)]
+
+
+def now(server: FaultServer) -> int:
+    return len(server.lines())
+
+
+def test_an_answer(server: FaultServer) -> None:
+    first, again, other = (ask(server.url, requests("Why?", seed=seed))[0] for seed in (1, 1, 2))
+    assert first == again != other
+    assert first.text.startswith("Answer ")
+    assert (first.finish_reason, first.input_tokens, first.error) == ("stop", 5, None)
+    assert first.output_tokens == len(first.text.split(" "))
+
+
+def test_cut_off_is_marked(server: FaultServer) -> None:
+    (reply,) = ask(server.url, requests("Why?", max_tokens=3))
+    assert (reply.finish_reason, reply.output_tokens, reply.error) == ("length", 3, None)
+
+
+@pytest.mark.parametrize("fault", TRANSIENT)
+def test_a_fault_that_passes_is_tried_again(server: FaultServer, fault: str) -> None:
+    since = now(server)
+    started = time.monotonic()
+    (reply,) = ask(server.url, requests(f"[[{fault}]]"))
+    seconds = time.monotonic() - started
+    assert reply.error is None
+    assert reply.text.startswith("Answer ")
+    assert of(server, since) == [fault, "answered"]
+    least = {"429": 0.25, "429_seconds": 0.95, "429_date": 0.9, "slow": 0.7}.get(fault, 0)
+    assert least <= seconds < least + 2.5
+
+
+def test_several_faults_in_a_row(server: FaultServer) -> None:
+    (reply,) = ask(server.url, requests("[[503 garbled drop]]"), retries=3)
+    assert reply.error is None
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        ("500", "status 500, again and again"),
+        ("503", "status 503, again and again"),
+        ("slow", "no answer within 0.7 s, again and again"),
+        ("drop", "Server disconnected, again and again"),
+        ("garbled", "the reply is no chat completion, again and again"),
+        ("no_choice", "the reply holds no choice, again and again"),
+        ("null", "the reply is empty, again and again"),
+        ("empty", "the reply is empty, again and again"),
+        ("html", "the reply is no chat completion, again and again"),
+        ("error_200", "the reply is no chat completion (502 Provider returned error), again and again"),
+        ("400", "status 400: invalid_value Invalid value for this parameter"),
+        ("400_context", "status 400: context_length_exceeded maximum context length is 4096 tokens"),
+    ],
+)
+def test_a_fault_that_stays_is_one_requests(server: FaultServer, fault: str, error: str) -> None:
+    """All others are answered, and nobody is asked more often than is allowed."""
+    since = now(server)
+    others = [f"{fault} {n}" for n in range(30)]
+
+    async def play() -> list[Any]:
+        endpoint = Endpoint("m", server.url, timeout=0.7, first_delay=0.01, patience=20, retries=3, concurrency=4)
+        try:
+            bad = asyncio.create_task(endpoint.ask(requests(f"{fault} [[{fault}*]]")[0], free))
+            good = []
+            for text in others:  # spread out, so that there are answers between the tries
+                good.append(asyncio.create_task(endpoint.ask(requests(text)[0], free)))
+                await asyncio.sleep(0.1 if fault == "slow" else 0.01)
+            return [await bad, *(await asyncio.gather(*good))]
+        finally:
+            await endpoint.close()
+
+    bad, *good = asyncio.run(asyncio.wait_for(play(), 60))
+    assert (bad.text, bad.error) == (None, error)
+    assert all(reply.error is None for reply in good)
+    did = of(server, since)
+    assert did.count("answered") >= 30
+    assert did.count(fault) <= 2 * (3 + 1)
+
+
+@pytest.mark.parametrize("fault", ["500", "html", "null", "429"])
+def test_alone_with_a_fault_that_stays_the_endpoint_is_asked_something_simple(server: FaultServer, fault: str) -> None:
+    """So the start that asks only what failed before ends as the first did, and not with a dead endpoint."""
+    since = now(server)
+    replies = ask(server.url, requests(*(f"{fault} {n} [[{fault}*]]" for n in range(3))), patience=2, retries=2)
+    assert all(reply.error is not None for reply in replies)
+    assert of(server, since).count("answered") in (1, 2, 3)  # "Hi", of one token
+    assert of(server, since).count(fault) <= 3 * (3 + 3) + 3
+
+
+def test_refusals_of_many_requests_alone(server: FaultServer) -> None:
+    since = now(server)
+    replies = ask(server.url, requests(*(f"{n} [[400_context*]]" for n in range(15))))
+    assert [reply.error[:10] for reply in replies] == ["status 400"] * 15
+    assert of(server, since).count("answered") == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "said"),
+    [
+        ("401", ServiceError, r"the key was refused \(401\); set MY_KEY to a valid one"),
+        ("403", ServiceError, r"the key was refused \(403: unsupported_country Country not supported\)"),
+        ("402", ServiceError, r"no credit left \(402: Insufficient balance\)"),
+        ("429_quota", ServiceError, r"no credit left \(429: insufficient_quota You exceeded"),
+        ("429_long", ServiceError, r"no answer for 0 s \(status 429, and asks to wait 86,\d\d\d s\)"),
+        ("404", RecipeError, r"model_not_found The model `m` does not exist"),
+    ],
+)
+def test_what_ends_all_ends_it_at_once(server: FaultServer, fault: str, kind: type[CurateError], said: str) -> None:
+    since = now(server)
+    (error,) = ask(server.url, requests(f"[[{fault}*]]"), key_name="MY_KEY")
+    assert type(error) is kind
+    with pytest.raises(kind, match=said):
+        raise error
+    assert of(server, since) == [fault]
+
+
+def test_the_nearest_of_the_known_models_is_named(tmp_path: Path) -> None:
+    with FaultServer(tmp_path / "log", "--models", "qwen3-8b,llama-70b") as server:
+        (error,) = ask(server.url, requests("Why?"), model="qwen3-8")
+        assert str(error) == (
+            f"qwen3-8 at {server.url}: 404 (model_not_found The model `qwen3-8` does not exist). "
+            f"Did you mean 'qwen3-8b'? Known there: qwen3-8b, llama-70b. Is the address right (…/v1)?"
+        )
+
+
+def test_a_key_is_sent_and_never_said(tmp_path: Path) -> None:
+    with FaultServer(tmp_path / "log", key="sk-right") as server:
+        assert ask(server.url, requests("Why?"), api_key=" sk-right\n")[0].error is None
+        (error,) = ask(server.url, requests("Why?"), api_key="sk-wrong")
+        assert "sk-wrong" not in str(error)
+        assert "sk-right" not in server.log.read_text()
+    for bad in ("sk-\nx", "sk-…"):
+        with pytest.raises(RecipeError, match="MY_KEY is no key: it holds a line break"):
+            Endpoint("m", "http://localhost/v1", api_key=bad, key_name="MY_KEY")
+
+
+@pytest.mark.parametrize(("url", "said"), [("localhost:8000/v1", "no address"), ("http://", "no address")])
+def test_an_address_that_is_none_is_said_at_once(url: str, said: str) -> None:
+    with pytest.raises(RecipeError, match=said):
+        raise ask(url, requests("Why?"))[0]
+
+
+def test_an_address_without_v1_is_said(server: FaultServer) -> None:
+    (error,) = ask(server.url.removesuffix("/v1"), requests("Why?"))
+    assert isinstance(error, RecipeError)
+    assert "Is the address right (…/v1)?" in str(error)
+
+
+def test_a_site_that_is_no_endpoint_is_said_before_patience_ends(tmp_path: Path) -> None:
+    with FaultServer(tmp_path / "log", "--share", "html=1") as server:
+        (error,) = ask(server.url, requests("Why?"), patience=1_000, retries=1)
+    assert str(error) == f"m at {server.url}: the reply is no chat completion. Is the address right (…/v1)?"
+
+
+def test_an_endpoint_that_refuses_everything(tmp_path: Path) -> None:
+    with FaultServer(tmp_path / "log", "--share", "400=1") as server:
+        errors = ask(server.url, requests(*map(str, range(40))), concurrency=4)
+        with pytest.raises(ServiceError, match="refuses every request: status 400: invalid_value"):
+            raise next(error for error in errors if isinstance(error, ServiceError))
+
+
+def test_a_form_that_the_endpoint_does_not_know_is_left_out(tmp_path: Path) -> None:
+    """Also by those that were under way already when the first of them was refused."""
+    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object", "properties": {}}}}
+    with FaultServer(tmp_path / "log", "--no-format", "--delay", "0.02") as server:
+        replies = ask(server.url, requests(*map(str, range(20)), response_format=form), concurrency=8, retries=0)
+        assert [reply.error for reply in replies] == [None] * 20
+        assert server.did() == {"400_format": 8, "answered": 20}
+
+
+def test_never_more_at_once_than_allowed(tmp_path: Path) -> None:
+    with FaultServer(tmp_path / "log", "--delay", "0.03") as server:
+        ask(server.url, requests(*map(str, range(60))), concurrency=8)
+        assert max(line["active"] for line in server.lines()) == 8
+
+
+def test_a_crowded_endpoint_gets_fewer_at_once(tmp_path: Path) -> None:
+    with FaultServer(tmp_path / "log", "--most", "4", "--delay", "0.02") as server:
+        replies = ask(server.url, requests(*map(str, range(120))), concurrency=32, retries=0)
+        assert [reply.error for reply in replies] == [None] * 120
+        assert 28 <= server.did()["429"] < 60  # the first round, and few after it
+        assert server.answers().total() == 120
+
+
+def test_a_request_that_is_always_too_large_does_not_go_on_for_ever(server: FaultServer) -> None:
+    """As OpenAI says 429 to a request that is larger than the limit of a minute."""
+
+    async def play() -> Reply:
+        endpoint = Endpoint("m", server.url, patience=1_000)
+        endpoint._limiter.refused = lambda sent, asked: 0.0  # type: ignore[method-assign]
+        try:
+            large = asyncio.create_task(endpoint.ask(requests("[[429*]]")[0], free))
+            number = 0
+            while not large.done():
+                await endpoint.ask(requests(f"large {(number := number + 1)}")[0], free)
+            return large.result()
+        finally:
+            await endpoint.close()
+
+    reply = asyncio.run(asyncio.wait_for(play(), 30))
+    assert reply.error == "status 429, again and again"
+
+
+def test_a_death_within_patience_costs_nothing(tmp_path: Path) -> None:
+    with FaultServer(tmp_path / "log", "--delay", "0.02") as server:
+
+        async def play() -> list[Any]:
+            endpoint = Endpoint("m", server.url, first_delay=0.1, patience=20, retries=1, concurrency=8)
+            asked = [asyncio.create_task(endpoint.ask(one, free)) for one in requests(*map(str, range(200)))]
+            await asyncio.sleep(0.2)
+            await asyncio.to_thread(server.control, dead_for=1.5)
+            done = await asyncio.gather(*asked)
+            await endpoint.close()
+            return done
+
+        replies = asyncio.run(asyncio.wait_for(play(), 60))
+        assert [reply.error for reply in replies] == [None] * 200
+        assert len(server.answers()) == 200
+
+
+def test_a_longer_death_ends_all(tmp_path: Path) -> None:
+    with FaultServer(tmp_path / "log") as server:
+        server.stop()
+        started = time.monotonic()
+        errors = ask(server.url, requests("a", "b", "c"), patience=1, retries=50)
+    assert 0.5 < time.monotonic() - started < 4
+    assert {type(error) for error in errors} == {ServiceError}
+    assert "no answer for 1 s (Cannot connect" in str(errors[0])
+    assert "What was answered is kept; the same command goes on when the endpoint does" in str(errors[0])
+
+
+def test_no_proxy_and_no_netrc_get_in_the_way(
+    server: FaultServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password secret\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    assert ask(server.url, requests("Why?"), api_key="sk-x")[0].error is None
+    monkeypatch.delenv("no_proxy")
+    (error,) = ask(server.url, requests("Why?"), patience=0)
+    assert "Cannot connect to host 127.0.0.1:9" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b'{"choices": [{"message": {"content": "a"}}]}', Reply("a")),
+        (b'{"choices": [{"text": "a", "finish_reason": "stop"}], "usage": null}', Reply("a", "stop")),
+        (b'{"choices": [{"message": {"content": null, "refusal": "No."}}]}', Reply("No.")),
+        (b'{"choices": [{"message": {"content": [{"type": "text", "text": "a"}, {"type": "x"}]}}]}', Reply("a")),
+        (
+            b'{"choices": [{"message": {"content": ""}, "finish_reason": "length"}], "usage": {"prompt_tokens": 3}}',
+            Reply(None, "length", 3, None, "cut off at max_tokens before any text"),
+        ),
+    ],
+)
+def test_shapes_of_answers(body: bytes, expected: Reply) -> None:
+    assert read(body) == expected
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"\xff\xfe", b'{"choices": 3}', b'{"choices": [{"message": {"content": "\\ud800"}}]}']
+)
+def test_what_is_no_answer(body: bytes) -> None:
+    outcome = read(body)
+    assert isinstance(outcome, Again)
+    assert outcome.foreign
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [("7", 7), ("0.5", 0.5), ("-3", 0), ("nan", 0), ("soon", None), ("", None), ("Wed, 21 Oct 2015 07:28:00 GMT", 0)],
+)
+def test_retry_after(value: str, seconds: float | None) -> None:
+    assert retry_after({"Retry-After": value}) == seconds
+    assert retry_after({}) is None

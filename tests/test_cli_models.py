@@ -1,0 +1,262 @@
+"""generate, judge and run as a user meets them: examples, one-line errors, exit codes, what is printed where."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+import pytest
+import yaml
+
+from curate import report
+from curate.cli import main
+from tests.chat_server import ChatServer, chat_server
+from tests.pipelines.story import prompts, reply
+
+PAIR = {"prompt": "What?", "chosen": "This is quality 3.", "rejected": "This is quality 1."}
+
+
+class Done(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Curate = Callable[..., Done]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ChatServer]:
+    with chat_server(reply) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _fresh(server: ChatServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    server.forget()
+    monkeypatch.setattr(report, "CHARTED", ("chosen_words",))  # drawing takes most of the time
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def curate(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Curate:
+    """The command, in this process: it starts faster."""
+
+    def command(*arguments: str | Path) -> Done:
+        monkeypatch.setattr(sys, "argv", ["curate", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        code = end.value.code
+        return Done(code if isinstance(code, int) else 0 if code is None else 1, *capsys.readouterr())
+
+    return command
+
+
+def recipe_file(**sections: Any) -> str:
+    Path("recipe.yaml").write_text(yaml.safe_dump(sections))
+    return "recipe.yaml"
+
+
+@pytest.mark.parametrize("command", ["generate", "judge", "run", "quickstart"])
+def test_help_shows_how(curate: Curate, command: str) -> None:
+    done = curate(command, "--help")
+    assert done.code == 0
+    assert "Example" in done.out
+    assert f"curate {command} " in done.out.replace("Usage: curate", "")
+
+
+# ---- what is printed ----
+
+
+def test_generate(server: ChatServer, curate: Curate) -> None:
+    prompts(Path("p.jsonl"), "A long one?", count=2)
+    done = curate("generate", "p.jsonl", "--model", server.line("a"), "-m", server.line("b"), "-n", "3", "-o", "RUN")
+    assert (done.code, done.err) == (0, "")
+    lines = done.out.splitlines()
+    assert ["model", "answers", "cut", "off", "tokens,", "mean"] in [line.split() for line in lines]
+    assert ["openai:b", "9", "3", "21"] in [line.split() for line in lines]
+    assert "candidates RUN/candidates.parquet" in lines
+    assert "next       curate run RUN/recipe.yaml -o RUN --set judge.models=MODEL" in lines
+    assert len(pl.read_parquet("RUN/candidates.parquet")) == 18
+    # And what it says works.
+    done = curate("run", "RUN/recipe.yaml", "-o", "RUN", "--set", f"judge.models={server.line('judge')}")
+    assert (done.code, done.err) == (0, "")
+    assert "3 pairs (3 train, 0 test) of 3 prompts with 18 answers · 0 dropped" in done.out
+    assert len(server.asked) == 18 + 18
+
+
+def test_judge_a_run_and_go_on(server: ChatServer, curate: Curate) -> None:
+    prompts(Path("p.jsonl"), count=2)
+    curate("generate", "p.jsonl", "--model", server.line("a"), "-o", "RUN")
+    judges = [part for name in ("judge", "judge-first") for part in ("--judge", server.line(name))]
+    done = curate("judge", "RUN", *judges, "--method", "pairwise", "-o", "RUN2")
+    assert (done.code, done.err) == (0, "")
+    lines = [line.split() for line in done.out.splitlines()]
+    assert ["Judges", "(pairwise)"] in lines
+    assert ["openai:judge", "4", "0%", "100%", "50%", "100%"] in lines
+    assert ["openai:judge-first", "4", "100%", "0%", "100%", "–"] in lines
+    assert "next       curate run RUN2/recipe.yaml -o RUN2" in done.out.splitlines()
+    asked = len(server.asked)
+    done = curate("run", "RUN2/recipe.yaml", "-o", "RUN2")
+    assert done.code == 0
+    assert len(server.asked) == asked
+
+
+def test_judge_pairs_again(server: ChatServer, curate: Curate) -> None:
+    prompts(Path("p.jsonl"), PAIR, PAIR | {"prompt": "Which?"})
+    done = curate("judge", "p.jsonl", "--judge", server.line("judge"), "--rubric", "honesty", "-o", "RUN")
+    told = ["openai:judge", "honesty", "4", "0%", "100%", "of", "2"]
+    assert told in [line.split() for line in done.out.splitlines()]
+    assert "# honesty" in server.asked[0]["messages"][0]["content"]
+
+
+def test_json_is_for_programs(server: ChatServer, curate: Curate) -> None:
+    prompts(Path("p.jsonl"), count=2)
+    options = ["p.jsonl", "--model", server.line("a"), "-o", "RUN"]
+    (line,) = json.loads(curate("generate", *options, "--dry-run", "--json").out)
+    assert (line["stage"], line["requests"], line["known"], line["usd"]) == ("generate", 4, 0, None)
+    made = json.loads(curate("generate", *options, "--json").out)
+    assert (made["run"], made["made"]["answers"][0]["answers"]) == ("RUN", 4)
+    judged = json.loads(curate("judge", "RUN", "--judge", server.line("judge"), "-o", "RUN2", "--json").out)
+    assert judged["made"]["judges"][0]["verdicts"] == 4
+    finished = json.loads(curate("run", "RUN2/recipe.yaml", "-o", "RUN2", "--json").out)
+    assert finished["counts"]["kept"] == 2
+
+
+def test_dry_run_asks_and_writes_nothing(server: ChatServer, curate: Curate) -> None:
+    prompts(Path("p.jsonl"), count=3)
+    done = curate("generate", "p.jsonl", "--model", "openai:gpt-4o-mini", "-n", "2", "-o", "RUN", "--dry-run")
+    assert (done.code, done.err) == (0, "")
+    assert ["generate", "openai:gpt-4o-mini", "6", "0", "108", "6,144", "0.0037"] in [
+        line.split() for line in done.out.splitlines()
+    ]
+    assert "$0.0037 at most" in done.out
+    done = curate("generate", "p.jsonl", "--model", server.line("mine"), "-o", "RUN", "--dry-run")
+    assert "no price is known for openai:mine" in done.out
+    assert server.asked == []
+    assert not Path("RUN").exists()
+
+
+def test_dry_run_of_a_part_tells_that_part(server: ChatServer, curate: Curate) -> None:
+    prompts(Path("p.jsonl"), count=2)
+    file = recipe_file(
+        source={"paths": "p.jsonl"},
+        generate={"models": server.line("writer")},
+        judge={"models": server.line("judge")},
+    )
+
+    def stages(command: str) -> list[str]:
+        return [line["stage"] for line in json.loads(curate(command, file, "-o", "RUN", "--dry-run", "--json").out)]
+
+    assert stages("generate") == ["generate"]
+    assert stages("judge") == stages("run") == ["generate", "judge"]
+    curate("generate", file, "-o", "RUN")
+    assert {body["model"] for body in server.asked} == {"writer"}
+    assert "judge" in yaml.safe_load(Path("RUN/recipe.yaml").read_text())  # the whole recipe, to go on with
+
+
+def test_options_go_over_the_recipe(server: ChatServer, curate: Curate) -> None:
+    prompts(Path("p.jsonl"), count=2)
+    file = recipe_file(source={"paths": "p.jsonl"}, generate={"models": "openai:x", "n": 9, "max_tokens": 5})
+    options = ["-m", server.line("it's 1"), "-n", "1", "--set", "generate.max_tokens=7"]
+    assert curate("generate", file, *options, "-o", "RUN").code == 0
+    assert [(body["model"], body["max_tokens"]) for body in server.asked] == [("it's 1", 7)] * 2
+
+
+def test_a_dry_run_of_pairs_that_are_there(curate: Curate) -> None:
+    prompts(Path("p.jsonl"), PAIR)
+    assert (
+        curate("run", recipe_file(source={"paths": "p.jsonl"}), "-o", "RUN", "--dry-run").out == "no model is asked\n"
+    )
+
+
+# ---- mistakes ----
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["generate", "p.jsonl"], "no model is named: --model openai:NAME[@URL]"),
+        (["judge", "pairs.jsonl"], "no model is named: --judge openai:NAME[@URL]"),
+        (["generate", "p.jsonl", "-m", "opnai:gpt-4o"], "unknown model 'opnai:gpt-4o'. Did you mean 'openai:'?"),
+        (["generate", "p.jsonl", "-m", "gpt-4o"], "write 'openai:gpt-4o'"),
+        (["generate", "p.jsonl", "-m", "openai:gpt-4o"], "the environment variable OPENAI_API_KEY is not set"),
+        (["generate", "p.jsonl", "-m", "openai:a@http://h/v1", "-m", "openai:a@http://h/v1"], "stands there twice"),
+        (["generate", "none.jsonl", "-m", "embedded"], "none.jsonl does not exist"),
+        (["generate", "none.yaml", "-m", "embedded"], "none.yaml does not exist"),
+        (["generate", "pairs.jsonl", "-m", "embedded", "--set", "source.format=xy"], "unknown format 'xy'"),
+        (
+            ["generate", "p.jsonl", "-m", "embedded", "--set", "generate.seeds=3"],
+            "unknown key generate.seeds. Did you mean 'seed'?",
+        ),
+        (["generate", "judge.yaml"], "the recipe has no generate section"),
+        (["judge", "generate.yaml"], "the recipe has no judge section"),
+        (["run", "generate.yaml"], "generate: add a judge section"),
+        (["run", "generate.yaml", "--dry-run"], "generate: add a judge section"),
+        (["run", "judge.yaml", "--set", "pair.strategy=maxmin"], "pair.strategy: Input should be 'max_min'"),
+        (["judge", "pairs.jsonl", "--judge", "heuristc"], "Did you mean 'heuristic'?"),
+        (["judge", "pairs.jsonl", "--judge", "embedded", "--rubric", "mine.txt"], "unknown rubric 'mine.txt'"),
+        (
+            ["judge", "pairs.jsonl", "--judge", "embedded", "--method", "pairs"],
+            "judge.method: Input should be 'rubric'",
+        ),
+        (["judge", "p.jsonl", "--judge", "heuristic"], "match none of the formats"),
+        (["generate", "p.jsonl", "-m", "embedded", "-o", "p.jsonl"], "p.jsonl is a file; --out takes a folder"),
+        (["generate", "p.jsonl", "-m", "embedded", "-o", "."], "is not empty and holds no run"),
+    ],
+)
+def test_a_mistake_is_one_line_and_2(curate: Curate, arguments: list[str], said: str) -> None:
+    prompts(Path("p.jsonl"), count=2)
+    prompts(Path("pairs.jsonl"), PAIR)
+    for name, section in (("generate", {"models": "embedded"}), ("judge", {"models": "heuristic"})):
+        Path(f"{name}.yaml").write_text(yaml.safe_dump({"source": {"paths": "pairs.jsonl"}, name: section}))
+    done = curate(*arguments, *([] if "-o" in arguments else ["-o", "RUN"]))
+    assert said in done.err
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+    assert not Path("RUN/stages/answers").exists()
+
+
+def test_an_endpoint_that_refuses_the_key_is_3(curate: Curate, monkeypatch: pytest.MonkeyPatch) -> None:
+    prompts(Path("p.jsonl"), count=2)
+    monkeypatch.setenv("MY_KEY", "sk-secret")
+    with chat_server(lambda *_: 401) as server:
+        options = ["-m", server.line("a"), "--set", "generate.n=1", "-o", "RUN"]
+        done = curate("generate", "p.jsonl", *options)
+    assert (done.code, done.err.count("\n")) == (3, 1)
+    assert "the key was refused (401)" in done.err
+    assert "sk-secret" not in done.err
+
+
+def test_too_many_failures_are_3(server: ChatServer, curate: Curate) -> None:
+    prompts(Path("p.jsonl"), "Please refuse.", count=1)
+    done = curate("generate", "p.jsonl", "-m", server.line("a"), "-o", "RUN")
+    assert (done.code, done.err.count("\n")) == (3, 1)
+    assert "generate: 2 of 4 answers failed (most often: status 400: refused with 400)" in done.err
+
+
+def test_a_spent_budget_is_1_and_keeps_what_is_done(server: ChatServer, curate: Curate) -> None:
+    prompts(Path("p.jsonl"), count=20)
+    options = ["p.jsonl", "-m", server.line("a"), "-o", "RUN", "--set", "generate.max_tokens=50"]
+    done = curate("generate", *options, "--set", "budget.tokens=1000")
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert "stopped at the budget" in done.err
+    asked = len(server.asked)
+    assert 0 < asked < 40
+    assert curate("generate", *options).code == 0
+    assert len(server.asked) == 40
+
+
+def test_nothing_kept_is_1(server: ChatServer, curate: Curate) -> None:
+    prompts(Path("p.jsonl"), "What is the same?", "What else is the same?")
+    file = recipe_file(
+        source={"paths": "p.jsonl"}, generate={"models": server.line("a")}, judge={"models": server.line("judge")}
+    )
+    done = curate("run", file, "-o", "RUN")
+    assert done.code == 1
+    assert "0 pairs (0 train, 0 test) of 2 prompts with 4 answers · 2 dropped" in done.out
+    assert "every row was dropped" in Path("RUN/report.html").read_text("utf-8")
