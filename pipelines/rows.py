@@ -10,6 +10,7 @@ from pipelines.requests import Reply, Request
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
+    import distilabel.pipeline  # noqa: F401 - a task imports it when it is made, and that warns, too
     from distilabel.models.llms.base import LLM
     from distilabel.steps.tasks.base import Task
 
