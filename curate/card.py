@@ -51,7 +51,8 @@ def write_card(summary: Summary) -> None:
         lstrip_blocks=True,
     )
     publish = summary.run.recipe["publish"]
-    name = publish["name"] or f"{title(summary.run.recipe['source']['paths'])}, curated"
+    paths = summary.run.recipe["source"]["paths"]  # none where all prompts were made
+    name = publish["name"] or (f"{title(paths)}, curated" if paths else "Preference pairs")
     header = yaml.safe_dump(_header(summary, name), sort_keys=False, allow_unicode=True, width=120)
     text = environment.get_template("card.md.j2").render(
         header=header,

@@ -100,7 +100,7 @@ def _judge(row: Mapping[str, Any]) -> Row:
 
 def _agreement(row: Mapping[str, Any]) -> str | None:
     share = row["human_agreement"]
-    return None if share is None else f"{share:.0%}\u00a0of\u00a0{row['human_pairs']:,}"  # on one line
+    return None if share is None else f"{_percent(share)}\u00a0of\u00a0{row['human_pairs']:,}"  # on one line
 
 
 def _requests(row: Mapping[str, Any]) -> Row:
@@ -115,7 +115,9 @@ def _requests(row: Mapping[str, Any]) -> Row:
 
 
 def _percent(share: float | None) -> str | None:
-    return None if share is None else f"{share:.0%}"
+    if share is None:
+        return None
+    return f"{share:.1%}" if 0 < min(share, 1 - share) < 0.01 else f"{share:.0%}"  # 0% and 100% mean it
 
 
 def _pull(rows: Sequence[Row], title: str, name: str) -> str:

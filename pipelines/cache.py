@@ -2,7 +2,7 @@
 
 import sqlite3
 import time
-from dataclasses import astuple, fields
+from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -67,7 +67,7 @@ class RequestCache:
 
     def put(self, key: str, model: str, reply: Reply) -> None:
         """Store a reply. The first one under a key stays."""
-        self._run(WRITE, key, model, time.time(), *astuple(reply))
+        self._run(WRITE, key, model, time.time(), *(getattr(reply, name) for name in COLUMNS))
 
     def lose(self, model: str, input_tokens: int, output_tokens: int) -> None:
         """Remember what a try cost that brought no reply."""

@@ -49,9 +49,9 @@ class Desk:
 
     async def ask(self, model: str, request: Request, send: Send) -> Reply:
         """The stored reply; or the one that is under way; or a new one, stored the moment it is there."""
-        if (stored := self.stored(model, request)) is not None:
-            return stored
         key = request.key(model)
+        if (stored := self._stored(key)) is not None:
+            return stored
         if (twin := self._under_way.get(key)) is not None:
             reply = await asyncio.shield(twin)
             self._count(known=reply.error is None, failed=reply.error is not None)
@@ -85,7 +85,10 @@ class Desk:
 
     def stored(self, model: str, request: Request) -> Reply | None:
         """The reply of an earlier start, counted as known."""
-        reply = self.cache.get(request.key(model))
+        return self._stored(request.key(model))
+
+    def _stored(self, key: str) -> Reply | None:
+        reply = self.cache.get(key)
         if reply is not None:
             self._count(known=True)
         return reply

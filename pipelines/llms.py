@@ -6,6 +6,7 @@ of distilabel's own it keeps a fault to one request, never asks twice, and is se
 """
 
 import asyncio
+import inspect
 import os
 import threading
 import warnings
@@ -30,6 +31,8 @@ with warnings.catch_warnings():
     from distilabel.models.llms.base import LLM, AsyncLLM
 
 T = TypeVar("T")
+# Of a chat completion; `generation_kwargs` may hold any other, too.
+FIELDS = ("temperature", "top_p", "max_tokens", "seed", "stop", "frequency_penalty", "presence_penalty")
 TIMEOUT = 180.0  # seconds a request may take where the recipe does not say
 CHUNK = 64  # requests that a model in this process takes at once: the same ones at every start, so the same batches
 
@@ -113,6 +116,11 @@ class ChatLLM(AsyncLLM):
     def model_name(self) -> str:
         """The model's line in the recipe."""
         return self.spec.model
+
+    @property
+    def generate_parameters(self) -> list[inspect.Parameter]:
+        """What distilabel offers as runtime parameters; `**params` of a signature it would take for one that is due."""
+        return [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None) for name in FIELDS]
 
     def attach(self, desk: Desk, loop: Loop) -> None:
         """Ask over the desk and loop of a run."""

@@ -1,12 +1,12 @@
 """A GGUF model behind an OpenAI-compatible server on loopback, in a process of its own that ends with its parent."""
 
+import contextlib
 import os
 import subprocess
 import sys
 import threading
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def embedded_weights() -> Path:
         ) from error
 
 
-@contextmanager
+@contextlib.contextmanager
 def serve(weights: Path) -> Iterator[str]:
     """Start a server for the weights and give its address; it is ended when the block is, or this process."""
     if not weights.is_file():
@@ -61,7 +61,8 @@ def serve(weights: Path) -> Iterator[str]:
         yield _address(process, weights)
     finally:
         process.kill()
-        process.wait()
+        with process:  # waits, and closes the pipes
+            pass
 
 
 def _address(process: "subprocess.Popen[str]", weights: Path) -> str:
@@ -70,11 +71,12 @@ def _address(process: "subprocess.Popen[str]", weights: Path) -> str:
     ready = threading.Event()
 
     def listen() -> None:  # to the end: a full pipe would stop the server
-        for line in process.stdout or ():
-            said.append(line.rstrip())
-            if line.startswith(READY):
-                found.append(line.removeprefix(READY).strip())
-                ready.set()
+        with contextlib.suppress(ValueError):  # closed, at the end
+            for line in process.stdout or ():
+                said.append(line.rstrip())
+                if line.startswith(READY):
+                    found.append(line.removeprefix(READY).strip())
+                    ready.set()
         ready.set()
 
     threading.Thread(target=listen, daemon=True).start()

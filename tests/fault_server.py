@@ -214,6 +214,7 @@ class Server:
         sent = request.headers.get("Authorization", "")
         refused: dict[str, tuple[int, dict[str, Any]]] = {
             "401": (401, {"message": f"Incorrect API key provided: {sent}", "code": "invalid_api_key"}),
+            "400_echo": (400, {"message": f"I do not like your header {sent}", "code": None}),
             "404": (404, {"message": f"The model `{body['model']}` does not exist", "code": "model_not_found"}),
             "400_format": (400, {"message": "Unknown field: response_format", "code": "unknown_field"}),
         }
@@ -240,14 +241,14 @@ def completion(body: dict[str, Any], key: str, did: str) -> dict[str, Any]:
     """A chat completion that follows from the request."""
     draw = int(key, 16)
     schema = body.get("response_format", {}).get("json_schema", {}).get("schema")
-    asked = body["messages"][-1]["content"]
+    form = next(filter(None, (FORM.search(message["content"]) for message in body["messages"])), None)
     if did == "chatter":
         text = "Well, I would say that both of them are rather good."
     elif did == "foreign":
         text = FOREIGN
     elif schema:
         text = json.dumps(instance(schema, draw))
-    elif (form := FORM.search(asked)) is not None:
+    elif form:
         text = re.sub(r"<[^>]*>", lambda hole: filled(hole[0], draw), form[1])
     else:
         words = [WORDS[draw >> shift & 31] for shift in range(0, 5 + draw % 60)]

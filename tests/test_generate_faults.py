@@ -188,6 +188,32 @@ def test_a_full_disk_is_one_line_and_can_be_continued(tmp_path: Path, serve: Cal
         subprocess.run(["umount", str(disk)], check=True)
 
 
+@pytest.mark.parametrize("options", [(), ("--no-format",)])
+def test_a_judge_that_chatters_is_asked_once_more_and_then_has_no_verdict(
+    tmp_path: Path, serve: Callable[..., FaultServer], options: tuple[str, ...]
+) -> None:
+    """Also where the endpoint cannot enforce the form of a reply: then the words alone ask for it."""
+    server = serve("--share", "chatter=0.25", "--share", "foreign=0.1", "--share", "500=0.05", *options)
+    recipe(tmp_path, server, 40)
+    tree = json.loads((tmp_path / "recipe.yaml").read_text())
+    tree["generate"]["n"] = 2
+    tree["judge"] = {"models": f"openai:judge@{server.url}", "max_failed": 0}
+    (tmp_path / "recipe.yaml").write_text(json.dumps(tree))
+    done = curate("judge", tmp_path / "recipe.yaml", "-o", tmp_path / "RUN")
+    assert (done.returncode, done.stderr) == (0, "")
+    verdicts = pl.read_parquet(tmp_path / "RUN" / "stages" / "verdicts" / "*.parquet")
+    assert len(verdicts) == 80
+    none = verdicts.filter(pl.col("score").is_null())
+    assert 1 <= len(none) <= 25  # about 0.35 * 0.35 of them
+    assert none.get_column("raw").null_count() == 0
+    assert none.get_column("error").null_count() == 0
+    assert verdicts.filter(pl.col("score").is_not_null()).get_column("score").is_between(1, 5).all()
+    judged = [line["did"] for line in server.lines() if line["model"] == "judge"]
+    bad = judged.count("chatter") + judged.count("foreign")
+    assert bad > len(none)
+    assert 60 < judged.count("answered") <= 80 - len(none)  # equal answers to a prompt are judged once
+
+
 @pytest.mark.parametrize("when", ["waiting", "busy"])
 def test_an_interrupt_ends_it_fast_and_keeps_what_was_answered(
     tmp_path: Path, serve: Callable[..., FaultServer], when: str

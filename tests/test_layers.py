@@ -27,7 +27,18 @@ TIER = {name: level for level, names in enumerate(TIERS) for name in names}
 # The same for pipelines.
 PIPELINE_TIERS = [
     {"requests", "passages", "novelty", "server", "verdicts"},
-    {"limits", "cache", "budget", "completions", "rubrics", "scoring", "batches", "heuristic", "prompt_replies", "generate"},
+    {
+        "limits",
+        "cache",
+        "budget",
+        "completions",
+        "rubrics",
+        "scoring",
+        "batches",
+        "heuristic",
+        "prompt_replies",
+        "generate",
+    },
     {"endpoint", "desk", "agreement", "judge", "prompt_methods", "local"},
     {"llms", "prompts", "scorers"},
     {"rows", "origin"},

@@ -33,13 +33,14 @@ def reply(messages: Messages, params: Mapping[str, Any]) -> Answer:
 
 
 def write(messages: Messages, params: Mapping[str, Any]) -> Answer:
-    """An answer; every model's name and every seed give another one."""
+    """An answer; every model's name, temperature and seed give another one."""
     asked = last(messages)
     if "refuse" in asked:
         return 400
     seed = 0 if "same" in asked else params["seed"]
     steps = " ".join(f"Then check step {step} on the screen." for step in range(seed))
-    text = f"Open Backups, pick the day, and choose Restore. {steps} This is quality {seed + 1} by {params['model']}."
+    by = f"{params['model']}/{params['temperature']}"
+    text = f"Open Backups, pick the day, and choose Restore. {steps} This is quality {seed + 1} by {by}."
     text += " <|im_end|>" if "leak" in asked else ""
     return (text, "length") if "long" in asked else text
 

@@ -131,7 +131,8 @@ def test_an_error_that_ends_all_wakes_those_that_wait(cache: RequestCache) -> No
 
 def test_the_same_error_a_thousand_times_does_not_grow(cache: RequestCache) -> None:
     desk = desk_of(cache)
-    errors = together(*(desk.ask("openai:m", ask("refused", n), Fake().send) for n in range(500)))
+    together(desk.ask("openai:m", ask("refused"), Fake().send))
+    errors = together(*(desk.ask("openai:m", ask("late", n), Fake().send) for n in range(500)))
     depth, trace = 0, errors[-1].__traceback__
     while trace is not None:
         depth, trace = depth + 1, trace.tb_next

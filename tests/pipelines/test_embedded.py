@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def servers_of(weights: Path) -> list[int]:
             line = (folder / "cmdline").read_bytes()
         except OSError:
             continue
-        if b"pipelines.server" in line and str(weights).encode() in line:
+        if b"\0-m\0pipelines.server\0" in line and str(weights).encode() in line:
             found.append(int(folder.name))
     return found
 
@@ -77,7 +78,7 @@ def test_it_answers_with_all_that_goes_with_an_answer(ask: Ask) -> None:
 def test_an_answer_that_is_cut_off_is_marked(ask: Ask) -> None:
     short, whole = ask(
         [
-            Request([{"role": "user", "content": "Say: yes"}], {"temperature": 0, "max_tokens": most})
+            Request([{"role": "user", "content": "Say hello."}], {"temperature": 0, "max_tokens": most})
             for most in (2, 60)
         ]
     )
@@ -87,7 +88,7 @@ def test_an_answer_that_is_cut_off_is_marked(ask: Ask) -> None:
 
 def test_the_form_of_a_verdict_is_enforced(ask: Ask) -> None:
     """What a model of this size says is worth nothing, but it can be read."""
-    aspects = ["helpfulness", "honesty"]
+    aspects = ["helpfulness"]
     rubrics = [load_rubric(name) for name in aspects]
     params = {"temperature": 0, "max_tokens": 300, "seed": 0}
     ratings = ask(
@@ -124,9 +125,13 @@ def test_any_gguf_file_by_its_path(weights: Path) -> None:
 
 
 def test_it_ends_when_the_block_does_not_end_well(weights: Path) -> None:
-    with pytest.raises(ZeroDivisionError), serve(weights):
-        assert len(servers_of(weights)) == 1
-        raise ZeroDivisionError
+    def fail() -> None:
+        with serve(weights):
+            assert len(servers_of(weights)) == 1
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     check_gone(weights)
 
 
@@ -150,7 +155,8 @@ def test_it_ends_with_a_parent_that_is_killed(weights: Path, ready: bool) -> Non
 
 def test_an_interrupt_ends_the_command_and_its_server(weights: Path, tmp_path: Path) -> None:
     source = prompts(tmp_path / "prompts.jsonl", 40)
-    process = started("generate", source, "--model", f"gguf:{weights}", "-n", 4, "-o", tmp_path / "RUN")
+    process = started("generate", source, "--model", f"gguf:{weights}", "-n", 4, "-o", tmp_path / "RUN",
+                      "--set", "generate.max_tokens=8")  # fmt: skip
     replies = tmp_path / "RUN" / "requests.sqlite"
     while not replies.exists() or stored(replies) < 2:
         assert process.poll() is None
@@ -200,11 +206,11 @@ def main(url, key_env):
     with Pipeline(name="ours") as pipeline:
         load = LoadDataFromDicts(data=[{"instruction": text} for text in texts])
         write = TextGeneration(
-            llm=connect(spec).model_copy(update={"generation_kwargs": {"max_tokens": 12, "temperature": 0.5, "seed": 3}}),
+            llm=connect(spec).model_copy(update={"generation_kwargs": {"max_tokens": 12, "seed": 3}}),
             num_generations=2,
         )
         load >> write
-    dumped = json.dumps(pipeline.dump()) + pipeline.get_stage if False else json.dumps(pipeline.dump())
+    dumped = json.dumps(pipeline.dump())
     made = pipeline.run(use_cache=False)
     rows = made["default"]["train"].to_list()
     print("ROWS " + json.dumps({"rows": rows, "dumped": dumped}))
@@ -254,6 +260,8 @@ def test_only_endpoints_can_be_connected(monkeypatch: pytest.MonkeyPatch) -> Non
     llm = connect("openai:gpt-4o-mini")
     llm.load()
     try:
-        assert "plantedtoken" not in json.dumps(llm.dump()) + repr(llm) + str(llm.model_dump())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what distilabel's dump does is deprecated by pydantic
+            assert "plantedtoken" not in json.dumps(llm.dump()) + repr(llm) + str(llm.model_dump())
     finally:
         llm.unload()

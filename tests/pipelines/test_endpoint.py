@@ -169,6 +169,8 @@ def test_a_key_is_sent_and_never_said(tmp_path: Path) -> None:
         (error,) = ask(server.url, requests("Why?"), api_key="sk-wrong")
         assert "sk-wrong" not in str(error)
         assert "sk-right" not in server.log.read_text()
+        (reply,) = ask(server.url, requests("[[400_echo]]"), api_key="sk-right")
+        assert reply.error == "status 400: I do not like your header Bearer …"
     for bad in ("sk-\nx", "sk-…"):
         with pytest.raises(RecipeError, match="MY_KEY is no key: it holds a line break"):
             Endpoint("m", "http://localhost/v1", api_key=bad, key_name="MY_KEY")

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from curate.errors import RecipeError
+from curate.recipe import load_recipe
+from pipelines import flow
 from pipelines.budget import tokens_of
 from pipelines.estimate import estimate
 from pipelines.flow import generate, judge
@@ -142,6 +144,13 @@ def test_nobody_is_asked(tmp_path: Path) -> None:
     source = write_jsonl(tmp_path / "p.jsonl", rows(3))
     assert estimate(recipe(source, judge={"models": ["heuristic", "reward:x"]})) == []
     assert estimate(recipe(source, pair={"strategy": "max_min"})) == []
+
+
+def test_the_quickstart_is_found_wherever_one_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    wanted = load_recipe(Path(flow.__file__).parent / "recipes" / "quickstart.yaml")
+    (found,) = estimate(wanted)
+    assert (found.model, found.requests, found.usd) == ("embedded", 48, 0.0)
 
 
 def test_models_without_a_judge(server: ChatServer, tmp_path: Path) -> None:

@@ -218,6 +218,14 @@ def test_stopped_in_the_middle_it_goes_on_to_the_same_bytes(server: ChatServer, 
     assert contents(tmp_path / "RUN") == contents(tmp_path / "WHOLE")
 
 
+def test_a_set_from_nothing_but_a_description(server: ChatServer, tmp_path: Path) -> None:
+    made = {"model": server.line("maker"), "description": "Backups", "n": 3}
+    finished = run(whole(server, None, prompts=made), tmp_path / "RUN")
+    assert finished.counts["kept"] == 3
+    assert list(finished.manifest["inputs"]) == ["prompts:self_instruct"]
+    assert "# Preference pairs\n" in finished.card.read_text("utf-8")
+
+
 def test_what_an_edit_asks(server: ChatServer, tmp_path: Path) -> None:
     source = prompts(tmp_path / "p.jsonl", count=4)
     mine = tmp_path / "mine.txt"
@@ -238,8 +246,8 @@ def test_what_an_edit_asks(server: ChatServer, tmp_path: Path) -> None:
     assert asked() == {"judge": 8}
     assert asked(judge=judge_ | {"models": [server.line("judge"), server.line("judge-2")]}) == {"judge-2": 8}
     assert asked(generate=writer | {"n": 3}) == {"writer": 4, "judge": 4}
-    assert asked(generate=writer | {"temperatures": [0.1]}) == {"writer": 8}  # its answers say nothing of temperature
-    assert asked(generate=writer | {"systems": ["Be brief."]}) == {"writer": 8}
+    assert asked(generate=writer | {"temperatures": [0.1]}) == {"writer": 8, "judge": 8}
+    assert asked(generate=writer | {"systems": ["Be brief."]}) == {"writer": 8}  # it says the same, judged before
     prompts(source, "One prompt more?", count=4)
     assert asked() == {"writer": 2, "judge": 2}
 
@@ -283,6 +291,23 @@ def test_reports_of_judges_over_pairs_that_are_judged_again(server: ChatServer, 
     chosen = [turns[0]["content"] for turns in found.train.collect().get_column("chosen").to_list()]
     assert chosen == [good] * 4  # the last pair is turned round
     assert json.loads(found.train.collect().item(0, "extra"))["judge"] == "openai:judge, openai:judge-first"
+
+
+def test_reports_follow_the_labels_of_an_edited_source(server: ChatServer, tmp_path: Path) -> None:
+    """The answers are the same as before, so nothing is asked; what people say of them is not."""
+    vote = {"response_a": "This is quality 1.", "response_b": "This is quality 3."}
+    columns = {name: name for name in ("prompt", *vote, "winner")}
+
+    def labelled(winner: str) -> Any:
+        lines = [vote | {"prompt": f"{n}?", "winner": winner} for n in range(2)]
+        source = prompts(tmp_path / "p.jsonl", *lines, vote | {"prompt": "What?", "winner": "b"})
+        wanted = recipe(source, source={"columns": columns}, judge={"models": [server.line("judge")]})
+        return judge(wanted, tmp_path / "RUN")["made"]["judges"][0]["human_pairs"]
+
+    assert labelled("b") == 3
+    server.forget()
+    assert labelled("tie") == 1
+    assert server.asked == []
 
 
 def test_the_old_scores_and_columns_of_pairs_are_not_lost(server: ChatServer, tmp_path: Path) -> None:

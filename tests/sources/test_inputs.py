@@ -35,6 +35,14 @@ def test_a_file_of_any_name_is_taken_when_it_is_named(tmp_path: Path) -> None:
     assert names(fill(tmp_path, ".hidden") / ".hidden") == [".hidden"]
 
 
+def test_what_ships_with_us_is_found_by_its_name_alone() -> None:
+    (found,) = find_inputs(["shipped:quickstart.jsonl"])
+    assert found.name == "quickstart.jsonl"
+    assert found.path.is_file()
+    with pytest.raises(InputError, match=r"passwd does not exist"):
+        find_inputs(["shipped:../../../etc/passwd"])
+
+
 def test_a_folder_gives_its_data_files_in_order(tmp_path: Path) -> None:
     fill(
         tmp_path, "b.jsonl", "a.JSON.gz", "sub/c.parquet", "d.csv.zst", "e.arrow", "f.feather", "g.ndjson", "notes.txt"
