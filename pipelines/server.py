@@ -97,9 +97,9 @@ def main() -> None:
     params.model.path = sys.argv[1]
     params.n_parallel = PARALLEL
     params.n_ctx = CONTEXT * PARALLEL
-    # Threads wait for each other hundreds of times a token: on a machine that is busy with something else one is the
-    # fastest. OMP_NUM_THREADS is how users say so to torch, too.
-    params.cpuparams.n_threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
+    # Threads wait for each other hundreds of times a token: a core that is busy with something else slows all of them
+    # down to a crawl. So one is left free. OMP_NUM_THREADS is how users say to torch, too, how many it may take.
+    params.cpuparams.n_threads = int(os.environ.get("OMP_NUM_THREADS") or max(1, (os.cpu_count() or 1) - 1))
     params.cpuparams.poll = 0
     params.cache_ram_mib = 256  # of prompts that were asked before; its own measure is 8 GB
     params.warmup = False
