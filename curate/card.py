@@ -6,7 +6,7 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from curate.sources import title
-from curate.store import DATA, write_text
+from curate.store import DATA, SPLITS, write_text
 from curate.summary import Summary, cell
 
 # The Hub's size classes: rows below the limit, the class's name.
@@ -72,7 +72,7 @@ def write_card(summary: Summary) -> None:
 
 def _header(summary: Summary, name: str) -> dict[str, Any]:
     publish, counts, sizes = summary.run.recipe["publish"], summary.counts, summary.run.manifest["bytes"]
-    splits = [split for split in ("train", "test") if list((summary.run.folder / DATA).glob(f"{split}-*.parquet"))]
+    splits = [split for split in SPLITS if list((summary.run.folder / DATA).glob(f"{split}-*.parquet"))]
     languages = publish["language"] or [code for code, share in summary.languages if share >= LANGUAGE_SHARE]
     header: dict[str, Any] = {"pretty_name": name}
     if publish["license"]:

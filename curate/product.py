@@ -101,24 +101,25 @@ class SplitWriter:
 
 def ledger_rows(pairs: pl.DataFrame, verdicts: pl.DataFrame, drops: pl.DataFrame, split: pl.Series) -> pl.DataFrame:
     """
-    in : a block of pairs; of the same rows the verdicts of the rules, the dedup drops (rule null = none), the split
+    in : a block of pairs; of the same rows the verdicts of the rules (stage, rule, value, reasons), what later stages
+         dropped (the same without reasons, and matched; null = nothing), and the split
     out: LEDGER, one row each. What was decided first is the stage; later stages only see what is left.
     """
-    by_rule = pl.col("rule").is_not_null()
-    by_dedup = pl.col("dedup_rule").is_not_null()
-    kept = ~by_rule & ~by_dedup
+    later = drops.select(*(pl.col(name).alias(f"later_{name}") for name in ("stage", "rule", "value")), "matched")
     rows = pl.concat(
-        [pairs.select("source", "source_row", "pair_id"), verdicts, drops, split.to_frame()], how="horizontal"
+        [pairs.select("source", "source_row", "pair_id"), verdicts, later, split.to_frame()], how="horizontal"
     )
+    by_rule, by_later = pl.col("rule").is_not_null(), pl.col("later_rule").is_not_null()
+    kept = ~by_rule & ~by_later
     return rows.select(
         "source",
         "source_row",
         "pair_id",
         kept=kept,
         split=pl.when(kept).then("split"),
-        stage=pl.when(by_rule).then("stage").when(by_dedup).then(pl.lit("dedup")),
-        rule=pl.coalesce("rule", "dedup_rule"),
-        value=pl.when(by_rule).then("value").otherwise("dedup_value"),
+        stage=pl.when(by_rule).then("stage").otherwise("later_stage"),
+        rule=pl.coalesce("rule", "later_rule"),
+        value=pl.when(by_rule).then("value").otherwise("later_value"),
         matched="matched",
-        reasons=pl.when(by_dedup).then(pl.concat_list("dedup_rule")).otherwise("reasons"),
+        reasons=pl.when(by_later).then(pl.concat_list("later_rule")).otherwise("reasons"),
     ).match_to_schema(LEDGER)

@@ -12,8 +12,24 @@ from pydantic import BaseModel, ValidationError, model_validator
 
 from curate.errors import RecipeError, nearest
 from curate.rules import TEXT_COLUMNS
-from curate.sections import Budget, Dedup, Generate, Judge, Pair, Prompts, Publish, Rules, Section, Source, Split
+from curate.sections import (
+    Budget,
+    Decontaminate,
+    Dedup,
+    Generate,
+    Judge,
+    Pair,
+    Prompts,
+    Publish,
+    Rules,
+    Section,
+    Select,
+    Source,
+    Split,
+)
 from curate.signals import COLUMNS
+
+BESIDE_SIGNALS = ("chosen_score", "longest")  # by which pairs can be ranked, too
 
 
 class Recipe(Section):
@@ -27,6 +43,8 @@ class Recipe(Section):
     budget: Budget | None = None
     rules: Rules = Rules()
     dedup: Dedup = Dedup()
+    decontaminate: Decontaminate | None = None
+    select: Select | None = None
     split: Split = Split()
     publish: Publish = Publish()
 
@@ -46,11 +64,12 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
-    def _keep_is_a_signal(self) -> "Recipe":
-        numeric = [name for name in COLUMNS if name not in TEXT_COLUMNS]
-        if self.dedup.keep not in ("first", *numeric):
-            keep = self.dedup.keep
-            raise ValueError(f"dedup.keep: {keep!r} is no signal that can be compared.{nearest(keep, numeric)}")
+    def _best_can_be_compared(self) -> "Recipe":
+        numeric = [*(name for name in COLUMNS if name not in TEXT_COLUMNS), *BESIDE_SIGNALS]
+        asked = {"dedup.keep": self.dedup.keep, **({"select.by": self.select.by} if self.select else {})}
+        for where, name in asked.items():
+            if name not in (*numeric, *(["first"] if where == "dedup.keep" else [])):
+                raise ValueError(f"{where}: {name!r} is no signal that can be compared.{nearest(name, numeric)}")
         return self
 
 
@@ -115,6 +134,8 @@ def _override(tree: dict[str, Any], text: str) -> None:
     if not equals or not sections or not all([*sections, key]):
         raise RecipeError(f"--set {text!r}: expected section.key=value, as in --set rules.max_chars_ratio=4")
     for section in sections:
+        if tree.get(section) is True:  # dedup.near=true and then dedup.near.threshold=…
+            tree[section] = {}
         tree = tree.setdefault(section, {})
         if not isinstance(tree, dict):
             raise RecipeError(f"--set {text!r}: {section} is not a section")

@@ -1,5 +1,6 @@
 """The report: one HTML file that opens offline. Texts are escaped by the template engine, never by hand."""
 
+import polars as pl
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -40,10 +41,18 @@ def write_report(summary: Summary) -> None:
         inputs=summary.run.manifest["inputs"],
         version=summary.run.manifest["prefcurate"],
         length_chart=Markup(_length_chart(summary)),  # noqa: S704 - drawn by us from numbers
+        map_chart=Markup(_map(summary)),  # noqa: S704
         charts=[(COLUMNS[name].about, Markup(svg)) for name, svg in _signal_charts(summary)],  # noqa: S704
         recipe=to_plain_yaml(summary.run.recipe),
     )
     write_text(summary.run.report, html)
+
+
+def _map(summary: Summary) -> str:
+    if not summary.clusters:
+        return ""
+    points = summary.cluster_rows.drop_nulls().filter(pl.col("cluster") >= 0)
+    return charts.prompt_map(points, [row["cluster"] for row in summary.clusters]) if len(points) else ""
 
 
 def _length_chart(summary: Summary) -> str:

@@ -10,7 +10,7 @@ import polars as pl
 import yaml
 
 from curate.errors import InputError, require
-from curate.store import DATA, LEDGER, MANIFEST, RECIPE, STAGES, Stage
+from curate.store import DATA, LEDGER, MANIFEST, RECIPE, SPLITS, STAGES, Stage
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,15 @@ class Run:
         """A stage's folder."""
         return Stage(self.folder / STAGES / name, self.manifest["stages"][name]["key"])
 
+    @property
+    def validation(self) -> pl.LazyFrame:
+        """The validation split, PAIR; empty unless the recipe asks for one."""
+        return self._split("validation")
+
     def to_datasets(self) -> Any:
         """A `datasets.DatasetDict` of the splits (extra: hub)."""
         datasets = require("datasets", "hub")
-        files = {name: sorted(map(str, (self.folder / DATA).glob(f"{name}-*.parquet"))) for name in ("train", "test")}
+        files = {name: sorted(map(str, (self.folder / DATA).glob(f"{name}-*.parquet"))) for name in SPLITS}
         return datasets.load_dataset("parquet", data_files={name: paths for name, paths in files.items() if paths})
 
     def why(self, row: int | str, source: str | None = None) -> list[dict[str, Any]]:

@@ -38,7 +38,7 @@ def run(finished: Run) -> None:
         console.print(Text(f"{name}: {found['rows']:,} rows, format {found.get('format', 'unknown')}"))
     summary = Summary(finished)
     _made(summary.made)
-    splits = f"({counts['train']:,} train, {counts['test']:,} test)"
+    splits = f"({', '.join(f'{rows:,} {name}' for name, rows in summary.splits.items())})"
     if summary.made:
         made = f"{counts['sets']:,} prompts with {counts['answers']:,} answers"
         console.print(f"[bold]{counts['kept']:,} pairs[/] {splits} of {made} · {counts['dropped']:,} dropped")
@@ -54,6 +54,11 @@ def run(finished: Run) -> None:
                 for r in reasons
             ]
         )
+    if summary.evals:
+        console.print()
+        table(summary.evals)
+    for name, rows in manifest["split"]["short"].items():
+        console.print(f"{name} lacks {rows:,} pairs: clusters of prompts that are alike are too large", style="yellow")
     console.print()
     for what, path in (
         ("data", finished.folder / "data"),
@@ -132,7 +137,8 @@ def why(found: Sequence[Mapping[str, Any]]) -> None:
         for reason in row["reasons"]:
             console.print(Text(f"  {reason}: {_explain(reason, row)}"), soft_wrap=True)
         if row["matched"]:
-            console.print(f"  matched pair {row['matched']}")
+            likeness = "" if row["value"] is None else f" · {cell(row['value'])}"
+            console.print(Text(f"  matched {row['matched']}{likeness}"), soft_wrap=True)
         for side in ("prompt", "chosen", "rejected"):
             for message in row[side] or []:
                 console.print(Text(f"\n{side} · {message['role']}", style="bold"))

@@ -12,6 +12,7 @@ from curate.made import Made
 from curate.result import Run
 from curate.rules import DEFAULTS
 from curate.signals import COLUMNS
+from curate.store import SPLITS
 
 EXAMPLES = 20  # rows shown for each reason
 SHOWN_CHARS = 1_500  # of each text in an example
@@ -24,8 +25,11 @@ LEFT_AFTER = {
     "pair": "with a preference",
     "rules": "passed the rules",
     "dedup": "no duplicates",
+    "decontaminate": "without eval items",
+    "select": "selected",
 }
 STAGES = tuple(LEFT_AFTER)
+OPTIONAL = ("decontaminate", "select")  # a recipe without the section has no such step
 MAKING = ("read", "prompts", "generate", "judge", "pair")  # what is left after these are sets of answers, then pairs
 # Why a row is dropped where no rule of the recipe says it.
 ABOUT = pairing.ABOUT | {
@@ -48,7 +52,15 @@ ABOUT = pairing.ABOUT | {
     "duplicate_prompt": "the prompt stands further up already; it is answered once",
     "seed": "the prompt served to make others and is not answered itself",
     "duplicate_pair": "the same prompt with the same two responses stands elsewhere",
-    "contradiction": "the same two responses stand elsewhere the other way round; both go",
+    "contradiction": "the same two responses stand elsewhere the other way round",
+    "near_duplicate": "nearly the same words stand in another pair, which stays",
+    "semantic_duplicate": "nearly the same is said in another pair, which stays",
+    "duplicate_responses": "nearly the same two responses to the same, or nearly the same, prompt stand elsewhere",
+    "near_contradiction": "nearly the same two responses stand elsewhere the other way round",
+    "in_other_set": "it is, or is much like, a row of a set that dedup.against names",
+    "eval_item": "it holds an item of an eval set",
+    "cluster_cap": "its prompt's cluster has more pairs than the recipe keeps",
+    "not_selected": "others were selected",
     "max_pairs_per_prompt": "the prompt has more pairs than the recipe keeps",
 }
 
@@ -94,11 +106,43 @@ class Summary:
         for stage, what in LEFT_AFTER.items():
             left -= self.counts.get(f"dropped_{stage}", 0)
             if sets is not None or stage not in ("prompts", "generate", "judge"):
+                if stage in OPTIONAL and stage not in self.run.manifest["stages"]:
+                    continue
                 steps.append((what, left))
             if sets is not None and stage == "pair":
                 left = self.counts["rows"] - sum(self.counts.get(f"dropped_{s}", 0) for s in MAKING)
                 steps.append(("pairs made", left))
         return steps
+
+    @cached_property
+    def splits(self) -> dict[str, int]:
+        """Rows of train and of every split that was asked for."""
+        asked = self.run.recipe["split"]
+        return {name: self.counts[name] for name in SPLITS if name == "train" or asked[name]}
+
+    @cached_property
+    def evals(self) -> list[dict[str, Any]]:
+        """For every eval set: items, how many of them some pair holds, and how many pairs hold one."""
+        sets = self.run.manifest.get("decontaminate", {}).get("sets", {})
+        return [
+            {"eval set": name, "items": n["items"], "hit": n["hit"], "pairs": n["rows"]} for name, n in sets.items()
+        ]
+
+    @cached_property
+    def clusters(self) -> list[dict[str, Any]]:
+        """Prompt clusters, the largest first: name, and how many pairs of it there were and are kept."""
+        names = self.run.manifest.get("clusters", {}).get("names", [])
+        if not names:
+            return []
+        rows = self.cluster_rows.filter(pl.col("cluster") >= 0)
+        sizes = rows.group_by("cluster").agg(pairs=pl.len(), kept=pl.col("kept").sum()).sort("cluster")
+        return [{"cluster": names[c], "pairs": pairs, "kept": kept} for c, pairs, kept in sizes.iter_rows()]
+
+    @cached_property
+    def cluster_rows(self) -> pl.DataFrame:
+        """cluster, x, y, kept of every pair that was clustered."""
+        kept = self.run.ledger.select("kept").with_row_index("row").with_columns(pl.col("row").cast(pl.UInt64))
+        return self.run.stage("clusters").scan().join(kept, on="row", how="left").collect().drop("row")
 
     @cached_property
     def made(self) -> Made:

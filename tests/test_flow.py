@@ -36,7 +36,7 @@ def test_every_row_ends_in_one_place(tmp_path: Path) -> None:
     ]
     assert ledger.row(4, named=True)["matched"] == ledger.row(0, named=True)["pair_id"]
     assert run.counts == {
-        "rows": 6, "kept": 1, "dropped": 5, "train": 1, "test": 0, "ledger": 6,
+        "rows": 6, "kept": 1, "dropped": 5, "train": 1, "validation": 0, "test": 0, "ledger": 6,
         "dropped_read": 1, "dropped_rules": 3, "dropped_dedup": 1,
     }  # fmt: skip
 

@@ -11,9 +11,9 @@ ROOT = Path(__file__).resolve().parents[1]
 TIERS = [
     {"errors", "progress"},
     {"schema"},
-    {"messages", "store", "embedding"},
-    {"sources", "signals"},
-    {"rules", "dedup", "split", "pairing"},
+    {"messages", "store", "embedding", "vectors"},
+    {"sources", "signals", "embedding_cache"},
+    {"rules", "dedup", "decontaminate", "split", "pairing", "diversity"},
     {"sections"},
     {"recipe", "product"},
     {"stages", "result", "why", "made"},

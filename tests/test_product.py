@@ -63,8 +63,13 @@ def test_the_rules_come_before_dedup_in_the_ledger() -> None:
         schema={"stage": pl.String, "rule": pl.String, "value": pl.Float64, "reasons": pl.List(pl.String)},
     )
     drops = pl.DataFrame(
-        {"dedup_rule": [None, None, "duplicate_pair"], "dedup_value": [None] * 3, "matched": [None, None, "0"]},
-        schema={"dedup_rule": pl.String, "dedup_value": pl.Float64, "matched": pl.String},
+        {
+            "rule": [None, None, "duplicate_pair"],
+            "value": [None] * 3,
+            "matched": [None, None, "0"],
+            "stage": [None, None, "dedup"],
+        },
+        schema={"rule": pl.String, "value": pl.Float64, "matched": pl.String, "stage": pl.String},
     )
     rows = ledger_rows(pairs(0, 1, 2), verdicts, drops, pl.Series("split", ["train", "test", "train"]))
     assert rows.schema == LEDGER

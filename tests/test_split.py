@@ -1,7 +1,11 @@
-"""A split is a function of the prompt's id and the salt alone."""
+"""A split is a function of prompts, clusters and salt: sizes are met, clusters stay whole, order does not matter."""
+
+from collections.abc import Sequence
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from curate.split import split
 
@@ -10,47 +14,100 @@ from curate.split import split
 IDS = ["a", "b", "c", "d", "e", "é", "f", "g"]
 
 
-def sides(ids: list[str], *, test: float, salt: str = "0") -> list[str]:
-    return split(pl.DataFrame({"prompt_id": ids}, schema={"prompt_id": pl.String}), test=test, salt=salt).to_list()
+def frame(
+    ids: list[str], clusters: list[int] | None = None, strata: Sequence[str | None] | None = None
+) -> pl.DataFrame:
+    numbers = clusters or [sorted(set(ids)).index(i) for i in ids]
+    stratum = {} if strata is None else {"stratum": pl.Series(strata, dtype=pl.String)}
+    return pl.DataFrame(
+        {"prompt_id": pl.Series(ids, dtype=pl.String), "cluster": pl.Series(numbers, dtype=pl.UInt64), **stratum}
+    )
+
+
+def sides(pairs: pl.DataFrame, salt: str = "0", **shares: float) -> list[str]:
+    return split(pairs, shares, salt=salt).to_list()
 
 
 @pytest.mark.parametrize(
     ("salt", "test", "on_test"),
     [
-        ("0", 0.25, "acfg"),
-        ("0", 0.2, "acg"),
-        ("0", 0.11, "g"),
-        ("0", 0.6, "abcefg"),
-        ("1", 0.25, "bég"),
+        ("0", 0.25, "cg"),
+        ("0", 0.5, "acfg"),
+        ("0", 0.1, "g"),
+        ("0", 0.05, ""),
+        ("0", 0.75, "abcefg"),
+        ("1", 0.25, "bg"),
         ("0", 0.0, ""),
-        ("0", 1.0, "abcdeéfg"),
     ],
 )
 def test_sides_are_pinned(salt: str, test: float, on_test: str) -> None:
-    assert sides(IDS, test=test, salt=salt) == ["test" if i in on_test else "train" for i in IDS]
+    assert sides(frame(IDS), salt, test=test) == ["test" if i in on_test else "train" for i in IDS]
 
 
-def test_a_prompts_pairs_are_all_on_one_side() -> None:
-    assert sides(["a", "b", "a", "b", "a"], test=0.25) == ["test", "train", "test", "train", "test"]
+def test_a_cluster_is_on_one_side_and_one_too_large_stays_in_train() -> None:
+    clusters = [0, 0, 0, 0, 4, 4, 6, 7]
+    found = dict(zip(IDS, sides(frame(IDS, clusters), test=0.25), strict=True))
+    # Two rows are wanted: g (0.108) alone comes first, then c's cluster of four, which is too large, then f's.
+    assert [i for i in IDS if found[i] == "test"] == ["f", "g"]
 
 
-def test_adding_rows_moves_no_other_row() -> None:
-    few = dict(zip(IDS, sides(IDS, test=0.25), strict=True))
-    more = [f"new {i}" for i in range(100)] + IDS[::-1]
-    assert dict(zip(more, sides(more, test=0.25), strict=True)).items() >= few.items()
+def test_three_splits_share_nothing() -> None:
+    found = sides(frame([str(i) for i in range(1000)]), test=0.1, validation=0.05)
+    assert {name: found.count(name) for name in ("train", "validation", "test")} == {
+        "train": 850,
+        "validation": 50,
+        "test": 100,
+    }
+
+
+def test_every_stratum_gives_its_share_and_small_ones_add_up() -> None:
+    ids = [str(i) for i in range(300)]
+    strata = ["en"] * 200 + ["de"] * 60 + [f"x{i // 4}" for i in range(40)]
+    found = sides(frame(ids, strata=strata), test=0.1)
+    assert [found[:200].count("test"), found[200:260].count("test"), found[260:].count("test")] == [20, 6, 4]
 
 
 def test_a_larger_share_only_moves_rows_to_test() -> None:
-    ids = [str(i) for i in range(200)]
-    small, large = (sides(ids, test=test) for test in (0.1, 0.3))
+    pairs = frame([str(i) for i in range(200)])
+    small, large = (sides(pairs, test=test) for test in (0.1, 0.3))
     assert {pair for pair in zip(small, large, strict=True) if pair[0] != pair[1]} == {("train", "test")}
 
 
-def test_the_share_that_comes_out_is_about_the_one_asked_for() -> None:
-    on_test = sides([str(i) for i in range(5_000)], test=0.1).count("test")
-    assert 440 <= on_test <= 560
+def test_rows_that_are_added_move_few_others() -> None:
+    ids = [str(i) for i in range(2000)]
+    before, after = sides(frame(ids[:1000]), test=0.1), sides(frame(ids), test=0.1)
+    assert sum(a != b for a, b in zip(before, after[:1000], strict=True)) < 30
 
 
 def test_no_rows_no_sides() -> None:
-    empty = split(pl.DataFrame(schema={"prompt_id": pl.String}), test=0.1, salt="0")
+    empty = split(frame([], []), {"test": 0.1}, salt="0")
     assert (empty.name, str(empty.dtype), len(empty)) == ("split", "String", 0)
+
+
+@given(
+    st.lists(st.integers(1, 12), min_size=1, max_size=150),
+    st.sampled_from([0.05, 0.1, 0.2]),
+    st.sampled_from([0.0, 0.1]),
+    st.randoms(use_true_random=False),
+)
+def test_clusters_stay_whole_sizes_are_met_and_order_does_not_matter(
+    sizes: list[int], test: float, validation: float, random: object
+) -> None:
+    rows = [(f"p{cluster}-{i % 3}", cluster) for cluster, size in enumerate(sizes) for i in range(size)]
+    shuffled = sorted(rows, key=lambda _: random.random())  # type: ignore[attr-defined]
+    found, again = (
+        dict(
+            zip(some, sides(frame(*map(list, zip(*some, strict=True))), test=test, validation=validation), strict=True)
+        )
+        for some in (rows, shuffled)
+    )
+    assert found == again
+    assert len({(cluster, side) for (_, cluster), side in found.items()}) == len(sizes)
+    by_row = sides(frame(*map(list, zip(*rows, strict=True))), test=test, validation=validation)
+    # What is missing is less than the smallest cluster that was left: no cluster of train would fit.
+    missing = round(test * len(rows)) - by_row.count("test")
+    assert missing >= 0
+    left = [
+        size for cluster, size in enumerate(sizes) if all(s == "train" for (_, c), s in found.items() if c == cluster)
+    ]
+    assert missing < min(left, default=1) or missing == 0

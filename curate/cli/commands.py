@@ -1,5 +1,6 @@
-"""Commands over data that is there: clean, run, why, signals, recipe."""
+"""Commands over data that is there: clean, run, why, signals, evals, recipe."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +16,14 @@ CLEAN_EXAMPLES = """
 Examples:\n
 [bold]curate clean pairs.jsonl.gz -o RUN[/]\n
 [bold]curate clean OWNER/NAME --split train -o RUN --set rules.max_chars_ratio=4[/]\n
-[bold]curate clean 'shards/*.parquet' -o RUN --columns prompt=q,chosen=good,rejected=bad[/]
+[bold]curate clean 'shards/*.parquet' -o RUN --columns prompt=q,chosen=good,rejected=bad[/]\n
+[bold]curate clean pairs.jsonl -o RUN --near --semantic --decontaminate mt_bench --decontaminate mine.jsonl[/]
+"""
+EVALS_EXAMPLES = """
+Examples:\n
+[bold]curate evals[/]\n
+[bold]curate evals gsm8k mmlu mine.jsonl -o evals.parquet[/]\n
+[bold]curate clean pairs.jsonl -o RUN --decontaminate evals.parquet[/]
 """
 RECIPE_EXAMPLES = """
 Examples:\n
@@ -57,11 +65,25 @@ def clean(  # noqa: PLR0913 - the options of the command
     config: Annotated[str | None, typer.Option(help="Configuration of a Hub dataset.")] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a Hub dataset.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Read this many rows at most.")] = None,
+    near: Annotated[bool, typer.Option("--near", help="Drop near-duplicates of other prompts (dedup.near).")] = False,
+    semantic: Annotated[
+        bool, typer.Option("--semantic", help="Drop what other prompts say in other words (dedup.semantic).")
+    ] = False,
+    against: Annotated[
+        list[str] | None, typer.Option("--against", help="With these: drop what is in another set, too. Repeatable.")
+    ] = None,
+    evals: Annotated[
+        list[str] | None,
+        typer.Option("--decontaminate", help="Drop pairs with items of an eval set: name, file, Hub id. Repeatable."),
+    ] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Clean a preference dataset: measure, filter, deduplicate, split, and account for every row."""
     from curate import flow
+
+    found = {"dedup.near": near, "dedup.semantic": semantic, "dedup.against": against, "decontaminate.against": evals}
+    asked = [f"{key}={json.dumps(value)}" for key, value in found.items() if value]
 
     given = {
         "format": format,
@@ -72,7 +94,7 @@ def clean(  # noqa: PLR0913 - the options of the command
         "limit": limit,
     }
     chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    finish(flow.clean(source, out, settings=settings or (), force=force, **chosen), as_json=as_json)
+    finish(flow.clean(source, out, settings=[*asked, *(settings or ())], force=force, **chosen), as_json=as_json)
 
 
 @app.command(epilog="Example: [bold]curate run recipe.yaml -o RUN --set split.test=0.05[/]")
@@ -143,6 +165,35 @@ def signals(
     else:
         table = [
             {"signal": s.name, "of": ", ".join(s.sides) or "pair", "definition": s.about} for s in SIGNALS.values()
+        ]
+    print_json(table) if as_json else show.table(table)
+
+
+@app.command(epilog=EVALS_EXAMPLES)
+def evals(
+    sets: Annotated[list[str] | None, typer.Argument(help="Names of this list, files, or Hub datasets.")] = None,
+    *,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Save the sets as hashes, not as text.")
+    ] = None,
+    ngram: Annotated[int, typer.Option(min=1, help="Words of an n-gram.")] = 8,
+    as_json: Json = False,
+) -> None:
+    """List the eval sets known by name, or save some as an index that `decontaminate` takes as a set."""
+    from curate import show
+    from curate.decontaminate import EvalIndex, known_evals, load_eval
+    from curate.errors import RecipeError
+
+    if bool(sets) != bool(out):
+        raise RecipeError("curate evals SET… --out FILE saves an index; without both it lists the known sets")
+    if sets and out:
+        index = EvalIndex.build([load_eval(name) for name in sets], ngram=ngram)
+        index.save(out)
+        table = index.items.group_by("eval_set", maintain_order=True).len("items").to_dicts()
+    else:
+        table = [
+            {"set": name, "Hub": one["hub"], "split": one.get("split"), "text": ", ".join(one.get("columns", ()))}
+            for name, one in known_evals().items()
         ]
     print_json(table) if as_json else show.table(table)
 

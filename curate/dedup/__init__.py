@@ -1,5 +1,12 @@
-"""Duplicates among pairs. `exact` compares ids; every function returns the rows that go, and what they matched."""
+"""
+Duplicates among pairs: who is like whom (`near`, `semantic`, `components`, `guarded`), and who stays (`survivors`).
 
-from curate.dedup.exact import exact
+Texts in, edges out; edges in, clusters out; clusters in, and out comes which rows go and what they matched.
+"""
 
-__all__ = ["exact"]
+from curate.dedup.components import components
+from curate.dedup.near import near
+from curate.dedup.semantic import against, guarded, semantic
+from curate.dedup.survivors import CLAIMS, survivors
+
+__all__ = ["CLAIMS", "against", "components", "guarded", "near", "semantic", "survivors"]

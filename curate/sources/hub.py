@@ -12,6 +12,7 @@ from curate.sources.block import RawBlock
 from curate.sources.tables import blocks_of
 
 HUB_ID = re.compile(r"(?:hf://)?(?:datasets/)?(?P<repo>\w[\w.-]*/\w[\w.-]*)(?:@(?P<revision>[^/]+))?(?P<path>/.+)?")
+BUILDERS = {".jsonl": "json", ".ndjson": "json", ".json": "json", ".csv": "csv", ".parquet": "parquet"}
 ROWS = 2_000  # asked of `datasets` at once; blocks are cut by bytes afterwards
 PATIENCE = 20.0  # seconds for the first answer; `datasets` alone would try for minutes
 
@@ -44,12 +45,17 @@ class HubDataset:
     def blocks(self) -> Iterator[RawBlock]:
         """The rows, streamed. Raises InputError or ServiceError."""
         datasets = require("datasets", "hub")
-        options = {"data_files": self.path.lstrip("/")} if self.path else {}
         with _explained(self.name):
             split = self.split or ("train" if self.path else self._only_split())
-            data = datasets.load_dataset(
-                self.repo, self.config, split=split, revision=self.commit, streaming=True, **options
-            )
+            if self.path and (builder := _builder(self.path)):
+                # Not by way of the repository: one that holds a loading script is refused, whatever file is asked for.
+                file = f"hf://datasets/{self.repo}@{self.commit}{self.path}"
+                data = datasets.load_dataset(builder, data_files=file, split=split, streaming=True)
+            else:
+                options = {"data_files": self.path.lstrip("/")} if self.path else {}
+                data = datasets.load_dataset(
+                    self.repo, self.config, split=split, revision=self.commit, streaming=True, **options
+                )
             tables = data.with_format("arrow").iter(ROWS)
             yield from blocks_of(batch for table in tables for batch in table.to_batches())
 
@@ -89,8 +95,19 @@ def _explained(text: str) -> Iterator[None]:
         raise
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, FileNotFoundError, ValueError) as error:
         raise InputError(f"{text}: {_line(error)}") from error
+    except RuntimeError as error:
+        if "scripts are no longer supported" not in str(error):
+            raise
+        hint = "name one of its files instead: hf://datasets/OWNER/NAME/FILE"
+        raise InputError(f"{text} is read by a program that it holds, which is not run; {hint}") from error
     except (errors.HfHubHTTPError, errors.OfflineModeIsEnabled, transport, ConnectionError, TimeoutError) as error:
         raise ServiceError(f"the Hub does not answer for {text}: {_line(error)}") from error
+
+
+def _builder(path: str) -> str | None:
+    """The reader in `datasets` for files with this ending."""
+    plain = path.lower().removesuffix(".gz").removesuffix(".zst")
+    return next((name for ending, name in BUILDERS.items() if plain.endswith(ending)), None)
 
 
 def _line(error: BaseException) -> str:

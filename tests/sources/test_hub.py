@@ -44,7 +44,8 @@ Question = tuple[str, dict[str, str]]
 @pytest.fixture(scope="module")
 def hub() -> Iterator[HubServer]:
     files = {"README.md": CARD, "prefs.jsonl": JSONL}
-    with HubServer({"me/prefs": files, "me/two": {"README.md": TWO, "prefs.jsonl": JSONL}}) as server:
+    two = {"README.md": TWO, "prefs.jsonl": JSONL}
+    with HubServer({"me/prefs": files, "me/two": two, "me/script": {"script.py": b"", "a.jsonl": JSONL}}) as server:
         yield server
 
 
@@ -67,6 +68,16 @@ def test_reads_the_only_split_or_a_named_one(hub: HubServer, tmp_path: Path) -> 
     only, named = ask(hub.url, tmp_path, ("me/prefs", {}), ("hf://datasets/me/prefs", {"split": "train_prefs"}))
     assert only == {"rows": [["me/prefs", i, f"Answer {i}."] for i in range(5)]}
     assert named == {"rows": [["me/prefs:train_prefs", i, f"Answer {i}."] for i in range(5)]}
+
+
+@pytest.mark.slow
+def test_reads_one_file_of_a_repository_also_beside_a_loading_script(hub: HubServer, tmp_path: Path) -> None:
+    paths = ["hf://datasets/me/prefs/prefs.jsonl", "hf://datasets/me/script/a.jsonl", "me/script"]
+    file, beside, script = ask(hub.url, tmp_path, *((path, {}) for path in paths))
+    assert file == {"rows": [["me/prefs/prefs.jsonl", i, f"Answer {i}."] for i in range(5)]}
+    assert beside == {"rows": [["me/script/a.jsonl", i, f"Answer {i}."] for i in range(5)]}
+    assert script["error"] == "InputError"
+    assert "name one of its files instead" in str(script["text"])
 
 
 @pytest.mark.slow

@@ -1,52 +1,13 @@
-"""The recipe's sections, in the order in which data flows, each with its defaults and what they mean."""
+"""Sections for pairs that are made: who writes prompts, who answers, who judges, how two answers become a pair."""
 
 from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BeforeValidator, Field
 
-from curate.errors import RecipeError
-from curate.rules import Rule, make_rule, make_rules
-from curate.sources.formats import FORMATS
+from curate.sections.base import Section, Texts
 
 Strategy = Literal["max_min", "max_random_lower", "sweet_spot", "all", "best_of_on_policy", "delta"]
-
-
-class Section(BaseModel):
-    """A part of the recipe: unknown keys are errors, values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-def _one_or_many(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-Texts = Annotated[tuple[str, ...], BeforeValidator(_one_or_many, json_schema_input_type=str | list[str])]
-
-
-class Source(Section):
-    """What is read: files, folders, globs, or Hub datasets."""
-
-    paths: Texts = Field((), description="Files, folders, globs, Hub ids (OWNER/NAME) or hf:// addresses")
-    format: str | None = Field(None, description=f"One of {', '.join(FORMATS)}; null = detect from the columns")
-    columns: dict[str, str] = Field({}, description="Any other shape: {prompt: q, chosen: good, rejected: bad}")
-    winners: dict[Literal["a", "b"], list[str | int]] = Field(
-        {}, description="What the winner column says for a and for b: {a: [1], b: [2]}"
-    )
-    split: str | None = Field(None, description="Split of a Hub dataset or a save_to_disk folder")
-    config: str | None = Field(None, description="Configuration of a Hub dataset")
-    revision: str | None = Field(None, description="Revision of a Hub dataset: branch, tag or commit")
-    limit: int | None = Field(None, ge=1, description="Read this many rows at most; null = all")
-    max_bad_rows: float = Field(0.01, ge=0, le=1, description="Share of unreadable rows above which the run stops")
-
-    @field_validator("paths")
-    @classmethod
-    def _not_blank(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if not all(path.strip() for path in value):
-            raise ValueError("name at least one source")
-        return value
 
 
 class Model(Section):
@@ -162,47 +123,3 @@ class Budget(Section):
     tokens: int | None = Field(None, ge=1, description="Input and output tokens together")
     usd: float | None = Field(None, gt=0, description="US dollars, by the price table")
     prices: str | None = Field(None, description="Your own price table, a YAML file like pipelines/prices.yaml")
-
-
-class Rules(BaseModel):
-    """Bounds on signals: no_SIGNAL, min_SIGNAL, max_SIGNAL, only_SIGNAL. The defaults hold unless changed here."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-    defaults: bool = Field(True, description="Start from the default rules (`curate signals --rules` lists them)")
-
-    @model_validator(mode="after")
-    def _known(self) -> "Rules":
-        for name, value in (self.model_extra or {}).items():
-            try:
-                make_rule(name, value)
-            except RecipeError as error:  # handed on with the rule's name, from which its line is found
-                raise PydanticCustomError("rule", "{text}", {"text": str(error), "rule": name}) from error
-        return self
-
-    def made(self) -> list[Rule]:
-        """The rules themselves, in the order in which reasons are given."""
-        return make_rules(self.model_extra or {}, defaults=self.defaults)
-
-
-class Dedup(Section):
-    """What counts as a duplicate, and who survives."""
-
-    exact: bool = Field(True, description="Drop pairs whose prompt and responses are the same")
-    contradictions: bool = Field(True, description="Drop both of two pairs that prefer opposite sides")
-    keep: str = Field("first", description="Which of several stays: first, or the highest of a signal (margin, …)")
-    max_pairs_per_prompt: int | None = Field(None, ge=1, description="Keep this many pairs of a prompt; null = all")
-
-
-class Split(Section):
-    """How pairs are divided, by a hash of their prompt."""
-
-    test: float = Field(0.1, ge=0, lt=1, description="Share of the prompts in the test split")
-    salt: str = Field("prefcurate", description="Another salt gives another division")
-
-
-class Publish(Section):
-    """What the dataset card says."""
-
-    name: str | None = Field(None, description="Title of the dataset; null = from the source")
-    license: str | None = Field(None, description="Licence as the Hub names it (apache-2.0, mit, cc-by-4.0, …)")
-    language: list[str] | None = Field(None, description="ISO codes; null = measured")

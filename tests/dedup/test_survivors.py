@@ -1,13 +1,13 @@
-"""Exact dedup: a pair is written "A>B", so its flip is "B>A"; rows are numbered as they come."""
+"""Who survives: a pair is written "A>B", so its flip is "B>A"; rows are numbered as they come."""
 
 from typing import Any
 
 import polars as pl
 
-from curate.dedup.exact import DROPS, exact
+from curate.dedup.survivors import CLAIMS, survivors
 
 
-def pairs(*ids: str, prompts: str | None = None, **columns: list[Any]) -> pl.DataFrame:
+def pairs(*ids: str, prompts: str | None = None, **columns: Any) -> pl.DataFrame:
     """`prompts` names each row's prompt by a letter; one prompt for all if it is not given."""
     return pl.DataFrame(
         {
@@ -21,10 +21,11 @@ def pairs(*ids: str, prompts: str | None = None, **columns: list[Any]) -> pl.Dat
 
 
 def drops(frame: pl.DataFrame, **options: Any) -> list[tuple[Any, ...]]:
-    """(row, rule, value, matched) of every dropped row."""
-    dropped = exact(frame, **options)
-    assert dropped.schema == DROPS
-    return dropped.rows()
+    """(row, rule, value, pair_id of the other) of every dropped row."""
+    dropped = survivors(frame, **options)
+    assert dropped.schema == CLAIMS
+    ids = dict(frame.select("row", "pair_id").rows())
+    return [(row, rule, value, ids[other]) for row, rule, value, other in dropped.rows()]
 
 
 def test_different_pairs_all_stay() -> None:
@@ -64,7 +65,7 @@ def test_of_contradictions_both_go_each_naming_the_other() -> None:
 
 
 def test_contradictions_can_stay() -> None:
-    assert drops(pairs("A>B", "B>A", "A>B"), contradictions=False) == [(2, "duplicate_pair", None, "A>B")]
+    assert drops(pairs("A>B", "B>A", "A>B"), contradictions="keep") == [(2, "duplicate_pair", None, "A>B")]
 
 
 def test_twice_one_way_and_once_the_other() -> None:
@@ -116,3 +117,75 @@ def test_row_numbers_need_not_follow_each_other() -> None:
 
 def test_no_rows_no_drops() -> None:
     assert drops(pairs(), max_pairs_per_prompt=1) == []
+
+
+def test_a_vote_settles_contradictions_and_equal_pairs_count() -> None:
+    assert drops(pairs("A>B", "B>A", "A>B"), contradictions="vote") == [
+        (1, "contradiction", None, "A>B"),
+        (2, "duplicate_pair", None, "A>B"),
+    ]
+
+
+def test_an_even_vote_drops_both() -> None:
+    assert [rule for _, rule, *_ in drops(pairs("A>B", "B>A"), contradictions="vote")] == ["contradiction"] * 2
+
+
+def test_votes_without_exact_count_every_pair_once() -> None:
+    frame = pairs("A>B", "A>B", "B>A")
+    assert drops(frame, exact=False, contradictions="vote") == [(2, "contradiction", None, "A>B")]
+    assert len(drops(frame, exact=False)) == 3
+
+
+# Responses of the same number are alike: 1 and 2 stand for what A, A' and B, B' are.
+LIKE = {"group": [0, 0, 0, 9], "chosen_like": [1, 1, 2, 1], "rejected_like": [2, 2, 1, 2]}
+
+
+def alike(ids: list[str], prompts: str) -> pl.DataFrame:
+    return pairs(*ids, prompts=prompts).with_columns(pl.Series(k, v, pl.UInt64) for k, v in LIKE.items())
+
+
+def test_alike_responses_of_a_group_are_one_pair_and_may_contradict() -> None:
+    frame = alike(["A>B", "A'>B'", "B''>A''", "A>B"], "pqrs")
+    assert drops(frame, exact=False) == [
+        (0, "near_contradiction", None, "B''>A''"),
+        (1, "duplicate_responses", None, "A>B"),
+        (2, "near_contradiction", None, "A>B"),
+    ]
+    assert [row for row, *_ in drops(frame, exact=False, contradictions="keep")] == [1]
+
+
+def test_equal_pairs_behind_one_count_in_a_vote_of_a_group() -> None:
+    frame = alike(["A>B", "A>B", "B'>A'", "X>Y"], "ppqs")
+    assert drops(frame, contradictions="vote") == [
+        (1, "duplicate_pair", None, "A>B"),
+        (2, "near_contradiction", None, "A>B"),
+    ]
+
+
+def test_a_cluster_keeps_prompts_with_all_their_pairs() -> None:
+    frame = pairs(
+        "A>B", "A>C", "D>E", "F>G", "H>I", prompts="ppqrs", near=pl.Series([0, 0, 0, 0, None], dtype=pl.UInt64)
+    )
+    assert drops(frame, clusters={"near": ("prompt_id", 1)}) == [
+        (2, "near_duplicate", None, "A>B"),
+        (3, "near_duplicate", None, "A>B"),
+    ]
+    assert [row for row, *_ in drops(frame, clusters={"near": ("prompt_id", 2)})] == [3]
+
+
+def test_or_single_pairs_and_the_best_of_them() -> None:
+    near = pl.Series([0, 0, 0], dtype=pl.UInt64)
+    frame = pairs("A>B", "A>C", "D>E", prompts="ppq", near=near, margin=[1.0, None, 2.0])
+    assert drops(frame, best="margin", clusters={"near": ("row", 1)}) == [
+        (0, "near_duplicate", None, "D>E"),
+        (1, "near_duplicate", None, "D>E"),
+    ]
+    assert [row for row, *_ in drops(frame, best="margin", clusters={"near": ("prompt_id", 1)})] == [0, 1]
+
+
+def test_alike_pairs_count_in_a_vote_of_a_group() -> None:
+    frame = alike(["A>B", "A'>B'", "B''>A''", "X>Y"], "pqrs")
+    assert drops(frame, contradictions="vote") == [
+        (1, "duplicate_responses", None, "A>B"),
+        (2, "near_contradiction", None, "A>B"),
+    ]

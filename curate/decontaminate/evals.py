@@ -1,0 +1,138 @@
+"""Eval sets: the items that must not be trained on, from a file, the Hub, or the list in `curate/data/evals.yaml`."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Self
+
+import polars as pl
+import yaml
+
+from curate.errors import InputError, RecipeError, unknown
+from curate.sources import Feed, open_feeds, read_prompts, title
+from curate.sources.formats import mapped
+from curate.sources.hub import is_hub
+
+NAME = re.compile(r"[\w-]+")  # of the list; all else is the address of a file or of a dataset
+DEPTH = 4  # lists and objects inside each other that text is looked for in
+Item = tuple[str, str]  # id and text
+
+
+@dataclass(frozen=True, slots=True)
+class EvalSet:
+    """A name, and one text and one id an item."""
+
+    name: str
+    items: pl.Series  # str
+    ids: pl.Series  # str, no two the same
+
+    @classmethod
+    def of(cls, name: str, texts: Sequence[str], ids: Sequence[str] | None = None) -> Self:
+        """The set of these texts; their places are their ids where none are given. Blank texts are left out."""
+        numbers = map(str, range(len(texts))) if ids is None else ids
+        kept = [(number, text) for number, text in zip(numbers, texts, strict=True) if text.strip()]
+        if not kept:
+            raise InputError(f"the eval set {name!r} is empty: none of its {len(texts)} items holds text")
+        return cls(name, *(pl.Series([item[side] for item in kept], dtype=pl.String) for side in (1, 0)))
+
+
+def named_once(sets: Iterable[EvalSet]) -> list[EvalSet]:
+    """The sets. Raises when there is none, or two have the same name."""
+    listed = list(sets)
+    names = [one.name for one in listed]
+    if not names:
+        raise RecipeError("no eval set is named")
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise RecipeError(f"two eval sets are called {twice[0]!r}; give each a name of its own")
+    return listed
+
+
+@cache
+def known_evals() -> Mapping[str, Mapping[str, Any]]:
+    """The named eval sets: `hub`, and where it needs them `configs`, `split`, `columns` and `id`."""
+    text = (files("curate") / "data" / "evals.yaml").read_text("utf-8")
+    listed: Mapping[str, Mapping[str, Any]] = yaml.safe_load(text)
+    return listed
+
+
+def load_eval(
+    spec: str,
+    *,
+    columns: Sequence[str] = (),
+    id_column: str | None = None,
+    split: str | None = None,
+    config: str | None = None,
+    revision: str | None = None,
+    name: str | None = None,
+) -> EvalSet:
+    """
+    The set behind a name of the list, else a path (any file or folder that prompts can be read from), else a Hub id.
+
+    An item's text is what the columns hold, one under the other: text, lists of it, the user's turns of messages;
+    a dot reaches into an object. Without columns it is the user's turns of the prompt. Ids are row numbers without
+    an id column. What is given here goes before what the list says. Raises for an unknown name, path or column, for a
+    row that cannot be read, and for a set without text.
+    """
+    listed = spec.lower().replace("-", "_")
+    entry = known_evals().get(listed, {})
+    if not entry and NAME.fullmatch(spec) and not Path(spec).exists():
+        raise unknown("eval set", spec, known_evals())
+    name = name or (listed if entry else spec.removeprefix("hf://datasets/") if is_hub(spec) else title([spec]))
+    columns, id_column = columns or entry.get("columns", ()), id_column or entry.get("id")
+    items: list[Item] = []
+    configs = [config] if config else entry.get("configs", [None])
+    for part in configs:
+        feeds = open_feeds([entry.get("hub", spec)], split=split or entry.get("split"), config=part, revision=revision)
+        for feed in feeds:
+            rows = _of_columns(feed, name, columns, id_column) if columns else _of_prompts(feed, name)
+            several = "/".join([part] * (len(configs) > 1) + [feed.name] * (len(feeds) > 1))
+            items += [(f"{several}/{number}" if several else number, text) for number, text in rows]
+    return EvalSet.of(name, [text for _, text in items], [number for number, _ in items])
+
+
+def _of_prompts(feed: Feed, name: str) -> Iterator[Item]:
+    """The user's turns of whatever prompts the feed holds."""
+    asked = pl.element().filter(pl.element().struct.field("role") == "user").struct.field("content")
+    try:
+        for block, _ in read_prompts(feed):
+            for (detail,) in block.filter(pl.col("problem") == "broken_row").select("detail").rows():
+                raise InputError(f"a row cannot be read: {detail}")
+            talk = pl.col("prompt").list.eval(asked).list.join("\n\n")
+            yield from block.select(pl.col("source_row").cast(pl.String), talk).drop_nulls().rows()
+    except InputError as error:
+        # The hint is about the recipe's other section.
+        said, hint, _ = str(error).partition(" Name it: ")
+        raise InputError(f"eval set {name!r}: {said}{' Name the columns of its text' if hint else ''}") from error
+
+
+def _of_columns(feed: Feed, name: str, columns: Sequence[str], id_column: str | None) -> Iterator[Item]:
+    """The text of these columns, row for row."""
+    wanted = [*columns, *([id_column] if id_column else [])]
+    for raw in feed.blocks():
+        for row, detail in raw.broken:
+            raise InputError(f"eval set {name!r}: row {row} cannot be read: {detail}")
+        if not len(raw.source_row):
+            continue
+        block = mapped.reach(raw, {column: column for column in wanted})
+        for column in wanted:
+            if column not in block.columns:
+                raise unknown(f"column of the eval set {name!r}", column, block.columns)
+        ids = block.columns[id_column] if id_column else block.source_row
+        for number, *values in zip(ids, *(block.columns[column] for column in columns), strict=True):
+            yield str(number), text_of(values)
+
+
+def text_of(value: Any, depth: int = DEPTH) -> str:
+    """Text as it is, lists one under the other, of messages what the user said; "" for null and anything else."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, pl.Series):
+        value = value.to_list()
+    if isinstance(value, list) and depth:
+        return "\n\n".join(filter(None, (text_of(part, depth - 1) for part in value)))
+    if isinstance(value, dict) and depth and value.get("role", value.get("from")) in (None, "user", "human"):
+        return text_of(value.get("content", value.get("value", value.get("text"))), depth - 1)
+    return str(value) if isinstance(value, int | float) else ""

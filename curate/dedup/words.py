@@ -1,0 +1,176 @@
+"""
+Texts as the hashes of their words, in flat arrays: what is left when case, spaces and punctuation do not count.
+
+A word is a run of letters, marks and digits, lower-cased, whatever stands between; in scripts that write no spaces
+every character is a word. An arithmetic sign between two digits is a word as well: "2 + 2" is not "2 - 2", nor 10^{23}
+the same as 10 23. A text without any word (punctuation, emoji) is one word, its exact characters; a blank one has none.
+Hashes are the same in every process, on every machine and with every version of the libraries.
+"""
+
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+import polars as pl
+
+from curate.signals.tokens import UNSPACED
+
+SPACE = 32
+SIGNS = "+-*/^%<>="
+# What is left of an ASCII byte: lower-case letters and digits; signs as 1, 2, …, looked at once more; else a space.
+# The bytes of longer characters stay.
+PLAIN = bytes(
+    byte if byte >= 128 else ord(chr(byte).lower()) if chr(byte).isalnum() else 1 + SIGNS.find(chr(byte)) or SPACE
+    for byte in range(256)
+)
+# The same text may be written in several ways: marks of their own, full-width and presentation forms, old Hangul.
+SEVERAL_FORMS = r"[\p{Mn}\x{1100}-\x{11FF}\x{FB00}-\x{FDFF}\x{FE70}-\x{FEFE}\x{FF01}-\x{FFEE}\x{1D400}-\x{1D7FF}]"
+INVISIBLE = r"[\p{Cf}\p{Me}\x{180B}-\x{180D}\x{FE00}-\x{FE0F}\x{E0100}-\x{E01EF}]"  # joiners, emoji selectors, …
+CAPITAL = r"[\p{Changes_When_Lowercased}&&[^\x00-\x7F]]"
+TYPESET_SIGNS = {"−": "-", "×": "*", "÷": "/"}
+REWRITTEN = f"{SEVERAL_FORMS}|{INVISIBLE}|{CAPITAL}|[{''.join(TYPESET_SIGNS)}]"
+# Characters of several bytes, by the first one: how many there are, and the bits it gives to the code.
+LENGTH = np.repeat(np.array([1, 2, 3, 4], np.int64), [0xC0, 0x20, 0x10, 0x10])
+LEAD_BITS = np.repeat(np.array([0x7F, 0x1F, 0x0F, 0x07], np.int64), [0xC0, 0x20, 0x10, 0x10])
+KNOWN = 0x20000  # codes whose kind is looked up; beyond them is Han
+HAN_ENDS = 0x40000
+PRIME = np.uint64(0x9E3779B97F4A7C15)  # odd, so that multiplying by it loses nothing
+SPREAD = np.array([0xBF58476D1CE4E5B9, 0x94D049BB133111EB], np.uint64)  # of splitmix64
+FIRST_BYTES = np.array([(1 << 8 * count) - 1 for count in range(9)], np.uint64)  # masks for none to all of eight
+PADDING = 8  # bytes behind the last text, so that eight can be taken from everywhere
+
+
+def words(texts: pl.Series) -> tuple[np.ndarray, np.ndarray]:
+    """
+    in : str, no nulls
+    out: hashes (uint64, one a word), offsets (int64, one more than texts): text i has hashes[offsets[i]:offsets[i + 1]]
+    """
+    data, ends = _bytes(_in_one_form(texts))
+    data = np.frombuffer(bytearray(data).translate(PLAIN) + bytes(PADDING), np.uint8)  # faster than numpy's take
+    starts, lengths = _characters_apart(data)
+    signs = _signs(data, ends)
+    inside = data[:-PADDING] > SPACE
+    inside[signs] = True
+    cut = np.zeros(len(inside) + 1, bool)  # cut[i]: a word may not reach over the border before byte i
+    cut[1:-1] = inside[1:] != inside[:-1]
+    for border in (0, ends, signs, signs + 1, starts, starts + lengths):
+        cut[border] = True
+    first = np.flatnonzero(inside & cut[:-1])
+    behind = np.flatnonzero(inside & cut[1:]) + 1
+    return _with_wordless(texts, _hashes(data, first, behind - first), np.searchsorted(first, np.append(0, ends)))
+
+
+def mixed(hashes: np.ndarray) -> np.ndarray:
+    """Every bit of a hash spread over all its bits: sums and products of hashes become hashes."""
+    spread: np.ndarray = hashes ^ (hashes >> np.uint64(30))
+    spread *= SPREAD[0]
+    spread ^= spread >> np.uint64(27)
+    spread *= SPREAD[1]
+    spread ^= spread >> np.uint64(31)
+    return spread
+
+
+def to_offsets(counts: np.ndarray) -> np.ndarray:
+    """Where each of so many begins when they stand one after the other, and where the last ends."""
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+
+def _in_one_form(texts: pl.Series) -> pl.Series:
+    """The same texts, where they are written in unusual ways in the usual one, and beyond ASCII in lower case."""
+
+    def rewritten(some: pl.Series) -> pl.Series:
+        some = _where(some, some.str.contains(SEVERAL_FORMS), lambda few: few.str.normalize("NFKC"))
+        return some.str.to_lowercase().str.replace_all(INVISIBLE, "").str.replace_many(TYPESET_SIGNS)
+
+    def if_needed(some: pl.Series) -> pl.Series:
+        return _where(some, some.str.contains(REWRITTEN), rewritten)
+
+    return _where(texts, texts.str.len_bytes() != texts.str.len_chars(), if_needed)
+
+
+def _where(texts: pl.Series, mask: pl.Series, change: Callable[[pl.Series], pl.Series]) -> pl.Series:
+    """`change` applied to the masked texts only: it is dear, and few of them need it."""
+    return texts.clone().scatter(mask.arg_true(), change(texts.filter(mask))) if mask.any() else texts
+
+
+def _bytes(texts: pl.Series) -> tuple[np.ndarray, np.ndarray]:
+    """All texts as one run of bytes (not copied), and where each ends."""
+    array = texts.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
+    _, offsets, data = array.buffers()
+    ends = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
+    start, stop = (int(ends[0]), int(ends[-1])) if len(array) else (0, 0)
+    return np.frombuffer(data or b"", np.uint8)[start:stop], ends[1:] - start
+
+
+def _characters_apart(data: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where each character of a script without spaces starts and how long it is; what is no letter becomes spaces."""
+    starts = np.flatnonzero(data >= 0xC0)
+    lead = data[starts]
+    lengths, codes = LENGTH[lead], lead & LEAD_BITS[lead]
+    for ahead in (1, 2, 3):
+        codes = np.where(lengths > ahead, (codes << 6) | (data[starts + ahead] & 0x3F), codes)
+    looked_up = np.minimum(codes, KNOWN)
+    letters, apart = _kinds()
+    letter, alone = letters[looked_up] & (codes < HAN_ENDS), apart[looked_up]
+    for ahead in (0, 1, 2, 3):
+        data[starts[~letter & (lengths > ahead)] + ahead] = SPACE
+    return starts[letter & alone], lengths[letter & alone]
+
+
+@cache
+def _kinds() -> tuple[np.ndarray, np.ndarray]:
+    """For every code up to KNOWN: whether it is part of words, and whether it is a word alone."""
+    codes = pl.Series([chr(code) if not 0xD800 <= code < 0xE000 else "" for code in range(KNOWN + 1)])
+    return codes.str.contains(r"[\p{L}\p{M}\p{N}]").to_numpy(), codes.str.contains(UNSPACED).to_numpy()
+
+
+def _signs(data: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Where a sign stands between two digits of its text, at most one space or mark (of one byte) from each."""
+    starts = np.flatnonzero(data[:-PADDING] < SPACE)
+    left = _digits_beside(data, starts, -1)
+    starts, left = starts[left >= 0], left[left >= 0]
+    right = _digits_beside(data, starts, 1)
+    in_one_text = np.searchsorted(ends, left, "right") == np.searchsorted(ends, right, "right")
+    signs: np.ndarray = starts[(right >= 0) & in_one_text]
+    return signs
+
+
+def _digits_beside(data: np.ndarray, starts: np.ndarray, step: int) -> np.ndarray:
+    """The place of the digit one step from each start, or two with a mark between; -1 where there is none."""
+    near = np.maximum(starts + step, 0)
+    near = np.where(data[near] == SPACE, np.maximum(near + step, 0), near)
+    return np.where((data[near] >= ord("0")) & (data[near] <= ord("9")), near, -1)
+
+
+def _hashes(data: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """
+    One hash for the bytes from each start on: the numbers that eight bytes at a time make, spread and added up.
+
+    Own arithmetic, since the hashes of libraries change with their versions, and it is faster than cutting texts out.
+    """
+    shape = (len(data) - PADDING + 1,)
+    numbers = np.lib.stride_tricks.as_strided(data[:8].view("<u8"), shape, (1,), writeable=False)
+    hashes = mixed((numbers[starts] & FIRST_BYTES[np.minimum(lengths, 8)]) + lengths.astype(np.uint64) * PRIME)
+    long = np.flatnonzero(lengths > 8)
+    if len(long):
+        further = (lengths[long] - 1) // 8
+        first = np.cumsum(further) - further
+        place = np.arange(1, further.sum() + 1) - np.repeat(first, further)  # 1, 2, … within each word
+        left = np.minimum(np.repeat(lengths[long], further) - 8 * place, 8)
+        number = numbers[np.repeat(starts[long], further) + 8 * place] & FIRST_BYTES[left]
+        hashes[long] = mixed(hashes[long] + np.add.reduceat(mixed(number + place.astype(np.uint64) * PRIME), first))
+    return hashes
+
+
+def _with_wordless(texts: pl.Series, hashes: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Texts in which no word was found get one, their exact characters, unless they are blank."""
+    rows = np.flatnonzero(offsets[1:] == offsets[:-1])
+    rows = rows[(texts.gather(rows).str.strip_chars() != "").to_numpy()]
+    if not len(rows):
+        return hashes, offsets
+    counts = np.diff(offsets)
+    counts[rows] = 1
+    data, ends = _bytes(texts.gather(rows))
+    lengths = np.diff(ends, prepend=0)
+    whole = _hashes(np.append(data, np.zeros(PADDING, np.uint8)), ends - lengths, lengths)
+    return np.insert(hashes, offsets[rows], whole), to_offsets(counts)

@@ -1,0 +1,40 @@
+"""The recipe's sections, in the order in which data flows, each with its defaults and what they mean."""
+
+from curate.sections.base import Section, Texts
+from curate.sections.curating import (
+    Decontaminate,
+    Dedup,
+    EvalSet,
+    Near,
+    Publish,
+    Rules,
+    Select,
+    Semantic,
+    Source,
+    Split,
+)
+from curate.sections.making import Budget, Generate, Judge, Model, Pair, Prompts, Strategy, named, named_model
+
+__all__ = [
+    "Budget",
+    "Decontaminate",
+    "Dedup",
+    "EvalSet",
+    "Generate",
+    "Judge",
+    "Model",
+    "Near",
+    "Pair",
+    "Prompts",
+    "Publish",
+    "Rules",
+    "Section",
+    "Select",
+    "Semantic",
+    "Source",
+    "Split",
+    "Strategy",
+    "Texts",
+    "named",
+    "named_model",
+]

@@ -1,0 +1,187 @@
+"""Sections for what is done with pairs: read, rules, duplicates, eval items, selection, splits, publishing."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from curate.errors import RecipeError
+from curate.rules import Rule, make_rule, make_rules
+from curate.sections.base import Section, Texts
+from curate.sources.formats import FORMATS
+
+Compared = Literal["prompt", "prompt+chosen", "chosen", "rejected"]
+# `near: true` is the section with its defaults, `near: false` is none.
+Switch = BeforeValidator(lambda value: {True: {}, False: None}[value] if isinstance(value, bool) else value)
+
+
+def _by_path(value: Any) -> Any:
+    return {"path": value} if isinstance(value, str) else value
+
+
+class Source(Section):
+    """What is read: files, folders, globs, or Hub datasets."""
+
+    paths: Texts = Field((), description="Files, folders, globs, Hub ids (OWNER/NAME) or hf:// addresses")
+    format: str | None = Field(None, description=f"One of {', '.join(FORMATS)}; null = detect from the columns")
+    columns: dict[str, str] = Field({}, description="Any other shape: {prompt: q, chosen: good, rejected: bad}")
+    winners: dict[Literal["a", "b"], list[str | int]] = Field(
+        {}, description="What the winner column says for a and for b: {a: [1], b: [2]}"
+    )
+    split: str | None = Field(None, description="Split of a Hub dataset or a save_to_disk folder")
+    config: str | None = Field(None, description="Configuration of a Hub dataset")
+    revision: str | None = Field(None, description="Revision of a Hub dataset: branch, tag or commit")
+    limit: int | None = Field(None, ge=1, description="Read this many rows at most; null = all")
+    max_bad_rows: float = Field(0.01, ge=0, le=1, description="Share of unreadable rows above which the run stops")
+
+    @field_validator("paths")
+    @classmethod
+    def _not_blank(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(path.strip() for path in value):
+            raise ValueError("name at least one source")
+        return value
+
+
+class Rules(BaseModel):
+    """Bounds on signals: no_SIGNAL, min_SIGNAL, max_SIGNAL, only_SIGNAL. The defaults hold unless changed here."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    defaults: bool = Field(True, description="Start from the default rules (`curate signals --rules` lists them)")
+
+    @model_validator(mode="after")
+    def _known(self) -> "Rules":
+        for name, value in (self.model_extra or {}).items():
+            try:
+                make_rule(name, value)
+            except RecipeError as error:  # handed on with the rule's name, from which its line is found
+                raise PydanticCustomError("rule", "{text}", {"text": str(error), "rule": name}) from error
+        return self
+
+    def made(self) -> list[Rule]:
+        """The rules themselves, in the order in which reasons are given."""
+        return make_rules(self.model_extra or {}, defaults=self.defaults)
+
+
+class Near(Section):
+    """Near-duplicates: texts that share most of their word n-grams, whatever their case, spaces and punctuation."""
+
+    compare: Compared = Field("prompt", description="Which text of a pair")
+    threshold: float = Field(0.8, gt=0, le=1, description="Jaccard similarity of the n-grams from which on")
+    shingle_size: int = Field(3, ge=1, description="Words of an n-gram; characters in scripts without spaces")
+    bands: tuple[int, int] | None = Field(
+        None, description="MinHash: bands, and minima a band; null = as many as miss few"
+    )
+    max_per_cluster: int | None = Field(
+        1, ge=1, description="Prompts a cluster keeps, with all their pairs (pairs, where responses count); null = all"
+    )
+
+
+class Semantic(Section):
+    """Duplicates by meaning: texts whose vectors point the same way (extra: embed)."""
+
+    compare: Compared = Field("prompt", description="Which text of a pair")
+    model: str | None = Field(None, description="Folder or Hub id of a sentence-transformers model; null = MiniLM")
+    threshold: float = Field(0.9, gt=0, le=1, description="Cosine from which on")
+    max_per_cluster: int | None = Field(1, ge=1, description="As for near")
+
+
+class Dedup(Section):
+    """What counts as a duplicate, and who survives."""
+
+    exact: bool = Field(True, description="Drop pairs whose prompt and responses are the same")
+    contradictions: Literal["drop", "vote", "keep"] = Field(
+        "drop",
+        description="Pairs that prefer opposite sides: all go, the majority stays (none where it is even), or all",
+    )
+    keep: str = Field(
+        "first",
+        description="Which of several stays: first, longest, chosen_score, or the highest of a signal (margin, …)",
+    )
+    max_pairs_per_prompt: int | None = Field(None, ge=1, description="Keep this many pairs of a prompt; null = all")
+    near: Annotated[Near | None, Switch] = Field(None, description="true = with these defaults")
+    semantic: Annotated[Semantic | None, Switch] = Field(None, description="true = with these defaults")
+    responses: float | None = Field(
+        None, gt=0, le=1,
+        description="Jaccard similarity from which two responses to one prompt (or one cluster) count as the same one",
+    )  # fmt: skip
+    against: Texts = Field((), description="Other sets: what near or semantic finds in them goes, too")
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Dedup":
+        if self.against and not (self.near or self.semantic):
+            raise ValueError("against: say how it is compared: near: true, or semantic: true")
+        return self
+
+
+class EvalSet(Section):
+    """A set that must not be trained on."""
+
+    path: str = Field(description="A name (`curate evals` lists them), a file or folder, a Hub id, or a saved index")
+    columns: Texts = Field((), description="Columns with the text of an item; empty = its prompt")
+    id: str | None = Field(None, description="Column that names an item; null = its row's number")
+    split: str | None = None
+    config: str | None = None
+    revision: str | None = None
+    name: str | None = Field(None, description="What it is called in tables; null = by its path")
+
+
+class Decontaminate(Section):
+    """Drop pairs that hold items of eval sets."""
+
+    against: Annotated[
+        tuple[Annotated[EvalSet, BeforeValidator(_by_path, json_schema_input_type=str | EvalSet)], ...],
+        BeforeValidator(lambda value: [value] if isinstance(value, (str, dict)) else value),
+    ] = Field(min_length=1, description="Names (`curate evals` lists them), files, Hub ids, or saved indexes")
+    method: Literal["ngram", "exact", "embedding"] = Field(
+        "ngram", description="Share of an item's words in shared n-grams (Tülu 3), all of its words, or its meaning"
+    )
+    threshold: float | None = Field(
+        None, ge=0, lt=1, description="Share or cosine above which an item is hit; null = 0.5, for embedding 0.9"
+    )
+    ngram: int = Field(8, ge=1, description="Words of an n-gram")
+    fields: Texts = Field(("prompt", "chosen", "rejected"), min_length=1, description="Where items are looked for")
+    model: str | None = Field(None, description="For embedding: a sentence-transformers model; null = MiniLM")
+
+
+class Select(Section):
+    """Choose some of the pairs: varied ones, good ones, or both (extra: embed, but for best and random)."""
+
+    n: int | None = Field(None, ge=1, description="How many pairs stay; null = all that the clusters allow")
+    method: Literal["mmr", "farthest", "best", "random"] = Field(
+        "mmr", description="Good and unlike those chosen; far from those chosen; the best; by hash"
+    )
+    by: str = Field("margin", description="What is better: chosen_score, longest, or a signal")
+    relevance: float = Field(0.5, ge=0, le=1, description="For mmr: weight of `by`; the rest is for being different")
+    max_per_cluster: int | None = Field(None, ge=1, description="Pairs of a prompt cluster, at most; null = all")
+    clusters: int | None = Field(None, ge=1, description="Prompt clusters; null = by the number of prompts, 50 at most")
+    model: str | None = Field(None, description="A sentence-transformers model; null = MiniLM")
+    seed: int = 0
+
+
+class Split(Section):
+    """How pairs are divided. A prompt is never on two sides, nor are prompts of one cluster."""
+
+    test: float = Field(0.1, ge=0, lt=1, description="Share of the pairs in the test split")
+    validation: float = Field(0, ge=0, lt=1, description="Share of the pairs in the validation split")
+    clusters: Literal["exact", "near", "semantic"] = Field(
+        "near",
+        description="What stays on one side: equal prompts, near-duplicate prompts, or those of one meaning, too",
+    )
+    stratify: Literal["source", "language", "cluster"] | None = Field(
+        None, description="The same shares of every source, language of the prompt, or prompt cluster"
+    )
+    salt: str = Field("prefcurate", description="Another salt gives another division")
+
+    @model_validator(mode="after")
+    def _leaves_some(self) -> "Split":
+        if self.test + self.validation >= 1:
+            raise ValueError("test and validation together leave nothing to train on")
+        return self
+
+
+class Publish(Section):
+    """What the dataset card says."""
+
+    name: str | None = Field(None, description="Title of the dataset; null = from the source")
+    license: str | None = Field(None, description="Licence as the Hub names it (apache-2.0, mit, cc-by-4.0, …)")
+    language: list[str] | None = Field(None, description="ISO codes; null = measured")

@@ -1,0 +1,105 @@
+"""Pairs that are left → prompt clusters with a name and a place on a map; and those that are not selected."""
+
+import numpy as np
+import polars as pl
+
+from curate.diversity import cap, map_2d, prompt_clusters
+from curate.diversity import select as choose
+from curate.recipe import Recipe, fingerprint
+from curate.schema import digest
+from curate.stages.parts import DROPS, Left, best_of
+from curate.stages.vectors import vectors_of
+from curate.store import Stage, Store
+
+VERSION = 1
+# One row a pair that is left: the cluster of its prompt (-1: none), and its place on the map where it is on it.
+CLUSTERS = pl.Schema({"row": pl.UInt64(), "cluster": pl.Int64(), "x": pl.Float64(), "y": pl.Float64()})
+
+
+def has_diversity(recipe: Recipe) -> bool:
+    """Whether the recipe asks for vectors of prompts anyway; then the report shows what the prompts are about."""
+    asks = recipe.dedup.semantic, recipe.split.clusters == "semantic", recipe.split.stratify == "cluster"
+    return recipe.select is not None or any(asks)
+
+
+def vector_model(recipe: Recipe) -> str | None:
+    """The model of the recipe's vectors: one for everything that does not name its own."""
+    sections = (recipe.select, recipe.dedup.semantic)
+    return next((section.model for section in sections if section and section.model), None)
+
+
+def cluster(store: Store, recipe: Recipe, left: Left) -> Stage:
+    """CLUSTERS in one part, and the clusters' names in the stage's info."""
+    model, count = vector_model(recipe), recipe.select.clusters if recipe.select else None
+    stage = store.stage("clusters", fingerprint("clusters", VERSION, model, count, left.key))
+    if stage.info is None:
+        rows = left.rows
+        vectors = vectors_of(store, left, model)[rows]
+        texts = pl.concat(list(left.texts("prompt")()))[rows]
+        labels, names = prompt_clusters(vectors, texts, count)
+        places = map_2d(vectors)
+        frame = pl.DataFrame({"row": rows, "cluster": labels, "at": np.arange(len(rows))}).cast({"at": pl.UInt64})
+        frame = frame.join(places.rename({"row": "at"}), on="at", how="left", maintain_order="left")
+        stage.write(0, frame.select(list(CLUSTERS)).cast(CLUSTERS))
+        stage.finish(names=names)
+    return stage
+
+
+def select(store: Store, recipe: Recipe, left: Left, clusters: Stage) -> Stage:
+    """The rows that are not selected, as DROPS; `value` is the rank of the pair by what is better, 1 for the best."""
+    settings = recipe.select
+    assert settings is not None  # noqa: S101 - only called with the section
+    key = fingerprint("select", VERSION, settings.model_dump(mode="json"), clusters.key, left.key)
+    stage = store.stage("select", key)
+    if stage.info is None:
+        by = best_of(settings.by)
+        pairs = left.frame("pair_id", *([by] if by else []))
+        scores = _scores(pairs, by)
+        rows = np.arange(len(pairs))
+        rules = np.full(len(pairs), "not_selected", dtype=object)
+        if settings.max_per_cluster is not None:
+            labels = clusters.scan().select("cluster").collect().to_series().to_numpy()
+            stay = cap(labels, scores, settings.max_per_cluster)
+            rules[np.setdiff1d(rows, stay)] = "cluster_cap"
+            rows = stay
+        if settings.n is not None and settings.n < len(rows):
+            rows = rows[_chosen(store, recipe, left, pairs[rows], scores[rows], rows)]
+        gone = np.setdiff1d(np.arange(len(pairs)), rows)
+        rank = pl.Series(-scores).rank("ordinal").cast(pl.Float64)
+        drops = pairs[gone].select("row", rule=pl.Series(rules[gone], dtype=pl.String), value=rank[gone])
+        stage.write(0, drops.with_columns(matched=pl.lit(None, pl.String)).cast(DROPS))
+        stage.finish(dropped=len(drops))
+    return stage
+
+
+def _scores(pairs: pl.DataFrame, by: str | None) -> np.ndarray:
+    """What is better, as numbers; what was not measured is lowest."""
+    if by is None:
+        return np.zeros(len(pairs))
+    scores = pairs.get_column(by).cast(pl.Float64).fill_nan(None).fill_null(float("-inf"))
+    return scores.to_numpy()
+
+
+def _chosen(
+    store: Store, recipe: Recipe, left: Left, pairs: pl.DataFrame, scores: np.ndarray, places: np.ndarray
+) -> np.ndarray:
+    """Places of the n that are selected."""
+    settings = recipe.select
+    assert settings is not None  # noqa: S101 - only called with the section
+    assert settings.n is not None  # noqa: S101
+    if settings.method in ("best", "random"):
+        seed = pl.concat_str(pl.lit(f"{settings.seed}|"), "pair_id")
+        order = pairs.select(score=pl.Series(scores), by_hash=digest(seed))
+        keys = ["by_hash"] if settings.method == "random" else ["score", "by_hash"]
+        best = [False] if settings.method == "random" else [True, False]
+        return order.select(pl.arg_sort_by(keys, descending=best)).to_series().to_numpy()[: settings.n]
+    vectors = vectors_of(store, left, vector_model(recipe))[left.rows[places]]
+    known = None if not np.isfinite(scores).any() else scores
+    return choose(
+        vectors,
+        known,
+        settings.n,
+        method="farthest" if settings.method == "farthest" else "mmr",
+        lambda_=settings.relevance,
+        seed=settings.seed,
+    )

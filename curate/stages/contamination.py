@@ -1,0 +1,118 @@
+"""Pairs that are left → those that hold items of eval sets, part by part: memory does not grow with the rows."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import polars as pl
+
+from curate.decontaminate import (
+    HITS,
+    EvalIndex,
+    EvalSet,
+    EvalVectors,
+    by_set,
+    closest,
+    exact_hits,
+    hits,
+    load_eval,
+    row_texts,
+    similar_hits,
+)
+from curate.embedding import load_encoder
+from curate.errors import RecipeError
+from curate.recipe import Recipe, fingerprint
+from curate.sections import Decontaminate
+from curate.sections import EvalSet as Named
+from curate.stages.parts import DROPS, Left, each_part
+from curate.store import Stage, Store
+
+VERSION = 1
+THRESHOLDS = {"ngram": 0.5, "embedding": 0.9}
+RULE = "eval_item"
+Find = Callable[[pl.Series], pl.DataFrame]
+
+
+def decontaminate(store: Store, recipe: Recipe, left: Left) -> Stage:
+    """
+    DROPS, and in the stage's info `sets`: for every set its items, how many are hit, and rows that hold one. `value` is
+    the share of the item's words that the pair holds (its cosine, for embedding), `matched` is SET/ITEM.
+    """
+    settings = recipe.decontaminate
+    assert settings is not None  # noqa: S101 - only called with the section
+    items, find, made_from = _finder(settings)
+    key = fingerprint("decontaminate", VERSION, settings.model_dump(mode="json"), made_from, left.key)
+    stage = store.stage("decontaminate", key)
+    if stage.info is not None:
+        return stage
+    found = Stage(stage.folder / "hits", key)  # every hit, for the counts
+
+    def drops(number: int) -> pl.DataFrame:
+        start, stop = left.spans[number]
+        wanted = left.mask.slice(start, stop - start).arg_true()
+        sides = pl.read_parquet(left.pairs.part(number), columns=list(settings.fields))[wanted]
+        rows = wanted.cast(pl.UInt64) + start
+        hit = find(row_texts(sides, settings.fields)).with_columns(pl.col("row").replace_strict(_numbered(rows)))
+        hit = hit.cast(HITS)
+        found.write(number, hit)
+        matched = pl.concat_str("eval_set", pl.lit("/"), "item")
+        best = closest(hit).select("row", rule=pl.lit(RULE), value="overlap", matched=matched)
+        return best.match_to_schema(DROPS)
+
+    def sets() -> dict[str, dict[str, int]]:
+        counts = by_set(found.scan().collect(), items).to_dicts()
+        return {str(one.pop("eval_set")): one for one in counts}
+
+    each_part("decontaminate", left.pairs, stage, drops, sets=sets)
+    return stage
+
+
+def _numbered(rows: pl.Series) -> dict[int, int]:
+    return dict(enumerate(rows.to_list()))
+
+
+def _finder(settings: Decontaminate) -> tuple[pl.DataFrame, Find, str]:
+    """The items of all sets, what finds them in texts, and a key of what they hold."""
+    method, threshold = settings.method, settings.threshold
+    threshold = THRESHOLDS.get(method, 0.0) if threshold is None else threshold
+    if method == "embedding":
+        encoder = load_encoder(settings.model)
+        vectors = EvalVectors.build(_sets(settings.against), encoder)
+        find = partial(similar_hits, evals=vectors, encoder=encoder, threshold=threshold, every=False)
+        return vectors.items, find, fingerprint(vectors.items.to_dicts())
+    index = _index(settings)
+    if method == "exact":
+        return index.items, partial(exact_hits, index=index, every=False), index.digest
+    return index.items, partial(hits, index=index, threshold=threshold, every=False), index.digest
+
+
+def _index(settings: Decontaminate) -> EvalIndex:
+    """Saved indexes as they are, and one of all other sets."""
+    saved = [EvalIndex.load(Path(one.path)) for one in settings.against if is_index(one)]
+    others = [one for one in settings.against if not is_index(one)]
+    built = [EvalIndex.build(_sets(others), ngram=settings.ngram)] if others else []
+    return EvalIndex.joined([*saved, *built])
+
+
+def is_index(one: Named) -> bool:
+    """Whether it is the file of an index, as `curate evals … -o` saves it."""
+    return EvalIndex.is_saved(Path(one.path))
+
+
+def _sets(against: tuple[Named, ...] | list[Named]) -> list[EvalSet]:
+    if index := next((one.path for one in against if is_index(one)), None):
+        raise RecipeError(f"decontaminate.against: {index} holds hashes, method embedding needs the texts themselves")
+    return [load(one) for one in against]
+
+
+def load(one: Named) -> EvalSet:
+    """The set behind an entry of the recipe."""
+    return load_eval(
+        one.path,
+        columns=one.columns,
+        id_column=one.id,
+        split=one.split,
+        config=one.config,
+        revision=one.revision,
+        name=one.name,
+    )

@@ -1,0 +1,49 @@
+"""Pairs → signals → verdicts, part by part."""
+
+import polars as pl
+
+from curate import pairing
+from curate import signals as measuring
+from curate.recipe import Recipe, fingerprint
+from curate.rules import apply_rules
+from curate.schema import DUPLICATE_PROMPT, SEED
+from curate.stages.parts import each_part
+from curate.store import Stage, Store
+
+# Why a row that was read well is no pair, and the ledger's stage for it; every other problem is one of reading.
+PROBLEM_STAGES = {
+    "tie": "pair",
+    "no_preference": "pair",
+    DUPLICATE_PROMPT: "prompts",
+    SEED: "prompts",
+    **pairing.STAGES,
+}
+
+
+def measure(store: Store, pairs: Stage) -> Stage:
+    """Pairs → signals, row for row."""
+    stage = store.stage("signals", fingerprint("signals", measuring.VERSION, pairs.key))
+    each_part("signals", pairs, stage, lambda number: measuring.measure(pl.read_parquet(pairs.part(number))))
+    return stage
+
+
+def decide(store: Store, recipe: Recipe, pairs: Stage, signals: Stage) -> Stage:
+    """Signals → verdicts (stage, rule, value, reasons), row for row; rows that are no pairs keep their problem."""
+    rules = recipe.rules.made()
+    stage = store.stage("rules", fingerprint("rules", [repr(rule) for rule in rules], signals.key))
+
+    def verdicts(number: int) -> pl.DataFrame:
+        problems = pl.read_parquet(pairs.part(number), columns=["problem", "detail"])
+        broken = apply_rules(pl.read_parquet(signals.part(number)), rules)
+        usable = pl.col("problem").is_null()
+        said = pl.concat_str("problem", "detail", separator=": ", ignore_nulls=True)
+        return pl.concat([problems, broken], how="horizontal").select(
+            stage=pl.when(~usable).then(pl.col("problem").replace_strict(PROBLEM_STAGES, default="read"))
+            .when(pl.col("rule").is_not_null()).then(pl.lit("rules")),
+            rule=pl.coalesce("problem", "rule"),
+            value=pl.when(usable).then("value"),
+            reasons=pl.when(usable).then("reasons").otherwise(pl.concat_list(said)),
+        )  # fmt: skip
+
+    each_part("rules", pairs, stage, verdicts)
+    return stage

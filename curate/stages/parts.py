@@ -1,0 +1,128 @@
+"""What stages share: work on parts, several at once, and the pairs that are left at some point of the flow."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import accumulate, pairwise
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from curate.messages import text_of
+from curate.progress import progress
+from curate.store import Stage
+
+WORKERS = max(1, min(os.cpu_count() or 1, 8))  # blocks in work at once; polars' own threads come on top
+# What is dropped after the rules, one row a pair; `matched` is the pair_id of another, or SET/ITEM.
+DROPS = pl.Schema({"row": pl.UInt64(), "rule": pl.String(), "value": pl.Float64(), "matched": pl.String()})
+SIDES = {"prompt": ("prompt",), "prompt+chosen": ("prompt", "chosen"), "chosen": ("chosen",), "rejected": ("rejected",)}
+
+
+def each_part(
+    what: str, source: Stage, target: Stage, make: Callable[[int], pl.DataFrame], **info: Callable[[], Any]
+) -> None:
+    """Write every part of the target that is not there yet, several at once; `info` is asked for when all are."""
+    if target.info is not None:
+        return
+    parts = len(source.parts())
+    todo = [number for number in range(parts) if not target.part(number).is_file()]
+    pool = ThreadPoolExecutor(WORKERS)
+    try:
+        with progress(what, parts) as advance:
+            advance(parts - len(todo))
+            for _ in pool.map(lambda number: target.write(number, make(number)), todo):
+                advance()
+    finally:
+        pool.shutdown(cancel_futures=True)  # an interrupt does not wait for what is still queued
+    target.finish(parts=parts, **{name: value() for name, value in info.items()})
+
+
+@dataclass(frozen=True)
+class Left:
+    """The pairs that are left at some point of the flow. A row is its place in all parts of `pairs`, from 0."""
+
+    pairs: Stage
+    signals: Stage
+    rules: Stage
+    drops: Mapping[str, Stage] = field(default_factory=dict)  # stages of DROPS, in the order of the flow
+
+    @property
+    def key(self) -> str:
+        """Of what decided last."""
+        return [self.rules, *self.drops.values()][-1].key
+
+    def without(self, name: str, stage: Stage) -> "Left":
+        """What is left after one more stage of DROPS."""
+        return replace(self, drops={**self.drops, name: stage})
+
+    @cached_property
+    def spans(self) -> list[tuple[int, int]]:
+        """First row and end of every part."""
+        heights = (pl.scan_parquet(part).select(pl.len()).collect().item() for part in self.pairs.parts())
+        return list(pairwise(accumulate(heights, initial=0)))
+
+    @cached_property
+    def dropped(self) -> pl.DataFrame:
+        """DROPS of all stages, with `stage`."""
+        none = pl.DataFrame(schema={**DROPS, "stage": pl.String()})
+        found = (stage.scan().collect().with_columns(stage=pl.lit(name)) for name, stage in self.drops.items())
+        return pl.concat([none, *found])
+
+    @cached_property
+    def mask(self) -> pl.Series:
+        """bool, one a row: whether it is left."""
+        passed = self.rules.scan().select(pl.col("rule").is_null()).collect(engine="streaming").to_series()
+        mask = passed.to_numpy(writable=True)
+        mask[self.dropped.get_column("row").to_numpy()] = False
+        return pl.Series("left", mask)
+
+    @cached_property
+    def rows(self) -> np.ndarray:
+        """The rows that are left, ascending."""
+        return np.flatnonzero(self.mask.to_numpy())
+
+    def frame(self, *columns: str) -> pl.DataFrame:
+        """`row` (u64) and columns of the pairs or signals, for the rows that are left."""
+        stages = {"pairs": self.pairs.scan(), "signals": self.signals.scan()}
+        known = {name: set(stage.collect_schema()) for name, stage in stages.items()}
+        parts = [pl.LazyFrame(self.mask.to_frame())]
+        taken: set[str] = set()
+        for name, stage in stages.items():
+            here = [column for column in columns if column in known[name] - taken]
+            taken |= set(here)
+            parts += [stage.select(here)] if here else []
+        together = pl.concat(parts, how="horizontal").with_row_index("row").filter("left").drop("left")
+        return together.with_columns(pl.col("row").cast(pl.UInt64)).collect(engine="streaming")
+
+    def texts(self, compare: str, rows: pl.Series | None = None) -> Callable[[], Iterator[pl.Series]]:
+        """
+        The text of every row, part by part, as often as asked: null for those that are not left (not in the mask
+        `rows`), so that the place of a text is its row.
+        """
+        sides, mask = SIDES[compare], self.mask if rows is None else rows
+
+        def blocks() -> Iterator[pl.Series]:
+            for number, (start, stop) in enumerate(self.spans):
+                part = pl.scan_parquet(self.pairs.part(number)).select(sides)
+                here = part.with_columns(mask.slice(start, stop - start).alias("wanted"))
+                text = pl.concat_str([text_of(side) for side in sides], separator="\n\n")
+                yield here.select(text=pl.when("wanted").then(text)).collect().to_series()
+
+        return blocks
+
+
+def best_of(keep: str) -> str | None:
+    """The column that a recipe's `keep` or `by` means; None for "first"."""
+    return {"first": None, "longest": "chosen_chars"}.get(keep, keep)
+
+
+def named(claims: pl.DataFrame, ids: pl.DataFrame) -> pl.DataFrame:
+    """
+    in : CLAIMS; row, pair_id of every row that may be matched
+    out: DROPS
+    """
+    others = ids.select(other="row", matched="pair_id")
+    return claims.join(others, on="other", how="left", maintain_order="left").select(list(DROPS))

@@ -1,0 +1,66 @@
+"""Sources → pairs: whatever is read, part by part, and what is too broken to go on."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import polars as pl
+
+from curate import sources
+from curate.errors import InputError
+from curate.progress import progress
+from curate.recipe import Recipe, fingerprint
+from curate.sections import Source
+from curate.store import Stage, Store
+
+Read = Callable[[sources.Feed], Iterator[tuple[pl.DataFrame, str]]]  # blocks, with the name of their format
+SHOWN = 3  # broken rows named in an error
+
+
+def read_pairs(store: Store, recipe: Recipe) -> Stage:
+    """Sources → pairs: blocks of STAGED. Raises InputError when too many rows are unreadable, or there are none."""
+    source = recipe.source
+    read = partial(sources.read, format=source.format, columns=source.columns, winners=source.winners)
+    return read_rows(store, "pairs", source, read)
+
+
+def read_rows(store: Store, name: str, source: Source, read: Read) -> Stage:
+    """Whatever `read` makes of every input, part by part. Raises InputError as `read_pairs` does."""
+    feeds = sources.open_feeds(source.paths, split=source.split, config=source.config, revision=source.revision)
+    made_from = source.model_dump(mode="json", exclude={"paths", "max_bad_rows"})
+    key = fingerprint(name, sources.VERSION, made_from, [(feed.name, feed.fingerprint) for feed in feeds])
+    stage = store.stage(name, key)
+    if stage.info is None:
+        for part in stage.parts():  # of an interrupted run: the last block may have been cut by a limit
+            part.unlink()
+        _read(stage, feeds, source, read)
+    info = stage.info or {}
+    if info["broken"] > source.max_bad_rows * info["rows"]:
+        raise InputError(
+            f"{info['broken']} of {info['rows']} rows cannot be read (first: {'; '.join(info['first_broken'])}). "
+            f"More than source.max_bad_rows={source.max_bad_rows:g} is an error; raise it to go on without them"
+        )
+    return stage
+
+
+def _read(stage: Stage, feeds: list[sources.Feed], source: Source, read: Read) -> None:
+    inputs: dict[str, dict[str, Any]] = {
+        feed.name: {"fingerprint": feed.fingerprint, "rows": 0, "format": "unknown"} for feed in feeds
+    }
+    first_broken: list[str] = []
+    rows = broken = 0
+    blocks = ((feed.name, *found) for feed in feeds for found in read(feed))
+    with progress("read", source.limit, "rows") as advance:
+        for part, (name, block, shape) in enumerate(blocks):
+            frame = block.head(source.limit - rows) if source.limit else block
+            stage.write(part, frame)
+            unreadable = frame.filter(pl.col("problem") == "broken_row").get_column("detail")
+            rows, broken = rows + len(frame), broken + len(unreadable)
+            inputs[name] |= {"rows": inputs[name]["rows"] + len(frame), "format": shape}
+            first_broken += [f"{name}: {detail}" for detail in unreadable.head(SHOWN - len(first_broken))]
+            advance(len(frame))
+            if source.limit and rows >= source.limit:
+                break
+    if rows == 0:
+        raise InputError(f"{', '.join(source.paths)}: no rows to read")
+    stage.finish(inputs=inputs, rows=rows, broken=broken, first_broken=first_broken)

@@ -1,0 +1,60 @@
+"""Everything decided → data/ and the ledger; and the count of it all."""
+
+from contextlib import ExitStack
+
+import polars as pl
+
+from curate.errors import CurateError
+from curate.product import SplitWriter, TableWriter, ledger_rows
+from curate.progress import progress
+from curate.schema import LEDGER, PAIR
+from curate.stages.parts import Left
+from curate.store import DATA, SPLITS, Stage, Store, atomic
+from curate.store import LEDGER as LEDGER_FILE
+
+
+def write_product(store: Store, left: Left, sides: Stage) -> dict[str, dict[str, int]]:
+    """Returns rows and bytes (as Arrow) of each split that has any (train always), and the rows of the ledger."""
+    drops, splits = left.dropped, pl.read_parquet(sides.part(0))
+    with (
+        atomic(store.folder / DATA) as data,
+        atomic(store.folder / LEDGER_FILE) as ledger_path,
+        progress("write", len(left.spans)) as advance,
+    ):
+        data.mkdir()
+        ledger = TableWriter(ledger_path, LEDGER)
+        with ExitStack() as stack:
+            writers = {name: stack.enter_context(SplitWriter(data, name)) for name in SPLITS}
+            writers["train"].write(pl.DataFrame(schema=PAIR))  # a run that keeps nothing still has a train split
+            for number, span in enumerate(left.spans):
+                block = pl.read_parquet(left.pairs.part(number))
+                verdicts = pl.read_parquet(left.rules.part(number))
+                rows = ledger_rows(block, verdicts, _of_span(drops, *span), _of_span(splits, *span).get_column("split"))
+                ledger.write(rows)
+                for name, writer in writers.items():
+                    kept = block.filter(rows.get_column("split").eq_missing(name)).select(list(PAIR))
+                    if len(kept):
+                        writer.write(kept)
+                advance()
+        ledger.close()
+    return {
+        "rows": {name: writer.rows for name, writer in writers.items()} | {"ledger": ledger.rows},
+        "bytes": {name: writer.memory_bytes for name, writer in writers.items()},
+    }
+
+
+def _of_span(found: pl.DataFrame, start: int, end: int) -> pl.DataFrame:
+    """What was found of rows start..end, one row for each of them, null where there is nothing."""
+    rows = pl.DataFrame({"row": pl.Series(range(start, end), dtype=pl.UInt64)})
+    return rows.join(found, on="row", how="left", maintain_order="left").drop("row")
+
+
+def account(counts: dict[str, int], leaks: int) -> None:
+    """
+    Raise when rows were lost or doubled, or prompts that are alike lie in two splits: this is a defect of prefcurate,
+    never of the data.
+    """
+    if not counts["rows"] == counts["ledger"] == counts["kept"] + counts["dropped"]:
+        raise CurateError(f"the counts do not add up, please report this: {counts}")
+    if leaks:
+        raise CurateError(f"{leaks} near-duplicate prompts lie in two splits, please report this: {counts}")

@@ -1,0 +1,114 @@
+"""
+What other tools need for the same near-duplicates; `near.py` runs this under a Python that has them.
+
+    python tests/benchmarks/near_others.py TOOL TEXTS.jsonl THRESHOLD       prints the seconds, and those of the CPU
+
+Each as its own documentation shows it, with the shingles that we compare: three words in a row, in lower case. None of
+them verifies what it finds.
+"""
+
+import contextlib
+import json
+import re
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+WORD = re.compile(r"\w+")
+SIZE, MINIMA = 3, 128
+Tool = Callable[[list[str], float], None]
+
+
+def words(text: str) -> list[str]:
+    """Single words, as they stand."""
+    return text.split()
+
+
+def shingles(text: str) -> list[str]:
+    """Three words in a row, in lower case."""
+    found = WORD.findall(text.lower())
+    return [" ".join(found[at : at + SIZE]) for at in range(max(len(found) - SIZE + 1, 1))]
+
+
+def rensa(texts: list[str], threshold: float, tokens: Callable[[str], list[str]] = shingles) -> None:
+    """The deduplicator of rensa's README."""
+    from rensa import RMinHashDeduplicator
+
+    deduplicator = RMinHashDeduplicator(threshold=threshold, num_perm=MINIMA, use_lsh=True)
+    deduplicator.add_pairs((str(row), tokens(text)) for row, text in enumerate(texts))
+
+
+def datasketch(texts: list[str], threshold: float) -> None:
+    """MinHash and an index of bands, asked and then added to, text by text."""
+    from datasketch import MinHash, MinHashLSH
+
+    index = MinHashLSH(threshold=threshold, num_perm=MINIMA)
+    for row, text in enumerate(texts):
+        minhash = MinHash(num_perm=MINIMA)
+        minhash.update_batch([shingle.encode() for shingle in shingles(text)])
+        index.query(minhash)
+        index.insert(str(row), minhash)
+
+
+def datatrove(texts: list[str], _threshold: float) -> None:
+    """Its four stages with their default bands, on two workers, from and to files as it always works."""
+    from datatrove.executor import LocalPipelineExecutor
+    from datatrove.pipeline.dedup import (
+        MinhashConfig,
+        MinhashDedupBuckets,
+        MinhashDedupCluster,
+        MinhashDedupFilter,
+        MinhashDedupSignature,
+    )
+    from datatrove.pipeline.readers import JsonlReader
+    from datatrove.pipeline.writers import JsonlWriter
+
+    config = MinhashConfig(n_grams=SIZE)
+    with tempfile.TemporaryDirectory() as place:
+        source = Path(place) / "in"
+        source.mkdir()
+        for part in range(2):
+            lines = [json.dumps({"id": str(row), "text": text}) for row, text in enumerate(texts) if row % 2 == part]
+            (source / f"{part}.jsonl").write_text("\n".join(lines), "utf-8")
+        folder = {name: f"{place}/{name}" for name in ("in", "signatures", "buckets", "remove", "out")}
+        stages = [
+            (2, [JsonlReader(folder["in"]), MinhashDedupSignature(folder["signatures"], config)]),
+            (config.num_buckets, [MinhashDedupBuckets(folder["signatures"], folder["buckets"], config=config)]),
+            (1, [MinhashDedupCluster(folder["buckets"], folder["remove"], config=config)]),
+            (2, [JsonlReader(folder["in"]), MinhashDedupFilter(folder["remove"]), JsonlWriter(folder["out"])]),
+        ]
+        for number, (tasks, steps) in enumerate(stages):
+            logs = f"{place}/logs{number}"
+            LocalPipelineExecutor(steps, tasks=tasks, workers=min(tasks, 2), logging_dir=logs).run()
+
+
+TOOLS: dict[str, Tool] = {
+    "rensa": rensa,
+    "rensa, single words": lambda texts, threshold: rensa(texts, threshold, words),
+    "datasketch": datasketch,
+    "datatrove": datatrove,
+}
+
+
+def main() -> None:
+    """Print the seconds of one tool, loading it aside."""
+    tool, path, threshold = sys.argv[1:]
+    texts = [json.loads(line)["text"] for line in Path(path).read_text("utf-8").splitlines()]
+    with contextlib.redirect_stdout(sys.stderr):
+        TOOLS[tool](["Hello there, this is to load what is loaded once."], float(threshold))
+        started, worked = time.perf_counter(), cpu_seconds()
+        TOOLS[tool](texts, float(threshold))
+        seconds = time.perf_counter() - started
+    print(seconds, cpu_seconds() - worked)
+
+
+def cpu_seconds() -> float:
+    """Of this process and of those it started and waited for."""
+    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""The index as a file: hashes only, and refused when it is not what was saved."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from curate.decontaminate import EvalIndex, EvalSet, hits
+from curate.decontaminate import index as indexing
+from curate.errors import InputError, RecipeError
+
+ITEMS = ["The secret question about seventeen purple elephants in the garden", "Hi", "🎉", "天气很好" * 5]
+Change = Callable[[pl.DataFrame, dict[str, Any]], tuple[pl.DataFrame, dict[str, Any]]]
+
+
+@pytest.fixture
+def index() -> EvalIndex:
+    return EvalIndex.build([EvalSet.of("mine", ITEMS), EvalSet.of("other", ITEMS[:1], ["x/1"])])
+
+
+def test_what_is_saved_is_loaded(index: EvalIndex, tmp_path: Path) -> None:
+    index.save(tmp_path / "deep" / "evals.index")
+    loaded = EvalIndex.load(tmp_path / "deep" / "evals.index")
+    assert loaded.items.equals(index.items)
+    assert loaded.ngram == 8
+    rows = pl.Series([*ITEMS, "hi", "no"])
+    assert hits(rows, loaded).equals(hits(rows, index))
+    assert len(hits(rows, loaded)) == 5
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["evals.index"]
+
+
+def test_no_text_is_in_the_file(index: EvalIndex, tmp_path: Path) -> None:
+    index.save(tmp_path / "evals.index")
+    data = (tmp_path / "evals.index").read_bytes()
+    assert not [word for text in ITEMS for word in text.split() if word.encode() in data and len(word) > 3]
+
+
+def test_the_length_of_an_n_gram_is_the_index_s_own(tmp_path: Path) -> None:
+    index = EvalIndex.build([EvalSet.of("set", ["one two three four"])], ngram=3)
+    index.save(tmp_path / "i")
+    assert EvalIndex.load(tmp_path / "i").ngram == 3
+    assert hits(pl.Series(["one two three"]), EvalIndex.load(tmp_path / "i")).rows() == [(0, "set", "0", 0.75)]
+    with pytest.raises(RecipeError, match="ngram is 0"):
+        EvalIndex.build([EvalSet.of("set", ["a"])], ngram=0)
+
+
+def test_a_file_that_is_no_index(index: EvalIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "i"
+    with pytest.raises(InputError, match="there is no eval index"):
+        EvalIndex.load(path)
+    path.write_text("prompt\nwhat?\n", "utf-8")
+    with pytest.raises(InputError, match=r"cannot be read \(.*\): build and save it again"):
+        EvalIndex.load(path)
+    pl.DataFrame({"prompt": ["a"], "chosen": ["b"]}).write_parquet(path)
+    with pytest.raises(InputError, match="is no eval index: it has the columns prompt, chosen"):
+        EvalIndex.load(path)
+    index.save(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match="cannot be read"):
+        EvalIndex.load(path)
+    path.write_bytes(whole)
+    monkeypatch.setattr(indexing, "VERSION", 2)
+    with pytest.raises(InputError, match="is of version 1, not 2: build and save it again"):
+        EvalIndex.load(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda items, about: (items.head(1), about),
+        lambda items, about: (items.with_columns(pl.col("whole") + 1), about),
+        lambda items, about: (items.with_columns(pl.col("ngrams").list.reverse()), about),
+        lambda items, about: (items, about | {"ngram": 7}),
+        lambda items, about: (items, {"version": 1}),
+    ],
+)
+def test_an_index_that_was_changed(index: EvalIndex, tmp_path: Path, change: Change) -> None:
+    index.save(tmp_path / "i")
+    about = json.loads(pl.read_parquet_metadata(tmp_path / "i")[indexing.KEY])
+    items, about = change(index.items, about)
+    items.write_parquet(tmp_path / "i", metadata={indexing.KEY: json.dumps(about)})
+    with pytest.raises(InputError, match="is damaged, it is not what was saved"):
+        EvalIndex.load(tmp_path / "i")
+
+
+def test_an_index_of_other_columns(index: EvalIndex, tmp_path: Path) -> None:
+    index.items.drop("words").write_parquet(tmp_path / "i", metadata={indexing.KEY: '{"version": 1}'})
+    with pytest.raises(InputError, match="words is missing"):
+        EvalIndex.load(tmp_path / "i")
+
+
+def test_sets_that_make_no_index() -> None:
+    one = EvalSet.of("one", ["a b"])
+    with pytest.raises(RecipeError, match="no eval set is named"):
+        EvalIndex.build([])
+    with pytest.raises(RecipeError, match="two eval sets are called 'one'"):
+        EvalIndex.build([one, EvalSet.of("one", ["c"])])
+    with pytest.raises(InputError, match="'emoji' is empty: none of its 2 items has a word"):
+        EvalIndex.build([one, EvalSet.of("emoji", ["🎉", "?!"])])
+    with pytest.raises(InputError, match="'set' has more than one item with the id 'x'"):
+        EvalIndex.build([EvalSet.of("set", ["a", "b"], ["x", "x"])])
+
+
+def test_only_short_items_make_an_index_too() -> None:
+    index = EvalIndex.build([EvalSet.of("set", ["Hi", "Who are you?"])])
+    assert hits(pl.Series(["hi", "a b c d e f g h i j k"]), index).rows() == [(0, "set", "0", 1.0)]

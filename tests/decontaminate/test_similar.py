@@ -1,0 +1,64 @@
+"""Eval items found by vectors, with an encoder that counts letters."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+import pytest
+
+from curate.decontaminate import EvalSet, EvalVectors, by_set, closest, similar, similar_hits
+from curate.errors import RecipeError
+
+
+class Letters:
+    """How often a, b and c occur, as a vector of unit length; without any, zeros."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        self.seen += texts
+        counts = np.array([[text.count(letter) for letter in "abc"] for text in texts], np.float32).reshape(-1, 3)
+        lengths = np.linalg.norm(counts, axis=1, keepdims=True)
+        vectors: np.ndarray = np.divide(counts, lengths, out=np.zeros_like(counts), where=lengths > 0)
+        return vectors
+
+
+@pytest.fixture
+def evals() -> EvalVectors:
+    return EvalVectors.build([EvalSet.of("one", ["aab", "c"]), EvalSet.of("two", ["ab", "xyz"], ["p", "q"])], Letters())
+
+
+def test_the_closest_of_a_row_s_texts_counts(evals: EvalVectors) -> None:
+    rows = pl.Series([["baa", "b"], ["c b a", "cc"], [" ", ""], None, ["xyz"], ["abab", "ab"]])
+    table = similar_hits(rows, evals, Letters())
+    assert table.drop("overlap").rows() == [
+        (0, "one", "0"), (0, "two", "p"), (1, "one", "1"), (5, "two", "p"), (5, "one", "0"),
+    ]  # fmt: skip
+    assert table.get_column("overlap").to_list() == pytest.approx([1, 3 / 10**0.5, 1, 1, 3 / 10**0.5])
+    assert closest(table).get_column("item").to_list() == ["0", "1", "p"]
+    assert by_set(table, evals.items).rows() == [("one", 2, 2, 3), ("two", 2, 1, 2)]
+    assert similar_hits(rows, evals, Letters(), threshold=0.99).get_column("row").to_list() == [0, 1, 5]
+
+
+def test_one_text_a_row_and_blank_ones_are_not_encoded(evals: EvalVectors) -> None:
+    encoder = Letters()
+    assert similar_hits(pl.Series(["c", "", None, " \n"]), evals, encoder).rows() == [(0, "one", "1", 1.0)]
+    assert encoder.seen == ["c"]
+    assert similar_hits(pl.Series([], dtype=pl.String), evals, encoder).is_empty()
+
+
+def test_portions_change_nothing(evals: EvalVectors, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = pl.Series([["ab", "c"], ["aab"], ["b"], ["c", "aab", "x"]])
+    together = similar_hits(rows, evals, Letters())
+    monkeypatch.setattr(similar, "AT_ONCE", 1)
+    assert similar_hits(rows, evals, Letters()).equals(together)
+    few = similar_hits(rows, evals, Letters(), every=False)
+    assert by_set(few, evals.items).equals(by_set(together, evals.items))
+
+
+def test_what_cannot_be(evals: EvalVectors) -> None:
+    with pytest.raises(RecipeError, match="the threshold is 1"):
+        similar_hits(pl.Series(["a"]), evals, Letters(), threshold=1)
+    with pytest.raises(RecipeError, match="two eval sets are called 'one'"):
+        EvalVectors.build([EvalSet.of("one", ["a"]), EvalSet.of("one", ["b"])], Letters())

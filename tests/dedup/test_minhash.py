@@ -1,0 +1,68 @@
+"""What is kept of a text: bands from the threshold, minima that estimate the similarity, the same in every run."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from curate.dedup.minhash import MISS, SLOTS, banding, digests, joined, make_plan, sketch
+from curate.dedup.shingles import shingles
+from curate.errors import InputError
+
+
+@pytest.mark.parametrize("threshold", [0.04, 0.1, 0.3, 0.5, 0.7, 0.75, 0.8, 0.9, 0.95, 0.99, 1.0])
+def test_bands_hardly_miss_a_pair_at_the_threshold(threshold: float) -> None:
+    bands, rows, slots = banding(threshold)
+    assert (1 - threshold**rows) ** bands <= MISS
+    assert bands * rows <= slots <= SLOTS[-1]
+
+
+def test_bands_of_the_default() -> None:
+    assert banding(0.8) == (12, 5, 64)
+
+
+@pytest.mark.parametrize("threshold", [0.03, 1e-3, 1e-30])
+def test_a_threshold_that_no_bands_can_keep_gets_as_many_as_there_are(threshold: float) -> None:
+    assert banding(threshold) == (SLOTS[-1], 1, SLOTS[-1])
+
+
+def test_bands_can_be_given() -> None:
+    plan = make_plan(0.8, 3, (20, 4), seed=1)
+    assert (plan.bands, plan.rows, plan.slots) == (20, 4, 80)
+    assert sketch(pl.Series(["a b c d"]), plan).keys.shape == (1, 20)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((0.0, 3, None), "threshold is 0, expected more than 0 and at most 1"),
+        ((1.1, 3, None), "threshold is 1.1, expected more than 0 and at most 1"),
+        ((0.8, 0, None), "shingle_size is 0, expected 1 or more"),
+        ((0.8, 3, (0, 5)), "bands is (0, 5), expected (bands, rows a band), each 1 or more"),
+    ],
+)
+def test_what_is_out_of_range(arguments: tuple[float, int, tuple[int, int] | None], said: str) -> None:
+    with pytest.raises(InputError) as error:
+        make_plan(*arguments, seed=1)
+    assert str(error.value) == said
+
+
+def test_minima_estimate_the_similarity() -> None:
+    words = [f"w{number}" for number in range(1200)]
+    texts = pl.Series([" ".join(words[:1000]), " ".join(words[200:])])  # 996 shingles of 1,198 in all; 798 shared
+    minima = digests(shingles(texts), slots=2048, seed=3)
+    assert abs(np.mean(minima[0] == minima[1]) - 798 / 1198) < 0.04
+
+
+def test_a_sketch_is_small() -> None:
+    whole = sketch(pl.Series(["a b c d e f g"] * 10), make_plan(0.8, 3, None, seed=1))
+    assert sum(getattr(whole, name).nbytes for name in ("prints", "counts", "keys", "minima")) == 10 * 172
+
+
+def test_a_sketch_of_a_block_is_that_of_its_texts() -> None:
+    texts = ["one two three four", "", "x", "one two three four", "ONE two, three four!", "x"]
+    plan = make_plan(0.8, 3, None, seed=1)
+    whole = sketch(pl.Series(texts), plan)
+    parts = joined((sketch(pl.Series([text]), plan) for text in texts), plan)
+    for name in ("prints", "counts", "keys", "minima"):
+        assert np.array_equal(getattr(whole, name), getattr(parts, name))
+    assert len(joined([], plan).prints) == 0

@@ -1,0 +1,277 @@
+"""Near-duplicates: what is found, that it is right, that it is the same however it is computed, and bad input."""
+
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from itertools import combinations, pairwise
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from curate.dedup.components import components
+from curate.dedup.near import near
+from curate.dedup.verify import EDGES, similarities
+from curate.errors import InputError
+from tests.data import SHARED
+from tests.dedup.edits import compare, exact_pairs, plain_shingles, planted
+
+Edges = list[tuple[int, int, float]]
+FOX = "The quick brown fox jumps over the lazy dog while the sun sets slowly behind the old red barn"
+
+
+def edges(*texts: str | None, **options: object) -> Edges:
+    """The edges among texts in one block."""
+    found = near(lambda: [pl.Series(texts, dtype=pl.String)], **options)  # type: ignore[arg-type]
+    assert found.schema == EDGES
+    return found.rows()
+
+
+def clusters(texts: list[str], block: int, workers: int = 2) -> set[frozenset[str]]:
+    """The texts of each cluster, found in blocks of this size."""
+    found = near(lambda: (pl.Series(texts[at : at + block]) for at in range(0, len(texts), block)), workers=workers)
+    labels = components(len(texts), found)
+    groups = pl.DataFrame({"text": texts, "label": labels}).group_by("label").agg("text")
+    return {frozenset(group) for group in groups.get_column("text")}
+
+
+def story(number: int, words: int = 60) -> str:
+    """A text of its own."""
+    chance = random.Random(number)
+    return " ".join(f"w{chance.randrange(5000)}" for _ in range(words))
+
+
+def test_different_texts_are_not_linked() -> None:
+    assert edges("How do I bake bread?", "Where is the station?", "How do I bake a cake?") == []
+
+
+def test_case_space_and_punctuation_do_not_count() -> None:
+    assert edges("Hello,  world!", "x", "hello world", "HELLO\nWORLD…") == [(0, 2, 1.0), (0, 3, 1.0)]
+
+
+def test_the_similarity_is_the_share_of_shingles() -> None:
+    changed = FOX.replace("barn", "shed")
+    assert edges(FOX, changed) == [(0, 1, 16 / 18)]
+    assert edges(FOX, changed, threshold=0.9) == []
+    assert edges(FOX, changed, shingle_size=1) == [(0, 1, 15 / 17)]
+
+
+def test_a_pair_exactly_at_the_threshold_counts() -> None:
+    assert edges(" ".join("abcdefghijk"), " ".join("abcdefghijz"), threshold=0.8) == [(0, 1, 0.8)]
+
+
+def test_copies_of_a_near_duplicate_are_linked_to_the_first_copy() -> None:
+    changed = FOX.replace("barn", "shed")
+    assert edges(changed, FOX, FOX.upper(), changed) == [(0, 1, 16 / 18), (0, 3, 1.0), (1, 2, 1.0)]
+
+
+def test_rows_are_counted_over_all_blocks() -> None:
+    blocks = [pl.Series(["a", FOX]), pl.Series([], dtype=pl.String), pl.Series([None, None]), pl.Series(["b", FOX])]
+    assert near(lambda: blocks).rows() == [(1, 5, 1.0)]
+    assert near(lambda: []).rows() == []
+
+
+def test_empty_and_one_word_texts() -> None:
+    assert edges("", "", None, " ", "\n") == []
+    assert edges("yes", "no", "Yes.", "", "maybe") == [(0, 2, 1.0)]
+    assert edges("thank you", "thank god", "thank you so", "Thank you!") == [(0, 3, 1.0)]
+
+
+def test_only_punctuation_or_emoji() -> None:
+    assert edges("...", "!!!", "👍", "❤️", "...", "👎", "👍👍", "👍") == [(0, 4, 1.0), (2, 7, 1.0)]
+
+
+def test_scripts_without_spaces() -> None:
+    chinese, thai = (
+        "我今天早上去市场买了很多新鲜的苹果和香蕉回家做早饭",
+        "วันนี้ฉันไปตลาดเพื่อซื้อผลไม้และผักสดมากมายสำหรับครอบครัว",
+    )
+    found = edges(chinese, thai, chinese.replace("饭", "餐") + "。", "我不喜欢下雨的天气", thai + "!")
+    assert [(a, b) for a, b, _ in found] == [(0, 2), (1, 4)]
+
+
+def test_mixed_scripts() -> None:
+    text = f"{FOX} 我今天早上去市场买了很多苹果 Сегодня утром мы пошли на рынок 👍 \u0627\u0644\u0633\u0644\u0627\u0645"
+    assert edges(text, text.upper().replace(" ", "  "), FOX) == [(0, 1, 1.0)]
+
+
+def test_arithmetic_signs_are_not_lost() -> None:
+    assert edges("What is 12 + 7?", "What is 12 - 7?", "What is 12 × 7?", "What is 12*7?") == [(2, 3, 1.0)]
+
+
+def test_a_word_of_megabytes_and_a_text_of_megabytes() -> None:
+    long = " ".join(story(number, 1000) for number in range(1000))  # 5.9 MB
+    assert len(long) > 5_000_000
+    assert edges("x" * 5_000_000, long, "y" * 5_000_000, f"{long} and more")[0][:2] == (1, 3)
+
+
+def test_one_text_many_times_is_linear() -> None:
+    started = time.process_time()
+    block = pl.Series([FOX, "A text that stands alone."]).gather([0] * 50_000)
+    found = near(lambda: [block] * 20)
+    assert len(found) == 999_999
+    assert found.get_column("row_a").max() == 0
+    assert time.process_time() - started < 20
+
+
+def test_a_large_cluster_hangs_together_with_few_pairs() -> None:
+    count = 5_000
+    texts = [FOX.replace("dog", f"dog{number}") + " and then again " + FOX for number in range(count)]
+    found = near(lambda: [pl.Series(texts)], threshold=0.75)  # any two share 22 of 28 shingles
+    assert set(components(count, found).tolist()) == {0}
+    assert len(found) < 15 * count
+
+
+def test_a_large_group_of_several_clusters_stays_apart() -> None:
+    """A long beginning that all share brings them into the same groups; what follows decides."""
+    head = " ".join(story(number) for number in range(2))
+    bodies = [story(100 + number) for number in range(40)]
+    texts = [f"{head} {body} x{copy}" for copy in range(30) for body in bodies]
+    found = near(lambda: [pl.Series(texts)], threshold=0.9)
+    labels = components(len(texts), found).reshape(30, 40)
+    assert (labels == labels[0]).mean() > 0.99
+    assert len(set(labels[0].tolist())) == len(bodies)
+
+
+def test_little_memory_means_more_passes_and_the_same_edges() -> None:
+    originals = [story(number, 300) for number in range(200)]
+    texts = pl.Series([changed for text in originals for changed in (text, f"{text} again", f"so {text}")])
+    passes: list[int] = []
+
+    def blocks() -> Iterator[pl.Series]:
+        passes.append(1)
+        yield from (texts[at : at + 100] for at in range(0, len(texts), 100))
+
+    found = near(blocks, memory_mb=1)
+    assert sum(passes) > 3
+    assert found.rows() == near(lambda: [texts]).rows()
+    assert len(found) == 600
+
+
+def test_blocks_that_cannot_be_read_twice() -> None:
+    once = iter([pl.Series([FOX, FOX.replace("barn", "shed")])])
+    with pytest.raises(InputError, match="fewer rows when they are read again"):
+        near(lambda: once)
+
+
+def test_blocks_of_something_else() -> None:
+    with pytest.raises(InputError, match="'numbers' is Int64"):
+        near(lambda: [pl.Series("numbers", [1, 2])])
+
+
+def test_similarities_of_any_pairs() -> None:
+    texts = [pl.Series([FOX, "", "other words here", FOX.upper()]), pl.Series([FOX.replace("barn", "shed")])]
+    pairs = pl.DataFrame({"row_a": [4, 0, 1, 0], "row_b": [0, 3, 2, 2]}, schema_overrides={"row_a": pl.UInt64})
+    assert similarities(lambda: texts, pairs).get_column("similarity").to_list() == [16 / 18, 1.0, 0.0, 0.0]
+
+
+# Texts of few words, so that near-duplicates of every degree are common.
+WORD = st.sampled_from([*"abcdefgh", "漢", "字", "É", "!", "2+2"])
+TEXT = st.lists(WORD, max_size=12).map(" ".join)
+
+
+@st.composite
+def related(draw: st.DrawFn) -> list[str]:
+    """Texts, some of them made of others by adding, dropping or exchanging a word."""
+    texts = draw(st.lists(TEXT, max_size=6))
+    for text in list(texts):
+        words = text.split(" ")
+        for _ in range(draw(st.integers(0, 3))):
+            at = draw(st.integers(0, len(words)))
+            words[at : at + draw(st.integers(0, 1))] = draw(st.lists(WORD, max_size=1))
+            texts.append(" ".join(words))
+    return texts
+
+
+@settings(deadline=None, max_examples=40)
+@given(related(), st.integers(1, 5), st.randoms(use_true_random=False))
+def test_the_same_clusters_in_any_blocks_and_order(texts: list[str], block: int, chance: random.Random) -> None:
+    shuffled = chance.sample(texts, len(texts))
+    assert clusters(texts, len(texts) + 1, workers=1) == clusters(shuffled, block, workers=3)
+
+
+@settings(deadline=None, max_examples=40)
+@given(related(), st.sampled_from([0.3, 0.5, 0.8, 1.0]))
+def test_every_edge_is_true(texts: list[str], threshold: float) -> None:
+    exact = exact_pairs(texts, threshold)
+    for a, b, similarity in edges(*texts, threshold=threshold):
+        assert similarity == pytest.approx(exact[a, b])
+
+
+@settings(deadline=None, max_examples=40)
+@given(related())
+def test_texts_of_the_same_shingles_are_in_one_cluster(texts: list[str]) -> None:
+    labels = components(len(texts), near(lambda: [pl.Series(texts, dtype=pl.String)])).tolist()
+    for (a, one), (b, other) in combinations(enumerate(map(plain_shingles, texts)), 2):
+        # A set can be that of two texts that repeat different parts of it: those are candidates as any others.
+        if one and texts[a].lower() == texts[b].lower():
+            assert labels[a] == labels[b]
+        if not one & other:
+            assert (a, b) not in {(edge[0], edge[1]) for edge in edges(texts[a], texts[b])}
+
+
+@pytest.mark.slow
+def test_the_same_clusters_of_many_texts_in_any_blocks_and_order() -> None:
+    """With groups so large that not every pair of them is compared."""
+    chance = random.Random(1)
+    many = [FOX.replace(" ", f" {chance.choice('ab')} ", chance.randrange(12)) for _ in range(400)]
+    texts = [f"{text} {chance.choice(['', 'so', 'and more'])} {story(1, 30)}" for text in many]
+    texts += [story(number % 90) + f" {number % 7}" for number in range(300)]
+    expected = clusters(texts, len(texts))
+    for block in (1, 7, 64):
+        assert clusters(chance.sample(texts, len(texts)), block, workers=block % 3 + 1) == expected
+
+
+@pytest.mark.slow
+def test_the_same_edges_in_another_process_with_other_threads() -> None:
+    texts = [story(number // 2) + " x" * (number % 2) for number in range(200)]
+    program = f"import polars as pl; from curate.dedup.near import near; print(near(lambda: [pl.Series({texts!r})]).rows())"
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "POLARS_MAX_THREADS": threads, "RAYON_NUM_THREADS": threads, "PYTHONHASHSEED": threads},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for threads in ("1", "4")
+    }
+    assert outputs == {f"{edges(*texts)}\n"}
+    assert len(edges(*texts)) == 100
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not SHARED.is_dir(), reason="../shared/data is not there")
+def test_recall_and_precision_on_real_texts_with_planted_edits() -> None:
+    outputs = pl.read_parquet(SHARED / "alpaca_eval_outputs.parquet").get_column("output")
+    texts = planted(outputs.unique(maintain_order=True).head(300).to_list(), seed=1)
+    found = near(lambda: [texts.get_column("text")])
+    for kind, alike, hits, clustered, precision in compare(texts, found, 0.8).rows():
+        assert precision == 1.0
+        assert hits >= 0.98 * alike, kind
+        assert clustered >= hits, kind
+        assert alike > 200 or kind != "all"
+
+
+def test_chunks_of_pairs_lose_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [pl.Series([f"a b c {number}" for number in range(12)])]
+    pairs = pl.DataFrame(
+        list(combinations(range(12), 2)), schema={"row_a": pl.UInt64, "row_b": pl.UInt64}, orient="row"
+    )
+    for chunk in (1, 2, 4, 8, 16, 264, 1000):
+        monkeypatch.setattr("curate.dedup.verify.CHUNK", chunk)
+        assert similarities(lambda: texts, pairs).get_column("similarity").to_list() == [1 / 3] * 66
+
+
+def test_batches_are_pairwise_disjoint_and_whole() -> None:
+    from curate.dedup.verify import batches
+
+    pairs = pl.DataFrame([(a, a + 1) for a in range(0, 100, 2)], schema=["row_a", "row_b"], orient="row")
+    parts = list(batches(pairs, pl.Series([10] * 101).to_numpy(), 100))
+    assert len(parts) > 5
+    assert pl.concat(parts).sort("row_a").equals(pairs)
+    assert all(one.get_column("row_a").max() < other.get_column("row_a").min() for one, other in pairwise(parts))  # type: ignore[operator]

@@ -1,0 +1,156 @@
+"""
+Duplicates whose place is known: edits made by a program, and paraphrases, translations and lookalikes written by hand.
+
+The three text files hold two lines and a blank one in turn: a prompt and what was written beside it. Lookalikes share
+nearly all of their words and ask something else: to call them duplicates is an error.
+"""
+
+import random
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from curate.decontaminate import EvalIndex, EvalSet, hits
+from curate.dedup.components import components
+from curate.dedup.near import near
+from tests.dedup.edits import EDITS
+
+FOLDER = Path(__file__).parent
+JOINED = 8  # prompts in one longer text
+SENTENCE = re.compile(r"(?<=[.!?])\s+")
+LOOKALIKE = "lookalikes (errors)"
+Edit = Callable[[str, random.Random], str]
+Way = Callable[[pl.Series], np.ndarray]  # texts -> a cluster each
+
+
+def by_hand(name: str) -> list[tuple[str, str]]:
+    """The pairs of a file: paraphrases, translations or lookalikes."""
+    blocks = (FOLDER / f"{name}.txt").read_text("utf-8").strip().split("\n\n")
+    return [(one, other) for one, other in (block.split("\n") for block in blocks)]
+
+
+def longer_texts() -> list[str]:
+    """Texts of several sentences from the prompts that were written by hand, for edits that short ones do not bear."""
+    prompts = list(dict.fromkeys(text for pair in by_hand("paraphrases") for text in pair))
+    return [" ".join(prompts[at : at + JOINED]) for at in range(0, len(prompts) - JOINED + 1, JOINED)]
+
+
+def _punctuation(text: str, chance: random.Random) -> str:
+    """Marks exchanged, dropped and added; a mark beside a digit may mean something and stays."""
+    return re.sub(r"(?<![\d\s])[.,!?;:](?=\s|$)", lambda _: chance.choice(["", ".", "!", ";", " …"]), f"«{text}»")
+
+
+def _swapped(text: str, chance: random.Random) -> str:
+    """Two neighbouring sentences in each other's place."""
+    sentences = SENTENCE.split(text)
+    at = chance.randrange(max(len(sentences) - 1, 1))
+    sentences[at : at + 2] = sentences[at : at + 2][::-1]
+    return " ".join(sentences)
+
+
+PROGRAMMED: dict[str, Edit] = {
+    "exact copies": lambda text, _: text,
+    "case": EDITS["case"],
+    "spaces": EDITS["spaces"],
+    "punctuation": _punctuation,
+    "sentences swapped": _swapped,
+    "5 % of the words": EDITS["5 % of the words"],
+}
+SAME_WORDS = ("exact copies", "case", "spaces", "punctuation")
+
+
+def planted(base: Sequence[str], around: Sequence[str], seed: int = 0) -> pl.DataFrame:
+    """
+    in : texts, of several sentences each; other texts, among which eval items are hidden
+    out: text, origin (the text it was made from; its own for a lookalike), kind ("original" or what was done to it)
+
+    The hidden ones stand between two of the other texts, as they are or with every twentieth word edited.
+    """
+    chance = random.Random(seed)
+    rows = [(edit(text, chance), text, kind) for kind, edit in PROGRAMMED.items() for text in base]
+    for kind in ("paraphrases", "translations"):
+        rows += [(other, one, f"{kind} by hand") for one, other in by_hand(kind)]
+    rows += [(other, other, LOOKALIKE) for _, other in by_hand("lookalikes")]
+    originals = dict.fromkeys([*base, *(one for name in ("paraphrases", "translations") for one, _ in by_hand(name))])
+    originals |= dict.fromkeys(one for one, _ in by_hand("lookalikes"))
+    for kind, edit in (("as it is", PROGRAMMED["exact copies"]), ("5 % edited", PROGRAMMED["5 % of the words"])):
+        for text in base:
+            before, after = chance.sample(around, 2)
+            rows.append((f"{before}\n\n{edit(text, chance)}\n\n{after}", text, f"inside a longer prompt, {kind}"))
+    return pl.DataFrame(
+        [*((text, text, "original") for text in originals), *rows], schema=["text", "origin", "kind"], orient="row"
+    )
+
+
+def nearly_same_words(texts: pl.Series, threshold: float = 0.8) -> np.ndarray:
+    """Clusters of near-duplicates."""
+    return components(len(texts), near(lambda: [texts], threshold=threshold))
+
+
+def same_words(texts: pl.Series) -> np.ndarray:
+    """Clusters of texts whose words are the same."""
+    return nearly_same_words(texts, 1)
+
+
+def in_clusters(rows: pl.DataFrame, clusters: np.ndarray) -> list[set[str]]:
+    """For every row the origins of the others in its cluster; its own one only where the original itself is there."""
+    frame = rows.select("origin", "kind", cluster=clusters)
+    members: dict[int, list[tuple[str, str]]] = {}
+    for origin, kind, cluster in frame.rows():
+        members.setdefault(cluster, []).append((origin, kind))
+    return [
+        {other for other, other_kind in members[cluster] if other != origin or other_kind == "original" != kind}
+        for origin, kind, cluster in frame.rows()
+    ]
+
+
+def in_evals(rows: pl.DataFrame) -> list[set[str]]:
+    """For every row the originals that it hits, as if they were an eval set; what its own one holds is no finding."""
+    items = rows.filter(pl.col("kind") == "original").get_column("origin").to_list()
+    index = EvalIndex.build([EvalSet.of("originals", items, items)])
+    found: list[set[str]] = [set() for _ in range(len(rows))]
+    origins = rows.get_column("origin").to_list()
+    for row, item in hits(rows.get_column("text"), index).select("row", "item").rows():
+        if item == origins[row] or item not in origins[row]:
+            found[row].add(item)
+    return found
+
+
+def counted(rows: pl.DataFrame, found: Mapping[str, Sequence[set[str]]]) -> pl.DataFrame:
+    """
+    in : as of `planted`; for each way, the origins that it says each row is a duplicate of
+    out: kind, planted, for each way the rows it found, recall (found by any), precision (share of the rows said to be
+         duplicates of which all that was said is true). Of lookalikes it counts those said to be any.
+    """
+    table = []
+    kinds = rows.with_row_index("row").filter(pl.col("kind") != "original")
+    for (kind,), group in kinds.group_by("kind", maintain_order=True):
+        own = dict(group.select("row", "origin").iter_rows())
+        said = {way: {row: origins[row] for row in own} for way, origins in found.items()}
+        counts = {
+            way: sum(bool(one) if kind == LOOKALIKE else own[row] in one for row, one in each.items())
+            for way, each in said.items()
+        }
+        every = {row: set.union(*(each[row] for each in said.values())) for row in own}
+        right = sum(own[row] in one for row, one in every.items())
+        pure = [one == {own[row]} and kind != LOOKALIKE for row, one in every.items() if one]
+        recall = None if kind == LOOKALIKE else right / len(own)
+        precision = sum(pure) / len(pure) if pure else None
+        table.append({"kind": kind, "planted": len(own), **counts, "recall": recall, "precision": precision})
+    return pl.DataFrame(table, infer_schema_length=None)
+
+
+def contradictions(base: Sequence[str], way: Way, seed: int = 0) -> int:
+    """How many of as many as `base` pairs are found again where their prompt is edited and the answers are exchanged."""
+    chance = random.Random(seed)
+    edits = [EDITS[kind] for kind in ("case", "spaces")]
+    answers = [[base[(place + ahead) % len(base)] for ahead in (1, 2)] for place in range(len(base))]
+    sides = [*zip(base, *zip(*answers, strict=True), strict=True)]
+    turned = [tuple(edits[place % 2](text, chance) for text in (p, b, a)) for place, (p, a, b) in enumerate(sides)]
+    prompt, one, other = way(pl.Series([text for row in (*sides, *turned) for text in row])).reshape(-1, 3).T
+    here, there = slice(len(base)), slice(len(base), None)
+    crossed = (one[here] == other[there]) & (other[here] == one[there])
+    return int(np.count_nonzero((prompt[here] == prompt[there]) & crossed))
