@@ -121,6 +121,8 @@ def select(
     """
     if method not in ("farthest", "mmr"):
         raise RecipeError(f"unknown method {method!r}. Known: farthest, mmr")
+    if n < 0:
+        raise RecipeError(f"n={n}: expected how many rows to choose, 0 or more")
     ranks = _score_ranks(scores, len(vectors))
     found = distinct(vectors)
     by_score = np.lexsort((np.where(found.places < 0, len(vectors), found.places), -ranks))

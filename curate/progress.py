@@ -4,7 +4,11 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from functools import cache
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 PATIENCE = 1.0  # seconds before a bar appears
 
@@ -27,7 +31,6 @@ def progress(what: str, total: float | None, unit: str = "blocks") -> Iterator[A
     if not is_watched():
         yield lambda done=1, note="": None
         return
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     done_so_far = TextColumn("{task.completed:,.0f}" + (" of {task.total:,.0f}" if total else "") + f" {unit}")
@@ -36,7 +39,7 @@ def progress(what: str, total: float | None, unit: str = "blocks") -> Iterator[A
         TextColumn("{task.description:<8}"), BarColumn(), done_so_far, TextColumn("{task.fields[note]}"),
         TimeElapsedColumn(), *left,
     )  # fmt: skip
-    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    bar = Progress(*columns, console=_console(), transient=True)
     task = bar.add_task(what, total=total, note="")
     started = time.monotonic()
     live = False
@@ -61,10 +64,16 @@ def busy(what: str) -> Iterator[None]:
     if not is_watched():
         yield
         return
+    with _console().status(what):
+        yield
+
+
+@cache
+def _console() -> "Console":
+    """One for all that is shown: it puts a bar inside something that is busy under it, not over it."""
     from rich.console import Console
 
-    with Console(stderr=True).status(what):
-        yield
+    return Console(stderr=True)
 
 
 def say(text: str) -> None:

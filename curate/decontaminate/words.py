@@ -7,6 +7,9 @@ the same when their first 64 bytes, their last 8 and their lengths are.
 
 Texts become one run of bytes, and all words of some hundred kilobytes are hashed at once: five times the speed of
 splitting texts into strings first. `curate.signals.tokens` does that, and its hashes hold for one process only.
+
+`curate.dedup.words` tells more apart (arithmetic signs, texts of emoji only), since what it calls equal is dropped, and
+it reads three quarters as much in a second. Here a rule counts words, and reading them is nearly all of the work.
 """
 
 from collections.abc import Callable, Iterator

@@ -30,7 +30,7 @@ def pieces(blocks: Iterable[pl.Series]) -> Iterator[tuple[int, pl.Series]]:
         if block.dtype not in (pl.String, pl.Null):
             raise InputError(f"near-duplicates are found among texts, {block.name!r} is {block.dtype}")
         texts = block.cast(pl.String)
-        ends = texts.str.len_bytes().fill_null(0).cum_sum().to_numpy()
+        ends = texts.str.len_bytes().fill_null(0).cast(pl.Int64).cum_sum().to_numpy()  # 32 bits hold 4 GB only
         at = 0
         while at < len(texts):
             full = int(np.searchsorted(ends, (ends[at - 1] if at else 0) + PIECE_BYTES))

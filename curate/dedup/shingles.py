@@ -29,7 +29,7 @@ def shingles(texts: pl.Series, *, size: int = 3) -> Shingles:
     single, offsets = words(texts.fill_null(""))
     counts = np.diff(offsets)
     folded = single.copy()
-    for ahead in range(1, size):
+    for ahead in range(1, min(size, len(single))):
         folded[: len(single) - ahead] = folded[: len(single) - ahead] * PRIME + single[ahead:]
     # The last windows of a text reach into the next one.
     full = np.ones(len(single), bool)

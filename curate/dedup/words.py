@@ -165,7 +165,7 @@ def _hashes(data: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.nda
 def _with_wordless(texts: pl.Series, hashes: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Texts in which no word was found get one, their exact characters, unless they are blank."""
     rows = np.flatnonzero(offsets[1:] == offsets[:-1])
-    rows = rows[(texts.gather(rows).str.strip_chars() != "").to_numpy()]
+    rows = rows[(texts.gather(rows).str.strip_chars() != "").to_numpy()] if len(rows) else rows
     if not len(rows):
         return hashes, offsets
     counts = np.diff(offsets)

@@ -210,6 +210,12 @@ def test_a_text_of_megabytes_with_and_without_spaces() -> None:
     assert time.monotonic() - started < 20
 
 
+def test_mixed_scripts_and_texts_without_words() -> None:
+    item = "Translate 今天天气很好 and Сегодня хорошая погода into English, please 👍"
+    rows = [f"👍👍 {item.upper()} ❤️", "👍 … ❤️", "今天天气很好", "!!!", "", f"so: {item.replace(' ', '  ')}"]
+    assert [(row, overlap) for row, _, _, overlap in found(rows, index_of(item))] == [(0, 1.0), (5, 1.0)]
+
+
 def test_one_template_in_all_items_and_all_rows() -> None:
     """Every row hits every item, which is as many hits as rows times items: looked at once, told in few rows."""
     template = " ".join(f"t{number}" for number in range(60))

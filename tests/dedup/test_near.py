@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curate.dedup.blocks import pieces
 from curate.dedup.components import components
 from curate.dedup.near import near
 from curate.dedup.verify import EDGES, similarities
@@ -109,6 +110,7 @@ def test_a_word_of_megabytes_and_a_text_of_megabytes() -> None:
     assert edges("x" * 5_000_000, long, "y" * 5_000_000, f"{long} and more")[0][:2] == (1, 3)
 
 
+@pytest.mark.slow
 def test_one_text_many_times_is_linear() -> None:
     started = time.process_time()
     block = pl.Series([FOX, "A text that stands alone."]).gather([0] * 50_000)
@@ -150,6 +152,15 @@ def test_little_memory_means_more_passes_and_the_same_edges() -> None:
     assert sum(passes) > 3
     assert found.rows() == near(lambda: [texts]).rows()
     assert len(found) == 600
+
+
+def test_a_block_of_more_than_four_gigabytes_is_cut_as_any_other() -> None:
+    block = pl.Series(["x" * 5_000_000]).gather([0] * 900)  # which polars holds once
+    assert [(start, len(texts)) for start, texts in pieces([block])] == [(row, 1) for row in range(900)]
+
+
+def test_few_words_and_long_shingles() -> None:
+    assert edges("a b", "A, b!", "b a", shingle_size=8) == [(0, 1, 1.0)]
 
 
 def test_blocks_that_cannot_be_read_twice() -> None:
@@ -195,6 +206,27 @@ def test_the_same_clusters_in_any_blocks_and_order(texts: list[str], block: int,
 
 
 @settings(deadline=None, max_examples=40)
+@given(
+    related(),
+    st.lists(st.integers(0, 6), max_size=8),
+    st.tuples(st.integers(1, 60), st.integers(1, 40), st.sampled_from([1, 2, 4])),
+    st.sampled_from([(0.5, 1), (0.8, 3), (0.8, 8), (1.0, 2)]),
+)
+def test_the_same_edges_however_they_are_cut(
+    texts: list[str], cuts: list[int], sizes: tuple[int, int, int], how: tuple[float, int]
+) -> None:
+    """Blocks of any sizes, empty ones too; pieces of any bytes, chunks of any pairs, threads."""
+    whole = near(lambda: [pl.Series(texts, dtype=pl.String)], threshold=how[0], shingle_size=how[1], workers=1)
+    ends = [min(sum(cuts[:place]), len(texts)) for place in range(len(cuts) + 1)] + [len(texts)]
+    blocks = [pl.Series(texts[start:stop], dtype=pl.String) for start, stop in pairwise(ends)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("curate.dedup.blocks.PIECE_BYTES", sizes[0])
+        patch.setattr("curate.dedup.verify.CHUNK", sizes[1])
+        found = near(lambda: blocks, threshold=how[0], shingle_size=how[1], workers=sizes[2])
+    assert found.equals(whole)
+
+
+@settings(deadline=None, max_examples=40)
 @given(related(), st.sampled_from([0.3, 0.5, 0.8, 1.0]))
 def test_every_edge_is_true(texts: list[str], threshold: float) -> None:
     exact = exact_pairs(texts, threshold)
@@ -229,7 +261,9 @@ def test_the_same_clusters_of_many_texts_in_any_blocks_and_order() -> None:
 @pytest.mark.slow
 def test_the_same_edges_in_another_process_with_other_threads() -> None:
     texts = [story(number // 2) + " x" * (number % 2) for number in range(200)]
-    program = f"import polars as pl; from curate.dedup.near import near; print(near(lambda: [pl.Series({texts!r})]).rows())"
+    program = (
+        f"import polars as pl; from curate.dedup.near import near; print(near(lambda: [pl.Series({texts!r})]).rows())"
+    )
     outputs = {
         subprocess.run(
             [sys.executable, "-c", program],

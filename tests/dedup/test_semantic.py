@@ -314,6 +314,41 @@ def test_no_space_for_the_file() -> None:
         embed([pl.Series(["one"])], Counting(), Path("/dev/full"))
 
 
+def test_no_space_without_a_file_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("curate.embedding_cache.TemporaryFile", lambda: Path("/dev/full").open("r+b", buffering=0))
+    with pytest.raises(CurateError, match="no space left on the disk of") as caught:
+        embed([pl.Series(["one"])], Counting())
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_that_cannot_be_loaded_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}", "utf-8")
+    for model in (tmp_path / "nowhere", tmp_path):
+        with pytest.raises(InputError, match=f"{model.name}") as caught:
+            load_encoder(str(model))
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_one_text_a_million_times_is_encoded_once() -> None:
+    encoder = Counting()
+    block = pl.Series(["Hello there"]).new_from_index(0, 100_000)
+    vectors = embed([block] * 10, encoder)
+    assert encoder.asked == ["Hello there"]
+    assert (vectors == vectors[0]).all()
+    assert len(semantic(vectors)) == 999_999
+
+
+def test_texts_of_megabytes_emoji_and_mixed_scripts() -> None:
+    encoder = Counting()
+    encoder.reads = 200  # type: ignore[attr-defined]
+    texts = ["x" * 5_000_000, "👍" * 100_000, "Hello 世界 мир \u0645\u0631\u062d\u0628\u0627", "…" * 9, "Hello 世界"]
+    vectors = embed([pl.Series(texts)], encoder)
+    assert np.linalg.norm(vectors, axis=1).round(5).tolist() == [1, 0, 1, 0, 1]
+    assert max(map(len, encoder.asked)) < 210
+    assert semantic(vectors).is_empty()
+
+
 def test_models_that_give_no_numbers(tmp_path: Path) -> None:
     class Broken(Counting):
         def encode(self, texts: Sequence[str]) -> np.ndarray:

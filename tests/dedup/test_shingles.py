@@ -34,6 +34,12 @@ def test_fewer_words_are_one_shingle(size: int) -> None:
     assert len(set(short)) == (1 if size == 1 else len(short))
 
 
+@pytest.mark.parametrize("size", [4, 5, 8, 100])
+@pytest.mark.parametrize("count", [0, 1, 2, 3])
+def test_a_block_of_fewer_words_than_a_shingle_has(size: int, count: int) -> None:
+    assert [len(each) for each in found(" ".join("abc"[:count]), size=size)] == [min(count, 1)]
+
+
 def test_blank_and_null_texts_have_none() -> None:
     assert found("", None, " \n") == [[], [], []]
     assert found() == []
