@@ -134,9 +134,9 @@ def _override(tree: dict[str, Any], text: str) -> None:
     if not equals or not sections or not all([*sections, key]):
         raise RecipeError(f"--set {text!r}: expected section.key=value, as in --set rules.max_chars_ratio=4")
     for section in sections:
-        if tree.get(section) is True:  # dedup.near=true and then dedup.near.threshold=…
+        if tree.get(section) in (None, True):  # one that was left out, or dedup.near=true before dedup.near.threshold=…
             tree[section] = {}
-        tree = tree.setdefault(section, {})
+        tree = tree[section]
         if not isinstance(tree, dict):
             raise RecipeError(f"--set {text!r}: {section} is not a section")
     try:

@@ -94,3 +94,15 @@ def test_schema_describes_every_section() -> None:
 def test_shipped_recipes_are_valid(recipe: Path) -> None:
     assert load_recipe(recipe).asks_models
     assert all(section in Recipe.model_fields for section in yaml.safe_load(recipe.read_text("utf-8")))
+
+
+@pytest.mark.parametrize("before", [{}, {"near": None}, {"near": True}, {"near": {"shingle_size": 2}}])
+def test_a_section_that_is_off_or_at_its_defaults_can_be_set_in_parts(before: dict[str, object]) -> None:
+    near = make_recipe({**SOURCE, "dedup": before}, ["dedup.near.threshold=0.7"]).dedup.near
+    assert near is not None
+    assert (near.threshold, near.shingle_size) == (0.7, 2 if isinstance(before.get("near"), dict) else 3)
+
+
+def test_near_can_be_switched_on_and_off() -> None:
+    assert make_recipe(SOURCE, ["dedup.near=true"]).dedup.near is not None
+    assert make_recipe({**SOURCE, "dedup": {"near": True}}, ["dedup.near=false"]).dedup.near is None

@@ -33,7 +33,7 @@ SHARED = ROOT.parent / "shared" / "data"
 THRESHOLD = 0.8
 LIGHT, HEAVY = 0.02, 0.3  # share of the words exchanged: one is a near-duplicate, the other is not
 BLOCK = 2_000  # texts
-SHARES = {"rensa": 20, "rensa, single words": 20, "datasketch": 4, "datatrove": 2}  # megabytes for each other tool
+SHARES = {"rensa": 20, "rensa, single words": 20, "datasketch": 4, "datatrove": 6}  # megabytes for each other tool
 PARTS = ("growth", "others", "quality")
 
 
@@ -148,7 +148,7 @@ def others(texts: pl.Series, folder: Path, python: Path, speeds: tuple[float, fl
         size = float(some.str.len_bytes().sum()) / 1e6
         print(
             f"| {tool} | {size:.1f} | {seconds:.2f} | {size / seconds:.2f} | {speeds[0] * seconds / size:.1f} x "
-            f"| {speeds[1] * cpu / size:.1f} x | {os.getloadavg()[0]:.1f} |"
+            f"| {f'{speeds[1] * cpu / size:.1f} x' if cpu else 'not counted'} | {os.getloadavg()[0]:.1f} |"
         )
     print()
 

@@ -102,7 +102,8 @@ def main() -> None:
         started, worked = time.perf_counter(), cpu_seconds()
         TOOLS[tool](texts, float(threshold))
         seconds = time.perf_counter() - started
-    print(seconds, cpu_seconds() - worked)
+    # The workers of datatrove are started by a process of their own, whose seconds are not told to us.
+    print(seconds, 0 if tool == "datatrove" else cpu_seconds() - worked)
 
 
 def cpu_seconds() -> float:

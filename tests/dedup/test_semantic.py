@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -315,7 +316,8 @@ def test_no_space_for_the_file() -> None:
 
 
 def test_no_space_without_a_file_either(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("curate.embedding_cache.TemporaryFile", lambda: Path("/dev/full").open("r+b", buffering=0))
+    full = partial(open, "/dev/full", "r+b", buffering=0)  # as a temporary file on a full disk
+    monkeypatch.setattr("curate.embedding_cache.TemporaryFile", full)
     with pytest.raises(CurateError, match="no space left on the disk of") as caught:
         embed([pl.Series(["one"])], Counting())
     assert "\n" not in str(caught.value)

@@ -144,7 +144,7 @@ def counted(rows: pl.DataFrame, found: Mapping[str, Sequence[set[str]]]) -> pl.D
 
 
 def contradictions(base: Sequence[str], way: Way, seed: int = 0) -> int:
-    """How many of as many as `base` pairs are found again where their prompt is edited and the answers are exchanged."""
+    """How many of the pairs, one a base text, are found again with their prompt edited and the answers exchanged."""
     chance = random.Random(seed)
     edits = [EDITS[kind] for kind in ("case", "spaces")]
     answers = [[base[(place + ahead) % len(base)] for ahead in (1, 2)] for place in range(len(base))]
