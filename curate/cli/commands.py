@@ -173,9 +173,7 @@ def signals(
 def evals(
     sets: Annotated[list[str] | None, typer.Argument(help="Names of this list, files, or Hub datasets.")] = None,
     *,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Save the sets as hashes, not as text.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Save the sets as hashes, not as text.")] = None,
     ngram: Annotated[int, typer.Option(min=1, help="Words of an n-gram.")] = 8,
     as_json: Json = False,
 ) -> None:

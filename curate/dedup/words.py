@@ -16,6 +16,7 @@ import polars as pl
 from curate.signals.tokens import UNSPACED
 
 SPACE = 32
+GAP = 3  # between a sign and its digits
 SIGNS = "+-*/^%<>="
 # What is left of an ASCII byte: lower-case letters and digits; signs as 1, 2, …, looked at once more; else a space.
 # The bytes of longer characters stay.
@@ -125,7 +126,7 @@ def _kinds() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _signs(data: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """Where a sign stands between two digits of its text, at most one space or mark (of one byte) from each."""
+    """Where a sign stands between two digits of its text, at most GAP spaces or marks (of one byte) from each."""
     starts = np.flatnonzero(data[:-PADDING] < SPACE)
     left = _digits_beside(data, starts, -1)
     starts, left = starts[left >= 0], left[left >= 0]
@@ -136,9 +137,10 @@ def _signs(data: np.ndarray, ends: np.ndarray) -> np.ndarray:
 
 
 def _digits_beside(data: np.ndarray, starts: np.ndarray, step: int) -> np.ndarray:
-    """The place of the digit one step from each start, or two with a mark between; -1 where there is none."""
+    """The place of the next digit in this direction, spaces and marks left out; -1 where something else is next."""
     near = np.maximum(starts + step, 0)
-    near = np.where(data[near] == SPACE, np.maximum(near + step, 0), near)
+    for _ in range(GAP):
+        near = np.where(data[near] == SPACE, np.clip(near + step, 0, len(data) - 1), near)
     return np.where((data[near] >= ord("0")) & (data[near] <= ord("9")), near, -1)
 
 

@@ -30,8 +30,8 @@ def plain_words(text: str) -> list[str]:
     words, word = [], ""
     for place, char in enumerate(plain):
         apart = unicodedata.name(char, "").startswith(UNSPACED)
-        sign = char in SIGNS and re.search(rf"[0-9]{BETWEEN}?$", plain[max(place - 2, 0) : place])
-        sign = sign and re.match(rf"{BETWEEN}?[0-9]", plain[place + 1 : place + 3])
+        sign = char in SIGNS and re.search(rf"[0-9]{BETWEEN}{{0,3}}$", plain[max(place - 4, 0) : place])
+        sign = sign and re.match(rf"{BETWEEN}{{0,3}}[0-9]", plain[place + 1 : place + 5])
         if not apart and (char.isalnum() or char > "\x7f"):
             word += char
             continue

@@ -117,3 +117,10 @@ def test_as_counted_character_by_character(texts: list[str]) -> None:
         for code, word in zip(codes, text, strict=True)
     }
     assert len(pairs) == len({word for word, _ in pairs}) == len({code for _, code in pairs})
+
+
+def test_spaces_around_a_sign_do_not_count() -> None:
+    sums = pl.Series(["2+2", "2 + 2", "2  +  2", "2   +\t 2", "2-2", "2"])
+    hashes, offsets = words(sums)
+    first, *others = (hashes[a:b].tolist() for a, b in pairwise(offsets))
+    assert [other == first for other in others] == [True, True, True, False, False]
