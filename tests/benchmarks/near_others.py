@@ -41,6 +41,18 @@ def rensa(texts: list[str], threshold: float, tokens: Callable[[str], list[str]]
     deduplicator.add_pairs((str(row), tokens(text)) for row, text in enumerate(texts))
 
 
+def rensa_one_by_one(texts: list[str], threshold: float) -> None:
+    """Its MinHash and index as datasketch's are used: asked and then added to, text by text, single words."""
+    from rensa import RMinHash, RMinHashLSH
+
+    index = RMinHashLSH(threshold=threshold, num_perm=MINIMA, num_bands=MINIMA // 8)
+    for row, text in enumerate(texts):
+        minhash = RMinHash(num_perm=MINIMA, seed=42)
+        minhash.update(words(text))
+        index.query(minhash)
+        index.insert(row, minhash)
+
+
 def datasketch(texts: list[str], threshold: float) -> None:
     """MinHash and an index of bands, asked and then added to, text by text."""
     from datasketch import MinHash, MinHashLSH
@@ -88,6 +100,7 @@ def datatrove(texts: list[str], _threshold: float) -> None:
 TOOLS: dict[str, Tool] = {
     "rensa": rensa,
     "rensa, single words": lambda texts, threshold: rensa(texts, threshold, words),
+    "rensa, single words, text by text": rensa_one_by_one,
     "datasketch": datasketch,
     "datatrove": datatrove,
 }
