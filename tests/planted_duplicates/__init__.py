@@ -122,25 +122,25 @@ def in_evals(rows: pl.DataFrame) -> list[set[str]]:
 def counted(rows: pl.DataFrame, found: Mapping[str, Sequence[set[str]]]) -> pl.DataFrame:
     """
     in : as of `planted`; for each way, the origins that it says each row is a duplicate of
-    out: kind, planted, for each way the rows it found, recall (found by any), precision (share of the rows said to be
-         duplicates of which all that was said is true). Of lookalikes it counts those said to be any.
+    out: kind, planted, for each way the rows of which it said the true origin. Of lookalikes those said to be any.
     """
     table = []
     kinds = rows.with_row_index("row").filter(pl.col("kind") != "original")
     for (kind,), group in kinds.group_by("kind", maintain_order=True):
-        own = dict(group.select("row", "origin").iter_rows())
-        said = {way: {row: origins[row] for row in own} for way, origins in found.items()}
+        own = group.select("row", "origin").rows()
         counts = {
-            way: sum(bool(one) if kind == LOOKALIKE else own[row] in one for row, one in each.items())
-            for way, each in said.items()
+            way: sum(bool(said[row]) if kind == LOOKALIKE else origin in said[row] for row, origin in own)
+            for way, said in found.items()
         }
-        every = {row: set.union(*(each[row] for each in said.values())) for row in own}
-        right = sum(own[row] in one for row, one in every.items())
-        pure = [one == {own[row]} and kind != LOOKALIKE for row, one in every.items() if one]
-        recall = None if kind == LOOKALIKE else right / len(own)
-        precision = sum(pure) / len(pure) if pure else None
-        table.append({"kind": kind, "planted": len(own), **counts, "recall": recall, "precision": precision})
-    return pl.DataFrame(table, infer_schema_length=None)
+        table.append({"kind": kind, "planted": len(own), **counts})
+    return pl.DataFrame(table)
+
+
+def truths(rows: pl.DataFrame, said: Sequence[set[str]]) -> tuple[int, int]:
+    """Of the planted rows that are said to be duplicates those of which only the truth is said, and all of them."""
+    planted_rows = rows.with_row_index("row").filter(pl.col("kind") != "original").select("row", "origin", "kind")
+    every = [(origin, said[row], kind) for row, origin, kind in planted_rows.rows() if said[row]]
+    return sum(found == {origin} and kind != LOOKALIKE for origin, found, kind in every), len(every)
 
 
 def contradictions(base: Sequence[str], way: Way, seed: int = 0) -> int:
