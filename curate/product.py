@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 
 from curate.schema import LEDGER, PAIR
 
-SHARD_BYTES = 500_000_000  # what the Hub's viewer and most loaders take well
+# A shard is closed past this: with its last row group it stays under the 500 MB that the Hub's viewer takes well.
+SHARD_BYTES = 450_000_000
 _PLAIN: dict[pl.DataType, pa.DataType] = {
     pl.String(): pa.string(),
     pl.UInt32(): pa.uint32(),
@@ -40,7 +41,11 @@ class TableWriter:
         self.rows = 0
         self.memory_bytes = 0  # as Arrow, which is what the Hub calls a split's num_bytes
         self._schema = arrow_schema(schema)
-        self._writer = pq.ParquetWriter(path, self._schema, compression="zstd", write_page_index=True)
+        # Pages are cut by content, so that a changed row moves the bytes of its own pages only: a store that splits
+        # files into chunks (the Hub's) takes the others as known.
+        self._writer = pq.ParquetWriter(
+            path, self._schema, compression="zstd", write_page_index=True, use_content_defined_chunking=True
+        )
         self._path = path
 
     def write(self, frame: pl.DataFrame) -> None:

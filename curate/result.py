@@ -10,7 +10,7 @@ import polars as pl
 import yaml
 
 from curate.errors import InputError, require
-from curate.store import DATA, LEDGER, MANIFEST, RECIPE, STAGES, Stage
+from curate.store import CARD, DATA, LEDGER, MANIFEST, RECIPE, REPORT, STAGES, Stage
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,12 @@ class Run:
     @property
     def report(self) -> Path:
         """The report, one HTML file."""
-        return self.folder / "report.html"
+        return self.folder / REPORT
 
     @property
     def card(self) -> Path:
         """The dataset card."""
-        return self.folder / "README.md"
+        return self.folder / CARD
 
     def stage(self, name: str) -> Stage:
         """A stage's folder."""

@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 from curate.errors import CurateError, RecipeError
 
 RECIPE, MANIFEST, LEDGER, DATA, STAGES = "recipe.yaml", "manifest.json", "ledger.parquet", "data", "stages"
+SUMMARY, CARD, REPORT = "summary.json", "README.md", "report.html"
 LOCK = ".lock"
 NO_SPACE = 64 << 10  # bytes free at which a failed write is put down to the disk
 # These of the recipe's source section say what is read; a change of the others is an edit of the same run.
