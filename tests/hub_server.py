@@ -80,6 +80,7 @@ class Fault:
     at: str
     kind: str  # a status ("503"), drop, lost (done, but the answer never comes), slow, race (someone else is quicker)
     times: int = 1
+    made: int = 0  # how often it happened
 
 
 class DroppableProtocol(H11Protocol):
@@ -103,6 +104,7 @@ class HubServer:
         self.requests: list[tuple[str, str]] = []  # (method, path and query as sent)
         self.faults: list[Fault] = []
         self.uploads: list[str] = []  # oids that were sent, whole
+        self.known: set[str] = set()  # oids that need not be sent
         self.organisations = {"me": "write", "ours": "write", "theirs": "read"}
         self._folder = tempfile.TemporaryDirectory()
         self.blobs = Path(self._folder.name)
@@ -122,6 +124,10 @@ class HubServer:
     def commit(self, repo_id: str, files: Files, revision: str = "main") -> str:
         """Make these the files of a branch, and return the sha."""
         return self.repos.setdefault(repo_id, Repo()).commit(revision, files)
+
+    def forget_blobs(self) -> None:
+        """Know no blob any more, so that each is sent again; commits keep theirs."""
+        self.known.clear()
 
     def __enter__(self) -> Self:
         self._thread = threading.Thread(target=lambda: self._server.run([self._socket]), daemon=True)
@@ -147,7 +153,7 @@ class HubServer:
         self.requests.append((scope["method"], f"{path}?{query}" if query else path))
         fault = next((fault for fault in self.faults if fault.times > 0 and fault.at in path), None)
         if fault:
-            fault.times -= 1
+            fault.times, fault.made = fault.times - 1, fault.made + 1
             if fault.kind == "drop":
                 async for _ in request.stream():
                     break  # in mid-upload
@@ -255,7 +261,8 @@ class HubServer:
         if denied := self._denied(request, repo_id):
             return denied
         if repo_id in self.repos or wanted["name"] == "taken":
-            return JSONResponse({"error": "You already created this dataset repo"}, 409)
+            url = f"{self.url}/datasets/{repo_id}"
+            return JSONResponse({"error": "You already created this dataset repo", "url": url}, 409)
         repo = self.repos[repo_id] = Repo(private=wanted.get("visibility") == "private")
         repo.commit("main", {".gitattributes": b"*.parquet filter=lfs\n"}, "initial commit")
         return JSONResponse({"url": f"{self.url}/datasets/{repo_id}", "name": repo_id, "id": repo_id})
@@ -271,7 +278,7 @@ class HubServer:
         for item in wanted["objects"]:
             href = f"{self.url}/blobs/{item['oid']}"
             actions = {"actions": {"upload": {"href": href}, "verify": {"href": f"{href}/verify"}}}
-            objects.append({**item, **({} if (self.blobs / item["oid"]).is_file() else actions)})
+            objects.append({**item, **({} if item["oid"] in self.known else actions)})
         return JSONResponse({"transfer": "basic", "objects": objects})
 
     async def _store(self, request: Request, oid: str) -> Response:
@@ -286,6 +293,7 @@ class HubServer:
             return JSONResponse({"error": "checksum"}, 400)
         coming.rename(self.blobs / oid)
         self.uploads.append(oid)
+        self.known.add(oid)
         return Response()
 
     def _commit(self, repo_id: str, revision: str, body: bytes, *, pull: bool) -> Response:
@@ -303,7 +311,7 @@ class HubServer:
                 case "file":
                     files[value["path"]] = base64.b64decode(value["content"])
                 case "lfsFile":
-                    if not (self.blobs / value["oid"]).is_file():
+                    if value["oid"] not in self.known:
                         return JSONResponse({"error": f"no such LFS object: {value['oid']}"}, 400)
                     files[value["path"]] = self.blobs / value["oid"]
                 case "deletedFile":

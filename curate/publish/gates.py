@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from curate.errors import CurateError, unknown
 from curate.header import SPLITS, hub_sources
 from curate.publish import licences, secrets
+from curate.recipe import to_plain_yaml
 from curate.result import Run
 from curate.store import DATA
 
@@ -48,7 +49,7 @@ def check(run: Run, facts: Mapping[str, Any], recipe: Mapping[str, Any], known: 
     """Every gate's finding, in the order of NAMES. `known` is what the Hub says of the licences of its datasets."""
     publish = recipe["publish"]
     return [
-        secrets_in(run),
+        secrets_in(run, {"the recipe": to_plain_yaml(recipe)}),
         _personal(facts, publish["max_personal"]),
         _licence(facts, recipe, known),
         _contamination(run, facts),
@@ -67,11 +68,15 @@ def stop_at_failed(gates: Sequence[Gate], waived: Sequence[str]) -> None:
         raise GateFailed(f"not published. {said}. Mend it, or publish all the same with --waive {names}")
 
 
-def secrets_in(run: Run) -> Gate:
-    """Whether any text of the product looks like it holds a secret."""
+def secrets_in(run: Run, others: Mapping[str, str]) -> Gate:
+    """Whether any text of the product, or one of the others (name → text), looks like it holds a secret."""
     own = secrets.own_tokens()
     kinds: Counter[str] = Counter()
     places: list[str] = []
+    for name, text in others.items():
+        found = secrets.kinds(text, own)
+        kinds.update(found)
+        places += [f"in {name}"] if found else []
     for frame in texts_of(run):
         ids = frame.get_column("pair_id")
         for row, column, kind in secrets.find(frame.drop("pair_id"), own):

@@ -51,14 +51,9 @@ class Pushed:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data, for a program or a table."""
-        about = {
-            "repo": self.repo,
-            "commit": self.commit,
-            "changed": self.changed,
-            "pull_request": self.url,
-            "waived": list(self.waived),
-        }
-        return {**about, "gates": [asdict(gate) for gate in self.gates], **self.plan.to_dict()}
+        about = {"repo": self.repo, "commit": self.commit, "changed": self.changed, "pull_request": self.url}
+        found = {"gates": [asdict(gate) for gate in self.gates], "waived": list(self.waived)}
+        return {**about, **found, **self.plan.to_dict()}
 
 
 def push(folder: str | Path, repo: str, *, dry_run: bool = False, **options: Any) -> Pushed:
