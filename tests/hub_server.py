@@ -114,7 +114,7 @@ class HubServer:
                 if not isinstance(files, (bytes, Path)):
                     self.commit(repo_id, files, revision)
         config = uvicorn.Config(
-            self.answer, host="127.0.0.1", port=0, http=DroppableProtocol, log_level="error", lifespan="off",
+            self.answer, host="127.0.0.1", port=0, http=DroppableProtocol, log_level="critical", lifespan="off",
             ws="none", timeout_keep_alive=1, interface="asgi3",
         )  # fmt: skip
         self._server = uvicorn.Server(config)

@@ -14,7 +14,7 @@ from curate.publish import secrets
 
 # Seconds before each further attempt: what the clients do not survive by themselves (409, 412, 429, 5xx on a commit).
 WAITS = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
-AT_ONCE = WAITS[:2]  # for the first call: no network shows at once
+AT_ONCE = WAITS[:4]  # for the first call: that there is no network shows soon
 LONGEST = 60.0  # seconds, whatever Retry-After says
 PASSING = {408, 409, 412, 425, 429}  # and every 5xx
 DATASET = "dataset"

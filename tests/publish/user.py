@@ -19,7 +19,7 @@ PROGRAM = """
 import json, sys
 from curate.errors import CurateError
 from curate.publish import export, hub, pull, push
-hub.WAITS = (0.02,) * 12
+hub.WAITS = hub.AT_ONCE = (0.02,) * 12
 CALLS = {"push": lambda *a, **o: push(*a, **o).to_dict(), "pull": lambda *a, **o: pull(*a, **o).manifest}
 for line in sys.stdin:
     name, arguments, options = json.loads(line)
