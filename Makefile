@@ -17,10 +17,11 @@ lint: $(VENV)/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/dev ## Side by side: datasets.map, plain distilabel, and what judges are worth; needs ../shared/data
+bench: $(VENV)/dev ## Side by side: datasets.map, plain distilabel, what judges are worth, a push; needs ../shared/data
 	$(BIN)/python tests/benchmarks/clean.py
 	$(BIN)/python tests/benchmarks/generate.py
 	$(BIN)/python tests/benchmarks/judges.py
+	$(BIN)/python tests/benchmarks/publish.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info quickstart-run .mypy_cache .pytest_cache .ruff_cache .hypothesis
