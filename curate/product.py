@@ -1,5 +1,6 @@
 """What a run is for: the splits as parquet shards, and the ledger. Written block by block."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -102,6 +103,13 @@ class SplitWriter:
         self._close_shard()
         for number, shard in enumerate(self._shards):
             shard.rename(shard.with_name(f"{self._name}-{number:05}-of-{len(self._shards):05}.parquet"))
+
+
+def row_groups(path: Path, columns: list[str] | None = None) -> Iterator[pl.DataFrame]:
+    """A parquet file in pieces. Row groups one by one: reading by batches would keep much of the file in memory."""
+    file = pq.ParquetFile(path)
+    for number in range(file.num_row_groups):
+        yield pl.DataFrame(file.read_row_group(number, columns=columns))
 
 
 def ledger_rows(pairs: pl.DataFrame, verdicts: pl.DataFrame, drops: pl.DataFrame, split: pl.Series) -> pl.DataFrame:

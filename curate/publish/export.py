@@ -7,20 +7,16 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, get_args
 
-import polars as pl
-import pyarrow.parquet as pq
-
 from curate.errors import InputError, MissingExtra, ServiceError, require, unknown
 from curate.header import SPLITS
+from curate.product import row_groups
 from curate.publish.bundle import Bundle, published_recipe
 from curate.publish.hub import Remote
 from curate.result import Run, open_run
-from curate.schema import PAIR
 from curate.seal import check_seal
 from curate.store import DATA, SUMMARY, remove
 
 Form = Literal["parquet", "jsonl", "datasets"]
-ROWS = 4_096
 
 
 def export(folder: str | Path, target: str, form: str = "parquet", *, force: bool = False) -> list[str]:
@@ -102,8 +98,8 @@ def _jsonl(run: Run, place: _Place) -> list[str]:
             names.append(f"{split}.jsonl")
             with place.open(names[-1]) as target:
                 for shard in shards:
-                    for batch in pq.ParquetFile(shard).iter_batches(ROWS):
-                        target.write(pl.DataFrame(batch, schema=PAIR).write_ndjson().encode())
+                    for group in row_groups(shard):
+                        target.write(group.write_ndjson().encode())
     return names
 
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import polars as pl
-import pyarrow.parquet as pq
 
 from curate.errors import CurateError, unknown
 from curate.header import SPLITS, hub_sources
+from curate.product import row_groups
 from curate.publish import licences, secrets
 from curate.recipe import to_plain_yaml
 from curate.result import Run
@@ -17,7 +17,6 @@ from curate.store import DATA
 
 Status = Literal["passed", "failed", "not checked"]
 NAMES = ("secrets", "personal_data", "licence", "contamination", "splits", "leaks", "kept", "duplicates")
-ROWS = 4_096  # pairs whose texts are looked at together
 SHOWN = 3  # findings named in a message
 SIDES = ("prompt", "chosen", "rejected")
 PLAIN = ("source", "chosen_model", "rejected_model", "extra")
@@ -90,13 +89,13 @@ def secrets_in(run: Run, others: Mapping[str, str]) -> Gate:
 
 
 def texts_of(run: Run) -> Iterator[pl.DataFrame]:
-    """The texts of the product, some thousand pairs at a time: pair_id, and a column for each side and plain text."""
+    """The texts of the product, a row group at a time: pair_id, and a column for each side and plain text."""
     joined = [
         pl.col(side).list.eval(pl.element().struct.field("content")).list.join("\n").alias(side) for side in SIDES
     ]
     for shard in sorted((run.folder / DATA).glob("*.parquet")):
-        for batch in pq.ParquetFile(shard).iter_batches(ROWS, columns=["pair_id", *SIDES, *PLAIN]):
-            yield pl.DataFrame(batch).select("pair_id", *joined, *PLAIN)
+        for group in row_groups(shard, ["pair_id", *SIDES, *PLAIN]):
+            yield group.select("pair_id", *joined, *PLAIN)
 
 
 def _personal(facts: Mapping[str, Any], most: float) -> Gate:

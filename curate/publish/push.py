@@ -73,8 +73,9 @@ def push(folder: str | Path, repo: str, *, dry_run: bool = False, **options: Any
         bundle = _bundle(run, repo, wanted)
     if not dry_run:
         gates.stop_at_failed(bundle.gates, wanted.waive)
+    plans: list[Plan] = []  # of every attempt: after a lost answer the last one finds all done
     with quiet():
-        return patiently(repo, lambda: _attempt(hub, bundle, wanted, dry_run=dry_run))
+        return patiently(repo, lambda: _attempt(hub, bundle, wanted, plans, dry_run=dry_run))
 
 
 def _checked(options: Options, repo: str) -> Options:
@@ -120,28 +121,31 @@ def _licences(repos: Sequence[str]) -> dict[str, str | None]:
     return found
 
 
-def _attempt(hub: Hub, bundle: Bundle, options: Options, *, dry_run: bool) -> Pushed:
+def _attempt(hub: Hub, bundle: Bundle, options: Options, plans: list[Plan], *, dry_run: bool) -> Pushed:
     """Look, plan, commit, tag. A repetition looks anew: a commit whose answer was lost is found, not made twice."""
     remote = hub.look(options.branch)
     if bundle.append:
         bundle = replace(bundle, gates=[*bundle.gates, duplicates(bundle, remote, hub)])
     plan = make_plan(bundle, remote, hub)
+    plans.append(plan)
+    changed = any(not each.empty for each in plans)
+    done = Pushed(hub.repo, plans[0], bundle.gates, remote.sha, changed=changed, waived=bundle.waived)
     if dry_run:
-        return Pushed(hub.repo, plan, bundle.gates, remote.sha, changed=not plan.empty, waived=bundle.waived)
+        return done
     gates.stop_at_failed(bundle.gates, options.waive)
     check_readers(plan, allowed=options.allow_schema_change)
     _check_tag(plan, options.tag)
     if options.pr and remote.sha and not plan.empty and (same := _same_pull(hub, bundle, options)):
-        return Pushed(hub.repo, plan, bundle.gates, remote.sha, changed=False, url=same, waived=bundle.waived)
+        return replace(done, changed=len(plans) > 1, url=same)
     if remote.sha is None:
         hub.create(private=options.private)
-        return _attempt(hub, bundle, options, dry_run=False)
+        return _attempt(hub, bundle, options, plans, dry_run=False)
     if remote.branch_missing:
         hub.api.create_branch(hub.repo, branch=options.branch, revision=remote.sha, repo_type=DATASET, exist_ok=True)
     commit, url = _commit(hub, bundle, plan, options) if not plan.empty else (remote.sha, None)
     if options.tag and options.tag not in remote.tags:
         hub.api.create_tag(hub.repo, tag=options.tag, revision=commit, repo_type=DATASET, exist_ok=True)
-    return Pushed(hub.repo, plan, bundle.gates, commit, changed=not plan.empty, url=url, waived=bundle.waived)
+    return replace(done, commit=commit, url=url)
 
 
 def _commit(hub: Hub, bundle: Bundle, plan: Plan, options: Options) -> tuple[str, str | None]:
