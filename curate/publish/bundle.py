@@ -111,11 +111,16 @@ class Bundle:
         manifest = {name: value for name, value in self.run.manifest.items() if name not in OF_THIS_MACHINE}
         sums = {path: sha for path, sha in manifest["files"].items() if path.startswith(DATA) or path == LEDGER}
         gates = [{"name": gate.name, "status": gate.status, "text": gate.text} for gate in self.gates]
-        return manifest | {"files": sums, "gates": gates, "waived": list(self.waived)}
+        return manifest | {"files": sums, "gates": gates, "waived": self._needed_waivers}
 
     def _publication(self) -> Publication:
         gates = [{"name": gate.name, "status": gate.status, "text": gate.text} for gate in self.gates]
-        return Publication(self.repo, self.config, gates, tuple(self.waived))
+        return Publication(self.repo, self.config, gates, self._needed_waivers)
+
+    @cached_property
+    def _needed_waivers(self) -> list[str]:
+        """Waivers of gates that did fail: the others were said in vain, and the card does not mention them."""
+        return [gate.name for gate in self.gates if gate.status == "failed" and gate.name in self.waived]
 
     def _card(self, there: str, links: Sequence[tuple[str, str]] = ()) -> str:
         return render(self.facts, self.recipe, self.shards, replace(self._publication(), links=tuple(links)), there)
