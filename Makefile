@@ -26,6 +26,7 @@ bench: $(VENV)/dev $(OTHERS)/ready ## Side by side with other tools, in one run 
 	$(BIN)/python tests/benchmarks/semantic.py --semhash $(OTHERS)/bin/python
 	$(BIN)/python -m tests.benchmarks.decontaminate
 	$(BIN)/python -m tests.benchmarks.planted_duplicates
+	$(BIN)/python tests/benchmarks/publish.py
 
 clean:
 	rm -rf $(VENV) $(OTHERS) build dist *.egg-info quickstart-run .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,48 +1,100 @@
 """The dataset card: README.md with the header that the Hub reads, and what was done, from the run's own numbers."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from curate.facts import facts
+from curate.header import DEFAULT, Header, header_of, infos_of, join, read_header, to_text
+from curate.made import Made
 from curate.sources import title
-from curate.store import DATA, SPLITS, write_text
+from curate.store import DATA, SUMMARY, write_json, write_text
 from curate.summary import Summary, cell
 
-# The Hub's size classes: rows below the limit, the class's name.
-SIZES = (
-    (1_000, "n<1K"),
-    (10_000, "1K<n<10K"),
-    (100_000, "10K<n<100K"),
-    (1_000_000, "100K<n<1M"),
-    (10_000_000, "1M<n<10M"),
-)
-LANGUAGE_SHARE = 0.01  # a language is named from this share of the answers on
+OVERVIEW = ("<!-- overview -->\n", "<!-- end of overview -->\n")  # the part that says what the whole repository holds
 
 
-def _messages(name: str) -> dict[str, Any]:
-    return {"name": name, "list": [{"name": "role", "dtype": "string"}, {"name": "content", "dtype": "string"}]}
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """What a card says that is known only when it is published."""
 
-
-FEATURES: list[dict[str, Any]] = [
-    {"name": "pair_id", "dtype": "string"},
-    {"name": "prompt_id", "dtype": "string"},
-    {"name": "source", "dtype": "string"},
-    {"name": "source_row", "dtype": "uint64"},
-    _messages("prompt"),
-    _messages("chosen"),
-    _messages("rejected"),
-    {"name": "chosen_score", "dtype": "float64"},
-    {"name": "rejected_score", "dtype": "float64"},
-    {"name": "strength", "dtype": "float64"},
-    {"name": "chosen_model", "dtype": "string"},
-    {"name": "rejected_model", "dtype": "string"},
-    {"name": "extra", "dtype": "string"},
-]
+    repo: str = "OWNER/NAME"
+    config: str = DEFAULT
+    gates: Sequence[Mapping[str, Any]] = ()  # name, status (passed, failed, not checked), text
+    waived: Sequence[str] = ()
+    links: Sequence[tuple[str, str]] = ()  # further cards of the repository: name, path
 
 
 def write_card(summary: Summary) -> None:
-    """Write README.md into the run directory."""
+    """Write README.md, and the numbers it is made of, into the run directory."""
+    found = facts(summary)
+    write_json(summary.run.folder / SUMMARY, found)
+    files = sorted((summary.run.folder / DATA).iterdir())
+    write_text(summary.run.card, render(found, summary.run.recipe, files, Publication()))
+
+
+def render(
+    found: Mapping[str, Any], recipe: Mapping[str, Any], files: Sequence[Path], about: Publication, there: str = ""
+) -> str:
+    """
+    A run's card. `there` is the repository's card now: what it says of other configs stays in the header.
+
+    Texts of the data and of the recipe are data here, too: they never become markdown, HTML or YAML of their own.
+    """
+    name = title_of(recipe)
+    ours = {"pretty_name": name} | header_of(found, recipe, files, about.config)
+    header = join(ours, read_header(there)[0])
+    return f"---\n{to_text(header)}---\n\n# {plain(name)}\n\n{_body(found, recipe, header, about)}"
+
+
+def title_of(recipe: Mapping[str, Any]) -> str:
+    """What the dataset is called."""
+    paths = recipe["source"]["paths"]  # none where all prompts were made
+    return recipe["publish"]["name"] or (f"{title(paths)}, curated" if paths else "Preference pairs")
+
+
+def with_overview(card: str, header: Header, links: Sequence[tuple[str, str]] = ()) -> str:
+    """Another run's card with a new header and the overview that belongs to it; what else it says stays."""
+    _, body = read_header(card)
+    before, opening, rest = body.partition(OVERVIEW[0])
+    _, closing, after = rest.partition(OVERVIEW[1])
+    if not opening or not closing:  # a card of somebody else's
+        before, after = "\n", body
+    return f"---\n{to_text(header)}---\n{before}{OVERVIEW[0]}{overview(header, links)}{OVERVIEW[1]}{after}"
+
+
+def overview(header: Header, links: Sequence[tuple[str, str]] = ()) -> str:
+    """Configs and splits with their pairs, from the header, and where further cards lie (title, path)."""
+    return _rendered("overview.md.j2", infos=infos_of(header), links=links)
+
+
+def plain(text: str, most: int = 200) -> str:
+    """A text as one line that ends no table cell and opens no code, tag or link."""
+    return "".join(c for c in " ".join(text.split()) if c not in "`<>|\\[]")[:most]
+
+
+def _body(found: Mapping[str, Any], recipe: Mapping[str, Any], header: Header, about: Publication) -> str:
+    return _rendered(
+        "card.md.j2",
+        summary={**found, "made": Made(found["made"] or {})},
+        recipe=recipe,
+        about=about,
+        overview=OVERVIEW[0] + overview(header, about.links) + OVERVIEW[1],
+        cell=cell,
+        plain=plain,
+        counts=found["counts"],
+        license=recipe["publish"]["license"],
+        version=found["prefcurate"],
+        inputs={plain(name): entry for name, entry in found["inputs"].items()},
+        sample=found["sample"],
+        title=title_of(recipe),
+    )
+
+
+def _rendered(name: str, **values: Any) -> str:
     environment = Environment(
         loader=PackageLoader("curate"),
         autoescape=False,  # noqa: S701 - markdown, not HTML: texts are indented in the template
@@ -50,50 +102,4 @@ def write_card(summary: Summary) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    publish = summary.run.recipe["publish"]
-    paths = summary.run.recipe["source"]["paths"]  # none where all prompts were made
-    name = publish["name"] or (f"{title(paths)}, curated" if paths else "Preference pairs")
-    header = yaml.safe_dump(_header(summary, name), sort_keys=False, allow_unicode=True, width=120)
-    text = environment.get_template("card.md.j2").render(
-        header=header,
-        name=_plain(name),
-        summary=summary,
-        recipe=summary.run.recipe,
-        cell=cell,
-        plain=_plain,
-        counts=summary.counts,
-        license=publish["license"],
-        version=summary.run.manifest["prefcurate"],
-        inputs={_plain(name): found for name, found in summary.run.manifest["inputs"].items()},
-        sample=next(iter(summary.kept_examples), None),
-    )
-    write_text(summary.run.card, text)
-
-
-def _header(summary: Summary, name: str) -> dict[str, Any]:
-    publish, counts, sizes = summary.run.recipe["publish"], summary.counts, summary.run.manifest["bytes"]
-    splits = [split for split in SPLITS if list((summary.run.folder / DATA).glob(f"{split}-*.parquet"))]
-    languages = publish["language"] or [code for code, share in summary.languages if share >= LANGUAGE_SHARE]
-    header: dict[str, Any] = {"pretty_name": name}
-    if publish["license"]:
-        header["license"] = publish["license"]
-    header |= {"language": languages} if languages else {}
-    return header | {
-        "task_categories": ["text-generation"],
-        "tags": ["preference", "dpo", "trl", "prefcurate"],
-        "size_categories": [next((size for limit, size in SIZES if counts["kept"] < limit), "n>10M")],
-        "configs": [
-            {"config_name": "default", "data_files": [{"split": s, "path": f"{DATA}/{s}-*.parquet"} for s in splits]}
-        ],
-        "dataset_info": {
-            "features": FEATURES,
-            "splits": [{"name": name, "num_bytes": sizes[name], "num_examples": counts[name]} for name in splits],
-            "download_size": sum(file.stat().st_size for file in (summary.run.folder / DATA).iterdir()),
-            "dataset_size": sum(sizes[name] for name in splits),
-        },
-    }
-
-
-def _plain(text: str, most: int = 200) -> str:
-    """A text as one line that ends no table cell and opens no code, tag or link."""
-    return "".join(c for c in " ".join(text.split()) if c not in "`<>|\\[]")[:most]
+    return environment.get_template(name).render(values)

@@ -20,6 +20,7 @@ from curate.progress import busy
 from curate.recipe import Recipe, make_recipe, resolved, to_yaml
 from curate.report import write_report
 from curate.result import Run
+from curate.seal import seal
 from curate.store import LEDGER, MANIFEST, SPLITS, Stage, Store, open_store, write_json
 from curate.summary import STAGES, Summary
 
@@ -104,6 +105,7 @@ def run(recipe: Recipe, out: str | Path, *, force: bool = False, front: Front | 
             write_card(summary)
             write_report(summary)
         finished.manifest.update(clock.measured())
+        seal(store.folder, finished.manifest)
         write_json(store.folder / MANIFEST, finished.manifest)  # last: its presence means that all is there
     return finished
 

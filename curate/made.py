@@ -62,6 +62,11 @@ class Made:
         return said
 
     @property
+    def labelled(self) -> bool:
+        """Whether a judge was compared with labels of the source."""
+        return any(row["human_agreement"] is not None for row in self.found.get("judges", ()))
+
+    @property
     def by_form(self) -> bool:
         """Whether a judge was the heuristic, which is no model."""
         return any(row["method"] == "heuristic" for row in self.found.get("judges", ()))

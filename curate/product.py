@@ -1,5 +1,6 @@
 """What a run is for: the splits as parquet shards, and the ledger. Written block by block."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -10,7 +11,8 @@ import pyarrow.parquet as pq
 
 from curate.schema import LEDGER, PAIR
 
-SHARD_BYTES = 500_000_000  # what the Hub's viewer and most loaders take well
+# A shard is closed past this: with its last row group it stays under the 500 MB that the Hub's viewer takes well.
+SHARD_BYTES = 450_000_000
 _PLAIN: dict[pl.DataType, pa.DataType] = {
     pl.String(): pa.string(),
     pl.UInt32(): pa.uint32(),
@@ -40,7 +42,11 @@ class TableWriter:
         self.rows = 0
         self.memory_bytes = 0  # as Arrow, which is what the Hub calls a split's num_bytes
         self._schema = arrow_schema(schema)
-        self._writer = pq.ParquetWriter(path, self._schema, compression="zstd", write_page_index=True)
+        # Pages are cut by content, so that a changed row moves the bytes of its own pages only: a store that splits
+        # files into chunks (the Hub's) takes the others as known.
+        self._writer = pq.ParquetWriter(
+            path, self._schema, compression="zstd", write_page_index=True, use_content_defined_chunking=True
+        )
         self._path = path
 
     def write(self, frame: pl.DataFrame) -> None:
@@ -97,6 +103,13 @@ class SplitWriter:
         self._close_shard()
         for number, shard in enumerate(self._shards):
             shard.rename(shard.with_name(f"{self._name}-{number:05}-of-{len(self._shards):05}.parquet"))
+
+
+def row_groups(path: Path, columns: list[str] | None = None) -> Iterator[pl.DataFrame]:
+    """A parquet file in pieces. Row groups one by one: reading by batches would keep much of the file in memory."""
+    file = pq.ParquetFile(path)
+    for number in range(file.num_row_groups):
+        yield pl.DataFrame(file.read_row_group(number, columns=columns))
 
 
 def ledger_rows(pairs: pl.DataFrame, verdicts: pl.DataFrame, drops: pl.DataFrame, split: pl.Series) -> pl.DataFrame:

@@ -10,7 +10,7 @@ import polars as pl
 import yaml
 
 from curate.errors import InputError, require
-from curate.store import DATA, LEDGER, MANIFEST, RECIPE, SPLITS, STAGES, Stage
+from curate.store import CARD, DATA, LEDGER, MANIFEST, RECIPE, REPORT, SPLITS, STAGES, Stage
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,12 @@ class Run:
     @property
     def train(self) -> pl.LazyFrame:
         """The train split, PAIR."""
-        return self._split("train")
+        return self.split("train")
 
     @property
     def test(self) -> pl.LazyFrame:
         """The test split, PAIR; empty when the recipe asks for none."""
-        return self._split("test")
+        return self.split("test")
 
     @property
     def ledger(self) -> pl.LazyFrame:
@@ -50,12 +50,12 @@ class Run:
     @property
     def report(self) -> Path:
         """The report, one HTML file."""
-        return self.folder / "report.html"
+        return self.folder / REPORT
 
     @property
     def card(self) -> Path:
         """The dataset card."""
-        return self.folder / "README.md"
+        return self.folder / CARD
 
     def stage(self, name: str) -> Stage:
         """A stage's folder."""
@@ -64,7 +64,7 @@ class Run:
     @property
     def validation(self) -> pl.LazyFrame:
         """The validation split, PAIR; empty unless the recipe asks for one."""
-        return self._split("validation")
+        return self.split("validation")
 
     def to_datasets(self) -> Any:
         """A `datasets.DatasetDict` of the splits (extra: hub)."""
@@ -83,7 +83,8 @@ class Run:
 
         return why(self, row, source)
 
-    def _split(self, name: str) -> pl.LazyFrame:
+    def split(self, name: str) -> pl.LazyFrame:
+        """A split by its name, PAIR; empty when there is none."""
         from curate.schema import PAIR
 
         shards = sorted((self.folder / DATA).glob(f"{name}-*.parquet"))

@@ -89,7 +89,7 @@ def next_steps(finished: Run) -> None:
     for what, command in (
         ("look", f"curate why {finished.folder} 0"),
         ("edit", f"curate run {finished.folder}/recipe.yaml -o {finished.folder} --set pair.min_margin=0.1"),
-        ("push", f"hf upload OWNER/NAME {finished.folder} . --repo-type dataset --include 'data/*' README.md"),
+        ("push", f"curate push {finished.folder} OWNER/NAME --dry-run --set publish.license=…"),
         ("train", f"trl dpo --model_name_or_path HuggingFaceTB/SmolLM2-135M-Instruct --dataset_name {finished.folder}"),
     ):
         console.print(Text(f"{what:<6} {command}"), soft_wrap=True)
@@ -160,6 +160,29 @@ def _cut(text: str) -> str:
         if len(text) <= SHOWN_CHARS
         else f"{text[:SHOWN_CHARS]} … ({len(text) - SHOWN_CHARS:,} more characters; --json shows all)"
     )
+
+
+def pushed(done: Mapping[str, Any], *, dry_run: bool) -> None:
+    """Gates, files, and what happened to the repository."""
+    waived = done["waived"]
+    results = {
+        g["name"]: "waived" if g["status"] == "failed" and g["name"] in waived else g["status"] for g in done["gates"]
+    }
+    table([{"gate": gate["name"], "result": results[gate["name"]], "": gate["text"]} for gate in done["gates"]])
+    console.print()
+    if done["files"]:
+        table([{"file": f["file"], "state": f["state"], "bytes": f["bytes"], "rows": f["rows"]} for f in done["files"]])
+        console.print()
+    for text in (*done["schema"], *(f"would break readers: {text}" for text in done["breaks"])):
+        console.print(Text(text), soft_wrap=True)
+    if done["pull_request"]:
+        said = f"pull request {done['pull_request']}"
+    elif not done["changed"]:
+        said = f"nothing changed: {done['repo']} stays at {(done['commit'] or '')[:8]}"
+    else:
+        said = f"{'would be' if dry_run else 'is'} published as {done['repo']}"
+        said += "" if dry_run else f", commit {done['commit'][:8]}"
+    console.print(Text(said), soft_wrap=True)
 
 
 def _is_number(value: object) -> bool:

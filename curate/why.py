@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from curate.errors import InputError
+from curate.schema import PAIR
+from curate.signals import measure
 
 if TYPE_CHECKING:
     from curate.result import Run
@@ -29,8 +31,24 @@ def why(run: "Run", row: int | str, source: str | None = None) -> list[dict[str,
             f"no row {text}{where} in {run.folder}: it holds {run.counts['rows']} rows, numbered from 0 in each source "
             f"(a pair_id needs its first {MIN_ID} letters or more)"
         )
+    texts = _fetched(run, found) if "pulled" in run.manifest else _staged(run, found)
+    return found.join(texts, on="place", how="left", maintain_order="left").drop("place").to_dicts()
+
+
+def _staged(run: "Run", found: pl.DataFrame) -> pl.DataFrame:
+    """Texts and signals of ledger rows, from the stages."""
     places = pl.col("place").is_in(found.get_column("place").to_list())
     pairs = run.stage("pairs").scan().with_row_index("place").filter(places).drop("source", "source_row", "pair_id")
     signals = run.stage("signals").scan().with_row_index("place").filter(places)
-    both = found.join(pairs.collect(), on="place").join(signals.collect(), on="place", suffix="_signal")
-    return both.drop("place").to_dicts()
+    return pairs.collect().join(signals.collect(), on="place", suffix="_signal")
+
+
+def _fetched(run: "Run", found: pl.DataFrame) -> pl.DataFrame:
+    """The same of a published run: texts of the kept rows alone were published, and their signals are measured anew."""
+    kept = found.filter("kept").select("place", "pair_id", "source", "source_row")
+    ours = pl.concat([run.train, run.test]).join(kept.lazy(), on=["pair_id", "source", "source_row"])
+    pairs = ours.collect(engine="streaming")
+    signals = measure(pairs.select(list(PAIR)))
+    taken = [name for name in signals.columns if name in pairs.columns]
+    signals = signals.rename({name: f"{name}_signal" for name in taken})
+    return pairs.drop("source", "source_row", "pair_id").with_columns(signals.get_columns())

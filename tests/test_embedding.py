@@ -10,7 +10,7 @@ import pytest
 
 from curate.embedding import DEFAULT, PACKAGES, Encoder, load_encoder, model_folder
 from curate.errors import InputError
-from tests.hub_server import Handler, HubServer
+from tests.hub_server import HubServer
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "red", "green", "blue", "car", "tree", "sky"]
 # The clients read their settings when they are imported, so the names are given to a process of its own.
@@ -24,15 +24,6 @@ for name in sys.argv[1:]:
     except CurateError as error:
         print(f"{type(error).__name__}: {error}")
 """
-
-
-class Models(Handler):
-    """The server knows datasets; models have the same calls at other addresses."""
-
-    def do_GET(self) -> None:  # noqa: N802 - as the class below it names it
-        api, plain = "/api/models/", f"/datasets{self.path}"
-        self.path = self.path.replace(api, "/api/datasets/") if self.path.startswith(api) else plain
-        super().do_GET()
 
 
 @pytest.fixture(scope="module")
@@ -114,8 +105,7 @@ def ask(url: str, home: Path, *names: str) -> list[str]:
 def test_models_of_the_hub(folder: Path, tmp_path: Path) -> None:
     files = {file.name: file.read_bytes() for file in folder.iterdir()}
     other = {"original/model.safetensors": b"", "consolidated.safetensors": b"", "code.py": b"", "model.onnx": b""}
-    with HubServer({"me/tiny": {**files, **other}}) as server:
-        server.RequestHandlerClass = Models
+    with HubServer({"me/tiny": {**files, **other}}, kind="models") as server:
         size, missing = ask(server.url, tmp_path, "me/tiny", "me/none")
         fetched = {path.rpartition("/")[2] for method, path in server.requests if "/resolve/" in path}
     assert size == "8"

@@ -4,10 +4,12 @@ import sys
 
 from curate.cli import commands as commands
 from curate.cli import models as models
+from curate.cli import publishing as publishing
 from curate.cli.options import app as app
 from curate.errors import CurateError
 
 INTERRUPTED = 130
+DEFECT = "(a defect of prefcurate)"
 
 
 def main() -> None:
@@ -28,7 +30,7 @@ def main() -> None:
         code = _fail("out of memory", 1, debug=debug)
     except Exception as error:  # noqa: BLE001 - a defect of ours: said in one line, the traceback on demand
         first_line = next(iter(str(error).splitlines()), "")
-        code = _fail(f"{type(error).__name__}: {first_line} (a defect of prefcurate)", 1, debug=debug)
+        code = _fail(f"{type(error).__name__}: {first_line} {DEFECT}", 1, debug=debug)
     sys.exit(code)
 
 
@@ -37,6 +39,6 @@ def _fail(message: str, code: int, *, debug: bool) -> int:
         import traceback
 
         traceback.print_exc()
-    hint = "" if code in (2, 3, 130) or debug else "; --debug before the command shows the traceback"
+    hint = "; --debug before the command shows the traceback" if message.endswith(DEFECT) and not debug else ""
     print(f"curate: {message}{hint}", file=sys.stderr)  # noqa: T201
     return code

@@ -180,8 +180,16 @@ class Split(Section):
 
 
 class Publish(Section):
-    """What the dataset card says."""
+    """What the dataset card says, and what a dataset must be like before it is published."""
 
     name: str | None = Field(None, description="Title of the dataset; null = from the source")
+    about: str | None = Field(None, description="A paragraph of your own for the card")
     license: str | None = Field(None, description="Licence as the Hub names it (apache-2.0, mit, cc-by-4.0, …)")
+    source_license: str | dict[str, str] | None = Field(
+        None, description="Licence of what was read, or one a source; null = as the Hub says of Hub datasets"
+    )
     language: list[str] | None = Field(None, description="ISO codes; null = measured")
+    min_kept: float = Field(0.1, ge=0, le=1, description="Less than this share of the rows kept is a failed gate")
+    min_train: int = Field(100, ge=0, description="Pairs the train split must have")
+    min_test: int = Field(20, ge=0, description="Pairs the test split must have, where the recipe asks for one")
+    max_personal: float = Field(0.02, ge=0, le=1, description="Share of pairs that may hold an e-mail address")

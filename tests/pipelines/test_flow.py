@@ -92,7 +92,8 @@ def test_counts_add_up(finished: Run) -> None:
     counts = finished.counts
     assert counts == {
         "rows": 25, "sets": 13, "answers": 30, "kept": 10, "dropped": 15, "train": 10, "validation": 0,
-        "test": 0, "ledger": 25, "dropped_read": 2, "dropped_prompts": 1, "dropped_generate": 1, "dropped_judge": 1, "dropped_pair": 2,
+        "test": 0, "ledger": 25,
+        "dropped_read": 2, "dropped_prompts": 1, "dropped_generate": 1, "dropped_judge": 1, "dropped_pair": 2,
         "dropped_rules": 3, "dropped_dedup": 5,
     }  # fmt: skip
     assert Summary(finished).funnel == [

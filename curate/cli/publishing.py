@@ -1,0 +1,92 @@
+"""Commands that publish: push, pull, export."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from curate.cli.options import Json, Out, Set, app, print_json
+
+PUSH_EXAMPLES = """
+Examples:\n
+[bold]curate push RUN OWNER/NAME --dry-run --set publish.license=mit[/]\n
+[bold]curate push RUN OWNER/NAME --private --tag v1.0[/]\n
+[bold]curate push RUN2 OWNER/NAME --append[/] · [bold]curate push RAW OWNER/NAME --config raw[/]
+"""
+Folder = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
+Repo = Annotated[str, typer.Argument(metavar="OWNER/NAME", help="The dataset on the Hub.")]
+Config = Annotated[str, typer.Option(help="Name of the config: one repository may hold several.")]
+
+
+@app.command(epilog=PUSH_EXAMPLES)
+def push(  # noqa: PLR0913 - the options of the command
+    folder: Folder,
+    repo: Repo,
+    *,
+    private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
+    branch: Annotated[str, typer.Option(help="Commit to this branch; made from main if need be.")] = "main",
+    pr: Annotated[bool, typer.Option("--pr", help="Propose it as a pull request instead.")] = False,
+    tag: Annotated[str | None, typer.Option(help="Name this state, as in v1.2; a tag never moves.")] = None,
+    message: Annotated[str | None, typer.Option(help="Title of the commit.")] = None,
+    config: Config = "default",
+    append: Annotated[bool, typer.Option("--append", help="Add to what is there, as new shards.")] = False,
+    allow_schema_change: Annotated[
+        bool, typer.Option("--allow-schema-change", help="Even if readers of what is there would break.")
+    ] = False,
+    waive: Annotated[
+        list[str] | None, typer.Option(help="Publish although this gate fails; the card says so. May be repeated.")
+    ] = None,
+    settings: Set = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and stop.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Publish a run on the Hub in one commit, after checks; the same command again changes nothing."""
+    from curate import show
+    from curate.publish import push as publish
+
+    waived = [name.strip() for names in waive or () for name in names.split(",") if name.strip()]
+    options: dict[str, Any] = {
+        "private": private, "branch": branch, "pr": pr, "tag": tag, "message": message, "config": config,
+        "append": append, "allow_schema_change": allow_schema_change, "waive": waived, "settings": settings or (),
+    }  # fmt: skip
+    done = publish(folder, repo, dry_run=dry_run, **options).to_dict()
+    print_json(done) if as_json else show.pushed(done, dry_run=dry_run)
+    if dry_run and (done["breaks"] or any(g["status"] == "failed" and g["name"] not in waived for g in done["gates"])):
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: [bold]curate pull OWNER/NAME -o RUN --revision v1.0[/]")
+def pull(
+    repo: Repo,
+    out: Out,
+    *,
+    revision: Annotated[str, typer.Option(help="Branch, tag or commit.")] = "main",
+    config: Config = "default",
+    as_json: Json = False,
+) -> None:
+    """Fetch a published run again: recipe, ledger and data, so that `why` works on it."""
+    from curate.publish import pull as fetch
+
+    run = fetch(repo, out, revision=revision, config=config)
+    if as_json:
+        print_json({"run": str(run.folder), **run.manifest})
+    else:
+        typer.echo(f"{run.folder}: {run.counts['kept']:,} pairs of {repo} at {run.manifest['pulled']['revision'][:8]}")
+
+
+@app.command(epilog="Example: [bold]curate export RUN s3://BUCKET/pairs[/]")
+def export(
+    folder: Folder,
+    target: Annotated[str, typer.Argument(help="A folder, or an address that fsspec knows: s3://…, gs://…")],
+    *,
+    form: Annotated[str, typer.Option("--as", help="parquet (as on the Hub), jsonl or datasets (save_to_disk).")] = (
+        "parquet"
+    ),
+    force: Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write a run beside the Hub: a folder like the Hub's, JSONL, or save_to_disk, here or in a store."""
+    from curate.publish import export as write
+
+    files = write(folder, target, form, force=force)
+    print_json({"target": target, "files": files}) if as_json else typer.echo(f"{target}: {', '.join(files)}")

@@ -1,0 +1,165 @@
+"""The YAML header of a dataset card, which the Hub reads: one config's own, and joined with those there already."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from curate.sources.hub import HUB_ID
+from curate.store import DATA, SPLITS
+
+DEFAULT = "default"
+# The Hub's size classes: rows below the limit, the class's name.
+SIZES = (
+    (1_000, "n<1K"),
+    (10_000, "1K<n<10K"),
+    (100_000, "10K<n<100K"),
+    (1_000_000, "100K<n<1M"),
+    (10_000_000, "1M<n<10M"),
+)
+LANGUAGE_SHARE = 0.01  # a language is named from this share of the answers on
+Header = dict[str, Any]
+
+
+def _messages(name: str) -> dict[str, Any]:
+    return {"name": name, "list": [{"name": "role", "dtype": "string"}, {"name": "content", "dtype": "string"}]}
+
+
+FEATURES: list[dict[str, Any]] = [
+    {"name": "pair_id", "dtype": "string"},
+    {"name": "prompt_id", "dtype": "string"},
+    {"name": "source", "dtype": "string"},
+    {"name": "source_row", "dtype": "uint64"},
+    _messages("prompt"),
+    _messages("chosen"),
+    _messages("rejected"),
+    {"name": "chosen_score", "dtype": "float64"},
+    {"name": "rejected_score", "dtype": "float64"},
+    {"name": "strength", "dtype": "float64"},
+    {"name": "chosen_model", "dtype": "string"},
+    {"name": "rejected_model", "dtype": "string"},
+    {"name": "extra", "dtype": "string"},
+]
+
+
+def data_folder(config: str) -> str:
+    """Where a config's shards lie in the repository."""
+    return DATA if config == DEFAULT else f"{config}/{DATA}"
+
+
+def header_of(found: Mapping[str, Any], recipe: Mapping[str, Any], files: Sequence[Path], config: str) -> Header:
+    """The header of one run, under the config's name; `files` are its shards."""
+    publish, counts, sizes = recipe["publish"], found["counts"], found["bytes"]
+    splits = [name for name in SPLITS if any(file.name.startswith(f"{name}-") for file in files)]
+    languages = publish["language"] or [code for code, share in found["languages"] if share >= LANGUAGE_SHARE]
+    paths = [{"split": name, "path": f"{data_folder(config)}/{name}-*.parquet"} for name in splits]
+    info = {
+        "config_name": config,
+        "features": FEATURES,
+        "splits": [{"name": name, "num_bytes": sizes[name], "num_examples": counts[name]} for name in splits],
+        "download_size": sum(file.stat().st_size for file in files),
+        "dataset_size": sum(sizes[name] for name in splits),
+    }
+    return {
+        **({"license": publish["license"]} if publish["license"] else {}),
+        **({"language": languages} if languages else {}),
+        "task_categories": ["text-generation", "reinforcement-learning"],
+        "tags": ["preference", "dpo", "rlhf", "trl", "prefcurate"],
+        **_origin(found, recipe),
+        "size_categories": [_size(counts["kept"])],
+        "configs": [{"config_name": config, "data_files": paths}],
+        "dataset_info": info,
+    }
+
+
+def _origin(found: Mapping[str, Any], recipe: Mapping[str, Any]) -> Header:
+    """Who wrote and who labelled, where models did; which Hub datasets it comes from."""
+    made = found["made"] or {}
+    return {
+        **({"annotations_creators": ["machine-generated"]} if made.get("judges") else {}),
+        **({"language_creators": ["machine-generated"]} if made.get("answers") else {}),
+        "source_datasets": hub_sources(found, recipe) or ["original"],
+    }
+
+
+def hub_sources(found: Mapping[str, Any], recipe: Mapping[str, Any]) -> list[str]:
+    """The Hub datasets that were read: what the recipe names so and an input is called by."""
+    matches = [match for path in recipe["source"]["paths"] if (match := HUB_ID.fullmatch(path))]
+    repos = [match["repo"] for match in matches]
+    return [repo for repo in dict.fromkeys(repos) if any(name.startswith(repo) for name in found["inputs"])]
+
+
+def join(ours: Header, there: Header, *, append: bool = False) -> Header:
+    """
+    Our config's header over that of the repository: other configs and unknown keys stay, languages and sources add up.
+    With `append` our rows come on top of the config's.
+    """
+    config = ours["dataset_info"]["config_name"]
+    infos = {info.get("config_name", DEFAULT): info for info in _listed(there.get("dataset_info"))}
+    info = _sum(infos.get(config), ours["dataset_info"]) if append else ours["dataset_info"]
+    infos = {name: infos[name] for name in infos if name != config} | {config: info}
+    files = {entry["config_name"]: entry for entry in _listed(there.get("configs")) if "config_name" in entry}
+    if append and config in files:
+        ours_split = {file["split"]: file for file in ours["configs"][0]["data_files"]}
+        theirs = {file["split"]: file for file in files[config].get("data_files", [])}
+        ours["configs"][0]["data_files"] = list((theirs | ours_split).values())
+    files |= {config: ours["configs"][0]}
+    joined = there | ours
+    for key in ("language", "source_datasets", "tags"):
+        if others := [value for value in _listed(there.get(key)) if len(infos) > 1 or append]:
+            joined[key] = list(dict.fromkeys([*others, *_listed(ours.get(key))]))
+    order = sorted(infos, key=lambda name: (name != DEFAULT, list(infos).index(name)))
+    rows = max(_rows(info) for info in infos.values())
+    joined["size_categories"] = [_size(rows)]
+    joined["configs"] = [files[name] for name in sorted(files, key=lambda n: order.index(n) if n in order else 99)]
+    joined["dataset_info"] = infos[order[0]] if len(infos) == 1 else [infos[name] for name in order]
+    return joined
+
+
+def read_header(card: str) -> tuple[Header, str]:
+    """A card's header and what follows it; empty where there is none, or none that can be read."""
+    parts = card.split("---\n", 2)
+    if len(parts) < 3 or parts[0].strip():
+        return {}, card
+    try:
+        header = yaml.safe_load(parts[1])
+    except yaml.YAMLError:
+        header = None
+    return (header, parts[2]) if isinstance(header, dict) else ({}, card)
+
+
+def to_text(header: Header) -> str:
+    """The header as YAML, without its fences."""
+    return yaml.safe_dump(header, sort_keys=False, allow_unicode=True, width=120)
+
+
+def infos_of(header: Header) -> list[dict[str, Any]]:
+    """What the header says of every config: config_name, splits with num_examples, …"""
+    return _listed(header.get("dataset_info"))
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def _rows(info: Mapping[str, Any]) -> int:
+    return sum(split["num_examples"] for split in info.get("splits", []))
+
+
+def _size(rows: int) -> str:
+    return next((size for limit, size in SIZES if rows < limit), "n>10M")
+
+
+def _sum(old: Mapping[str, Any] | None, new: dict[str, Any]) -> dict[str, Any]:
+    """Two parts of one config as one: sizes and examples of every split add up."""
+    if old is None:
+        return new
+    splits = {split["name"]: dict(split) for split in old.get("splits", [])}
+    for split in new["splits"]:
+        there = splits.setdefault(split["name"], {"name": split["name"], "num_bytes": 0, "num_examples": 0})
+        for key in ("num_bytes", "num_examples"):
+            there[key] += split[key]
+    total = {key: old.get(key, 0) + new[key] for key in ("download_size", "dataset_size")}
+    ordered = sorted(splits.values(), key=lambda split: SPLITS.index(split["name"]) if split["name"] in SPLITS else 9)
+    return new | {"splits": ordered} | total

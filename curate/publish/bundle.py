@@ -1,0 +1,177 @@
+"""What a run publishes: its files under their names in the repository, and the card that belongs to them there."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from curate.card import Publication, render, with_overview
+from curate.header import DEFAULT, data_folder, header_of, infos_of, join, read_header
+from curate.publish.gates import Gate
+from curate.publish.hub import Remote
+from curate.recipe import to_plain_yaml
+from curate.result import Run
+from curate.sources.hub import HUB_ID
+from curate.store import CARD, DATA, LEDGER, MANIFEST, RECIPE, SUMMARY
+
+META = "prefcurate"  # the folder of everything that is no data
+SMALL = 16 << 20  # bytes: larger files are never kept as plain git objects
+OF_THIS_MACHINE = ("seconds", "peak_memory_mb", "seal")  # of the manifest: another run of the same has others
+
+
+@dataclass(frozen=True)
+class File:
+    """One file: where it goes, and its content."""
+
+    path: str
+    content: Path | bytes
+    sha256: str
+
+    @cached_property
+    def size(self) -> int:
+        """In bytes."""
+        return len(self.content) if isinstance(self.content, bytes) else self.content.stat().st_size
+
+    def is_known_as(self, hashes: set[str]) -> bool:
+        """Whether a file of the repository, by its hashes, has this content."""
+        return self.sha256 in hashes or (self.size < SMALL and self._git_oid in hashes)
+
+    @cached_property
+    def _git_oid(self) -> str:
+        data = self.content if isinstance(self.content, bytes) else self.content.read_bytes()
+        return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+
+
+def plain_file(path: str, content: bytes) -> File:
+    """A file made in memory."""
+    return File(path, content, hashlib.sha256(content).hexdigest())
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A run that is to be published as a config of a repository."""
+
+    run: Run
+    facts: Mapping[str, Any]
+    recipe: Mapping[str, Any]  # as published: no folders and addresses of this machine
+    repo: str
+    config: str = DEFAULT
+    append: bool = False
+    gates: Sequence[Gate] = ()
+    waived: Sequence[str] = ()
+
+    @cached_property
+    def part(self) -> str:
+        """A name for what is appended, by its content: the same data is the same part."""
+        sums = [self.run.manifest["files"][f"{DATA}/{shard.name}"] for shard in self.shards]
+        return hashlib.sha256("".join(sums).encode()).hexdigest()[:12]
+
+    @cached_property
+    def shards(self) -> list[Path]:
+        """The data."""
+        return sorted((self.run.folder / DATA).glob("*.parquet"))
+
+    def meta(self, *, appended: bool) -> str:
+        """The folder of recipe, manifest, ledger and card."""
+        base = f"{META}/{self.config}"
+        return f"{base}/parts/{self.part}" if appended else base
+
+    def appends_to(self, remote: Remote) -> bool:
+        """Whether there is something there that this is to be added to."""
+        return self.append and any(path.startswith(f"{data_folder(self.config)}/") for path in remote.files)
+
+    def files(self, remote: Remote) -> list[File]:
+        """Every file, for the repository as it is now. Pure: the same repository, the same files, byte for byte."""
+        appended = self.appends_to(remote)
+        meta = self.meta(appended=appended)
+        if appended and f"{meta}/{MANIFEST}" in remote.files:
+            return []  # this part is there already
+        ledger = self.run.folder / LEDGER
+        return [
+            *(self._shard(shard, appended=appended) for shard in self.shards),
+            File(f"{meta}/{LEDGER}", ledger, self.run.manifest["files"][LEDGER]),
+            plain_file(f"{meta}/{RECIPE}", to_plain_yaml(self.recipe).encode()),
+            plain_file(f"{meta}/{SUMMARY}", _json(self.facts)),
+            plain_file(f"{meta}/{MANIFEST}", _json(self._manifest())),
+            plain_file(f"{meta}/{CARD}", self._card("").encode()),
+            plain_file(CARD, self._joined_card(remote, appended=appended).encode()),
+        ]
+
+    def _shard(self, shard: Path, *, appended: bool) -> File:
+        name = shard.name
+        if appended:
+            split, _, rest = name.partition("-")
+            name = f"{split}-{self.part}-{rest}"
+        return File(f"{data_folder(self.config)}/{name}", shard, self.run.manifest["files"][f"{DATA}/{shard.name}"])
+
+    def _manifest(self) -> dict[str, Any]:
+        manifest = {name: value for name, value in self.run.manifest.items() if name not in OF_THIS_MACHINE}
+        sums = {path: sha for path, sha in manifest["files"].items() if path.startswith(DATA) or path == LEDGER}
+        gates = [{"name": gate.name, "status": gate.status, "text": gate.text} for gate in self.gates]
+        return manifest | {"files": sums, "gates": gates, "waived": self._needed_waivers}
+
+    def _publication(self) -> Publication:
+        gates = [{"name": gate.name, "status": gate.status, "text": gate.text} for gate in self.gates]
+        return Publication(self.repo, self.config, gates, self._needed_waivers)
+
+    @cached_property
+    def _needed_waivers(self) -> list[str]:
+        """Waivers of gates that did fail: the others were said in vain, and the card does not mention them."""
+        return [gate.name for gate in self.gates if gate.status == "failed" and gate.name in self.waived]
+
+    def _card(self, there: str, links: Sequence[tuple[str, str]] = ()) -> str:
+        return render(self.facts, self.recipe, self.shards, replace(self._publication(), links=tuple(links)), there)
+
+    def _joined_card(self, remote: Remote, *, appended: bool) -> str:
+        """The repository's card: ours where this config leads, else what is there with our config in its header."""
+        there, _ = read_header(remote.card)
+        leads = next((info.get("config_name", DEFAULT) for info in infos_of(there)), self.config)
+        links = self._links(remote, appended=appended)
+        if not appended and self.config in (leads, DEFAULT):
+            return self._card(remote.card, [link for link in links if link[0] != self.config])
+        ours = header_of(self.facts, self.recipe, self.shards, self.config)
+        return with_overview(
+            remote.card, join(ours, there, append=appended), [link for link in links if link[0] != leads]
+        )
+
+    def _links(self, remote: Remote, *, appended: bool) -> list[tuple[str, str]]:
+        """Cards of configs and parts, with a name for each."""
+        paths = {path for path in remote.files if path.startswith(f"{META}/") and path.endswith(f"/{CARD}")}
+        if not appended:
+            paths = {path for path in paths if not path.startswith(f"{META}/{self.config}/parts/")}
+        paths.add(f"{self.meta(appended=appended)}/{CARD}")
+        named = [(str(PurePosixPath(path).parent.relative_to(META)).replace("/parts/", " + "), path) for path in paths]
+        return sorted(named)
+
+
+def published_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe without what is this machine's or the publisher's alone: folders of files, addresses of endpoints."""
+    tree: dict[str, Any] = json.loads(json.dumps(recipe))
+    tree["source"]["paths"] = [_file_name(path) for path in tree["source"]["paths"]]
+    for name in ("prompts", "generate", "judge"):
+        section = tree.get(name)
+        if section:
+            models = section.get("models") or [section.get("model")]
+            for model in filter(None, models):
+                model.update(model=_model_name(model["model"]), base_url=None)
+            if "documents" in section:
+                section["documents"] = [_file_name(path) for path in section["documents"]]
+    return tree
+
+
+def _file_name(path: str) -> str:
+    """A Hub address as it is, a path of this machine without its folders."""
+    return path if HUB_ID.fullmatch(path) and not Path(path).exists() else Path(path).name
+
+
+def _model_name(line: str) -> str:
+    kind, colon, name = line.partition(":")
+    name = name.partition("@http")[0]
+    return f"{kind}{colon}{Path(name).name if Path(name).is_absolute() else name}"
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()

@@ -1,0 +1,124 @@
+"""`curate export`: a run beside the Hub: a folder like the Hub's, here or in a store; JSONL; save_to_disk."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, get_args
+
+from curate.errors import InputError, MissingExtra, ServiceError, require, unknown
+from curate.product import row_groups
+from curate.publish.bundle import Bundle, published_recipe
+from curate.publish.hub import Remote
+from curate.result import Run, open_run
+from curate.seal import check_seal
+from curate.store import DATA, SPLITS, SUMMARY, remove
+
+Form = Literal["parquet", "jsonl", "datasets"]
+
+
+def export(folder: str | Path, target: str, form: str = "parquet", *, force: bool = False) -> list[str]:
+    """
+    Write a run to `target`, a folder here or an address that fsspec knows (s3://…, gs://…); returns the files.
+
+    parquet: what a push would send, card included. jsonl: a file a split. datasets: as `save_to_disk` does.
+    Raises InputError for a target that is not empty (unless `force`) or an edited run.
+    """
+    if form not in get_args(Form):
+        raise unknown("form", form, get_args(Form))
+    run = open_run(folder)
+    check_seal(run.folder, run.manifest)
+    with _explained(target):
+        place = _Place(target)
+        if place.files() and not force:
+            raise InputError(f"{target} is not empty; choose another target, or --force")
+        return {"parquet": _parquet, "jsonl": _jsonl, "datasets": _datasets}[form](run, place)
+
+
+class _Place:
+    """A folder, here or in a store."""
+
+    def __init__(self, target: str) -> None:
+        self.target = target
+        if "://" in target:
+            self.system, self.root = require("fsspec", "hub").core.url_to_fs(target)
+        else:
+            self.system, self.root = None, target
+
+    def files(self) -> list[str]:
+        """What is there already."""
+        if self.system is None:
+            here = Path(self.root)
+            if here.exists() and not here.is_dir():
+                raise InputError(f"{self.root} is a file; an export takes a folder")
+            return [str(path) for path in here.rglob("*")] if here.exists() else []
+        found: list[str] = self.system.find(self.root) if self.system.exists(self.root) else []
+        return found
+
+    @contextmanager
+    def open(self, name: str) -> Iterator[Any]:
+        """Write a file; here it takes its place when it is whole."""
+        if self.system is not None:
+            path = str(PurePosixPath(self.root) / name)
+            self.system.makedirs(str(PurePosixPath(path).parent), exist_ok=True)
+            with self.system.open(path, "wb") as file:
+                yield file
+            return
+        place = Path(self.root) / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        temporary = place.with_name(f".{place.name}.tmp")
+        try:
+            with temporary.open("wb") as file:
+                yield file
+            temporary.replace(place)
+        finally:
+            remove(temporary)
+
+
+def _parquet(run: Run, place: _Place) -> list[str]:
+    facts = json.loads((run.folder / SUMMARY).read_text("utf-8"))
+    files = Bundle(run, facts, published_recipe(run.recipe), "OWNER/NAME").files(Remote())
+    for file in files:  # the card comes last: what is unfinished has none
+        with place.open(file.path) as target:
+            if isinstance(file.content, bytes):
+                target.write(file.content)
+            else:
+                with file.content.open("rb") as source:
+                    shutil.copyfileobj(source, target, 1 << 22)
+    return [file.path for file in files]
+
+
+def _jsonl(run: Run, place: _Place) -> list[str]:
+    names = []
+    for split in SPLITS:
+        shards = sorted((run.folder / DATA).glob(f"{split}-*.parquet"))
+        if shards:
+            names.append(f"{split}.jsonl")
+            with place.open(names[-1]) as target:
+                for shard in shards:
+                    for group in row_groups(shard):
+                        target.write(group.write_ndjson().encode())
+    return names
+
+
+def _datasets(run: Run, place: _Place) -> list[str]:
+    data = run.to_datasets()
+    options = getattr(place.system, "storage_options", None)
+    data.save_to_disk(place.target, storage_options=options) if place.system else data.save_to_disk(place.target)
+    return [str(PurePosixPath(path)) for path in sorted(place.files())]
+
+
+@contextmanager
+def _explained(target: str) -> Iterator[None]:
+    """What fsspec and the stores raise, as ours, in one line."""
+    try:
+        yield
+    except ImportError as error:
+        raise MissingExtra(f"{target}: {' '.join(str(error).split())}") from error
+    except ValueError as error:
+        raise InputError(f"{target}: {' '.join(str(error).split())[:200]}") from error
+    except OSError as error:
+        if "://" in target:
+            raise ServiceError(f"{target}: {' '.join(str(error).split())[:200]}") from error
+        raise

@@ -1,0 +1,157 @@
+"""What is checked before anything leaves: each gate has a name, by which it can be waived, and says what it found."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import polars as pl
+
+from curate.errors import CurateError, unknown
+from curate.header import hub_sources
+from curate.product import row_groups
+from curate.publish import licences, secrets
+from curate.recipe import to_plain_yaml
+from curate.result import Run
+from curate.store import DATA, SPLITS
+
+Status = Literal["passed", "failed", "not checked"]
+NAMES = ("secrets", "personal_data", "licence", "contamination", "splits", "leaks", "kept", "duplicates")
+SHOWN = 3  # findings named in a message
+SIDES = ("prompt", "chosen", "rejected")
+PLAIN = ("source", "chosen_model", "rejected_model", "extra")
+
+
+class GateFailed(CurateError):
+    """The data is not fit to be published as it is."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What a gate found."""
+
+    name: str
+    status: Status
+    text: str
+
+
+def check_names(waived: Sequence[str]) -> None:
+    """Raise RecipeError for a gate that there is not."""
+    for name in waived:
+        if name not in NAMES:
+            raise unknown("gate", name, NAMES)
+
+
+def check(run: Run, facts: Mapping[str, Any], recipe: Mapping[str, Any], known: Mapping[str, str | None]) -> list[Gate]:
+    """Every gate's finding, in the order of NAMES. `known` is what the Hub says of the licences of its datasets."""
+    publish = recipe["publish"]
+    return [
+        secrets_in(run, {"the recipe": to_plain_yaml(recipe)}),
+        _personal(facts, publish["max_personal"]),
+        _licence(facts, recipe, known),
+        _contamination(run, facts),
+        _splits(facts["counts"], publish, recipe["split"]["test"]),
+        _leaks(run, facts),
+        _kept(facts, publish["min_kept"]),
+    ]
+
+
+def stop_at_failed(gates: Sequence[Gate], waived: Sequence[str]) -> None:
+    """Raise GateFailed naming every gate that failed and is not waived."""
+    failed = [gate for gate in gates if gate.status == "failed" and gate.name not in waived]
+    if failed:
+        said = "; ".join(f"{gate.name}: {gate.text}" for gate in failed)
+        names = ",".join(gate.name for gate in failed)
+        raise GateFailed(f"not published. {said}. Mend it, or publish all the same with --waive {names}")
+
+
+def secrets_in(run: Run, others: Mapping[str, str]) -> Gate:
+    """Whether any text of the product, or one of the others (name → text), looks like it holds a secret."""
+    own = secrets.own_tokens()
+    kinds: Counter[str] = Counter()
+    places: list[str] = []
+    for name, text in others.items():
+        found = secrets.kinds(text, own)
+        kinds.update(found)
+        places += [f"in {name}"] if found else []
+    for frame in texts_of(run):
+        ids = frame.get_column("pair_id")
+        for row, column, kind in secrets.find(frame.drop("pair_id"), own):
+            kinds[kind] += 1
+            if len(places) < SHOWN:
+                places.append(f"pair {ids[row][:12]} in {column}")
+    if not kinds:
+        return Gate("secrets", "passed", "none found")
+    said = ", ".join(f"{count} × {kind}" for kind, count in kinds.most_common())
+    return Gate("secrets", "failed", f"{said} ({'; '.join(places)})")
+
+
+def texts_of(run: Run) -> Iterator[pl.DataFrame]:
+    """The texts of the product, a row group at a time: pair_id, and a column for each side and plain text."""
+    joined = [
+        pl.col(side).list.eval(pl.element().struct.field("content")).list.join("\n").alias(side) for side in SIDES
+    ]
+    for shard in sorted((run.folder / DATA).glob("*.parquet")):
+        for group in row_groups(shard, ["pair_id", *SIDES, *PLAIN]):
+            yield group.select("pair_id", *joined, *PLAIN)
+
+
+def _personal(facts: Mapping[str, Any], most: float) -> Gate:
+    found, kept = facts["personal"], facts["counts"]["kept"]
+    said = ", ".join(f"{count:,} pairs with {name}" for name, count in found.items())
+    status: Status = "failed" if found["emails"] > most * kept else "passed"
+    return Gate("personal_data", status, f"{said}; the bound is e-mail addresses in {most:.1%} of the pairs")
+
+
+def _licence(facts: Mapping[str, Any], recipe: Mapping[str, Any], known: Mapping[str, str | None]) -> Gate:
+    publish = recipe["publish"]
+    said = publish["source_license"]
+    hub = hub_sources(facts, recipe)
+    sources: dict[str, str | None] = {}
+    for name in facts["inputs"]:
+        repo = next((repo for repo in hub if name.startswith(repo)), name)
+        sources[repo] = said if isinstance(said, str) else (said or {}).get(repo) or known.get(repo)
+    if (facts["made"] or {}).get("prompts") and not recipe["source"]["paths"]:
+        sources = {}  # prompts and answers are all models'
+    wrong = licences.problem(publish["license"], sources)
+    if wrong:
+        return Gate("licence", "failed", wrong)
+    return Gate("licence", "passed", "; ".join([publish["license"], *(f"{n}: {x}" for n, x in sources.items())]))
+
+
+def _contamination(run: Run, facts: Mapping[str, Any]) -> Gate:
+    """What overlaps an evaluation set must have been dropped."""
+    sets = (facts["decontaminate"] or {}).get("sets")
+    if not sets:
+        return Gate("contamination", "not checked", "not compared with any evaluation set")
+    dropped = run.ledger.filter(pl.col("stage") == "decontaminate").select(pl.len()).collect().item()
+    said = ", ".join(f"{name} {found['hit']:,} of {found['items']:,} items" for name, found in sets.items())
+    left = max(found["rows"] for found in sets.values()) - dropped
+    if left > 0:
+        return Gate("contamination", "failed", f"{left:,} rows that overlap evaluation sets were not dropped ({said})")
+    return Gate("contamination", "passed", f"found and dropped: {said}")
+
+
+def _splits(counts: Mapping[str, int], publish: Mapping[str, Any], test_share: float) -> Gate:
+    least = {"train": publish["min_train"], "test": publish["min_test"] if test_share else 0}
+    small = [f"{name} has {counts[name]:,} pairs, fewer than {n:,}" for name, n in least.items() if counts[name] < n]
+    sizes = ", ".join(f"{name} {counts[name]:,}" for name in SPLITS)
+    return Gate("splits", "failed" if small else "passed", "; ".join(small) or sizes)
+
+
+def _leaks(run: Run, facts: Mapping[str, Any]) -> Gate:
+    prompts = pl.concat([run.split(name).select("prompt_id").unique() for name in SPLITS])
+    both = prompts.group_by("prompt_id").len().filter(pl.col("len") > 1)
+    shared, near = both.select(pl.len()).collect(engine="streaming").item(), facts["leaks"]
+    said = f"{shared:,} prompts in two splits; near-duplicates across the splits: "
+    said += "not checked" if near is None else f"{near:,}"
+    return Gate("leaks", "failed" if shared or near else "passed", said)
+
+
+def _kept(facts: Mapping[str, Any], least: float) -> Gate:
+    counts = facts["counts"]
+    share = counts["kept"] / counts["rows"] if counts["rows"] else 0.0
+    said = f"{counts['kept']:,} of {counts['rows']:,} rows kept ({share:.1%}); at least {least:.0%} are expected"
+    return Gate("kept", "failed" if share < least else "passed", said)

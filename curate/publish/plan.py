@@ -1,0 +1,131 @@
+"""What a push would do to the repository as it is now: files to add, files to delete, and what readers would notice."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pyarrow.parquet as pq
+
+from curate.errors import InputError
+from curate.header import DEFAULT, data_folder, infos_of, read_header
+from curate.publish.bundle import META, Bundle, File
+from curate.publish.hub import Hub, Remote
+from curate.store import LEDGER
+
+State = Literal["new", "changed", "same", "gone"]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What happens to one file."""
+
+    path: str
+    state: State
+    size: int
+    rows: int | None = None  # of a parquet file
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The difference between the bundle and the repository."""
+
+    remote: Remote
+    steps: list[Step]
+    adds: list[File]
+    deletes: list[str]
+    breaks: list[str]  # what would break readers of the current revision
+    schema: list[str]  # every difference of columns
+
+    @property
+    def empty(self) -> bool:
+        """Nothing would change."""
+        return not self.adds and not self.deletes
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data, for a program or a table."""
+        steps = [{"file": s.path, "state": s.state, "bytes": s.size, "rows": s.rows} for s in self.steps]
+        return {"parent": self.remote.sha, "files": steps, "schema": self.schema, "breaks": self.breaks}
+
+
+def make_plan(bundle: Bundle, remote: Remote, hub: Hub) -> Plan:
+    """Compare, file by file. Reads the footer of one published shard, and nothing else of the data."""
+    files = bundle.files(remote)
+    known = {file.path for file in files if file.is_known_as(remote.files.get(file.path, set()))}
+    adds = [file for file in files if file.path not in known]
+    deletes = _stale(bundle, remote, files)
+    steps = [Step(file.path, _state(file, known, remote), file.size, _rows(file)) for file in files]
+    steps += [Step(path, "gone", 0) for path in deletes]
+    schema, breaks = _readers(bundle, remote, hub) if files else ([], [])
+    return Plan(remote, steps, adds, deletes, breaks, schema)
+
+
+def check_readers(plan: Plan, *, allowed: bool) -> None:
+    """Raise InputError where readers of the current revision would break."""
+    if plan.breaks and not allowed:
+        raise InputError(f"this would break readers of what is there: {'; '.join(plan.breaks)}; --allow-schema-change")
+
+
+def _state(file: File, known: set[str], remote: Remote) -> State:
+    return "same" if file.path in known else "changed" if file.path in remote.files else "new"
+
+
+def _rows(file: File) -> int | None:
+    rows: int | None = pq.read_metadata(file.content).num_rows if file.path.endswith(".parquet") else None
+    return rows
+
+
+def _stale(bundle: Bundle, remote: Remote, files: list[File]) -> list[str]:
+    """Shards and parts of this config that an earlier push left and this one has not."""
+    if bundle.append or not files:
+        return []
+    ours = {file.path for file in files}
+    data, parts = f"{data_folder(bundle.config)}/", f"{META}/{bundle.config}/parts/"
+    return sorted(
+        path
+        for path in remote.files
+        if path not in ours and ((path.startswith(data) and path.endswith(".parquet")) or path.startswith(parts))
+    )
+
+
+def _readers(bundle: Bundle, remote: Remote, hub: Hub) -> tuple[list[str], list[str]]:
+    """Differences of columns, and those of them (and of splits) that break readers."""
+    folder = f"{data_folder(bundle.config)}/"
+    there = sorted(path for path in remote.files if path.startswith(folder) and path.endswith(".parquet"))
+    if not there or remote.sha is None:
+        return [], []
+    sums = {sha for path, sha in bundle.run.manifest["files"].items() if path.startswith("data/")}
+    differences: dict[str, bool] = {}
+    if not any(sums & remote.files[path] for path in there):
+        with hub.open(there[0], remote.sha) as file:
+            differences = _compare(pq.read_schema(file), pq.read_schema(bundle.shards[0]), append=bundle.append)
+    breaks = [text for text, breaking in differences.items() if breaking]
+    if not bundle.append:
+        ours = {shard.name.partition("-")[0] for shard in bundle.shards}
+        breaks += [f"split {split} is gone" for split in _splits(remote, bundle.config) if split not in ours]
+        parts = f"{META}/{bundle.config}/parts/"
+        breaks += [f"what was appended as {p.split('/')[3]} is gone" for p in _ledgers(remote, parts)]
+    return list(differences), breaks
+
+
+def _ledgers(remote: Remote, folder: str) -> list[str]:
+    return sorted(path for path in remote.files if path.startswith(folder) and path.endswith(f"/{LEDGER}"))
+
+
+def _splits(remote: Remote, config: str) -> list[str]:
+    """The splits that the card names of a config."""
+    infos = {info.get("config_name", DEFAULT): info for info in infos_of(read_header(remote.card)[0])}
+    return [split["name"] for split in infos.get(config, {}).get("splits", [])]
+
+
+def _compare(old: Any, new: Any, *, append: bool) -> dict[str, bool]:
+    """Difference → whether it breaks readers. A further column breaks none, but shards of one config need the same."""
+    was: Mapping[str, str] = {field.name: _type(field.type) for field in old}
+    now: Mapping[str, str] = {field.name: _type(field.type) for field in new}
+    found = {f"column {name} is gone (was {was[name]})": True for name in was if name not in now}
+    found |= {f"column {n} was {was[n]}, would be {now[n]}": True for n in was if n in now and was[n] != now[n]}
+    return found | {f"column {name} is new ({now[name]})": append for name in now if name not in was}
+
+
+def _type(kind: Any) -> str:
+    """A type as readers see it: the wide forms of text and lists are the same to them, and so is an element's name."""
+    return str(kind).replace("large_", "").replace("item:", "element:").replace("string_view", "string")

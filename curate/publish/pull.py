@@ -1,0 +1,114 @@
+"""`curate pull`: a published run as a run directory again: recipe, ledger, data. `why` answers from it."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from curate.errors import InputError
+from curate.header import DEFAULT, data_folder
+from curate.product import TableWriter
+from curate.progress import busy
+from curate.publish.bundle import META
+from curate.publish.hub import MAIN, Hub, Remote, patiently, quiet
+from curate.publish.names import check_names
+from curate.result import Run, open_run
+from curate.schema import LEDGER as LEDGER_SCHEMA
+from curate.seal import digest, seal
+from curate.store import CARD, DATA, LEDGER, LOCK, MANIFEST, RECIPE, SUMMARY, atomic, write_json
+
+SINGLE = (RECIPE, SUMMARY)  # of the first part; what was appended has its own in the repository
+
+
+def pull(repo: str, out: str | Path, *, revision: str = MAIN, config: str = DEFAULT) -> Run:
+    """
+    Fetch a published run into `out`, a new or empty folder, and open it.
+
+    Raises InputError for a repository, revision or config that is not there or was not published by prefcurate, and for
+    data that is not what its manifest says; ServiceError when the Hub does not answer.
+    """
+    check_names(repo, config, MAIN, None)
+    folder, hub = Path(out), Hub(repo)
+    if folder.exists() and (not folder.is_dir() or any(path.name != LOCK for path in folder.iterdir())):
+        raise InputError(f"{folder} is there already; choose another --out")
+    with quiet():
+        remote = patiently(repo, lambda: _found(hub, revision))
+    base = f"{META}/{config}"
+    if f"{base}/{MANIFEST}" not in remote.files:
+        configs = sorted({path.split("/")[1] for path in remote.files if path.startswith(f"{META}/")})
+        known = f"its configs are {', '.join(configs)}" if configs else "nothing in it was published by prefcurate"
+        raise InputError(f"{repo} has no run {config!r} at {revision}: {known}")
+    with busy("pull"), quiet():
+        _fetch(hub, remote, folder, base, config)
+    return open_run(folder)
+
+
+def _found(hub: Hub, revision: str) -> Remote:
+    remote = hub.look(revision)
+    if remote.sha is None or (remote.branch_missing and revision != MAIN):
+        what = hub.repo if remote.sha is None else f"{hub.repo} at {revision}"
+        raise InputError(f"{what} is not on the Hub, or not for this token to see")
+    return remote
+
+
+def _fetch(hub: Hub, remote: Remote, folder: Path, base: str, config: str) -> None:
+    def get(path: str, to: Path) -> None:
+        patiently(hub.repo, lambda: _copy(hub, path, remote.sha or "", to))
+
+    parts = sorted({str(Path(path).parent) for path in remote.files if path.startswith(f"{base}/parts/")})
+    manifests = [_manifest(hub, f"{meta}/{MANIFEST}", remote) for meta in (base, *parts)]
+    for name in SINGLE:
+        get(f"{base}/{name}", folder / name)
+    get(CARD, folder / CARD)
+    shards = sorted(path for path in remote.files if path.startswith(f"{data_folder(config)}/"))
+    with atomic(folder / DATA) as data:
+        for path in shards:
+            get(path, data / Path(path).name)
+        _check(data, manifests)
+    ledgers = [folder / f".ledger-{number}" for number in range(1 + len(parts))]
+    for meta, ledger in zip((base, *parts), ledgers, strict=True):
+        get(f"{meta}/{LEDGER}", ledger)
+    _join_ledgers(ledgers, folder / LEDGER)
+    manifest = _joined(manifests) | {"pulled": {"repo": hub.repo, "revision": remote.sha, "config": config}}
+    seal(folder, manifest)
+    write_json(folder / MANIFEST, manifest)
+
+
+def _manifest(hub: Hub, path: str, remote: Remote) -> dict[str, Any]:
+    read = patiently(hub.repo, lambda: hub.read(path, remote.sha or ""))
+    manifest: dict[str, Any] = json.loads(read)
+    return manifest
+
+
+def _copy(hub: Hub, path: str, revision: str, to: Path) -> None:
+    """A file of the repository, straight to its place, in pieces."""
+    with atomic(to) as temporary, hub.open(path, revision) as source, temporary.open("wb") as target:
+        while chunk := source.read(1 << 22):
+            target.write(chunk)
+
+
+def _check(data: Path, manifests: Iterable[Mapping[str, Any]]) -> None:
+    """Every shard is one that a manifest knows, whatever it is called."""
+    known = {sha for manifest in manifests for path, sha in manifest["files"].items() if path.startswith(DATA)}
+    for shard in sorted(data.iterdir()):
+        if digest(shard) not in known:
+            raise InputError(f"{shard.name} is not what the run published: it was changed on the Hub")
+
+
+def _join_ledgers(ledgers: Iterable[Path], target: Path) -> None:
+    with atomic(target) as temporary:
+        writer = TableWriter(temporary, LEDGER_SCHEMA)
+        for path in ledgers:
+            writer.write(pl.read_parquet(path))
+            path.unlink()
+        writer.close()
+
+
+def _joined(manifests: list[dict[str, Any]]) -> dict[str, Any]:
+    """The first manifest with the counts and inputs of all."""
+    names = dict.fromkeys(name for manifest in manifests for name in manifest["counts"])
+    counts = {name: sum(manifest["counts"].get(name, 0) for manifest in manifests) for name in names}
+    inputs = {name: found for manifest in manifests for name, found in manifest["inputs"].items()}
+    return manifests[0] | {"counts": counts, "inputs": inputs}

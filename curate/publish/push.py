@@ -1,0 +1,189 @@
+"""`curate push`: gates, then one commit. Whatever happens on the way, the same call again ends in the same state."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from curate.errors import InputError, RecipeError, require
+from curate.header import DEFAULT, hub_sources
+from curate.progress import busy
+from curate.publish import gates
+from curate.publish.bundle import Bundle, File, published_recipe
+from curate.publish.hub import DATASET, MAIN, Hub, Remote, patiently, quiet
+from curate.publish.names import check_names
+from curate.publish.overlap import duplicates
+from curate.publish.plan import Plan, check_readers, make_plan
+from curate.recipe import make_recipe, resolved
+from curate.result import Run, open_run
+from curate.seal import check_seal
+from curate.store import SUMMARY
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to publish; each is an option of `curate push`."""
+
+    private: bool = False
+    branch: str = MAIN
+    pr: bool = False
+    tag: str | None = None
+    message: str | None = None
+    config: str = DEFAULT
+    append: bool = False
+    allow_schema_change: bool = False
+    waive: Sequence[str] = ()
+    settings: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """What was done, or with a dry run would be."""
+
+    repo: str
+    plan: Plan
+    gates: Sequence[gates.Gate]
+    commit: str | None  # where the repository is now; null after a dry run of a new one
+    changed: bool
+    url: str | None = None  # of the pull request
+    waived: Sequence[str] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data, for a program or a table."""
+        about = {"repo": self.repo, "commit": self.commit, "changed": self.changed, "pull_request": self.url}
+        found = {"gates": [asdict(gate) for gate in self.gates], "waived": list(self.waived)}
+        return {**about, **found, **self.plan.to_dict()}
+
+
+def push(folder: str | Path, repo: str, *, dry_run: bool = False, **options: Any) -> Pushed:
+    """
+    Publish a run as OWNER/NAME in one commit; nothing changed, no commit. See `Options` for the keywords.
+
+    Raises GateFailed (1), InputError (2: an unfinished or edited run, a name or token that will not do, a schema that
+    would break readers) and ServiceError (3: the Hub failed again and again).
+    """
+    wanted = _checked(Options(**options), repo)
+    run = open_run(folder)
+    with busy("check"):
+        check_seal(run.folder, run.manifest)
+    hub = Hub(repo)
+    hub.check_writer()
+    with busy("gates"):
+        bundle = _bundle(run, repo, wanted)
+    if not dry_run:
+        gates.stop_at_failed(bundle.gates, wanted.waive)
+    plans: list[Plan] = []  # of every attempt: after a lost answer the last one finds all done
+    with quiet():
+        return patiently(repo, lambda: _attempt(hub, bundle, wanted, plans, dry_run=dry_run))
+
+
+def _checked(options: Options, repo: str) -> Options:
+    check_names(repo, options.config, options.branch, options.tag)
+    gates.check_names(options.waive)
+    if options.pr and (options.tag or options.branch != MAIN):
+        raise RecipeError("--pr proposes a change of main: it goes with neither --tag nor --branch")
+    return options
+
+
+def _bundle(run: Run, repo: str, options: Options) -> Bundle:
+    facts = json.loads((run.folder / SUMMARY).read_text("utf-8"))
+    recipe = _with_settings(run.recipe, options.settings)
+    known = patiently(repo, lambda: _licences(hub_sources(facts, recipe)))
+    found = gates.check(run, facts, recipe, known)
+    return Bundle(
+        run, facts, published_recipe(recipe), repo, options.config, options.append, found, tuple(options.waive)
+    )
+
+
+def _with_settings(recipe: dict[str, Any], settings: Sequence[str]) -> dict[str, Any]:
+    """The run's recipe with changes of its publish section; anything else would need another run."""
+    if not settings:
+        return recipe
+    wrong = [text for text in settings if not text.strip().startswith("publish.")]
+    if wrong:
+        raise RecipeError(f"--set {wrong[0]}: of a finished run only publish.… can be set; run it again for the rest")
+    changed = resolved(make_recipe(recipe, settings))
+    return recipe | {"publish": changed["publish"]}
+
+
+def _licences(repos: Sequence[str]) -> dict[str, str | None]:
+    """What the Hub says of the licences of datasets that were read; null where it says nothing, or they are gone."""
+    api, errors = require("huggingface_hub", "hub").HfApi(), require("huggingface_hub.errors", "hub")
+    found: dict[str, str | None] = {}
+    for repo in repos:
+        try:
+            card = api.dataset_info(repo).card_data
+        except errors.RepositoryNotFoundError:
+            card = None
+        licence: Any = card.get("license") if card else None
+        found[repo] = licence[0] if isinstance(licence, list) and licence else licence
+    return found
+
+
+def _attempt(hub: Hub, bundle: Bundle, options: Options, plans: list[Plan], *, dry_run: bool) -> Pushed:
+    """Look, plan, commit, tag. A repetition looks anew: a commit whose answer was lost is found, not made twice."""
+    remote = hub.look(options.branch)
+    if bundle.append:
+        bundle = replace(bundle, gates=[*bundle.gates, duplicates(bundle, remote, hub)])
+    plan = make_plan(bundle, remote, hub)
+    plans.append(plan)
+    changed = any(not each.empty for each in plans)
+    done = Pushed(hub.repo, plans[0], bundle.gates, remote.sha, changed=changed, waived=bundle.waived)
+    if dry_run:
+        return done
+    gates.stop_at_failed(bundle.gates, options.waive)
+    check_readers(plan, allowed=options.allow_schema_change)
+    _check_tag(plan, options.tag)
+    if options.pr and remote.sha and not plan.empty and (same := _same_pull(hub, bundle, options)):
+        return replace(done, changed=len(plans) > 1, url=same)
+    if remote.sha is None:
+        hub.create(private=options.private)
+        return _attempt(hub, bundle, options, plans, dry_run=False)
+    if remote.branch_missing:
+        hub.api.create_branch(hub.repo, branch=options.branch, revision=remote.sha, repo_type=DATASET, exist_ok=True)
+    commit, url = _commit(hub, bundle, plan, options) if not plan.empty else (remote.sha, None)
+    if options.tag and options.tag not in remote.tags:
+        hub.api.create_tag(hub.repo, tag=options.tag, revision=commit, repo_type=DATASET, exist_ok=True)
+    return replace(done, commit=commit, url=url)
+
+
+def _commit(hub: Hub, bundle: Bundle, plan: Plan, options: Options) -> tuple[str, str | None]:
+    """One commit on top of what was looked at: had someone else committed since, the Hub refuses it (412)."""
+    api = require("huggingface_hub", "hub")
+    operations = [_operation(api, file) for file in plan.adds]
+    operations += [api.CommitOperationDelete(path, is_folder=False) for path in plan.deletes]
+    made = hub.api.create_commit(
+        hub.repo, operations, commit_message=_message(bundle, options), repo_type=DATASET, revision=options.branch,
+        parent_commit=plan.remote.sha, create_pr=options.pr,
+    )  # fmt: skip
+    return made.oid, made.pr_url
+
+
+def _operation(api: Any, file: File) -> Any:
+    operation = api.CommitOperationAdd(file.path, file.content)
+    operation.upload_info.sha256 = bytes.fromhex(file.sha256)  # known: large files are not read twice for it
+    return operation
+
+
+def _message(bundle: Bundle, options: Options) -> str:
+    counts = bundle.facts["counts"]
+    verb = "Append" if bundle.append else "Publish"
+    return (
+        options.message or f"{verb} {bundle.config}: {counts['kept']:,} pairs, prefcurate {bundle.facts['prefcurate']}"
+    )
+
+
+def _check_tag(plan: Plan, tag: str | None) -> None:
+    at = plan.remote.tags.get(tag) if tag else None
+    if at and (at != plan.remote.sha or not plan.empty):
+        raise InputError(f"the tag {tag} is there already, at commit {at[:8]}; a tag does not move: choose another")
+
+
+def _same_pull(hub: Hub, bundle: Bundle, options: Options) -> str | None:
+    """The address of an open pull request that proposes just this, left by an earlier push."""
+    for revision, url in hub.pulls(_message(bundle, options)):
+        proposed: Remote = hub.look(revision)
+        if make_plan(bundle, proposed, hub).empty:
+            return url
+    return None

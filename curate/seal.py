@@ -1,0 +1,52 @@
+"""Checksums of a finished run, so that what is published is what the run wrote."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from curate.errors import InputError
+from curate.store import CARD, DATA, LEDGER, RECIPE, SUMMARY
+
+CHUNK = 1 << 20
+
+
+def seal(folder: Path, manifest: dict[str, Any]) -> None:
+    """Put the SHA-256 of every file that may be published into the manifest, and one of the manifest's own values."""
+    manifest["files"] = {path: digest(folder / path) for path in _sealed(folder)}
+    manifest["seal"] = _of_values(manifest)
+
+
+def check_seal(folder: Path, manifest: dict[str, Any]) -> None:
+    """Raise InputError naming the first file that is not what the run wrote."""
+    again = "; run the same command again to make it anew"
+    files = manifest.get("files")
+    if files is None:
+        raise InputError(f"{folder} was made by an older version, without checksums{again}")
+    if manifest.get("seal") != _of_values(manifest):
+        raise InputError(f"{folder}/manifest.json was edited after the run{again}")
+    for path in dict.fromkeys([*files, *_sealed(folder)]):
+        if not (folder / path).is_file():
+            raise InputError(f"{folder}/{path} is missing{again}")
+        if files.get(path) != digest(folder / path):
+            raise InputError(f"{folder}/{path} was edited after the run{again}")
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            found.update(chunk)
+    return found.hexdigest()
+
+
+def _sealed(folder: Path) -> Iterator[str]:
+    yield from (f"{DATA}/{file.name}" for file in sorted((folder / DATA).iterdir()))
+    yield from (LEDGER, RECIPE, SUMMARY, CARD)
+
+
+def _of_values(manifest: dict[str, Any]) -> str:
+    values = {name: value for name, value in manifest.items() if name != "seal"}
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

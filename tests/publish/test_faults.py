@@ -1,0 +1,120 @@
+"""Whatever goes wrong on the way, the repository holds the old or the new state, whole, and the same push ends well."""
+
+import random
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from curate.result import Run
+from tests.hub_server import Fault, HubServer
+from tests.publish.user import User, make_run
+
+PUSHES, SEEDS = 50, 4  # in all 200; apart, so that they may run beside each other
+REPO = "me/set"
+# Every call of a push by its address, with what may go wrong there.
+PLACES = {
+    "/api/whoami-v2": ("drop", "503", "429", "slow"),
+    f"/api/datasets/{REPO}/revision": ("drop", "500", "503", "429", "slow"),
+    f"/api/datasets/{REPO}/tree": ("drop", "500", "503", "slow"),
+    f"/api/datasets/{REPO}/refs": ("drop", "500", "429"),
+    "/api/validate-yaml": ("drop", "500", "slow"),
+    f"/api/datasets/{REPO}/preupload": ("drop", "500", "503", "409"),
+    "/info/lfs/objects/batch": ("drop", "502", "503"),
+    "/blobs/": ("drop", "500", "503", "slow", "lost"),
+    f"/api/datasets/{REPO}/commit": ("drop", "lost", "409", "412", "429", "500", "503", "slow", "race"),
+}
+Files = dict[str, object]
+
+
+def state(files: Files) -> Files:
+    """What readers see of ours."""
+    return {path: data for path, data in files.items() if path not in (".gitattributes", "NOTES.md")}
+
+
+@contextmanager
+def watched(hub: HubServer) -> Iterator[set[str]]:
+    """Every state that a reader could have seen meanwhile, by the sha of main."""
+    seen: set[str] = set()
+    stop = threading.Event()
+
+    def watch() -> None:
+        while not stop.is_set():
+            seen.add(hub.repos[REPO].branches["main"])
+            time.sleep(0.001)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        stop.set()
+        thread.join()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_pushes_with_a_random_fault_each(tmp_path: Path, seed: int) -> None:
+    runs = [make_run(tmp_path / f"{n}", range(n * 30, n * 30 + 30)) for n in range(4)]
+    chance = random.Random(seed)
+    with HubServer() as hub, User(hub.url, tmp_path / "home") as user:
+        user.push(runs[0], REPO)
+        whole = {0: state(dict(hub.repos[REPO].commits[hub.repos[REPO].branches["main"]].files))}
+        now, expected = 0, 2  # the initial commit, and the first push
+        for _ in range(PUSHES):
+            following = chance.choice([n for n in range(4) if n != now])
+            place = chance.choice(list(PLACES))
+            fault = Fault(place, chance.choice(PLACES[place]), times=chance.randint(1, 2))
+            hub.faults = [fault]
+            hub.forget_blobs()
+            with watched(hub) as seen:
+                answer = user.push(runs[following], REPO)
+            assert answer.get("changed") is True, (fault, answer)
+            states = [state(dict(hub.repos[REPO].commits[sha].files)) for sha in seen]
+            after = state(dict(hub.repos[REPO].commits[hub.repos[REPO].branches["main"]].files))
+            assert after == whole.setdefault(following, after), fault
+            assert all(found in (whole[now], after) for found in states), fault
+            races = 0 if fault.kind != "race" else fault.made
+            expected += 1 + races
+            now = following
+            assert len(hub.repos[REPO].history()) == expected, fault
+
+
+@pytest.mark.slow
+def test_a_new_repository_in_spite_of_faults(tmp_path: Path) -> None:
+    run: Run = make_run(tmp_path / "run", range(30))
+    with HubServer() as hub, User(hub.url, tmp_path / "home") as user:
+        for number, kind in enumerate(("503", "drop", "lost", "500", "429")):
+            hub.faults = [Fault("/api/repos/create", kind)]
+            answer = user.push(run, f"me/new{number}")
+            assert answer.get("changed") is True, (kind, answer)
+            assert len(hub.repos[f"me/new{number}"].history()) == 2
+        hub.faults = [
+            Fault("/tag/", "503"),
+            Fault("/tag/", "lost"),
+            Fault("/branch/", "503"),
+            Fault("/branch/", "lost"),
+        ]
+        assert user.push(run, "me/named", branch="next", tag="v1")["changed"] is True
+        repo = hub.repos["me/named"]
+        assert repo.tags == {"v1": repo.branches["next"]}
+
+
+@pytest.mark.slow
+def test_appends_and_pulls_in_spite_of_faults(tmp_path: Path) -> None:
+    run, more = make_run(tmp_path / "run", range(30)), make_run(tmp_path / "more", range(30, 60))
+    with HubServer() as hub, User(hub.url, tmp_path / "home") as user:
+        user.push(run, REPO)
+        hub.faults = [Fault("/commit/", "lost"), Fault("/commit/", "503")]
+        answer = user.push(more, REPO, append=True)
+        assert "error" not in answer
+        assert len(hub.repos[REPO].history()) == 3
+        hub.faults = [Fault("/commit/", "lost")]
+        pull = user.push(run, REPO, pr=True, allow_schema_change=True)
+        assert pull["pull_request"].endswith("/discussions/1")
+        assert len(hub.repos[REPO].pulls) == 1
+        hub.faults = [Fault("/resolve/", kind, times=2) for kind in ("503", "429", "drop", "500", "slow")]
+        assert user.pull(REPO, tmp_path / "RUN")["counts"]["kept"] == 60

@@ -1,0 +1,143 @@
+"""Gates: what they find, and that nothing leaves unless they pass or are waived by name."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import curate
+from curate.errors import RecipeError
+from curate.publish import gates, licences, secrets
+from curate.result import Run
+from tests.data import row, write_jsonl
+from tests.publish.user import LICENSED, make_run
+
+AWS = "AKIA" + "Z" * 16  # in the form of a key, and nobody's
+GITHUB = "ghp_" + "a1B2" * 9
+HUB_TOKEN = "hf_" + "Ab1" * 12
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("Ask at the desk, key 7.", []),
+        (f"My key is {AWS}.", ["AWS Access Key"]),
+        (f"git clone with {GITHUB}", ["GitHub Token"]),
+        (f"token {HUB_TOKEN} here", ["Key of a known form"]),
+        ("sk-" + "a1" * 24, ["Key of a known form"]),
+        ("postgres://joe:Xy7kkq91@db.host/x", ["Basic Auth Credentials"]),
+        ("postgres://user:password@localhost/db", []),
+        ("https://your_name:your_password@host", []),
+        ("see the-publishers-own-secret there", [secrets.OWN]),
+        ("line\nline\n-----BEGIN RSA PRIVATE KEY-----\nMIIEow", ["Key of a known form"]),
+        ("[a](http://x.org/0123456789abcdef0123456789abcdef)", []),
+    ],
+)
+def test_secrets_by_their_form(text: str, found: list[str]) -> None:
+    assert secrets.kinds(text, ["the-publishers-own-secret"]) == found
+
+
+def test_own_tokens_are_those_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    variables = {
+        "MY_API_KEY": "long-enough-key",
+        "SHORT_TOKEN": "abc",
+        "PATH": "/usr/local/bin",
+        "X_TOKEN": "tok-12345",
+    }
+    found = secrets.own_tokens(variables)
+    assert set(found) >= {"long-enough-key", "tok-12345"}
+    assert not {"abc", "/usr/local/bin"} & set(found)
+
+
+def test_a_secret_is_named_by_its_place_and_never_said(tmp_path: Path) -> None:
+    lines = [row(0), row(1, prompt=f"What is {GITHUB} good for? Tell me."), row(2)]
+    run = curate.clean(write_jsonl(tmp_path / "p.jsonl", lines), tmp_path / "RUN", rules={"defaults": False})
+    gate = gates.secrets_in(run, {"the recipe": "a: b"})
+    assert (gate.status, gate.text.startswith("1 × GitHub Token (pair "), "in prompt" in gate.text) == (
+        "failed",
+        True,
+        True,
+    )
+    assert GITHUB not in gate.text
+
+
+@pytest.mark.parametrize(
+    ("target", "sources", "said"),
+    [
+        ("mit", {"a": "mit"}, None),
+        ("cc-by-4.0", {"a": "apache-2.0", "b": "cc0-1.0"}, None),
+        ("cc-by-sa-4.0", {"a": "cc-by-sa-4.0"}, None),
+        ("cc-by-nc-4.0", {"a": "cc-by-nc-4.0", "b": "mit"}, None),
+        ("mit", {}, None),
+        (None, {"a": "mit"}, "no licence is stated"),
+        ("my-own", {"a": "mit"}, "my-own is not in the table"),
+        ("mit", {"a": None}, "the licence of a is not known"),
+        ("mit", {"a": "llama3"}, "llama3 is not in the table"),
+        ("mit", {"a": "cc-by-sa-4.0"}, "asks for the same licence, not mit"),
+        ("mit", {"a": "cc-by-nc-4.0"}, "forbids commercial use"),
+        ("cc0-1.0", {"a": "cc-by-4.0"}, "asks to name the authors"),
+        ("mit", {"a": "cc-by-nc-nd-4.0"}, "allows no derived works"),
+        ("cc-by-nc-4.0", {"a": "cc-by-nc-sa-4.0"}, "asks for the same licence"),
+    ],
+)
+def test_licences_that_fit(target: str | None, sources: dict[str, str | None], said: str | None) -> None:
+    found = licences.problem(target, sources)
+    assert found is None if said is None else said in (found or "")
+
+
+def checked(run: Run, recipe: dict[str, Any] | None = None, **facts: Any) -> dict[str, tuple[str, str]]:
+    """Gate → status and text, with some of the run's facts changed."""
+    found = json.loads((run.folder / "summary.json").read_text()) | facts
+    return {gate.name: (gate.status, gate.text) for gate in gates.check(run, found, recipe or run.recipe, {})}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return make_run(tmp_path_factory.mktemp("gates"), range(40))
+
+
+def test_a_good_run_passes(run: Run) -> None:
+    assert {name: status for name, (status, _) in checked(run).items()} == {
+        "secrets": "passed", "personal_data": "passed", "licence": "passed", "contamination": "not checked",
+        "splits": "passed", "leaks": "passed", "kept": "passed",
+    }  # fmt: skip
+
+
+def test_each_gate_fails_on_what_it_is_for(run: Run) -> None:
+    counts = {**run.counts, "train": 0, "kept": 2, "rows": 40}
+    strict = run.recipe | {"publish": run.recipe["publish"] | {"max_personal": 0.1, "license": None, "min_test": 50}}
+    sets = {"gsm8k": {"items": 1319, "hit": 3, "rows": 4}}
+    found = checked(
+        run, strict, counts=counts, personal={"emails": 1, "phones": 0, "ips": 0}, leaks=2, decontaminate={"sets": sets}
+    )
+    assert {name for name, (status, _) in found.items() if status == "failed"} == set(found) - {"secrets"}
+    assert found["splits"][1].startswith("train has 0 pairs, fewer than 1; test has")
+    assert found["kept"][1] == "2 of 40 rows kept (5.0%); at least 10% are expected"
+    assert found["leaks"][1] == "0 prompts in two splits; near-duplicates across the splits: 2"
+    assert found["contamination"][1].startswith(
+        "4 rows that overlap evaluation sets were not dropped (gsm8k 3 of 1,319"
+    )
+
+
+def test_failed_gates_are_named_unless_waived() -> None:
+    found = [
+        gates.Gate("licence", "failed", "none"),
+        gates.Gate("kept", "failed", "3%"),
+        gates.Gate("leaks", "passed", ""),
+    ]
+    with pytest.raises(gates.GateFailed, match=r"licence: none; kept: 3%\. Mend it, .* --waive licence,kept") as caught:
+        gates.stop_at_failed(found, [])
+    assert caught.value.exit_code == 1
+    gates.stop_at_failed(found, ["licence", "kept"])
+    with pytest.raises(RecipeError, match="Did you mean 'licence'"):
+        gates.check_names(["license"])
+
+
+def test_one_licence_a_source(run: Run) -> None:
+    publish = run.recipe["publish"] | {"source_license": {"p.jsonl": "cc-by-nc-4.0"}}
+    assert (
+        "p.jsonl: cc-by-nc-4.0 forbids commercial use" in checked(run, run.recipe | {"publish": publish})["licence"][1]
+    )
+    assert LICENSED[0] == "publish.license=mit"

@@ -1,0 +1,85 @@
+"""Someone who publishes: the real clients against the loopback Hub, in a process of their own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Self
+
+import curate
+from curate.result import Run
+from tests.data import row, write_jsonl
+from tests.hub_server import WRITE
+
+SMALL = ("publish.min_train=1", "publish.min_test=0", "publish.max_personal=1")
+LICENSED = ("publish.license=mit", "publish.source_license=mit")
+# The clients read their settings when they are imported, so they live in a process that is told what to do.
+PROGRAM = """
+import json, sys
+from curate.errors import CurateError
+from curate.publish import export, hub, pull, push
+hub.WAITS = hub.AT_ONCE = (0.02,) * 12
+CALLS = {"push": lambda *a, **o: push(*a, **o).to_dict(), "pull": lambda *a, **o: pull(*a, **o).manifest}
+for line in sys.stdin:
+    name, arguments, options = json.loads(line)
+    try:
+        answer = CALLS[name](*arguments, **options)
+    except CurateError as error:
+        answer = {"error": type(error).__name__, "code": error.exit_code, "text": str(error)}
+    print(json.dumps(answer), flush=True)
+"""
+
+
+def environment(url: str, home: Path, token: str | None = WRITE) -> dict[str, str]:
+    """This process's own, with the Hub's settings in place of whatever was there."""
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    hub = {"HF_ENDPOINT": url, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1"}
+    return plain | hub | ({"HF_TOKEN": token} if token else {})
+
+
+def command(
+    url: str, home: Path, *arguments: str | Path, token: str | None = WRITE
+) -> subprocess.CompletedProcess[str]:
+    """The real command."""
+    line = [sys.executable, "-m", "curate", *map(str, arguments)]
+    return subprocess.run(line, env=environment(url, home, token), capture_output=True, text=True, timeout=300)
+
+
+class User:
+    """A process that pushes and pulls as it is told."""
+
+    def __init__(self, url: str, home: Path) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM], env=environment(url, home), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            text=True,
+        )  # fmt: skip
+
+    def push(self, run: Run, repo: str, **options: Any) -> dict[str, Any]:
+        """What `curate.publish.push` says, or its error."""
+        return self._ask("push", str(run.folder), repo, **options)
+
+    def pull(self, repo: str, out: Path, **options: Any) -> dict[str, Any]:
+        """The manifest of what `curate.publish.pull` fetched, or its error."""
+        return self._ask("pull", repo, str(out), **options)
+
+    def _ask(self, name: str, *arguments: str, **options: Any) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps([name, arguments, options]) + "\n")
+        self._process.stdin.flush()
+        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return answer
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate(timeout=30)
+
+
+def make_run(folder: Path, numbers: range, *settings: str) -> Run:
+    """A licensed run of these rows, most in train."""
+    folder.mkdir(parents=True, exist_ok=True)
+    source = write_jsonl(folder / "p.jsonl", [row(number) for number in numbers])
+    return curate.clean(source, folder / "RUN", settings=[*SMALL, *LICENSED, *settings])
