@@ -12,7 +12,20 @@ from pydantic import BaseModel, ValidationError, model_validator
 
 from curate.errors import RecipeError, nearest
 from curate.rules import TEXT_COLUMNS
-from curate.sections import Budget, Dedup, Generate, Judge, Pair, Prompts, Publish, Rules, Section, Source, Split
+from curate.sections import (
+    Budget,
+    Dedup,
+    Generate,
+    Judge,
+    Pair,
+    Prompts,
+    Publish,
+    Rules,
+    Section,
+    Source,
+    Split,
+    Train,
+)
 from curate.signals import COLUMNS
 
 
@@ -29,6 +42,7 @@ class Recipe(Section):
     dedup: Dedup = Dedup()
     split: Split = Split()
     publish: Publish = Publish()
+    train: Train | None = None
 
     @property
     def asks_models(self) -> bool:

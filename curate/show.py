@@ -122,6 +122,17 @@ def _made(about: Made) -> None:
         console.print(Text(f"{sentence}\n"))
 
 
+def preflight(found: Mapping[str, Any]) -> None:
+    """What a model's tokenizer makes of a run."""
+    console.print(Text(f"{found['rows']:,} rows with the tokenizer of {found['model']}"), soft_wrap=True)
+    table(found["lengths"])
+    console.print(f"max_length {found['max_length']}\n")
+    if not found["findings"]:
+        console.print("every row is trained on whole, as it is")
+        return
+    table([{**row, "share": f"{row['share']:.1%}"} for row in found["findings"]])
+
+
 def why(found: Sequence[Mapping[str, Any]]) -> None:
     """Ledger rows with what broke each rule, and the texts."""
     for row in found:
