@@ -1,5 +1,6 @@
 """Charts as SVG text, drawn without a browser: nothing in them is fetched or run when the report is opened."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,37 @@ def chosen_rejected(chosen: pl.Series, rejected: pl.Series, title: str) -> str:
     """Two histograms over each other, on a logarithmic axis."""
     return _histogram(
         {"chosen": chosen, "rejected": rejected}, {"chosen": BLUE, "rejected": ORANGE}, title, logarithmic=True
+    )
+
+
+def lines(found: Mapping[str, Sequence[tuple[float, float]]], title: str) -> str:
+    """Lines of (x, y) points, in the order of x; points that are not finite are left out."""
+    colors = dict(zip(found, (BLUE, ORANGE, GREY), strict=False))
+    points = [
+        {"x": x, "y": y, "of": name}
+        for name, line in found.items()
+        for x, y in line
+        if np.isfinite(x) and np.isfinite(y)
+    ]
+    return _svg(
+        {
+            "title": title,
+            "width": 300,
+            "height": 150,
+            "data": {"values": points},
+            "mark": {"type": "line", "point": len(points) < 60},
+            "encoding": {
+                "x": {"field": "x", "type": "quantitative", "axis": {"title": None}},
+                "y": {"field": "y", "type": "quantitative", "scale": {"zero": False}, "axis": {"title": None}},
+                "color": {
+                    "field": "of",
+                    "type": "nominal",
+                    "scale": {"domain": list(colors), "range": list(colors.values())},
+                    "legend": {"title": None, "orient": "top"},
+                },
+            },
+            "config": {"view": {"stroke": None}, "axis": {"grid": False}},
+        }
     )
 
 

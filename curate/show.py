@@ -133,6 +133,44 @@ def preflight(found: Mapping[str, Any]) -> None:
     table([{**row, "share": f"{row['share']:.1%}"} for row in found["findings"]])
 
 
+def training(folder: Path, result: Mapping[str, Any], launch: str) -> None:
+    """How a training went, and where its model lies."""
+    left_out = f", {result['left_out']:,} left out" if result["left_out"] else ""
+    console.print(
+        f"[bold]{result['steps']:,} steps[/] on {result['rows']:,} pairs{left_out} · {result['seconds']:,.0f} s"
+    )
+    shown = ("loss", "rewards/accuracies", "rewards/margins", "logps/chosen", "logps/rejected")
+    if held_out := {name: result["held_out"][name] for name in shown if name in result["held_out"]}:
+        table([{"held out": name, "value": value} for name, value in held_out.items()])
+    stopped = [f"stopped early: {result['stopped']}"] if result["stopped"] else []
+    for sentence in [*stopped, *result["warnings"]]:
+        console.print(Text(sentence, style="yellow"))
+    console.print()
+    for what, where in (
+        ("model", folder / "model"), ("log", folder / "log.csv"), ("page", folder / "training.html"),
+        ("GPUs", launch), ("next", f"curate evaluate RUN --training {folder}"),
+    ):  # fmt: skip
+        console.print(Text(f"{what:<6} {where}"), soft_wrap=True)
+
+
+def evaluation(found: Mapping[str, Any], folder: Path) -> None:
+    """A tuned model beside its reference."""
+    console.print(Text(f"{found['model']}, tuned, against {found['reference']}"), soft_wrap=True)
+    for rows in (found["slices"], found["wins"], found["drift"]):
+        if rows:
+            console.print()
+            table([{name: _interval(value) for name, value in row.items()} for row in rows])
+    console.print(f"\nKL from the reference: {cell(found['kl_a_token'])} nats a token on its own answers")
+    for sentence in found["warnings"]:
+        console.print(Text(sentence, style="yellow"))
+    console.print(Text(f"page   {folder / 'evaluation.html'}"), soft_wrap=True)
+
+
+def _interval(value: Any) -> Any:
+    """An estimate as mean [low, high]; anything else as it is."""
+    return f"{value['mean']:.3f} [{value['low']:.3f}, {value['high']:.3f}]" if isinstance(value, dict) else value
+
+
 def why(found: Sequence[Mapping[str, Any]]) -> None:
     """Ledger rows with what broke each rule, and the texts."""
     for row in found:

@@ -50,9 +50,12 @@ PIPELINE_TIERS = [
 PIPELINE_TIER = {name: level for level, names in enumerate(PIPELINE_TIERS) for name in names}
 # The same for train.
 TRAIN_TIERS = [
-    {"models", "tokens"},
-    {"memory", "settings"},
-    {"preflight"},
+    {"models", "tokens", "monitor", "intervals", "push"},
+    {"memory", "settings", "watch", "defaults", "sft", "page", "card", "logps", "slices"},
+    {"preflight", "fit", "answers"},
+    {"dpo", "wins"},
+    {"evaluate"},
+    {"bakeoff"},
 ]
 TRAIN_TIER = {name: level for level, names in enumerate(TRAIN_TIERS) for name in names}
 KNOW_DISTILABEL = {"pipelines/llms.py", "pipelines/rows.py"}  # nobody imports these two before models are opened

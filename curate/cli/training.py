@@ -7,6 +7,17 @@ import typer
 
 from curate.cli.options import Json, Set, app, print_json
 
+TRAIN_EXAMPLES = """
+Examples:\n
+[bold]curate train RUN --model HuggingFaceTB/SmolLM2-135M-Instruct[/]\n
+[bold]curate train RUN --model ./base --set train.sft_first=true --set trl.beta=0.05[/]\n
+[bold]curate train RUN --model ./model --config dpo.yaml --resume[/]
+"""
+EVALUATE_EXAMPLES = """
+Examples:\n
+[bold]curate evaluate RUN --judge heuristic[/]\n
+[bold]curate evaluate RUN --training OUT --judge openai:gpt-4o --prompts 200[/]
+"""
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
 ModelName = Annotated[str | None, typer.Option("--model", "-m", help="Folder or Hub id of the model to train.")]
 TrlFile = Annotated[Path | None, typer.Option("--config", help="A YAML file as `trl dpo --config` takes it.")]
@@ -32,3 +43,60 @@ def preflight(
     print_json(found.plain()) if as_json else show.preflight(found.plain())
     if found.findings():
         raise typer.Exit(1)
+
+
+@app.command(epilog=TRAIN_EXAMPLES)
+def train(  # noqa: PLR0913 - the options of the command
+    folder: RunFolder,
+    *,
+    model: ModelName = None,
+    settings: Set = None,
+    config: TrlFile = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Where to; RUN/training if not said.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Start anew where a training lies.")] = False,
+    push: Annotated[str | None, typer.Option("--push", metavar="OWNER/NAME", help="Push the model to the Hub.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Train a model on a run by TRL, with options that fit the data and the machine; the test split is held out."""
+    from curate import show
+    from curate.result import open_run
+    from train.dpo import launch
+    from train.dpo import train as train_on
+    from train.push import push as push_model
+    from train.settings import section_of
+
+    run = open_run(folder)
+    section = section_of(run, model, settings or (), config)
+    done = train_on(run, section, out, resume=resume, force=force, say=lambda text: typer.echo(text, err=True))
+    pushed = push_model(done.model, push) if push else None
+    if as_json:
+        print_json({"training": str(done.folder), "pushed": pushed, **done.result})
+    else:
+        show.training(done.folder, done.result, launch(run, section))
+
+
+@app.command(epilog=EVALUATE_EXAMPLES)
+def evaluate(  # noqa: PLR0913 - the options of the command
+    folder: RunFolder,
+    *,
+    training: Annotated[Path | None, typer.Option(help="Folder of the training; RUN/training if not said.")] = None,
+    reference: Annotated[str | None, typer.Option(help="Compare with this model instead of where it began.")] = None,
+    judge: Annotated[
+        list[str] | None, typer.Option("--judge", help="heuristic, openai:NAME[@URL], reward:NAME, … May be repeated.")
+    ] = None,
+    prompts: Annotated[int, typer.Option(min=1, help="Held-out prompts that both models answer.")] = 50,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Tokens of an answer, at most.")] = 256,
+    as_json: Json = False,
+) -> None:
+    """Compare a trained model with its reference: held-out pairs by slice, answers side by side, win rate, drift."""
+    from curate import show
+    from curate.result import open_run
+    from train.dpo import FOLDER, open_training
+    from train.evaluate import evaluate as compare
+    from train.evaluate import folder_of
+
+    run = open_run(folder)
+    done = open_training(training or folder / FOLDER)
+    found = compare(run, done, reference=reference, judges=judge or (), count=prompts, max_tokens=max_tokens)
+    print_json(found) if as_json else show.evaluation(found, folder_of(done))
