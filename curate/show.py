@@ -166,6 +166,12 @@ def evaluation(found: Mapping[str, Any], folder: Path) -> None:
     console.print(Text(f"page   {folder / 'evaluation.html'}"), soft_wrap=True)
 
 
+def bakeoff(found: Sequence[Mapping[str, Any]]) -> None:
+    """One row an arm and point of the sweep."""
+    table([{name: _interval(value) for name, value in row.items()} for row in found])
+    console.print("\naccuracy on the same held-out pairs, 95 % intervals over prompts and seeds", style="dim")
+
+
 def _interval(value: Any) -> Any:
     """An estimate as mean [low, high]; anything else as it is."""
     return f"{value['mean']:.3f} [{value['low']:.3f}, {value['high']:.3f}]" if isinstance(value, dict) else value

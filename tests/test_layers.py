@@ -52,7 +52,7 @@ PIPELINE_TIER = {name: level for level, names in enumerate(PIPELINE_TIERS) for n
 TRAIN_TIERS = [
     {"models", "tokens", "monitor", "intervals", "push"},
     {"memory", "settings", "watch", "defaults", "sft", "page", "card", "logps", "slices"},
-    {"preflight", "fit", "answers"},
+    {"preflight", "fit", "answers", "arms"},
     {"dpo", "wins"},
     {"evaluate"},
     {"bakeoff"},

@@ -10,10 +10,9 @@ import polars as pl
 from curate.messages import one_message
 from curate.schema import CANDIDATES, PAIR, digest, empty, prompt_ids
 from curate.signals import measure
-from train.logps import Two
+from train.logps import REFERENCE, TUNED, Two
 
 EDGE_CASES = Path(__file__).parent / "edge_cases.jsonl"
-TUNED, REFERENCE = "tuned", "reference"
 HELD_OUT = "held out"
 # One row a prompt: what it is (held out, or the kind of edge case), and what each model said; null = nothing came.
 ANSWERS = pl.Schema(
@@ -60,9 +59,9 @@ def answer(two: Two, asked: pl.DataFrame, max_tokens: int) -> pl.DataFrame:
     in : kind, prompt_id, prompt
     out: ANSWERS, row for row. Both take the most probable token each time, so that a difference is the training's.
     """
-    said = {TUNED: _say(two.tuned, two.tokenizer, asked, max_tokens)}
+    said = {TUNED: say(two.tuned, two.tokenizer, asked, max_tokens)}
     with two.off():
-        said[REFERENCE] = _say(two.reference, two.tokenizer, asked, max_tokens)
+        said[REFERENCE] = say(two.reference, two.tokenizer, asked, max_tokens)
     errors = [tuned[2] or other[2] for tuned, other in zip(said[TUNED], said[REFERENCE], strict=True)]
     columns = [pl.Series(who, [text for text, _, _ in replies], pl.String) for who, replies in said.items()]
     columns += [pl.Series(f"{who}_tokens", [n for _, n, _ in replies], pl.UInt32) for who, replies in said.items()]
@@ -72,7 +71,8 @@ def answer(two: Two, asked: pl.DataFrame, max_tokens: int) -> pl.DataFrame:
 Said = tuple[str | None, int | None, str | None]  # text, tokens, error
 
 
-def _say(model: Any, tokenizer: Any, asked: pl.DataFrame, max_tokens: int) -> list[Said]:
+def say(model: Any, tokenizer: Any, asked: pl.DataFrame, max_tokens: int) -> list[Said]:
+    """What a model answers to each prompt, the most probable token each time."""
     from pipelines.local import TransformersModel
     from pipelines.requests import Request
 

@@ -17,7 +17,7 @@ from curate.sections import Train
 from curate.store import NO_SPACE, no_space
 from train.defaults import Facts, arguments
 from train.models import EXTRA
-from train.settings import options, trainer
+from train.settings import options, trainer, typed
 from train.watch import NotFinite, TrainingStopped, callback, watched, with_rows
 
 Say = Callable[[str], None]
@@ -93,7 +93,7 @@ def _smaller(section: Train, facts: Facts) -> Facts | None:
 
 
 def _fit(job: Job, facts: Facts, said: list[str]) -> Fitted:
-    args = options(job.section.method)(**arguments(job.section, facts))
+    args = options(job.section.method)(**typed(job.section.method, arguments(job.section, facts)))
     beta = float(getattr(args, "beta", 0)) if job.section.method == "dpo" else 0.0
     watcher = callback(job.log, beta, early_stop=job.section.early_stop)
     made = watched(trainer(job.section.method))(

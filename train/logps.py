@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from jinja2 import TemplateError
 
 from curate.embedding import loading
 from curate.errors import InputError, require
@@ -16,6 +17,7 @@ from train.tokens import sequences
 BATCH = 4  # sequences at once: their logits over the whole vocabulary lie in memory together
 
 SIDES = ("chosen", "rejected")
+TUNED, REFERENCE = "tuned", "reference"
 Answer = tuple[list[int], list[int]]  # tokens of the prompt, tokens of the answer
 
 
@@ -62,21 +64,29 @@ def log_probs(two: Two, pairs: pl.DataFrame, max_length: int | None) -> pl.DataF
     out: row for row tuned_chosen, tuned_rejected, reference_chosen, reference_rejected (f64, nats), cut at max_length
          as in training; null where the template takes no such pair or the prompt fills max_length.
     """
-    from jinja2 import TemplateError
+    answers = tokenized(two.tokenizer, pairs, max_length)
+    tuned = sides(TUNED, score(two.tuned, answers))
+    with two.off():
+        return pl.concat([tuned, sides(REFERENCE, score(two.reference, answers))], how="horizontal")
 
+
+def tokenized(tokenizer: Any, pairs: pl.DataFrame, max_length: int | None) -> list[Answer | None]:
+    """Two answers a pair, chosen and rejected; None, twice, where there is nothing to score."""
     answers: list[Answer | None] = []
     for row in pairs.select("prompt", "chosen", "rejected").iter_rows(named=True):
         try:
-            prompt, chosen, rejected = sequences(row, two.tokenizer)
+            prompt, chosen, rejected = sequences(row, tokenizer)
         except (TemplateError, TypeError, ValueError):
             prompt = chosen = rejected = []
         room = None if max_length is None else max_length - len(prompt)
         usable = bool(prompt) and (room is None or room > 0)
         answers += [(prompt, chosen[:room]), (prompt, rejected[:room])] if usable else [None, None]
-    sums = {"tuned": score(two.tuned, answers)}
-    with two.off():
-        sums["reference"] = score(two.reference, answers)
-    columns = {f"{who}_{side}": found[place::2] for who, found in sums.items() for place, side in enumerate(SIDES)}
+    return answers
+
+
+def sides(who: str, sums: Sequence[float | None]) -> pl.DataFrame:
+    """WHO_chosen and WHO_rejected of the scores of `tokenized` pairs."""
+    columns = {f"{who}_{side}": sums[place::2] for place, side in enumerate(SIDES)}
     return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.Float64))
 
 

@@ -77,6 +77,19 @@ def check_trl(method: str, names: Iterable[str]) -> None:
             )
 
 
+def typed(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options with numbers where numbers belong: YAML reads 1e-5 (without a point) as text."""
+    numbers = {field.name for field in fields(options(method)) if "float" in str(field.type)}
+    return {name: _number(value) if name in numbers else value for name, value in given.items()}
+
+
+def _number(value: Any) -> Any:
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
 def _elsewhere(name: str) -> list[str]:
     return [m for m in TRAINERS if name in {field.name for field in fields(options(m))}]
 

@@ -8,7 +8,7 @@ import polars as pl
 from curate.messages import text_of
 from curate.sections import Judge, named
 from train import intervals
-from train.answers import REFERENCE, TUNED
+from train.logps import REFERENCE, TUNED
 
 REQUESTS = "requests.sqlite"
 

@@ -77,7 +77,7 @@ def train(  # noqa: PLR0913 - the options of the command
 
 
 @app.command(epilog=EVALUATE_EXAMPLES)
-def evaluate(  # noqa: PLR0913 - the options of the command
+def evaluate(
     folder: RunFolder,
     *,
     training: Annotated[Path | None, typer.Option(help="Folder of the training; RUN/training if not said.")] = None,
@@ -100,3 +100,26 @@ def evaluate(  # noqa: PLR0913 - the options of the command
     done = open_training(training or folder / FOLDER)
     found = compare(run, done, reference=reference, judges=judge or (), count=prompts, max_tokens=max_tokens)
     print_json(found) if as_json else show.evaluation(found, folder_of(done))
+
+
+@app.command(epilog="Example: [bold]curate bakeoff bakeoff.yaml -o OUT[/] (`--schema` prints the JSON schema)")
+def bakeoff(
+    file: Annotated[Path | None, typer.Argument(metavar="RECIPE", help="The bake-off, a YAML file.")] = None,
+    *,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where to; the same command goes on.")] = Path("bakeoff"),
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of bake-offs.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Which curation wins: short trainings on several sets of pairs (and swept options), judged by the same pairs."""
+    from curate import show
+    from train.arms import Bakeoff, load_bakeoff
+    from train.bakeoff import bakeoff as bake
+    from train.bakeoff import plain
+
+    if schema:
+        print_json(Bakeoff.model_json_schema())
+        return
+    if file is None:
+        raise typer.BadParameter("name a bake-off's file")
+    table = [plain(row) for row in bake(load_bakeoff(file), out, where=file.parent)]
+    print_json(table) if as_json else show.bakeoff(table)

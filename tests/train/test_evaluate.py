@@ -109,9 +109,8 @@ def test_margins_and_slices(tmp_path: Path) -> None:
     assert (found[0]["slice"], found[0]["pairs"]) == ("all", 24)
     assert found[0]["accuracy"].n == 23
     assert [(line["slice"], line["value"]) for line in found[1:]] == [
-        ("longer", "chosen"),
         ("length", "1 short"),
-        ("length", "3 long"),
+        ("length", "2 middle"),
     ]
 
 

@@ -40,8 +40,15 @@ def toy_run(folder: Path, count: int = 60, *, test: float = 0.25, **changes: Any
     return curate.clean(source, folder / "RUN", settings=[f"split.test={test}", *changes.pop("settings", ())])
 
 
-def tiny_tokenizer(template: str | None = TEMPLATE, *, metaspace: bool = False, pad: str | None = "<pad>") -> Any:
-    """A byte-level tokenizer (or one that marks words, as Llama 2's) over some words of the toy preferences."""
+def tiny_tokenizer(
+    template: str | None = TEMPLATE,
+    *,
+    metaspace: bool = False,
+    pad: str | None = "<pad>",
+    texts: Sequence[str] = (),
+    size: int = 500,
+) -> Any:
+    """A byte-level tokenizer (or one that marks words, as Llama 2's) over the texts, else the toy preferences."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -50,9 +57,9 @@ def tiny_tokenizer(template: str | None = TEMPLATE, *, metaspace: bool = False, 
     tokenizer.pre_tokenizer = parts
     tokenizer.decoder = decoders.Metaspace() if metaspace else decoders.ByteLevel()
     alphabet = [] if metaspace else pre_tokenizers.ByteLevel.alphabet()
-    texts = [text for row in toy_rows(120) for text in row.values()]
+    texts = texts or [text for row in toy_rows(120) for text in row.values()]
     trainer = trainers.BpeTrainer(
-        vocab_size=500, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False
+        vocab_size=size, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False
     )
     tokenizer.train_from_iterator(texts, trainer)
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="</s>", unk_token="<unk>", pad_token=pad)
