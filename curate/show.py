@@ -85,7 +85,7 @@ def next_steps(finished: Run) -> None:
         ("look", f"curate why {finished.folder} 0"),
         ("edit", f"curate run {finished.folder}/recipe.yaml -o {finished.folder} --set pair.min_margin=0.1"),
         ("push", f"hf upload OWNER/NAME {finished.folder} . --repo-type dataset --include 'data/*' README.md"),
-        ("train", f"trl dpo --model_name_or_path HuggingFaceTB/SmolLM2-135M-Instruct --dataset_name {finished.folder}"),
+        ("train", f"curate train {finished.folder} --model HuggingFaceTB/SmolLM2-135M-Instruct"),
     ):
         console.print(Text(f"{what:<6} {command}"), soft_wrap=True)
 

@@ -50,7 +50,7 @@ PIPELINE_TIERS = [
 PIPELINE_TIER = {name: level for level, names in enumerate(PIPELINE_TIERS) for name in names}
 # The same for train.
 TRAIN_TIERS = [
-    {"models", "tokens", "monitor", "intervals", "push"},
+    {"models", "tokens", "monitor", "intervals"},
     {"memory", "settings", "watch", "defaults", "sft", "page", "card", "logps", "slices"},
     {"preflight", "fit", "answers", "arms"},
     {"dpo", "wins"},

@@ -55,7 +55,6 @@ def train(  # noqa: PLR0913 - the options of the command
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Where to; RUN/training if not said.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Start anew where a training lies.")] = False,
-    push: Annotated[str | None, typer.Option("--push", metavar="OWNER/NAME", help="Push the model to the Hub.")] = None,
     as_json: Json = False,
 ) -> None:
     """Train a model on a run by TRL, with options that fit the data and the machine; the test split is held out."""
@@ -63,15 +62,13 @@ def train(  # noqa: PLR0913 - the options of the command
     from curate.result import open_run
     from train.dpo import launch
     from train.dpo import train as train_on
-    from train.push import push as push_model
     from train.settings import section_of
 
     run = open_run(folder)
     section = section_of(run, model, settings or (), config)
     done = train_on(run, section, out, resume=resume, force=force, say=lambda text: typer.echo(text, err=True))
-    pushed = push_model(done.model, push) if push else None
     if as_json:
-        print_json({"training": str(done.folder), "pushed": pushed, **done.result})
+        print_json({"training": str(done.folder), **done.result})
     else:
         show.training(done.folder, done.result, launch(run, section))
 

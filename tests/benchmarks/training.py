@@ -2,7 +2,7 @@
 Tokens a second of `curate train` beside TRL's own DPO script with its defaults (`trl dpo`, batch 8, LoRA): the same
 pairs, model, order of size and number of steps, in one run, as a markdown table. Ready for a GPU as it is.
 
-    python tests/benchmarks/train.py --run RUN [--model ID_OR_FOLDER] [--steps 20] [--batch 8] [--rate 1e-5]
+    python tests/benchmarks/training.py --run RUN [--model ID_OR_FOLDER] [--steps 20] [--batch 8] [--rate 1e-5]
 
 Seconds are those of the whole training, from the trainer's making to its last step: the reference's log-probs and the
 tokenizing count. MFU: 6 floating-point operations a weight and token (Kaplan et al. 2020) and 2 more for the reference,
@@ -54,24 +54,35 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1e-5)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        model = options.model or tiny_model(Path(folder) / "model", tiny_tokenizer(size=2000), hidden=256, layers=6)
         pairs = drawn(open_run(options.run).train.collect(), options.steps * options.batch, "benchmark")
+        model = options.model or made(pairs, Path(folder) / "model")
         run = as_run(Path(folder) / "run", pairs, {"publish": {"license": None}})
         trl = {"max_steps": options.steps, "learning_rate": options.rate, "logging_steps": 1, "save_strategy": "no"}
         section = Train(model=model, batch=options.batch, max_length=options.max_length, trl=trl, early_stop=False)
         done = [plain_trl(run, section, Path(folder) / "trl"), ours(run, section, Path(folder) / "ours")]
         weights = shape(model).parameters
-    print(
-        f"{datetime.now(UTC):%Y-%m-%d}, {device()}, {weights / 1e6:,.1f} M weights, {options.steps} steps of {options.batch}\n"
-    )
+    sizes = f"{weights / 1e6:,.1f} M weights, {options.steps} steps of {options.batch}"
+    print(f"{datetime.now(UTC):%Y-%m-%d}, {device()}, {sizes}\n")
     print("| training | seconds | tokens/s | times | mean loss | peak GB | MFU |\n|---|--:|--:|--:|--:|--:|--:|")
     for each in done:
         rate = each.tokens / each.seconds
         times = rate / (done[0].tokens / done[0].seconds)
         memory = "–" if each.gigabytes is None else f"{each.gigabytes:.1f}"
-        print(
-            f"| {each.name} | {each.seconds:.1f} | {rate:,.0f} | {times:.2f} | {each.loss:.4f} | {memory} | {mfu(rate, weights)} |"
-        )
+        figures = [
+            f"{each.seconds:.1f}",
+            f"{rate:,.0f}",
+            f"{times:.2f}",
+            f"{each.loss:.4f}",
+            memory,
+            mfu(rate, weights),
+        ]
+        print(f"| {each.name} | {' | '.join(figures)} |")
+
+
+def made(pairs: pl.DataFrame, folder: Path) -> str:
+    """A Llama of four layers and a vocabulary of 4,000 from the pairs' own texts."""
+    texts = [message["content"] for side in ("prompt", "chosen") for turns in pairs[side] for message in turns]
+    return tiny_model(folder, tiny_tokenizer(texts=texts, size=4000), hidden=192, layers=4)
 
 
 def ours(run: Run, section: Train, out: Path) -> Measured:
@@ -107,12 +118,13 @@ def plain_trl(run: Run, section: Train, out: Path) -> Measured:
 
 def measured(name: str, seconds: float, log: list[dict[str, Any]]) -> Measured:
     """The figures of a log."""
-    steps = pl.DataFrame(log, infer_schema_length=None).filter(pl.col("loss").is_not_null())
-    torch = __import__("torch")
-    memory = torch.cuda.max_memory_allocated() / 1e9 if cuda() else None
-    return Measured(
-        name, seconds, int(steps["num_tokens"].cast(float).max()), float(steps["loss"].cast(float).mean()), memory
-    )  # type: ignore[arg-type]
+    steps = [line for line in log if line.get("loss") is not None]
+    tokens, loss = (
+        max(float(line["num_tokens"]) for line in steps),
+        sum(float(line["loss"]) for line in steps) / len(steps),
+    )
+    memory = __import__("torch").cuda.max_memory_allocated() / 1e9 if cuda() else None
+    return Measured(name, seconds, int(tokens), loss, memory)
 
 
 def mfu(rate: float, weights: int) -> str:
