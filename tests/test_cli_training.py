@@ -85,7 +85,9 @@ def test_train_and_evaluate(place: Path, monkeypatch: pytest.MonkeyPatch, capsys
     printed = capsys.readouterr()
     assert printed.err == ""
     assert "4 steps on 1" in printed.out
-    assert "accelerate launch --num_processes 8 -m curate train RUN --model model" in printed.out
+    assert (
+        "accelerate launch --num_processes 8 -m curate train RUN --config dpo.yaml --set trl.max_steps=4" in printed.out
+    )
     options = json.loads(Path("OUT/result.json").read_text())["options"]
     assert (options["lora_rank"], options["trl"]["beta"], options["model"]) == (4, 0.2, "model")
     assert curate("train", "RUN", "-m", "model", "-o", "OUT") == 2

@@ -80,7 +80,8 @@ def train(
     trained on, TrainingStopped for what goes wrong on the way.
     """
     folder = Path(out) if out is not None else run.folder / FOLDER
-    _claim(folder, resume=resume, force=force)
+    if os.environ.get("RANK", "0") == "0":  # of several processes the first one
+        _claim(folder, resume=resume, force=force)
     started = time.perf_counter()
     found = preflight(run, section)
     section = smoothed(section, pairs_of(run, "train"))
@@ -117,11 +118,6 @@ def rows_of(run: Run, found: Preflight, split: str, method: str) -> pl.DataFrame
     return chosen_only(usable) if method == "sft" else usable
 
 
-def launch(run: Run, section: Train) -> str:
-    """The command for several GPUs."""
-    return f"accelerate launch --num_processes 8 -m curate train {run.folder} --model {section.model}"
-
-
 def _claim(folder: Path, *, resume: bool, force: bool) -> None:
     if force and not resume:
         for name in (MODEL, CHECKPOINTS, RESULT, LOG, PAGE, "sft"):
@@ -147,7 +143,7 @@ def _fit(
     run: Run, section: Train, found: Preflight, start: str, folder: Path, *, resume: bool, say: Callable[[str], None]
 ) -> Fitted:
     rows, held_out = (rows_of(run, found, split, section.method) for split in ("train", "test"))
-    held_out = held_out.head(HELD_OUT)
+    held_out = held_out.gather_every(-(-len(held_out) // HELD_OUT) or 1)  # from all over the split
     tokenizer = load_tokenizer(str(section.model), section.chat_template)
     job = Job(section, start, tokenizer, rows, None if held_out.is_empty() else held_out, folder / LOG, resume)
     return fit(job, _facts(section, found, folder, len(rows), len(held_out)), say)

@@ -1,5 +1,8 @@
 """Commands that train and compare models: preflight, train, evaluate, bakeoff."""
 
+import os
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +21,8 @@ Examples:\n
 [bold]curate evaluate RUN --judge heuristic[/]\n
 [bold]curate evaluate RUN --training OUT --judge openai:gpt-4o --prompts 200[/]
 """
+# What starts the same command on several GPUs; with --config_file also FSDP, as for any script of TRL.
+LAUNCH = ("accelerate", "launch", "--num_processes", "8", "-m", "curate")
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
 ModelName = Annotated[str | None, typer.Option("--model", "-m", help="Folder or Hub id of the model to train.")]
 TrlFile = Annotated[Path | None, typer.Option("--config", help="A YAML file as `trl dpo --config` takes it.")]
@@ -60,17 +65,18 @@ def train(  # noqa: PLR0913 - the options of the command
     """Train a model on a run by TRL, with options that fit the data and the machine; the test split is held out."""
     from curate import show
     from curate.result import open_run
-    from train.dpo import launch
     from train.dpo import train as train_on
     from train.settings import section_of
 
     run = open_run(folder)
     section = section_of(run, model, settings or (), config)
     done = train_on(run, section, out, resume=resume, force=force, say=lambda text: typer.echo(text, err=True))
+    if int(os.environ.get("RANK", "0")):  # of several processes the first one prints
+        return
     if as_json:
         print_json({"training": str(done.folder), **done.result})
     else:
-        show.training(done.folder, done.result, launch(run, section))
+        show.training(done.folder, done.result, shlex.join([*LAUNCH, *sys.argv[1:]]))
 
 
 @app.command(epilog=EVALUATE_EXAMPLES)

@@ -18,7 +18,7 @@ from curate.errors import InputError, RecipeError
 from curate.result import Run
 from curate.sections import Train
 from tests.train.tiny import tiny_model, tiny_tokenizer, toy_rows, toy_run
-from train.dpo import Training, launch, open_training, rows_of, smoothed, train
+from train.dpo import Training, open_training, rows_of, smoothed, train
 from train.preflight import preflight
 from train.watch import TrainingStopped
 
@@ -233,7 +233,6 @@ def test_label_confidence_smooths(model: str) -> None:
     assert smoothed(Train(model=model), pl.DataFrame({"label_confidence": [1.0]})).trl == {}
 
 
-def test_no_training_there(tmp_path: Path, toy: Run, model: str) -> None:
+def test_no_training_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no training"):
         open_training(tmp_path)
-    assert launch(toy, Train(model=model)).startswith("accelerate launch --num_processes 8 -m curate train ")
