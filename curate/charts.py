@@ -1,6 +1,6 @@
 """Charts as SVG text, drawn without a browser: nothing in them is fetched or run when the report is opened."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,6 +57,37 @@ def prompt_map(points: pl.DataFrame, names: Sequence[str]) -> str:
                 },
             },
             "config": {"view": {"stroke": None}},
+        }
+    )
+
+
+def lines(found: Mapping[str, Sequence[tuple[float, float]]], title: str) -> str:
+    """Lines of (x, y) points, in the order of x; points that are not finite are left out."""
+    colors = dict(zip(found, (BLUE, ORANGE, GREY), strict=False))
+    points = [
+        {"x": x, "y": y, "of": name}
+        for name, line in found.items()
+        for x, y in line
+        if np.isfinite(x) and np.isfinite(y)
+    ]
+    return _svg(
+        {
+            "title": title,
+            "width": 300,
+            "height": 150,
+            "data": {"values": points},
+            "mark": {"type": "line", "point": len(points) < 60},
+            "encoding": {
+                "x": {"field": "x", "type": "quantitative", "axis": {"title": None}},
+                "y": {"field": "y", "type": "quantitative", "scale": {"zero": False}, "axis": {"title": None}},
+                "color": {
+                    "field": "of",
+                    "type": "nominal",
+                    "scale": {"domain": list(colors), "range": list(colors.values())},
+                    "legend": {"title": None, "orient": "top"},
+                },
+            },
+            "config": {"view": {"stroke": None}, "axis": {"grid": False}},
         }
     )
 

@@ -26,6 +26,7 @@ from curate.sections import (
     Select,
     Source,
     Split,
+    Train,
 )
 from curate.signals import COLUMNS
 
@@ -47,6 +48,7 @@ class Recipe(Section):
     select: Select | None = None
     split: Split = Split()
     publish: Publish = Publish()
+    train: Train | None = None
 
     @property
     def asks_models(self) -> bool:

@@ -90,7 +90,7 @@ def next_steps(finished: Run) -> None:
         ("look", f"curate why {finished.folder} 0"),
         ("edit", f"curate run {finished.folder}/recipe.yaml -o {finished.folder} --set pair.min_margin=0.1"),
         ("push", f"curate push {finished.folder} OWNER/NAME --dry-run --set publish.license=…"),
-        ("train", f"trl dpo --model_name_or_path HuggingFaceTB/SmolLM2-135M-Instruct --dataset_name {finished.folder}"),
+        ("train", f"curate train {finished.folder} --model HuggingFaceTB/SmolLM2-135M-Instruct"),
     ):
         console.print(Text(f"{what:<6} {command}"), soft_wrap=True)
 
@@ -125,6 +125,61 @@ def _made(about: Made) -> None:
         console.print()
     for sentence in about.sentences:
         console.print(Text(f"{sentence}\n"))
+
+
+def preflight(found: Mapping[str, Any]) -> None:
+    """What a model's tokenizer makes of a run."""
+    console.print(Text(f"{found['rows']:,} rows with the tokenizer of {found['model']}"), soft_wrap=True)
+    table(found["lengths"])
+    console.print(f"max_length {found['max_length']}\n")
+    if not found["findings"]:
+        console.print("every row is trained on whole, as it is")
+        return
+    table([{**row, "share": f"{row['share']:.1%}"} for row in found["findings"]])
+
+
+def training(folder: Path, result: Mapping[str, Any], launch: str) -> None:
+    """How a training went, and where its model lies."""
+    left_out = f", {result['left_out']:,} left out" if result["left_out"] else ""
+    console.print(
+        f"[bold]{result['steps']:,} steps[/] on {result['rows']:,} pairs{left_out} · {result['seconds']:,.0f} s"
+    )
+    shown = ("loss", "rewards/accuracies", "rewards/margins", "logps/chosen", "logps/rejected")
+    if held_out := {name: result["held_out"][name] for name in shown if name in result["held_out"]}:
+        table([{"held out": name, "value": value} for name, value in held_out.items()])
+    stopped = [f"stopped early: {result['stopped']}"] if result["stopped"] else []
+    for sentence in [*stopped, *result["warnings"]]:
+        console.print(Text(sentence, style="yellow"))
+    console.print()
+    for what, where in (
+        ("model", folder / "model"), ("log", folder / "log.csv"), ("page", folder / "training.html"),
+        ("GPUs", launch), ("next", f"curate evaluate RUN --training {folder}"),
+    ):  # fmt: skip
+        console.print(Text(f"{what:<6} {where}"), soft_wrap=True)
+
+
+def evaluation(found: Mapping[str, Any], folder: Path) -> None:
+    """A tuned model beside its reference."""
+    console.print(Text(f"{found['model']}, tuned, against {found['reference']}"), soft_wrap=True)
+    for rows in (found["slices"], found["wins"], found["drift"]):
+        if rows:
+            console.print()
+            table([{name: _interval(value) for name, value in row.items()} for row in rows])
+    console.print(f"\nKL from the reference: {cell(found['kl_a_token'])} nats a token on its own answers")
+    for sentence in found["warnings"]:
+        console.print(Text(sentence, style="yellow"))
+    console.print(Text(f"page   {folder / 'evaluation.html'}"), soft_wrap=True)
+
+
+def bakeoff(found: Sequence[Mapping[str, Any]]) -> None:
+    """One row an arm and point of the sweep."""
+    table([{name: _interval(value) for name, value in row.items()} for row in found])
+    console.print("\naccuracy on the same held-out pairs, 95 % intervals over prompts and seeds", style="dim")
+
+
+def _interval(value: Any) -> Any:
+    """An estimate as mean [low, high]; anything else as it is."""
+    return f"{value['mean']:.3f} [{value['low']:.3f}, {value['high']:.3f}]" if isinstance(value, dict) else value
 
 
 def why(found: Sequence[Mapping[str, Any]]) -> None:

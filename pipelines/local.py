@@ -51,15 +51,26 @@ class TransformersModel:
 
     def __init__(self, name: str, *, device: str | None = None, batch_size: int = 8) -> None:
         transformers = require("transformers", EXTRA)
-        self._batch_size = batch_size
-        self._tokenizer, self._model = load(transformers.AutoModelForCausalLM, name, device, "auto")
-        if not self._tokenizer.chat_template:
+        tokenizer, model = load(transformers.AutoModelForCausalLM, name, device, "auto")
+        if not tokenizer.chat_template:
             raise InputError(f"{name} has no chat template; expected a chat model (often the name ends in -Instruct)")
-        defaults = self._model.generation_config
-        self._ends = _token_ids(defaults.eos_token_id, self._tokenizer.eos_token_id)
-        self._pad = (*_token_ids(self._tokenizer.pad_token_id), *self._ends, 0)[0]
-        self._model.generation_config = transformers.GenerationConfig()  # else it would fill in what we leave out
-        self._context = token_limit(self._model)
+        self._use(model, tokenizer, batch_size)
+
+    @classmethod
+    def of(cls, model: Any, tokenizer: Any, *, batch_size: int = 8) -> "TransformersModel":
+        """For a model that is loaded already, with an adapter on it, say. What it is set to when it is asked counts."""
+        made = cls.__new__(cls)
+        made._use(model, tokenizer, batch_size)
+        return made
+
+    def _use(self, model: Any, tokenizer: Any, batch_size: int) -> None:
+        self._tokenizer, self._model, self._batch_size = tokenizer, model, batch_size
+        defaults = model.generation_config
+        self._ends = _token_ids(defaults.eos_token_id, tokenizer.eos_token_id)
+        self._pad = (*_token_ids(tokenizer.pad_token_id), *self._ends, 0)[0]
+        # Else its own settings would fill in what we leave out.
+        model.generation_config = require("transformers", EXTRA).GenerationConfig(eos_token_id=list(self._ends) or None)
+        self._context = token_limit(model)
 
     def generate(self, requests: Sequence[Request]) -> list[Reply]:
         """

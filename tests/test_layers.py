@@ -49,6 +49,17 @@ PIPELINE_TIERS = [
     {"__init__"},
 ]
 PIPELINE_TIER = {name: level for level, names in enumerate(PIPELINE_TIERS) for name in names}
+# The same for train.
+TRAIN_TIERS = [
+    {"models", "tokens", "monitor", "intervals"},
+    {"memory", "settings", "watch", "defaults", "sft", "page", "card", "logps", "slices"},
+    {"preflight", "fit", "answers", "arms"},
+    {"dpo", "wins"},
+    {"evaluate"},
+    {"bakeoff"},
+    {"__init__"},
+]
+TRAIN_TIER = {name: level for level, names in enumerate(TRAIN_TIERS) for name in names}
 KNOW_DISTILABEL = {"pipelines/llms.py", "pipelines/rows.py"}  # nobody imports these two before models are opened
 HEAVY = {"torch", "transformers", "trl", "distilabel", "datasets", "huggingface_hub", "sentence_transformers", "peft"}
 ABOVE = {"pipelines", "train"}
@@ -100,6 +111,15 @@ def test_imports_of_pipelines_point_down() -> None:
         wrong += [f"{here} imports {there}" for there in names if PIPELINE_TIER[there] >= PIPELINE_TIER[here]]
         if any(name.split(".")[0] == "train" for name in imported(path)):
             wrong.append(f"{here} imports train")
+    assert wrong == []
+
+
+def test_imports_of_train_point_down() -> None:
+    wrong = []
+    for path in (ROOT / "train").glob("*.py"):
+        here = path.name.removesuffix(".py")
+        names = {name.split(".")[1] for name in imported(path) if name.startswith("train.")} - {here}
+        wrong += [f"{here} imports {there}" for there in names if TRAIN_TIER[there] >= TRAIN_TIER[here]]
     assert wrong == []
 
 

@@ -1,1 +1,28 @@
-"""Training: preflight, SFT, DPO, evaluation over TRL. Nothing here yet but the name: see the issues."""
+"""
+Training over TRL: what a run's rows become, a model from them, and whether it is better than where it began.
+
+    from curate import open_run
+    from curate.sections import Train
+    from train import train
+    from train.evaluate import evaluate
+
+    done = train(open_run("RUN"), Train(model="HuggingFaceTB/SmolLM2-135M-Instruct"))  # preflight, LoRA DPO, card, page
+    evaluate(open_run("RUN"), done, judges=["heuristic"])
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from train.dpo import open_training, train
+
+# Only names that no module of this package has: `train.evaluate.evaluate`, `train.preflight.preflight` and
+# `train.bakeoff.bakeoff` are imported from their modules.
+_HOMES = {"open_training": "dpo", "train": "dpo"}
+__all__ = ["open_training", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'train' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"train.{_HOMES[name]}"), name)

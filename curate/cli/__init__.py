@@ -5,6 +5,7 @@ import sys
 from curate.cli import commands as commands
 from curate.cli import models as models
 from curate.cli import publishing as publishing
+from curate.cli import training as training
 from curate.cli.options import app as app
 from curate.errors import CurateError
 

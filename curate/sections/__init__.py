@@ -12,6 +12,7 @@ from curate.sections.curating import (
     Semantic,
     Source,
     Split,
+    Train,
 )
 from curate.sections.making import Budget, Generate, Judge, Model, Pair, Prompts, Strategy, named, named_model
 
@@ -35,6 +36,7 @@ __all__ = [
     "Split",
     "Strategy",
     "Texts",
+    "Train",
     "named",
     "named_model",
 ]

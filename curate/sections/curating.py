@@ -193,3 +193,23 @@ class Publish(Section):
     min_train: int = Field(100, ge=0, description="Pairs the train split must have")
     min_test: int = Field(20, ge=0, description="Pairs the test split must have, where the recipe asks for one")
     max_personal: float = Field(0.02, ge=0, le=1, description="Share of pairs that may hold an e-mail address")
+
+
+class Train(Section):
+    """How a model is trained on the pairs. What TRL knows beyond this stands in `trl`, by TRL's own names."""
+
+    model: str | None = Field(None, description="Folder or Hub id of the model to start from; --model names it, too")
+    method: Literal["dpo", "orpo", "reward", "sft"] = Field("dpo", description="Which trainer of TRL")
+    sft_first: bool = Field(False, description="Train on the chosen answers first: for a base model that cannot chat")
+    chat_template: str | None = Field(None, description="zephyr, or a .jinja file; null = the model's own")
+    lora: bool = Field(True, description="Train a small adapter (LoRA); false = all weights")
+    lora_rank: int = Field(16, ge=1)
+    max_length: int | None = Field(None, ge=2, description="Tokens of prompt and answer; null = from the preflight")
+    keep: float = Field(0.99, gt=0, le=1, description="Share of the rows that the preflight's max_length keeps whole")
+    batch: int = Field(16, ge=1, description="Pairs an optimizer step; what fits at once is found out")
+    evaluations: int = Field(
+        8, ge=1, description="How often the held-out pairs are looked at, and a checkpoint is saved"
+    )
+    early_stop: bool = Field(True, description="Stop when held-out accuracy falls, or chosen log-probs collapse")
+    seed: int = 0
+    trl: dict[str, Any] = Field({}, description="Any option of TRL's trainer: {beta: 0.05, learning_rate: 1.0e-5}")

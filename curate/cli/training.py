@@ -1,0 +1,128 @@
+"""Commands that train and compare models: preflight, train, evaluate, bakeoff."""
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from curate.cli.options import Json, Set, app, print_json
+
+TRAIN_EXAMPLES = """
+Examples:\n
+[bold]curate train RUN --model HuggingFaceTB/SmolLM2-135M-Instruct[/]\n
+[bold]curate train RUN --model ./base --set train.sft_first=true --set trl.beta=0.05[/]\n
+[bold]curate train RUN --model ./model --config dpo.yaml --resume[/]
+"""
+EVALUATE_EXAMPLES = """
+Examples:\n
+[bold]curate evaluate RUN --judge heuristic[/]\n
+[bold]curate evaluate RUN --training OUT --judge openai:gpt-4o --prompts 200[/]
+"""
+# What starts the same command on several GPUs; with --config_file also FSDP, as for any script of TRL.
+LAUNCH = ("accelerate", "launch", "--num_processes", "8", "-m", "curate")
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
+ModelName = Annotated[str | None, typer.Option("--model", "-m", help="Folder or Hub id of the model to train.")]
+TrlFile = Annotated[Path | None, typer.Option("--config", help="A YAML file as `trl dpo --config` takes it.")]
+
+
+@app.command(epilog="Example: [bold]curate preflight RUN --model HuggingFaceTB/SmolLM2-135M-Instruct[/]")
+def preflight(
+    folder: RunFolder,
+    *,
+    model: ModelName = None,
+    settings: Set = None,
+    config: TrlFile = None,
+    as_json: Json = False,
+) -> None:
+    """Say what TRL would drop, cut or garble of a run's rows with this model, and what max_length costs."""
+    from curate import show
+    from curate.result import open_run
+    from train.preflight import preflight as measure
+    from train.settings import section_of
+
+    run = open_run(folder)
+    found = measure(run, section_of(run, model, settings or (), config))
+    print_json(found.plain()) if as_json else show.preflight(found.plain())
+    if found.findings():
+        raise typer.Exit(1)
+
+
+@app.command(epilog=TRAIN_EXAMPLES)
+def train(  # noqa: PLR0913 - the options of the command
+    folder: RunFolder,
+    *,
+    model: ModelName = None,
+    settings: Set = None,
+    config: TrlFile = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Where to; RUN/training if not said.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Start anew where a training lies.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train a model on a run by TRL, with options that fit the data and the machine; the test split is held out."""
+    from curate import show
+    from curate.result import open_run
+    from train.dpo import train as train_on
+    from train.settings import section_of
+
+    run = open_run(folder)
+    section = section_of(run, model, settings or (), config)
+    done = train_on(run, section, out, resume=resume, force=force, say=lambda text: typer.echo(text, err=True))
+    if int(os.environ.get("RANK", "0")):  # of several processes the first one prints
+        return
+    if as_json:
+        print_json({"training": str(done.folder), **done.result})
+    else:
+        show.training(done.folder, done.result, shlex.join([*LAUNCH, *sys.argv[1:]]))
+
+
+@app.command(epilog=EVALUATE_EXAMPLES)
+def evaluate(
+    folder: RunFolder,
+    *,
+    training: Annotated[Path | None, typer.Option(help="Folder of the training; RUN/training if not said.")] = None,
+    reference: Annotated[str | None, typer.Option(help="Compare with this model instead of where it began.")] = None,
+    judge: Annotated[
+        list[str] | None, typer.Option("--judge", help="heuristic, openai:NAME[@URL], reward:NAME, … May be repeated.")
+    ] = None,
+    prompts: Annotated[int, typer.Option(min=1, help="Held-out prompts that both models answer.")] = 50,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Tokens of an answer, at most.")] = 256,
+    as_json: Json = False,
+) -> None:
+    """Compare a trained model with its reference: held-out pairs by slice, answers side by side, win rate, drift."""
+    from curate import show
+    from curate.result import open_run
+    from train.dpo import FOLDER, open_training
+    from train.evaluate import evaluate as compare
+    from train.evaluate import folder_of
+
+    run = open_run(folder)
+    done = open_training(training or folder / FOLDER)
+    found = compare(run, done, reference=reference, judges=judge or (), count=prompts, max_tokens=max_tokens)
+    print_json(found) if as_json else show.evaluation(found, folder_of(done))
+
+
+@app.command(epilog="Example: [bold]curate bakeoff bakeoff.yaml -o OUT[/] (`--schema` prints the JSON schema)")
+def bakeoff(
+    file: Annotated[Path | None, typer.Argument(metavar="RECIPE", help="The bake-off, a YAML file.")] = None,
+    *,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where to; the same command goes on.")] = Path("bakeoff"),
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of bake-offs.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Which curation wins: short trainings on several sets of pairs (and swept options), judged by the same pairs."""
+    from curate import show
+    from train.arms import Bakeoff, load_bakeoff
+    from train.bakeoff import bakeoff as bake
+    from train.bakeoff import plain
+
+    if schema:
+        print_json(Bakeoff.model_json_schema())
+        return
+    if file is None:
+        raise typer.BadParameter("name a bake-off's file")
+    table = [plain(row) for row in bake(load_bakeoff(file), out, where=file.parent)]
+    print_json(table) if as_json else show.bakeoff(table)

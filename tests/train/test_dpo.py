@@ -1,0 +1,238 @@
+"""Trainings on the spot: a tiny Llama and preferences that it can learn."""
+
+import csv
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from curate.errors import InputError, RecipeError
+from curate.result import Run
+from curate.sections import Train
+from tests.train.tiny import tiny_model, tiny_tokenizer, toy_rows, toy_run
+from train.dpo import Training, open_training, rows_of, smoothed, train
+from train.preflight import preflight
+from train.watch import TrainingStopped
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # of torch, transformers and TRL
+
+FAST = {"learning_rate": 5e-3, "num_train_epochs": 3, "logging_steps": 1, "per_device_eval_batch_size": 1}
+
+
+def small(model: str, *, batch: int = 8, **changes: Any) -> Train:
+    trl = FAST | changes.pop("trl", {})
+    return Train(model=model, batch=batch, trl=trl, **changes)
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return toy_run(tmp_path_factory.mktemp("toy"), 80)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return tiny_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def done(toy: Run, model: str, tmp_path_factory: pytest.TempPathFactory) -> Training:
+    return train(toy, small(model), tmp_path_factory.mktemp("done"))
+
+
+def losses(folder: Path) -> list[float]:
+    with (folder / "log.csv").open() as file:
+        return [float(line["loss"]) for line in csv.DictReader(file) if line["loss"]]
+
+
+def test_it_learns(done: Training, toy: Run) -> None:
+    seen = losses(done.folder)
+    assert seen[0] == pytest.approx(math.log(2), abs=1e-4)
+    assert seen[-1] < 0.6 * seen[0]
+    assert done.result["held_out"]["rewards/accuracies"] > 0.9
+    assert done.result["rows"] == toy.counts["train"]
+    assert open_training(done.folder).result == json.loads(json.dumps(done.result))
+
+
+def test_what_it_leaves(done: Training) -> None:
+    card = (done.model / "README.md").read_text("utf-8")
+    assert f"data revision `{done.result['data']}`" in card
+    assert "rewards/accuracies" in card
+    assert str(done.folder.parent) not in card
+    page = (done.folder / "training.html").read_text("utf-8")
+    assert page.count("<svg") >= 6
+    assert "Every row was trained on whole." in page
+    assert done.result["findings"] == []
+
+
+def test_the_same_losses_as_plain_trl(toy: Run, model: str, tmp_path: Path) -> None:
+    """
+    Ours precomputes the reference and keeps activations; TRL, with its own defaults, does neither. In random order:
+    grouped by length it depends on every random number drawn before, those of held-out looks too.
+    """
+    import datasets
+    import peft
+    from transformers import AutoTokenizer
+    from trl import DPOConfig, DPOTrainer
+
+    rows = rows_of(toy, preflight(toy, small(model)), "train", "dpo")
+    trainer = DPOTrainer(
+        model=model,
+        args=DPOConfig(
+            output_dir=str(tmp_path / "plain"), per_device_train_batch_size=8, warmup_steps=0.1, seed=0,
+            use_cpu=True, bf16=False, report_to="none", **FAST,
+        ),
+        train_dataset=datasets.Dataset(rows.to_arrow()),
+        processing_class=AutoTokenizer.from_pretrained(model),
+        peft_config=peft.LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM"),
+    )  # fmt: skip
+    trainer.train()
+    plain = [line["loss"] for line in trainer.state.log_history if "loss" in line]
+    train(toy, small(model, trl={"train_sampling_strategy": "random"}), tmp_path / "ours")
+    assert losses(tmp_path / "ours") == pytest.approx(plain, abs=1e-4)
+
+
+def test_the_saved_adapter_reproduces_its_log_probs(done: Training, toy: Run) -> None:
+    import torch
+    from peft import AutoPeftModelForCausalLM
+    from transformers import AutoTokenizer
+
+    from train.tokens import sequences
+
+    model = AutoPeftModelForCausalLM.from_pretrained(str(done.model)).eval()
+    tokenizer = AutoTokenizer.from_pretrained(str(done.model))
+    total = 0.0
+    pairs = toy.test.collect().to_dicts()
+    for pair in pairs:
+        prompt, chosen, _ = sequences(pair, tokenizer)
+        ids = torch.tensor([prompt + chosen])
+        with torch.no_grad():
+            logps = model(ids).logits[0, :-1].log_softmax(-1).gather(-1, ids[0, 1:, None])[:, 0]
+        total += logps[len(prompt) - 1 :].sum().item()
+    assert total / len(pairs) == pytest.approx(done.result["held_out"]["logps/chosen"], abs=1e-3)
+
+
+def test_killed_and_resumed_it_ends_with_the_same_loss(done: Training, toy: Run, model: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    sets = [f"trl.{name}={value}" for name, value in FAST.items()] + ["train.batch=8"]
+    command = [sys.executable, "-m", "curate", "train", toy.folder, "--model", model, "-o", out]
+    command += [part for text in sets for part in ("--set", text)]
+    started = subprocess.Popen(list(map(str, command)), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    for _ in range(2400):
+        if list(out.glob("checkpoints/checkpoint-*/trainer_state.json")) or started.poll() is not None:
+            break
+        time.sleep(0.05)
+    os.kill(started.pid, signal.SIGKILL)
+    started.wait()
+    assert not (out / "result.json").exists()
+    with pytest.raises(RecipeError, match="--resume goes on with it, --force starts anew"):
+        train(toy, small(model), out)
+    resumed = train(toy, small(model), out, resume=True)
+    assert losses(out) == pytest.approx(losses(done.folder), abs=1e-6)
+    assert resumed.result["held_out"]["loss"] == pytest.approx(done.result["held_out"]["loss"], abs=1e-6)
+
+
+def test_out_of_memory_halves_the_batch_and_says_so(
+    toy: Run, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, done: Training
+) -> None:
+    import torch
+    from transformers import LlamaModel
+
+    forward = LlamaModel.forward
+
+    def with_little_memory(self: Any, input_ids: Any, *args: Any, **options: Any) -> Any:
+        if len(input_ids) > 2 * 2 and torch.is_grad_enabled():
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return forward(self, input_ids, *args, **options)
+
+    monkeypatch.setattr(LlamaModel, "forward", with_little_memory)
+    said: list[str] = []
+    result = train(toy, small(model), tmp_path / "out", say=said.append).result
+    assert said == [
+        "out of memory with 8 pairs at once: half of it, 4 at once now",
+        "out of memory with 4 pairs at once: half of it, 2 at once now",
+    ]
+    assert result["batch"] == {"at_once": 2, "said": said}
+    assert result["steps"] == done.result["steps"]
+    assert result["held_out"]["rewards/accuracies"] > 0.9
+
+
+def test_no_memory_at_all(toy: Run, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+    from transformers import LlamaModel
+
+    def without_memory(*_: Any, **__: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(LlamaModel, "forward", without_memory)
+    with pytest.raises(TrainingStopped, match=r"one pair at once and checkpointing; lower train.max_length \(64\)"):
+        train(toy, small(model, batch=2), tmp_path / "out")
+
+
+def test_a_loss_that_is_not_finite_stops_and_names_rows(toy: Run, model: str, tmp_path: Path) -> None:
+    section = small(model, lora=False, trl={"learning_rate": 1e30, "max_grad_norm": 0, "warmup_steps": 0})
+    with pytest.raises(TrainingStopped, match=r"no finite number in rows train \d+, train \d+"):
+        train(toy, section, tmp_path / "out")
+
+
+@pytest.mark.parametrize("method", ["orpo", "reward", "sft"])
+def test_other_methods(method: str, toy: Run, model: str, tmp_path: Path) -> None:
+    done = train(toy, small(model, method=method), tmp_path / "out")
+    seen = losses(done.folder)
+    assert seen[-1] < seen[0]
+    assert (done.model / "adapter_config.json").is_file()
+    if method == "reward":
+        assert done.result["held_out"]["accuracy"] > 0.9
+
+
+def test_sft_first(toy: Run, model: str, tmp_path: Path) -> None:
+    done = train(toy, small(model, sft_first=True), tmp_path / "out")
+    assert (tmp_path / "out" / "sft" / "merged" / "model.safetensors").is_file()
+    base = json.loads((done.model / "adapter_config.json").read_text())["base_model_name_or_path"]
+    assert base == str(tmp_path / "out" / "sft" / "merged")
+
+
+def test_all_weights_need_no_second_model(toy: Run, model: str, tmp_path: Path) -> None:
+    done = train(toy, small(model, lora=False), tmp_path / "out")
+    assert (done.model / "model.safetensors").is_file()
+    assert done.result["held_out"]["rewards/accuracies"] > 0.9
+
+
+def test_one_row_and_nothing_held_out(model: str, tmp_path: Path) -> None:
+    run = toy_run(tmp_path, rows=toy_rows(1), test=0)
+    done = train(run, small(model))
+    assert (done.result["rows"], done.result["steps"], done.result["held_out"]) == (1, 3, {})
+    assert done.folder == run.folder / "training"
+    assert "No pair was held out" in (done.folder / "training.html").read_text("utf-8")
+
+
+def test_rows_without_anything_to_learn_are_left_out(model: str, tmp_path: Path) -> None:
+    strict = tiny_tokenizer().chat_template.replace(
+        "{% for", "{% if '3' in messages[0].content %}{{ raise_exception('no threes') }}{% endif %}{% for", 1
+    )
+    other = tiny_model(tmp_path / "strict", tiny_tokenizer(strict))
+    run = toy_run(tmp_path, 12, test=0)
+    done = train(run, small(other, trl={"num_train_epochs": 1}))
+    assert (done.result["rows"], done.result["left_out"]) == (11, 1)
+    assert [line["finding"] for line in done.result["findings"]] == ["refused"]
+
+
+def test_label_confidence_smooths(model: str) -> None:
+    pairs = pl.DataFrame({"label_confidence": [1.0, 0.8, 0.9]})
+    assert smoothed(Train(model=model), pairs).trl == {"loss_type": ["robust"], "label_smoothing": 0.1}
+    said = Train(model=model, trl={"loss_type": ["ipo"]})
+    assert smoothed(said, pairs) == said
+    assert smoothed(Train(model=model), pl.DataFrame({"other": [1.0]})).trl == {}
+    assert smoothed(Train(model=model), pl.DataFrame({"label_confidence": [1.0]})).trl == {}
+
+
+def test_no_training_there(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no training"):
+        open_training(tmp_path)

@@ -1,0 +1,123 @@
+"""What a preflight finds, on rows and templates that have it."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from curate.errors import InputError
+from curate.sections import Train
+from tests.train.tiny import TEMPLATE, tiny_model, tiny_tokenizer, toy_run
+from train import memory
+from train.models import Shape, load_tokenizer
+from train.preflight import found, preflight, rounded
+from train.tokens import TOKENS
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # of torch and transformers
+
+
+def row(**changes: object) -> dict[str, object]:
+    good = {
+        "prompt_tokens": 10, "lost_tokens": 0, "chosen_tokens": 20, "rejected_tokens": 10, "shared_tokens": 15,
+        "chosen_ends": True, "rejected_ends": True, "system_lost": False, "refused": None,
+    }  # fmt: skip
+    return good | changes
+
+
+@pytest.mark.parametrize(
+    ("changes", "max_length", "names"),
+    [
+        ({}, 30, []),
+        ({}, None, []),
+        ({}, 29, ["cut"]),
+        ({}, 16, ["cut"]),
+        ({}, 15, ["equal_after_cut", "cut"]),
+        ({}, 10, ["dropped"]),
+        ({"prompt_tokens": 40}, 30, ["dropped"]),
+        ({"rejected_tokens": 0}, 30, ["empty"]),
+        ({"lost_tokens": 3}, 30, ["prompt_not_prefix"]),
+        ({"rejected_ends": False}, 30, ["no_end"]),
+        ({"system_lost": True}, 30, ["system_lost"]),
+        ({"chosen_tokens": 20, "rejected_tokens": 20, "shared_tokens": 30}, 30, ["equal_after_cut"]),
+        (dict.fromkeys(TOKENS) | {"refused": "no system turn"}, 30, ["refused"]),
+    ],
+)
+def test_findings(changes: dict[str, object], max_length: int | None, names: list[str]) -> None:
+    holds = pl.DataFrame([row(**changes)], schema=TOKENS).select(**found(max_length)).row(0, named=True)
+    assert [name for name, has in holds.items() if has] == names
+
+
+def test_a_run_without_findings(tmp_path: Path) -> None:
+    run = toy_run(tmp_path, 20)
+    result = preflight(run, Train(model=tiny_model(tmp_path / "model")))
+    assert result.findings() == []
+    assert result.rows.group_by("split").len().sort("split").rows() == [
+        ("test", run.counts["test"]),
+        ("train", run.counts["train"]),
+    ]
+    assert result.usable("train").all()
+    assert result.max_length == 64
+    assert [line["rows kept whole"] for line in result.lengths()] == ["95%", "99%", "100%"]
+    assert [line["max_length"] for line in result.lengths()] == [64] * 3
+
+
+def test_findings_name_their_rows(tmp_path: Path) -> None:
+    silent = TEMPLATE.replace("</s>", "")
+    model = tiny_model(tmp_path / "model", tiny_tokenizer(silent))
+    run = toy_run(tmp_path, 20, test=0)
+    (finding,) = preflight(run, Train(model=model)).findings()
+    assert (finding["finding"], finding["rows"], finding["share"]) == ("no_end", 20, 1.0)
+    assert finding["first"] == "train 0, train 1, train 2, train 3, train 4"
+
+
+def test_all_rows_too_long(tmp_path: Path) -> None:
+    run = toy_run(tmp_path, 10)
+    with pytest.raises(InputError, match=r"no row is left to train on: 10 of 10 dropped .* max_length is 3"):
+        preflight(run, Train(model=tiny_model(tmp_path / "model"), trl={"max_length": 3}))
+
+
+def test_no_chat_template_and_the_offered_one(tmp_path: Path) -> None:
+    model = tiny_model(tmp_path / "model", tiny_tokenizer(template=None))
+    with pytest.raises(InputError, match=r"has no chat template.*--set train.chat_template=zephyr"):
+        load_tokenizer(model)
+    with pytest.raises(InputError, match="there is no chat template 'chatml'"):
+        load_tokenizer(model, "chatml")
+    tokenizer = load_tokenizer(model, "zephyr")
+    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+    text = "<|user|>\nHi</s>\n<|assistant|>\nHello</s>\n"
+    assert tokenizer.apply_chat_template(turns, tokenize=False) == text
+    assert (
+        tokenizer.apply_chat_template(turns[:1], tokenize=False, add_generation_prompt=True)
+        == text.partition("Hello")[0]
+    )
+    assert preflight(toy_run(tmp_path, 10), Train(model=model, chat_template="zephyr")).findings() == []
+
+
+def test_a_tokenizer_without_pad_pads_with_its_end(tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer(pad=None)
+    tokenizer.save_pretrained(tmp_path / "model")
+    assert load_tokenizer(str(tmp_path / "model")).pad_token == "</s>"
+
+
+def test_no_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no model is named: --model"):
+        preflight(toy_run(tmp_path, 4), Train())
+
+
+def test_rounded() -> None:
+    assert [rounded(n, None) for n in (1, 64, 65)] == [64, 64, 128]
+    assert rounded(65, 100) == 100
+
+
+def test_memory_grows_with_what_it_depends_on() -> None:
+    smol = Shape(parameters=134_515_008, linear_sizes=500_000, hidden=576, layers=30, context=8192)
+    lora = memory.Plan(16, half=True)
+    assert memory.needed(smol, lora, 1, 1024) == 2 * 134_515_008 + 16 * 16 * 500_000 + 2 * 1024 * 576 * 34 * 30
+    full = memory.needed(smol, memory.Plan(None, half=True), 1, 1024)
+    assert full - memory.needed(smol, lora, 1, 1024) == 14 * 134_515_008 - 16 * 16 * 500_000
+    assert memory.needed(smol, memory.Plan(16, half=True, checkpointing=True), 8, 1024) < memory.needed(
+        smol, lora, 8, 1024
+    )
+    assert memory.first_batch(smol, lora, 1024, 16, 10**12) == 16
+    assert memory.first_batch(smol, lora, 1024, 16, 10**9) == 1
+    assert memory.first_batch(smol, lora, 1024, 16, 7 * 10**9) == 4

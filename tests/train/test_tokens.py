@@ -1,0 +1,102 @@
+"""Tokens are TRL's own, row by row."""
+
+import polars as pl
+import pytest
+
+from tests.data import SHARED
+from tests.train.tiny import TEMPLATE, pair, pairs, tiny_tokenizer, toy_rows
+from train.tokens import Pieces, sequences, tokens
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # of torch and transformers
+
+ROWS = [
+    pair([("user", "Is the door red?")], "Yes, it is.", "No."),
+    pair([("system", "Be brief."), ("user", "Hi  ")], " Hello", ""),
+    pair([("user", "<user> in a </s>text")], "with <assistant>", "ünïcödé ⚙️ 你好"),
+    pair([("user", "One"), ("assistant", "Two"), ("user", "Three")], "Four  \n", "Four"),
+]
+ROWS += [pair([("user", row["prompt"])], row["chosen"], row["rejected"]) for row in toy_rows(20)]
+TRIMMING = TEMPLATE.replace("m['content']", "m['content'] | trim")
+THINKING = TEMPLATE.replace("<assistant>{% endif %}", "<assistant>think{% endif %}")
+
+
+def by_trl(frame: pl.DataFrame, tokenizer, max_length: int | None = None) -> list[dict[str, list[int]]]:
+    """The rows that TRL's trainer makes; it drops those whose prompt fills max_length."""
+    import datasets
+    from trl import DPOConfig, DPOTrainer
+
+    args = DPOConfig(output_dir="unused", max_length=max_length, report_to="none", use_cpu=True, bf16=False)
+    trainer = DPOTrainer.__new__(DPOTrainer)  # only its own preparation of the data: no model is needed
+    trainer._tokenizer = tokenizer
+    made = trainer._prepare_dataset(datasets.Dataset.from_list(frame.to_dicts()), tokenizer, args, "train")
+    return [{name: row[name] for name in ("prompt_ids", "chosen_ids", "rejected_ids")} for row in made]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("metaspace", [False, True])
+@pytest.mark.parametrize("template", [TEMPLATE, TRIMMING, THINKING])
+def test_the_same_tokens_as_trl(template: str, metaspace: bool) -> None:
+    tokenizer = tiny_tokenizer(template, metaspace=metaspace)
+    theirs = by_trl(pairs(*ROWS), tokenizer)
+    assert [list(sequences(row, tokenizer)) for row in ROWS] == [list(row.values()) for row in theirs]
+    ours = tokens(pairs(*ROWS), tokenizer, frozenset({tokenizer.eos_token_id}))
+    for name in ("prompt", "chosen", "rejected"):
+        assert ours.get_column(f"{name}_tokens").to_list() == [len(row[f"{name}_ids"]) for row in theirs]
+    whole = [(row["prompt_ids"] + row["chosen_ids"], row["prompt_ids"] + row["rejected_ids"]) for row in theirs]
+    shared = [
+        next((n for n, (a, b) in enumerate(zip(*two, strict=False)) if a != b), min(map(len, two))) for two in whole
+    ]
+    assert ours.get_column("shared_tokens").to_list() == shared
+
+
+@pytest.mark.slow
+def test_real_rows_as_trl() -> None:
+    file = SHARED / "hh_rlhf_harmless.jsonl.gz"
+    if not file.is_file():
+        pytest.skip(f"{file.name} is not in ../shared/data")
+    import tempfile
+
+    import curate
+
+    with tempfile.TemporaryDirectory() as folder:
+        rows = curate.clean(file, f"{folder}/RUN").train.head(200).select("prompt", "chosen", "rejected").collect()
+    tokenizer = tiny_tokenizer()
+    theirs = by_trl(rows, tokenizer)
+    ours = tokens(rows, tokenizer, frozenset({tokenizer.eos_token_id}))
+    for name in ("prompt", "chosen", "rejected"):
+        assert ours.get_column(f"{name}_tokens").to_list() == [len(row[f"{name}_ids"]) for row in theirs]
+
+
+def test_pieces_are_learned_once_and_forgotten() -> None:
+    tokenizer = tiny_tokenizer()
+    pieces = Pieces(tokenizer)
+    texts = ["<user>Is the door red?<assistant>Yes</s>", "", "<user><user>", "Is the door red?"]
+    pieces.learn(texts)
+    assert sorted(pieces._known) == ["Is the door red?", "Yes"]
+    for text in [*texts, "unseen <user> before"]:
+        assert pieces.ids(text).tolist() == tokenizer(text, add_special_tokens=False)["input_ids"]
+    pieces.learn(["Yes"])
+    assert sorted(pieces._known) == ["Yes"]
+
+
+def test_a_refused_row_says_why_and_the_others_are_measured() -> None:
+    strict = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system turn') }}{% endif %}" + TEMPLATE
+    tokenizer = tiny_tokenizer(strict)
+    ours = tokens(pairs(*ROWS[:2]), tokenizer, frozenset({tokenizer.eos_token_id}))
+    assert ours.get_column("refused").to_list() == [None, "no system turn"]
+    assert ours.get_column("prompt_tokens").null_count() == 1
+
+
+def test_ends_and_system_turns() -> None:
+    without = TEMPLATE.replace("</s>", "").replace(
+        "{% for m in messages %}", "{% for m in messages if m.role != 'system' %}"
+    )
+    tokenizer = tiny_tokenizer(without)
+    ours = tokens(pairs(*ROWS[:2]), tokenizer, frozenset({tokenizer.eos_token_id}))
+    assert ours.select("chosen_ends", "rejected_ends", "system_lost").rows() == [(False,) * 3, (False, False, True)]
+    whole = tokens(pairs(*ROWS[:2]), tiny_tokenizer(), frozenset({tokenizer.eos_token_id}))
+    assert whole.select("chosen_ends", "rejected_ends", "system_lost").rows() == [(True, True, False)] * 2
+
+
+def test_no_rows() -> None:
+    assert tokens(pairs(), tiny_tokenizer(), frozenset()).is_empty()

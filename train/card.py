@@ -1,0 +1,40 @@
+"""The model card: what was trained on what, with which options, and what the held-out pairs say."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from curate.recipe import to_plain_yaml
+from curate.result import Run
+from curate.store import write_text
+from curate.summary import cell
+
+
+def write_card(folder: Path, run: Run, result: dict[str, Any]) -> None:
+    """Write README.md into the model's folder, over the one that TRL leaves there."""
+    base = str(result["model"])
+    on_hub = not base.startswith(("/", ".", "~"))  # a path of this machine says nothing to anyone else
+    header = {
+        "library_name": "peft" if (folder / "adapter_config.json").is_file() else "transformers",
+        "tags": ["preference", result["method"], "trl", "prefcurate"],
+        **({"base_model": base} if on_hub else {}),
+        **({"license": license_} if (license_ := run.recipe["publish"]["license"]) else {}),
+    }
+    environment = Environment(
+        loader=PackageLoader("train"),
+        autoescape=False,  # noqa: S701 - markdown of numbers and of our own words
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    options = {**result["options"], "model": base if on_hub else Path(base).name}
+    text = environment.get_template("card.md.j2").render(
+        header=yaml.safe_dump(header, sort_keys=False),
+        base=options["model"],
+        result=result,
+        cell=cell,
+        options=to_plain_yaml(options),
+    )
+    write_text(folder / "README.md", text)

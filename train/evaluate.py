@@ -1,0 +1,95 @@
+"""Is the tuned model better? On held-out pairs, in what it says, and by a judge; always against the reference."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from curate.errors import InputError
+from curate.result import Run
+from curate.store import write_json
+from train.answers import HELD_OUT, answer, candidates, drift, kl, prompts
+from train.dpo import Training
+from train.logps import load_two, log_probs
+from train.page import write_evaluation
+from train.slices import scored, slices
+from train.wins import judge_section, judged, rates
+
+FOLDER, RESULT, PAGE = "evaluation", "evaluation.json", "evaluation.html"
+
+
+def evaluate(
+    run: Run,
+    training: Training,
+    *,
+    reference: str | None = None,
+    judges: Sequence[str] = (),
+    count: int = 50,
+    max_tokens: int = 256,
+) -> dict[str, Any]:
+    """
+    Compare a trained model with its reference on a run's test split; writes TRAINING/evaluation/ and returns its
+    figures as plain data. `judges` are lines as in a recipe (`heuristic`, `openai:MODEL`, `reward:MODEL`).
+
+    Raises InputError for a run without test split, or a training that is no language model.
+    """
+    test = run.test.collect()
+    if test.is_empty():
+        raise InputError(f"{run.folder} has no test split: nothing was held out (split.test is 0)")
+    if training.result["method"] == "reward":
+        raise InputError(f"{training.folder} is a reward model; use it as a judge: --judge reward:{training.model}")
+    folder = training.folder / FOLDER
+    folder.mkdir(exist_ok=True)
+    if reference is None and not (training.model / "adapter_config.json").is_file():
+        reference = training.result["model"]
+    two = load_two(training.model, reference)
+    rows = scored(test, log_probs(two, test, training.result["max_length"]))
+    rows.write_parquet(folder / "pairs.parquet")
+    answers = answer(two, prompts(test, count), max_tokens)
+    answers.write_parquet(folder / "answers.parquet")
+    offered = candidates(answers)
+    verdicts = {line: judged(offered, judge_section(line), folder) for line in judges}
+    found: dict[str, Any] = {
+        "model": training.result["model"],
+        "reference": reference or "the same model without the adapter",
+        "pairs": len(test),
+        "slices": slices(rows),
+        "wins": [rates(wins, judge_section(line).models[0].name) for line, wins in verdicts.items()],
+        "drift": drift(answers),
+        "kl_a_token": kl(two, answers),
+        "prompts": answers.filter(kind=HELD_OUT).height,
+        "warnings": training.result["warnings"],
+    }
+    write_evaluation(folder / PAGE, found, told(answers, verdicts))
+    plain: dict[str, Any] = plainly(found)
+    write_json(folder / RESULT, plain)
+    return plain
+
+
+def told(answers: pl.DataFrame, verdicts: dict[str, pl.DataFrame]) -> list[dict[str, Any]]:
+    """What the page shows of each prompt: both answers, and what each judge said of them."""
+    rows = answers.to_dicts()
+    for row in rows:
+        row["said"] = [
+            {"judge": judge, **verdict}
+            for judge, wins in verdicts.items()
+            for verdict in wins.filter(prompt_id=row["prompt_id"]).to_dicts()
+            if row["kind"] == HELD_OUT
+        ]
+    return rows
+
+
+def plainly(value: Any) -> Any:
+    """The same with estimates as dicts, for JSON."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if isinstance(value, dict):
+        return {key: plainly(inner) for key, inner in value.items()}
+    return [plainly(inner) for inner in value] if isinstance(value, list) else value
+
+
+def folder_of(training: Training) -> Path:
+    """Where an evaluation of it lies."""
+    return training.folder / FOLDER

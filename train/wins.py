@@ -1,0 +1,72 @@
+"""Which of two models' answers is better, by any judge of `pipelines`: LLMs in both orders, reward models, form."""
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from curate.messages import text_of
+from curate.sections import Judge, named
+from train import intervals
+from train.logps import REFERENCE, TUNED
+
+REQUESTS = "requests.sqlite"
+
+
+def judge_section(line: str) -> Judge:
+    """A judge by its line; LLMs compare both answers in both orders, reward models and the heuristic score each."""
+    return Judge.model_validate({"models": [named(line)], "method": "pairwise"})
+
+
+def judged(candidates: pl.DataFrame, section: Judge, folder: Path) -> pl.DataFrame:
+    """
+    in : CANDIDATES, two a prompt, of the models `tuned` and `reference`
+    out: prompt_id, win (1 = tuned is better, 0 = reference, 0.5 = tie, or the orders disagree), longer (words that
+         tuned has more), reason; win is null where the judge gave no score.
+
+    Replies are kept in `folder`, so that asking again costs nothing. Raises as `pipelines.run` does.
+    """
+    scores = _scores(candidates, section, folder)
+    words = text_of("response").str.split(" ").list.len().cast(pl.Int64)
+    rows = scores.select("prompt_id", "model", "score", "reason", words=words)
+    sides = [rows.filter(model=who).drop("model") for who in (TUNED, REFERENCE)]
+    both = sides[0].join(sides[1], on="prompt_id", suffix="_reference", maintain_order="left")
+    better = (pl.col("score") - pl.col("score_reference")).sign()
+    return both.select(
+        "prompt_id", win=(better + 1) / 2, longer=pl.col("words") - pl.col("words_reference"), reason="reason"
+    )
+
+
+def rates(wins: pl.DataFrame, judge: str) -> dict[str, Any]:
+    """The win rate, ties half, and what is left of it at equal length; with intervals."""
+    groups = wins.get_column("prompt_id")
+    return {
+        "judge": judge,
+        "prompts": len(wins),
+        "unjudged": wins.get_column("win").null_count(),
+        "ties": int((wins.get_column("win") == 0.5).sum()),
+        "win rate": intervals.share(wins.get_column("win"), groups),
+        "length-controlled": intervals.length_controlled(wins.get_column("win"), wins.get_column("longer"), groups),
+    }
+
+
+def _scores(candidates: pl.DataFrame, section: Judge, folder: Path) -> pl.DataFrame:
+    from pipelines import judge as judging
+    from pipelines.budget import Budget
+    from pipelines.cache import RequestCache
+    from pipelines.desk import Desk
+    from pipelines.models import open_models
+    from pipelines.scorers import check, scorer
+    from pipelines.scoring import combine
+
+    llms = [model for model in section.models if judging.is_llm(model)]
+    others = [model for model in section.models if not judging.is_llm(model)]
+    for model in others:
+        check(model)
+    scores = {model.model: scorer(model) for model in others}
+    if not llms:
+        return combine(candidates, judging.verdicts(candidates, section, {}, scores))
+    with RequestCache(folder / REQUESTS) as replies:
+        desk = Desk(replies, Budget(None, section.models))
+        with open_models(llms, desk) as asks:
+            return combine(candidates, judging.verdicts(candidates, section, asks, scores))
