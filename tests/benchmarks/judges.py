@@ -40,10 +40,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").strip().splitlines()[0])
     parser.add_argument("judges", nargs="*", default=["longer", "heuristic"])
     parser.add_argument("--cache", default=":memory:", help="file that keeps the replies of LLM judges")
+    parser.add_argument("--every", type=int, default=1, help="look at every so many pairs only")
     options = parser.parse_args()
     if not (SHARED / "llmbar.jsonl").is_file():
         sys.exit("skipped: llmbar.jsonl is not beside the repository, in ../shared/data")
-    pairs = pl.concat([llmbar(), annotations()])
+    pairs = pl.concat([llmbar(), annotations()]).gather_every(options.every)
     print(f"{datetime.now(UTC):%Y-%m-%d}. Ties count half; unjudged pairs are left out.\n")
     print("| judge | pairs | n | agreement | ties | unjudged | takes the longer |")
     print("|---|---|--:|--:|--:|--:|--:|")
