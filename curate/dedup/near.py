@@ -19,7 +19,7 @@ from curate.dedup.verify import EDGES, Blocks, batches, similarities
 
 SEED = 1
 # What the shingles of candidates may take while they are compared: in all, or by the number of texts if that is more.
-LEAST_BYTES, BYTES_A_ROW, BYTES_A_SHINGLE = 256 << 20, 512, 18
+LEAST_BYTES, BYTES_A_ROW, BYTES_A_SHINGLE = 128 << 20, 256, 18
 
 
 def near(
