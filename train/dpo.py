@@ -20,7 +20,7 @@ from curate.store import remove, write_json
 from train import memory
 from train.card import write_card
 from train.defaults import Facts
-from train.fit import Fitted, Job, fit
+from train.fit import Fitted, Job, fit, quiet
 from train.models import EXTRA, load_tokenizer
 from train.monitor import warnings
 from train.page import write_page
@@ -189,7 +189,8 @@ def _finish(run: Run, section: Train, found: Preflight, fitted: Fitted, folder: 
         "findings": found.findings(),
         "options": dict(sorted(section.model_dump(mode="json").items())),
     }
-    trainer.save_model(str(folder / MODEL))
+    with quiet():
+        trainer.save_model(str(folder / MODEL))
     if trainer.is_world_process_zero():
         write_card(folder / MODEL, run, result)
         write_page(folder / PAGE, history, beta, result)

@@ -3,8 +3,9 @@
 import gc
 import os
 import shutil
+import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ def fit(job: Job, facts: Facts, say: Say) -> Fitted:
     said: list[str] = []
     while True:
         try:
-            with _quiet():
+            with quiet():
                 return _fit(job, facts, said)
         except NotFinite as error:
             raise _not_finite(job, error) from error
@@ -156,11 +157,15 @@ def _free() -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """No bars and no advice of the libraries where nobody watches; what goes wrong is an exception anyway."""
-    if is_watched():
+def quiet() -> Iterator[None]:
+    """No advice of the libraries to each other, and no bars where nobody watches; what goes wrong is an exception."""
+    with warnings.catch_warnings(), _without_bars() if not is_watched() else nullcontext():
+        warnings.simplefilter("ignore", FutureWarning)
         yield
-        return
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
     bars = require("datasets", EXTRA).utils.logging
     logs = require("transformers", EXTRA).utils.logging
     before = logs.get_verbosity()

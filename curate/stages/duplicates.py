@@ -38,10 +38,10 @@ def deduplicate(store: Store, recipe: Recipe, left: Left) -> Stage:
     return stage
 
 
-def near_links(left: Left, settings: Near, rows: pl.Series | None = None) -> Links:
+def near_links(left: Left, settings: Near) -> Links:
     """EDGES among the texts that are left, by their rows."""
     return near(
-        left.texts(settings.compare, rows),
+        left.texts(settings.compare),
         threshold=settings.threshold,
         shingle_size=settings.shingle_size,
         bands=settings.bands,
@@ -56,7 +56,6 @@ class _Duplicates:
         best = best_of(settings.keep)
         self._pairs = left.frame("pair_id", "flipped_id", "prompt_id", *([best] if best else []))
         self._best = best
-        self._others: list[pl.DataFrame] = []
         self._vectors = None
         if settings.semantic:
             self._vectors = vectors_of(store, left, settings.semantic.model, settings.semantic.compare)
@@ -106,7 +105,7 @@ class _Duplicates:
         sides = [self._left.texts(side, pl.Series(mask)) for side in ("chosen", "rejected")]
         like = components(2 * count, near(lambda: chain(*(side() for side in sides)), threshold=threshold))
         rows = pairs.get_column("row").to_numpy()
-        # Blank responses are like nothing for `near`, and here like each other.
+        # A blank response is like nothing, not even another one.
         return pairs.with_columns(
             chosen_like=pl.Series(like[rows]), rejected_like=pl.Series(like[rows + count])
         ).with_columns(pl.col("chosen_like", "rejected_like").cast(pl.UInt64))
