@@ -12,6 +12,7 @@ from curate.result import Run
 from curate.store import write_json
 from train.answers import HELD_OUT, answer, candidates, drift, kl, prompts
 from train.dpo import Training
+from train.fit import quiet
 from train.logps import load_two, log_probs
 from train.page import write_evaluation
 from train.slices import scored, slices
@@ -44,10 +45,11 @@ def evaluate(
     folder.mkdir(exist_ok=True)
     if reference is None and not (training.model / "adapter_config.json").is_file():
         reference = training.result["model"]
-    two = load_two(training.model, reference)
-    rows = scored(test, log_probs(two, test, training.result["max_length"]))
+    with quiet():
+        two = load_two(training.model, reference)
+        rows = scored(test, log_probs(two, test, training.result["max_length"]))
+        answers = answer(two, prompts(test, count), max_tokens)
     rows.write_parquet(folder / "pairs.parquet")
-    answers = answer(two, prompts(test, count), max_tokens)
     answers.write_parquet(folder / "answers.parquet")
     offered = candidates(answers)
     verdicts = {line: judged(offered, judge_section(line), folder) for line in judges}
