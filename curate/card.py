@@ -1,7 +1,7 @@
 """The dataset card: README.md with the header that the Hub reads, and what was done, from the run's own numbers."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ class Publication:
     gates: Sequence[Mapping[str, Any]] = ()  # name, status (passed, failed, not checked), text
     waived: Sequence[str] = ()
     links: Sequence[tuple[str, str]] = ()  # further cards of the repository: name, path
+    candidates: Header | None = None  # of their config, where they are published, too
+    candidate_counts: Mapping[str, int] = field(default_factory=dict)  # answers, prompts, judged, failed
 
 
 def write_card(summary: Summary) -> None:
@@ -47,6 +49,8 @@ def render(
     name = title_of(recipe)
     ours = {"pretty_name": name} | header_of(found, recipe, files, about.config)
     header = join(ours, read_header(there)[0])
+    if about.candidates:
+        header = join(about.candidates, header)
     return f"---\n{to_text(header)}---\n\n# {plain(name)}\n\n{_body(found, recipe, header, about)}"
 
 

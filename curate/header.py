@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import yaml
 
+from curate.schema import PAIR
 from curate.sources.hub import HUB_ID
 from curate.store import DATA, SPLITS
 
@@ -20,27 +22,13 @@ SIZES = (
 )
 LANGUAGE_SHARE = 0.01  # a language is named from this share of the answers on
 Header = dict[str, Any]
-
-
-def _messages(name: str) -> dict[str, Any]:
-    return {"name": name, "list": [{"name": "role", "dtype": "string"}, {"name": "content", "dtype": "string"}]}
-
-
-FEATURES: list[dict[str, Any]] = [
-    {"name": "pair_id", "dtype": "string"},
-    {"name": "prompt_id", "dtype": "string"},
-    {"name": "source", "dtype": "string"},
-    {"name": "source_row", "dtype": "uint64"},
-    _messages("prompt"),
-    _messages("chosen"),
-    _messages("rejected"),
-    {"name": "chosen_score", "dtype": "float64"},
-    {"name": "rejected_score", "dtype": "float64"},
-    {"name": "strength", "dtype": "float64"},
-    {"name": "chosen_model", "dtype": "string"},
-    {"name": "rejected_model", "dtype": "string"},
-    {"name": "extra", "dtype": "string"},
-]
+_PLAIN: dict[pl.DataType, str] = {
+    pl.String(): "string",
+    pl.UInt32(): "uint32",
+    pl.UInt64(): "uint64",
+    pl.Float64(): "float64",
+    pl.Boolean(): "bool",
+}
 
 
 def data_folder(config: str) -> str:
@@ -53,14 +41,7 @@ def header_of(found: Mapping[str, Any], recipe: Mapping[str, Any], files: Sequen
     publish, counts, sizes = recipe["publish"], found["counts"], found["bytes"]
     splits = [name for name in SPLITS if any(file.name.startswith(f"{name}-") for file in files)]
     languages = publish["language"] or [code for code, share in found["languages"] if share >= LANGUAGE_SHARE]
-    paths = [{"split": name, "path": f"{data_folder(config)}/{name}-*.parquet"} for name in splits]
-    info = {
-        "config_name": config,
-        "features": FEATURES,
-        "splits": [{"name": name, "num_bytes": sizes[name], "num_examples": counts[name]} for name in splits],
-        "download_size": sum(file.stat().st_size for file in files),
-        "dataset_size": sum(sizes[name] for name in splits),
-    }
+    size = sum(file.stat().st_size for file in files)
     return {
         **({"license": publish["license"]} if publish["license"] else {}),
         **({"language": languages} if languages else {}),
@@ -68,9 +49,29 @@ def header_of(found: Mapping[str, Any], recipe: Mapping[str, Any], files: Sequen
         "tags": ["preference", "dpo", "rlhf", "trl", "prefcurate"],
         **_origin(found, recipe),
         "size_categories": [_size(counts["kept"])],
-        "configs": [{"config_name": config, "data_files": paths}],
-        "dataset_info": info,
+        **config_header(config, PAIR, {name: (sizes[name], counts[name]) for name in splits}, size),
     }
+
+
+def config_header(config: str, schema: pl.Schema, splits: Mapping[str, tuple[int, int]], size: int) -> Header:
+    """What a header says of one config: where its splits lie, features, sizes (split → bytes in memory, rows)."""
+    paths = [{"split": name, "path": f"{data_folder(config)}/{name}-*.parquet"} for name in splits]
+    info = {
+        "config_name": config,
+        "features": [_feature(name, dtype) for name, dtype in schema.items()],
+        "splits": [{"name": name, "num_bytes": memory, "num_examples": n} for name, (memory, n) in splits.items()],
+        "download_size": size,
+        "dataset_size": sum(memory for memory, _ in splits.values()),
+    }
+    return {"configs": [{"config_name": config, "data_files": paths}], "dataset_info": info}
+
+
+def _feature(name: str, dtype: Any) -> dict[str, Any]:
+    """A column as the Hub names its type; lists hold structs."""
+    if isinstance(dtype, pl.List):
+        fields: Any = dtype.inner
+        return {"name": name, "list": [_feature(field.name, field.dtype) for field in fields.fields]}
+    return {"name": name, "dtype": _PLAIN[dtype]}
 
 
 def _origin(found: Mapping[str, Any], recipe: Mapping[str, Any]) -> Header:
@@ -98,7 +99,7 @@ def join(ours: Header, there: Header, *, append: bool = False) -> Header:
     config = ours["dataset_info"]["config_name"]
     infos = {info.get("config_name", DEFAULT): info for info in _listed(there.get("dataset_info"))}
     info = _sum(infos.get(config), ours["dataset_info"]) if append else ours["dataset_info"]
-    infos = {name: infos[name] for name in infos if name != config} | {config: info}
+    infos |= {config: info}
     files = {entry["config_name"]: entry for entry in _listed(there.get("configs")) if "config_name" in entry}
     if append and config in files:
         ours_split = {file["split"]: file for file in ours["configs"][0]["data_files"]}

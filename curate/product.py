@@ -71,20 +71,20 @@ class TableWriter:
 class SplitWriter:
     """The shards of one split, `train-00000-of-00001.parquet` and so on; how many there are is known at the end."""
 
-    def __init__(self, folder: Path, name: str) -> None:
-        self._folder, self._name = folder, name
+    def __init__(self, folder: Path, name: str, schema: pl.Schema = PAIR) -> None:
+        self._folder, self._name, self._schema = folder, name, schema
         self._shards: list[Path] = []
         self._writer: TableWriter | None = None
         self.rows = 0
         self.memory_bytes = 0
 
     def write(self, frame: pl.DataFrame) -> None:
-        """Append pairs; a full shard is closed first."""
+        """Append rows; a full shard is closed first."""
         if self._writer is not None and self._writer.bytes > SHARD_BYTES:
             self._close_shard()
         if self._writer is None:
             self._shards.append(self._folder / f"{self._name}-{len(self._shards):05}.parquet")
-            self._writer = TableWriter(self._shards[-1], PAIR)
+            self._writer = TableWriter(self._shards[-1], self._schema)
         self._writer.write(frame)
         self.rows += len(frame)
 

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from curate.errors import InputError
-from curate.store import CARD, DATA, LEDGER, RECIPE, SUMMARY
+from curate.store import ANSWERS, CARD, DATA, LEDGER, RECIPE, SUMMARY
 
 CHUNK = 1 << 20
 
 
 def seal(folder: Path, manifest: dict[str, Any]) -> None:
     """Put the SHA-256 of every file that may be published into the manifest, and one of the manifest's own values."""
-    manifest["files"] = {path: digest(folder / path) for path in _sealed(folder)}
+    answers = [ANSWERS] if manifest.get("made") and (folder / ANSWERS).is_file() else []  # else another recipe left it
+    manifest["files"] = {path: digest(folder / path) for path in (*_sealed(folder), *answers)}
     manifest["seal"] = _of_values(manifest)
 
 

@@ -17,6 +17,7 @@ from curate.errors import CurateError, RecipeError
 
 RECIPE, MANIFEST, LEDGER, DATA, STAGES = "recipe.yaml", "manifest.json", "ledger.parquet", "data", "stages"
 SUMMARY, CARD, REPORT = "summary.json", "README.md", "report.html"
+ANSWERS = "candidates.parquet"  # of runs that make or judge answers
 SPLITS = ("train", "validation", "test")
 LOCK = ".lock"
 NO_SPACE = 64 << 10  # bytes free at which a failed write is put down to the disk

@@ -18,7 +18,7 @@ from curate.recipe import Recipe, load_recipe, resolved, to_yaml
 from curate.result import Run
 from curate.schema import CANDIDATES
 from curate.sections import Model, Pair
-from curate.store import STAGES, Stage, Store, atomic, open_store
+from curate.store import ANSWERS, STAGES, Stage, Store, atomic, open_store
 from pipelines import judge as judging
 from pipelines import models as connecting
 from pipelines import work
@@ -32,7 +32,7 @@ from pipelines.requests import Ask, Reply, Request
 from pipelines.scorers import scorer
 
 Count = Callable[[Counted], list[Estimate]]
-REQUESTS, ANSWERS = "requests.sqlite", "candidates.parquet"
+REQUESTS = "requests.sqlite"
 
 
 def run(recipe: Recipe, out: str | Path, *, force: bool = False) -> Run:

@@ -65,4 +65,4 @@ def test_the_overview_is_replaced_and_the_rest_stays() -> None:
 def test_configs_are_named_where_there_are_several() -> None:
     both = join(header("raw", 2), join(header("default", 1), {}))
     rows = "| `default` | train | 1 |\n| `raw` | train | 2 |\n"
-    assert overview(both) == f"| config | split | pairs |\n|---|---|---:|\n{rows}"
+    assert overview(both) == f"| config | split | rows |\n|---|---|---:|\n{rows}"

@@ -71,9 +71,10 @@ def judge(  # noqa: PLR0913 - the options of the command
     as_json: Json = False,
 ) -> None:
     """Let judges score answers: those of a run, or both sides of every pair; and say what each judge is worth."""
+    from curate.store import ANSWERS
     from pipelines import flow
 
-    found = [str(Path(path) / flow.ANSWERS) if (Path(path) / flow.ANSWERS).is_file() else path for path in source]
+    found = [str(Path(path) / ANSWERS) if (Path(path) / ANSWERS).is_file() else path for path in source]
     section = {"models": judge, "rubric": rubric, "method": method}
     _do(flow.judge, found, "judge", section, settings or (), out, dry_run=dry_run, force=force, as_json=as_json)
 

@@ -11,7 +11,8 @@ PUSH_EXAMPLES = """
 Examples:\n
 [bold]curate push RUN OWNER/NAME --dry-run --set publish.license=mit[/]\n
 [bold]curate push RUN OWNER/NAME --private --tag v1.0[/]\n
-[bold]curate push RUN2 OWNER/NAME --append[/] · [bold]curate push RAW OWNER/NAME --config raw[/]
+[bold]curate push RUN2 OWNER/NAME --append[/] · [bold]curate push RAW OWNER/NAME --config raw[/]\n
+[bold]curate push RUN OWNER/NAME --candidates[/]
 """
 Folder = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
 Repo = Annotated[str, typer.Argument(metavar="OWNER/NAME", help="The dataset on the Hub.")]
@@ -29,6 +30,9 @@ def push(  # noqa: PLR0913 - the options of the command
     tag: Annotated[str | None, typer.Option(help="Name this state, as in v1.2; a tag never moves.")] = None,
     message: Annotated[str | None, typer.Option(help="Title of the commit.")] = None,
     config: Config = "default",
+    candidates: Annotated[
+        bool, typer.Option("--candidates", help="Publish every answer, too, as one more config: candidates.")
+    ] = False,
     append: Annotated[bool, typer.Option("--append", help="Add to what is there, as new shards.")] = False,
     allow_schema_change: Annotated[
         bool, typer.Option("--allow-schema-change", help="Even if readers of what is there would break.")
@@ -47,7 +51,8 @@ def push(  # noqa: PLR0913 - the options of the command
     waived = [name.strip() for names in waive or () for name in names.split(",") if name.strip()]
     options: dict[str, Any] = {
         "private": private, "branch": branch, "pr": pr, "tag": tag, "message": message, "config": config,
-        "append": append, "allow_schema_change": allow_schema_change, "waive": waived, "settings": settings or (),
+        "candidates": candidates, "append": append, "allow_schema_change": allow_schema_change, "waive": waived,
+        "settings": settings or (),
     }  # fmt: skip
     done = publish(folder, repo, dry_run=dry_run, **options).to_dict()
     print_json(done) if as_json else show.pushed(done, dry_run=dry_run)

@@ -10,6 +10,7 @@ from typing import Any
 
 from curate.card import Publication, render, with_overview
 from curate.header import DEFAULT, data_folder, header_of, infos_of, join, read_header
+from curate.publish.candidates import Candidates
 from curate.publish.gates import Gate
 from curate.publish.hub import Remote
 from curate.recipe import to_plain_yaml
@@ -62,6 +63,7 @@ class Bundle:
     append: bool = False
     gates: Sequence[Gate] = ()
     waived: Sequence[str] = ()
+    candidates: Candidates | None = None  # published with the pairs, as a config of their own
 
     @cached_property
     def part(self) -> str:
@@ -87,8 +89,14 @@ class Bundle:
         """Every file, for the repository as it is now. Pure: the same repository, the same files, byte for byte."""
         appended = self.appends_to(remote)
         meta = self.meta(appended=appended)
-        if appended and f"{meta}/{MANIFEST}" in remote.files:
+        pairs = [] if appended and f"{meta}/{MANIFEST}" in remote.files else self._pairs(meta, appended=appended)
+        answers = self._answers(remote, appended=appended)
+        if not pairs and not answers:
             return []  # this part is there already
+        card = self._joined_card(remote, appended=appended, pairs=bool(pairs), answers=bool(answers))
+        return [*pairs, *answers, plain_file(CARD, card.encode())]
+
+    def _pairs(self, meta: str, *, appended: bool) -> list[File]:
         ledger = self.run.folder / LEDGER
         return [
             *(self._shard(shard, appended=appended) for shard in self.shards),
@@ -97,8 +105,13 @@ class Bundle:
             plain_file(f"{meta}/{SUMMARY}", _json(self.facts)),
             plain_file(f"{meta}/{MANIFEST}", _json(self._manifest())),
             plain_file(f"{meta}/{CARD}", self._card("").encode()),
-            plain_file(CARD, self._joined_card(remote, appended=appended).encode()),
         ]
+
+    def _answers(self, remote: Remote, *, appended: bool) -> list[File]:
+        if self.candidates is None:
+            return []
+        files = [File(*place) for place in self.candidates.places(appended=appended)]
+        return [] if appended and all(file.path in remote.files for file in files) else files
 
     def _shard(self, shard: Path, *, appended: bool) -> File:
         name = shard.name
@@ -115,7 +128,9 @@ class Bundle:
 
     def _publication(self) -> Publication:
         gates = [{"name": gate.name, "status": gate.status, "text": gate.text} for gate in self.gates]
-        return Publication(self.repo, self.config, gates, self._needed_waivers)
+        about = Publication(self.repo, self.config, gates, self._needed_waivers)
+        found = self.candidates
+        return replace(about, candidates=found.header(), candidate_counts=found.counts) if found else about
 
     @cached_property
     def _needed_waivers(self) -> list[str]:
@@ -125,17 +140,20 @@ class Bundle:
     def _card(self, there: str, links: Sequence[tuple[str, str]] = ()) -> str:
         return render(self.facts, self.recipe, self.shards, replace(self._publication(), links=tuple(links)), there)
 
-    def _joined_card(self, remote: Remote, *, appended: bool) -> str:
+    def _joined_card(self, remote: Remote, *, appended: bool, pairs: bool, answers: bool) -> str:
         """The repository's card: ours where this config leads, else what is there with our config in its header."""
         there, _ = read_header(remote.card)
         leads = next((info.get("config_name", DEFAULT) for info in infos_of(there)), self.config)
         links = self._links(remote, appended=appended)
         if not appended and self.config in (leads, DEFAULT):
             return self._card(remote.card, [link for link in links if link[0] != self.config])
-        ours = header_of(self.facts, self.recipe, self.shards, self.config)
-        return with_overview(
-            remote.card, join(ours, there, append=appended), [link for link in links if link[0] != leads]
-        )
+        header = there
+        if pairs:
+            ours = header_of(self.facts, self.recipe, self.shards, self.config)
+            header = join(ours, header, append=appended)
+        if answers and self.candidates:
+            header = join(self.candidates.header(), header, append=appended)
+        return with_overview(remote.card, header, [link for link in links if link[0] != leads])
 
     def _links(self, remote: Remote, *, appended: bool) -> list[tuple[str, str]]:
         """Cards of configs and parts, with a name for each."""

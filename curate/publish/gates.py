@@ -3,16 +3,19 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import polars as pl
 
 from curate.errors import CurateError, unknown
+from curate.facts import PERSONAL
 from curate.header import hub_sources
 from curate.product import row_groups
 from curate.publish import licences, secrets
 from curate.recipe import to_plain_yaml
 from curate.result import Run
+from curate.signals.patterns import pattern as pattern_of
 from curate.store import DATA, SPLITS
 
 Status = Literal["passed", "failed", "not checked"]
@@ -20,6 +23,9 @@ NAMES = ("secrets", "personal_data", "licence", "contamination", "splits", "leak
 SHOWN = 3  # findings named in a message
 SIDES = ("prompt", "chosen", "rejected")
 PLAIN = ("source", "chosen_model", "rejected_model", "extra")
+# The same of candidates.
+ANSWER_SIDES = ("prompt", "response")
+ANSWER_PLAIN = ("source", "model", "params", "error", "reason", "judge")
 
 
 class GateFailed(CurateError):
@@ -44,14 +50,23 @@ def check_names(waived: Sequence[str]) -> None:
             raise unknown("gate", name, NAMES)
 
 
-def check(run: Run, facts: Mapping[str, Any], recipe: Mapping[str, Any], known: Mapping[str, str | None]) -> list[Gate]:
-    """Every gate's finding, in the order of NAMES. `known` is what the Hub says of the licences of its datasets."""
+def check(
+    run: Run,
+    facts: Mapping[str, Any],
+    recipe: Mapping[str, Any],
+    known: Mapping[str, str | None],
+    answers: Sequence[Path] = (),
+) -> list[Gate]:
+    """
+    Every gate's finding, in the order of NAMES. `known` is what the Hub says of the licences of its datasets, `answers`
+    are the shards of candidates that are to be published, too.
+    """
     publish = recipe["publish"]
     return [
-        secrets_in(run, {"the recipe": to_plain_yaml(recipe)}),
-        _personal(facts, publish["max_personal"]),
+        secrets_in(run, {"the recipe": to_plain_yaml(recipe)}, answers),
+        _personal(facts, publish["max_personal"], answers),
         _licence(facts, recipe, known),
-        _contamination(run, facts),
+        _contamination(run, facts, with_answers=bool(answers)),
         _splits(facts["counts"], publish, recipe["split"]["test"]),
         _leaks(run, facts),
         _kept(facts, publish["min_kept"]),
@@ -67,8 +82,8 @@ def stop_at_failed(gates: Sequence[Gate], waived: Sequence[str]) -> None:
         raise GateFailed(f"not published. {said}. Mend it, or publish all the same with --waive {names}")
 
 
-def secrets_in(run: Run, others: Mapping[str, str]) -> Gate:
-    """Whether any text of the product, or one of the others (name → text), looks like it holds a secret."""
+def secrets_in(run: Run, others: Mapping[str, str], answers: Sequence[Path] = ()) -> Gate:
+    """Whether any text of product or candidates, or one of the others (name → text), looks like it holds a secret."""
     own = secrets.own_tokens()
     kinds: Counter[str] = Counter()
     places: list[str] = []
@@ -76,33 +91,54 @@ def secrets_in(run: Run, others: Mapping[str, str]) -> Gate:
         found = secrets.kinds(text, own)
         kinds.update(found)
         places += [f"in {name}"] if found else []
-    for frame in texts_of(run):
-        ids = frame.get_column("pair_id")
-        for row, column, kind in secrets.find(frame.drop("pair_id"), own):
+    for frame in texts_of(run, answers):
+        ids = frame.to_series(0)
+        for row, column, kind in secrets.find(frame.drop(ids.name), own):
             kinds[kind] += 1
             if len(places) < SHOWN:
-                places.append(f"pair {ids[row][:12]} in {column}")
+                places.append(f"{ids.name.removesuffix('_id')} {ids[row][:12]} in {column}")
     if not kinds:
         return Gate("secrets", "passed", "none found")
     said = ", ".join(f"{count} × {kind}" for kind, count in kinds.most_common())
     return Gate("secrets", "failed", f"{said} ({'; '.join(places)})")
 
 
-def texts_of(run: Run) -> Iterator[pl.DataFrame]:
-    """The texts of the product, a row group at a time: pair_id, and a column for each side and plain text."""
+def texts_of(run: Run, answers: Sequence[Path] = ()) -> Iterator[pl.DataFrame]:
+    """The texts of product and candidates, a row group at a time: an id, a column for each side and plain text."""
+    yield from _texts(sorted((run.folder / DATA).glob("*.parquet")), "pair_id", SIDES, PLAIN)
+    yield from _texts(answers, "candidate_id", ANSWER_SIDES, ANSWER_PLAIN)
+
+
+def _texts(shards: Sequence[Path], name: str, sides: Sequence[str], plain: Sequence[str]) -> Iterator[pl.DataFrame]:
     joined = [
-        pl.col(side).list.eval(pl.element().struct.field("content")).list.join("\n").alias(side) for side in SIDES
+        pl.col(side).list.eval(pl.element().struct.field("content")).list.join("\n").alias(side) for side in sides
     ]
-    for shard in sorted((run.folder / DATA).glob("*.parquet")):
-        for group in row_groups(shard, ["pair_id", *SIDES, *PLAIN]):
-            yield group.select("pair_id", *joined, *PLAIN)
+    for shard in shards:
+        for group in row_groups(shard, [name, *sides, *plain]):
+            yield group.select(name, *joined, *plain)
 
 
-def _personal(facts: Mapping[str, Any], most: float) -> Gate:
+def _personal(facts: Mapping[str, Any], most: float, answers: Sequence[Path]) -> Gate:
     found, kept = facts["personal"], facts["counts"]["kept"]
-    said = ", ".join(f"{count:,} pairs with {name}" for name, count in found.items())
-    status: Status = "failed" if found["emails"] > most * kept else "passed"
-    return Gate("personal_data", status, f"{said}; the bound is e-mail addresses in {most:.1%} of the pairs")
+    said = [", ".join(f"{count:,} pairs with {name}" for name, count in found.items())]
+    failed = found["emails"] > most * kept
+    if answers:
+        rows, counted = _personal_answers(answers)
+        said.append(", ".join(f"{count:,} candidates with {name}" for name, count in counted.items()))
+        failed |= counted["emails"] > most * rows
+    bound = f"the bound is e-mail addresses in {most:.1%} of the {'pairs or candidates' if answers else 'pairs'}"
+    return Gate("personal_data", "failed" if failed else "passed", "; ".join([*said, bound]))
+
+
+def _personal_answers(answers: Sequence[Path]) -> tuple[int, dict[str, int]]:
+    """How many candidates there are, and in how many prompt, response or reason hold each kind of personal data."""
+    rows, counted = 0, dict.fromkeys(PERSONAL, 0)
+    for texts in _texts(answers, "candidate_id", ANSWER_SIDES, ["reason"]):
+        rows += len(texts)
+        for name in PERSONAL:
+            has = pl.any_horizontal(pl.col(*ANSWER_SIDES, "reason").str.contains(pattern_of(name)))
+            counted[name] += texts.select(has.sum()).item()
+    return rows, counted
 
 
 def _licence(facts: Mapping[str, Any], recipe: Mapping[str, Any], known: Mapping[str, str | None]) -> Gate:
@@ -121,8 +157,8 @@ def _licence(facts: Mapping[str, Any], recipe: Mapping[str, Any], known: Mapping
     return Gate("licence", "passed", "; ".join([publish["license"], *(f"{n}: {x}" for n, x in sources.items())]))
 
 
-def _contamination(run: Run, facts: Mapping[str, Any]) -> Gate:
-    """What overlaps an evaluation set must have been dropped."""
+def _contamination(run: Run, facts: Mapping[str, Any], *, with_answers: bool) -> Gate:
+    """What overlaps an evaluation set must have been dropped; candidates still hold it."""
     sets = (facts["decontaminate"] or {}).get("sets")
     if not sets:
         return Gate("contamination", "not checked", "not compared with any evaluation set")
@@ -131,6 +167,8 @@ def _contamination(run: Run, facts: Mapping[str, Any]) -> Gate:
     left = max(found["rows"] for found in sets.values()) - dropped
     if left > 0:
         return Gate("contamination", "failed", f"{left:,} rows that overlap evaluation sets were not dropped ({said})")
+    if with_answers and dropped:
+        return Gate("contamination", "failed", f"{dropped:,} dropped pairs are among the candidates still ({said})")
     return Gate("contamination", "passed", f"found and dropped: {said}")
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow.parquet as pq
@@ -10,7 +11,7 @@ from curate.errors import InputError
 from curate.header import DEFAULT, data_folder, infos_of, read_header
 from curate.publish.bundle import META, Bundle, File
 from curate.publish.hub import Hub, Remote
-from curate.store import LEDGER
+from curate.store import DATA, LEDGER
 
 State = Literal["new", "changed", "same", "gone"]
 
@@ -79,7 +80,8 @@ def _stale(bundle: Bundle, remote: Remote, files: list[File]) -> list[str]:
     if bundle.append or not files:
         return []
     ours = {file.path for file in files}
-    data, parts = f"{data_folder(bundle.config)}/", f"{META}/{bundle.config}/parts/"
+    configs = [bundle.config, *([bundle.candidates.config] if bundle.candidates else [])]
+    data, parts = tuple(f"{data_folder(config)}/" for config in configs), f"{META}/{bundle.config}/parts/"
     return sorted(
         path
         for path in remote.files
@@ -89,22 +91,34 @@ def _stale(bundle: Bundle, remote: Remote, files: list[File]) -> list[str]:
 
 def _readers(bundle: Bundle, remote: Remote, hub: Hub) -> tuple[list[str], list[str]]:
     """Differences of columns, and those of them (and of splits) that break readers."""
-    folder = f"{data_folder(bundle.config)}/"
-    there = sorted(path for path in remote.files if path.startswith(folder) and path.endswith(".parquet"))
-    if not there or remote.sha is None:
-        return [], []
-    sums = {sha for path, sha in bundle.run.manifest["files"].items() if path.startswith("data/")}
-    differences: dict[str, bool] = {}
-    if not any(sums & remote.files[path] for path in there):
-        with hub.open(there[0], remote.sha) as file:
-            differences = _compare(pq.read_schema(file), pq.read_schema(bundle.shards[0]), append=bundle.append)
+    files = bundle.run.manifest["files"]
+    pairs = {shard: files[f"{DATA}/{shard.name}"] for shard in bundle.shards}
+    differences = _columns(bundle.config, pairs, remote, hub, append=bundle.append)
+    if answers := bundle.candidates:
+        found = _columns(answers.config, answers.shards, remote, hub, append=bundle.append)
+        differences |= {f"{answers.config}: {text}": breaking for text, breaking in found.items()}
     breaks = [text for text, breaking in differences.items() if breaking]
-    if not bundle.append:
+    if not bundle.append and _published(bundle.config, remote):
         ours = {shard.name.partition("-")[0] for shard in bundle.shards}
         breaks += [f"split {split} is gone" for split in _splits(remote, bundle.config) if split not in ours]
         parts = f"{META}/{bundle.config}/parts/"
         breaks += [f"what was appended as {p.split('/')[3]} is gone" for p in _ledgers(remote, parts)]
     return list(differences), breaks
+
+
+def _columns(config: str, shards: Mapping[Path, str], remote: Remote, hub: Hub, *, append: bool) -> dict[str, bool]:
+    """What `_compare` finds between published shards of a config and ours (→ SHA-256); nothing where one is there."""
+    there = _published(config, remote)
+    if not there or remote.sha is None or any(remote.files[path] & {*shards.values()} for path in there):
+        return {}
+    with hub.open(there[0], remote.sha) as file:
+        return _compare(pq.read_schema(file), pq.read_schema(next(iter(shards))), append=append)
+
+
+def _published(config: str, remote: Remote) -> list[str]:
+    """The shards of a config that are there."""
+    folder = f"{data_folder(config)}/"
+    return sorted(path for path in remote.files if path.startswith(folder) and path.endswith(".parquet"))
 
 
 def _ledgers(remote: Remote, folder: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from curate.errors import InputError, RecipeError, require
 from curate.header import DEFAULT, hub_sources
 from curate.progress import busy
-from curate.publish import gates
+from curate.publish import candidates, gates
 from curate.publish.bundle import Bundle, File, published_recipe
 from curate.publish.hub import DATASET, MAIN, Hub, Remote, patiently, quiet
 from curate.publish.names import check_names
@@ -31,6 +32,7 @@ class Options:
     tag: str | None = None
     message: str | None = None
     config: str = DEFAULT
+    candidates: bool = False
     append: bool = False
     allow_schema_change: bool = False
     waive: Sequence[str] = ()
@@ -67,32 +69,35 @@ def push(folder: str | Path, repo: str, *, dry_run: bool = False, **options: Any
     run = open_run(folder)
     with busy("check"):
         check_seal(run.folder, run.manifest)
-    hub = Hub(repo)
-    hub.check_writer()
-    with busy("gates"):
-        bundle = _bundle(run, repo, wanted)
-    if not dry_run:
-        gates.stop_at_failed(bundle.gates, wanted.waive)
-    plans: list[Plan] = []  # of every attempt: after a lost answer the last one finds all done
-    with quiet():
-        return patiently(repo, lambda: _attempt(hub, bundle, wanted, plans, dry_run=dry_run))
+    with candidates.opened(run, wanted.config) if wanted.candidates else nullcontext() as answers:
+        hub = Hub(repo)
+        hub.check_writer()
+        with busy("gates"):
+            bundle = _bundle(run, repo, wanted, answers)
+        if not dry_run:
+            gates.stop_at_failed(bundle.gates, wanted.waive)
+        plans: list[Plan] = []  # of every attempt: after a lost answer the last one finds all done
+        with quiet():
+            return patiently(repo, lambda: _attempt(hub, bundle, wanted, plans, dry_run=dry_run))
 
 
 def _checked(options: Options, repo: str) -> Options:
     check_names(repo, options.config, options.branch, options.tag)
     gates.check_names(options.waive)
+    if options.config == candidates.NAME:
+        raise RecipeError(f"--config names the pairs; --{candidates.NAME} publishes the answers beside them")
     if options.pr and (options.tag or options.branch != MAIN):
         raise RecipeError("--pr proposes a change of main: it goes with neither --tag nor --branch")
     return options
 
 
-def _bundle(run: Run, repo: str, options: Options) -> Bundle:
+def _bundle(run: Run, repo: str, options: Options, answers: candidates.Candidates | None) -> Bundle:
     facts = json.loads((run.folder / SUMMARY).read_text("utf-8"))
     recipe = _with_settings(run.recipe, options.settings)
     known = patiently(repo, lambda: _licences(hub_sources(facts, recipe)))
-    found = gates.check(run, facts, recipe, known)
+    found = gates.check(run, facts, recipe, known, tuple(answers.shards) if answers else ())
     return Bundle(
-        run, facts, published_recipe(recipe), repo, options.config, options.append, found, tuple(options.waive)
+        run, facts, published_recipe(recipe), repo, options.config, options.append, found, tuple(options.waive), answers
     )
 
 

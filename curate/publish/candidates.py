@@ -1,0 +1,82 @@
+"""`--candidates`: every answer that was made or judged, as a config of its own beside the pairs."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import polars as pl
+import pyarrow.parquet as pq
+
+from curate import product
+from curate.errors import InputError
+from curate.header import DEFAULT, Header, config_header, data_folder
+from curate.result import Run
+from curate.schema import CANDIDATES
+from curate.seal import digest
+from curate.store import ANSWERS
+
+NAME = "candidates"
+SPLIT = "train"  # what the Hub calls the only split of a config
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The answers of a run under the name of their config."""
+
+    config: str
+    shards: Mapping[Path, str]  # → SHA-256
+    counts: Mapping[str, int]  # answers, prompts, judged, failed
+    memory_bytes: int
+
+    def places(self, *, appended: bool) -> Iterator[tuple[str, Path, str]]:
+        """Path in the repository, file, SHA-256. What is appended has names by its content, as appended pairs have."""
+        part = hashlib.sha256("".join(self.shards.values()).encode()).hexdigest()[:12]
+        name = f"{SPLIT}-{part}" if appended else SPLIT
+        for number, (shard, sha) in enumerate(self.shards.items()):
+            yield f"{data_folder(self.config)}/{name}-{number:05}-of-{len(self.shards):05}.parquet", shard, sha
+
+    def header(self) -> Header:
+        """What the repository's header says of this config."""
+        size = sum(shard.stat().st_size for shard in self.shards)
+        return config_header(self.config, CANDIDATES, {SPLIT: (self.memory_bytes, self.counts["answers"])}, size)
+
+
+def name_beside(config: str) -> str:
+    """The config of the answers from which the pairs of `config` were made."""
+    return NAME if config == DEFAULT else f"{config}-{NAME}"
+
+
+@contextmanager
+def opened(run: Run, config: str) -> Iterator[Candidates]:
+    """The answers of a run whose pairs are `config`. Raises InputError for a run that has none."""
+    if ANSWERS not in run.manifest["files"]:
+        raise InputError(f"{run.folder} has no candidates: only a run that made or judged answers itself has them")
+    with TemporaryDirectory(prefix="prefcurate-") as folder:
+        shards = _shards(run, Path(folder))
+        files = [pq.ParquetFile(shard) for shard in shards]
+        groups = (file.read_row_group(number) for file in files for number in range(file.num_row_groups))
+        yield Candidates(name_beside(config), shards, _counts(run.folder / ANSWERS), sum(g.nbytes for g in groups))
+
+
+def _shards(run: Run, folder: Path) -> dict[Path, str]:
+    """The file of the run as it is, or cut into shards of the size that the Hub's viewer takes well."""
+    whole = run.folder / ANSWERS
+    if whole.stat().st_size <= product.SHARD_BYTES:
+        return {whole: run.manifest["files"][ANSWERS]}
+    with product.SplitWriter(folder, SPLIT, CANDIDATES) as writer:
+        for group in product.row_groups(whole):
+            writer.write(group)
+    return {shard: digest(shard) for shard in sorted(folder.iterdir())}
+
+
+def _counts(file: Path) -> dict[str, int]:
+    counted = pl.scan_parquet(file).select(
+        answers=pl.len(),
+        prompts=pl.col("prompt_id").n_unique(),
+        judged=pl.col("score").count(),
+        failed=pl.col("response").null_count(),
+    )
+    return counted.collect(engine="streaming").row(0, named=True)
