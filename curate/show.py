@@ -158,6 +158,12 @@ def training(folder: Path, result: Mapping[str, Any], launch: str) -> None:
         console.print(Text(f"{what:<6} {where}"), soft_wrap=True)
 
 
+def pushed_model(done: Mapping[str, Any]) -> None:
+    """Where a trained model is now."""
+    state = "commit" if done["changed"] else "nothing has changed since commit"
+    console.print(Text(f"pushed {done['repo']}: {state} {done['commit'][:8]}"), soft_wrap=True)
+
+
 def evaluation(found: Mapping[str, Any], folder: Path) -> None:
     """A tuned model beside its reference."""
     console.print(Text(f"{found['model']}, tuned, against {found['reference']}"), soft_wrap=True)

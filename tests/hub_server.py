@@ -99,7 +99,8 @@ class HubServer:
 
     def __init__(self, repos: Mapping[str, Mapping[str, bytes | Files]] | None = None, kind: str = "datasets") -> None:
         """Listen at once, on a free port, so that `url` is known before the first request."""
-        self.kind = kind
+        self.kind = kind  # datasets or models; what is asked of the other kind is not there
+        self.prefix = [] if kind == "models" else [kind]  # of addresses beside the API
         self.repos: dict[str, Repo] = {}
         self.requests: list[tuple[str, str]] = []  # (method, path and query as sent)
         self.faults: list[Fault] = []
@@ -193,7 +194,7 @@ class HubServer:
                 return await self._store(request, oid)
             case ["blobs", _, "verify"]:
                 return JSONResponse({})
-            case ["datasets", owner, name, "info", "lfs", "objects", "batch"]:
+            case [*prefix, owner, name, "info", "lfs", "objects", "batch"] if prefix == self.prefix:
                 return self._batch(request, f"{owner}/{name.removesuffix('.git')}", await request.json())
             case ["api", self.kind, owner, name, *call] if f"{owner}/{name}" in self.repos:
                 return await self._api(request, f"{owner}/{name}", [unquote(part) for part in call])
@@ -233,6 +234,8 @@ class HubServer:
                 return self._ref(repo.branches, name, repo.at(start))
             case ["tag", revision]:
                 return self._ref(repo.tags, (await request.json())["tag"], repo.at(revision))
+            case ["auth-check", "write"]:
+                return self._denied(request, repo_id) or JSONResponse({})
             case ["discussions"]:
                 return JSONResponse({"count": len(repo.pulls), "start": 0, "discussions": repo.pulls})
         return missing("NotServed", "/".join(call))
@@ -258,14 +261,16 @@ class HubServer:
 
     def _create(self, request: Request, wanted: Mapping[str, Any]) -> Response:
         repo_id = f"{wanted.get('organization') or 'me'}/{wanted['name']}"
+        if f"{wanted['type']}s" != self.kind:
+            return missing("NotServed", wanted["type"])
         if denied := self._denied(request, repo_id):
             return denied
+        url = "/".join([self.url, *self.prefix, repo_id])
         if repo_id in self.repos or wanted["name"] == "taken":
-            url = f"{self.url}/datasets/{repo_id}"
-            return JSONResponse({"error": "You already created this dataset repo", "url": url}, 409)
+            return JSONResponse({"error": "You already created this repo", "url": url}, 409)
         repo = self.repos[repo_id] = Repo(private=wanted.get("visibility") == "private")
         repo.commit("main", {".gitattributes": b"*.parquet filter=lfs\n"}, "initial commit")
-        return JSONResponse({"url": f"{self.url}/datasets/{repo_id}", "name": repo_id, "id": repo_id})
+        return JSONResponse({"url": url, "name": repo_id, "id": repo_id})
 
     def _mode(self, file: Mapping[str, Any]) -> dict[str, Any]:
         large = file["path"].endswith(".parquet") or file["size"] > LARGE
@@ -318,15 +323,16 @@ class HubServer:
                     del files[value["path"]]
         if parent and parent != base.sha:
             return JSONResponse({"error": "The branch has moved since"}, 412)
+        url = "/".join([self.url, *self.prefix, repo_id])
         answer: dict[str, Any] = {"success": True}
         if pull:
             number = len(repo.pulls) + 1
             sha = repo.commit(f"refs/pr/{number}", files, title, base.sha)
             repo.pulls.append(pull_request(repo_id, number, title))
-            answer |= {"pullRequestUrl": f"{self.url}/datasets/{repo_id}/discussions/{number}"}
+            answer |= {"pullRequestUrl": f"{url}/discussions/{number}"}
         else:
             sha = repo.commit(revision, files, title)
-        return JSONResponse({**answer, "commitOid": sha, "commitUrl": f"{self.url}/datasets/{repo_id}/commit/{sha}"})
+        return JSONResponse({**answer, "commitOid": sha, "commitUrl": f"{url}/commit/{sha}"})
 
     def _ref(self, refs: dict[str, str], name: str, commit: Commit | None) -> Response:
         if commit is None:

@@ -59,6 +59,7 @@ def test_preflight(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
         (["train", "RUN", "-m", "model", "--config", "none.yaml"], "none.yaml does not exist"),
         (["train", "RUN", "-m", "model", "--set", "trl.packing=true"], "It is an option of sft."),
         (["train", "RUN", "-m", "model", "--set", "trl.output_dir=x"], "trl.output_dir is set by --out"),
+        (["train", "RUN", "-m", "model", "--set", "trl.hub_token=x"], "is set by the login of the Hub, or HF_TOKEN"),
         (["train", "RUN", "-m", "model", "--set", "train.lorra=false"], "Did you mean 'lora'?"),
         (["train", "RUN", "-m", "model", "--set", "split.test=0"], "expected train.key=value, or trl.key=value"),
         (["train", "RUN", "-m", "model", "--set", "trl.max_length=3"], "no row is left to train on: 24 of 24 dropped"),

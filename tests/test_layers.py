@@ -55,7 +55,7 @@ TRAIN_TIERS = [
     {"memory", "settings", "watch", "defaults", "sft", "page", "card", "logps", "slices"},
     {"preflight", "fit", "answers", "arms"},
     {"dpo", "wins"},
-    {"evaluate"},
+    {"evaluate", "push"},
     {"bakeoff"},
     {"__init__"},
 ]

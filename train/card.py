@@ -1,25 +1,31 @@
 """The model card: what was trained on what, with which options, and what the held-out pairs say."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from curate.header import hub_sources
 from curate.recipe import to_plain_yaml
 from curate.result import Run
-from curate.store import write_text
+from curate.store import SUMMARY, write_text
 from curate.summary import cell
+from train.models import is_folder
 
 
 def write_card(folder: Path, run: Run, result: dict[str, Any]) -> None:
     """Write README.md into the model's folder, over the one that TRL leaves there."""
     base = str(result["model"])
-    on_hub = not base.startswith(("/", ".", "~"))  # a path of this machine says nothing to anyone else
+    on_hub = not is_folder(base)  # a path of this machine says nothing to anyone else
+    facts = json.loads((run.folder / SUMMARY).read_text("utf-8"))
+    datasets = hub_sources(facts, run.recipe)
     header = {
         "library_name": "peft" if (folder / "adapter_config.json").is_file() else "transformers",
         "tags": ["preference", result["method"], "trl", "prefcurate"],
         **({"base_model": base} if on_hub else {}),
+        **({"datasets": datasets} if datasets else {}),
         **({"license": license_} if (license_ := run.recipe["publish"]["license"]) else {}),
     }
     environment = Environment(
@@ -30,11 +36,20 @@ def write_card(folder: Path, run: Run, result: dict[str, Any]) -> None:
         lstrip_blocks=True,
     )
     options = {**result["options"], "model": base if on_hub else Path(base).name}
+    if options["chat_template"]:
+        options["chat_template"] = Path(options["chat_template"]).name
     text = environment.get_template("card.md.j2").render(
         header=yaml.safe_dump(header, sort_keys=False),
         base=options["model"],
         result=result,
+        inputs={_plain(name): entry for name, entry in facts["inputs"].items()},
+        revision=run.recipe["source"]["revision"],
         cell=cell,
         options=to_plain_yaml(options),
     )
     write_text(folder / "README.md", text)
+
+
+def _plain(name: str) -> str:
+    """A name that closes no code."""
+    return " ".join(name.replace("`", "").split())

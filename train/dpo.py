@@ -27,13 +27,14 @@ from train.page import write_page
 from train.preflight import Preflight, pairs_of, preflight, whole
 from train.sft import chosen_only, merged
 
-FOLDER, MODEL, CHECKPOINTS, RESULT, LOG, PAGE = (
+FOLDER, MODEL, CHECKPOINTS, RESULT, LOG, PAGE, WHOLE = (
     "training",
     "model",
     "checkpoints",
     "result.json",
     "log.csv",
     "training.html",
+    "whole",
 )
 HELD_OUT = 512  # held-out pairs that are looked at while training; `curate evaluate` takes all
 CONFIDENCE = "label_confidence"  # column: how probable it is that chosen is the better one, 0..1
@@ -128,6 +129,7 @@ def _claim(folder: Path, *, resume: bool, force: bool) -> None:
         )
     folder.mkdir(parents=True, exist_ok=True)
     (folder / RESULT).unlink(missing_ok=True)
+    remove(folder / WHOLE)
 
 
 def _sft(run: Run, section: Train, found: Preflight, folder: Path, *, resume: bool, say: Callable[[str], None]) -> Path:

@@ -23,6 +23,11 @@ class Shape:
     context: int | None  # tokens that the model was made for; None = it does not say
 
 
+def is_folder(name: str) -> bool:
+    """Whether a model is a folder of this machine, and none of the Hub."""
+    return name.startswith(("/", ".", "~")) or name.count("/") > 1 or Path(name).is_dir()
+
+
 def load_tokenizer(name: str, template: str | None = None) -> Any:
     """
     The tokenizer of a folder or Hub id, with a padding token and a chat template.

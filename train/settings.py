@@ -23,7 +23,9 @@ TRAINERS = {  # method: module, trainer, its options
 }
 # Options of TRL's own script that are ours under another name.
 SCRIPT = {"model_name_or_path": "model", "use_peft": "lora", "lora_r": "lora_rank"}
-OURS = {"output_dir": "--out", "resume_from_checkpoint": "--resume", "push_to_hub": "--push", "seed": "train.seed"}
+OURS = {"output_dir": "--out", "resume_from_checkpoint": "--resume", "seed": "train.seed"}
+OURS |= {"push_to_hub": "--push", "hub_model_id": "--push", "hub_private_repo": "--private"}
+OURS |= {"hub_token": "the login of the Hub, or HF_TOKEN"}  # a token in an option would reach the card
 
 
 def section_of(

@@ -1,11 +1,14 @@
 """SFT on the chosen answers, for a base model that has to learn the form of an answer before preferences."""
 
+import json
 from pathlib import Path
 
 import polars as pl
 
 from curate.errors import require
 from train.models import EXTRA
+
+ADAPTER = "adapter_config.json"
 
 
 def chosen_only(rows: pl.DataFrame) -> pl.DataFrame:
@@ -19,10 +22,14 @@ def chosen_only(rows: pl.DataFrame) -> pl.DataFrame:
 
 def merged(adapter: Path, out: Path) -> str:
     """The model with its adapter worked in, saved as a whole model; a whole model stays as it is."""
-    if not (adapter / "adapter_config.json").is_file():
+    if not (adapter / ADAPTER).is_file():
         return str(adapter)
     peft, transformers = require("peft", EXTRA), require("transformers", EXTRA)
-    model = peft.AutoPeftModelForCausalLM.from_pretrained(str(adapter), dtype="auto").merge_and_unload()
+    if json.loads((adapter / ADAPTER).read_text("utf-8"))["task_type"] == "SEQ_CLS":  # a reward model: one score
+        kind, more = peft.AutoPeftModelForSequenceClassification, {"num_labels": 1}
+    else:
+        kind, more = peft.AutoPeftModelForCausalLM, {}
+    model = kind.from_pretrained(str(adapter), dtype="auto", **more).merge_and_unload()
     model.save_pretrained(out)
     transformers.AutoTokenizer.from_pretrained(str(adapter)).save_pretrained(out)
     return str(out)

@@ -3,6 +3,7 @@
 import os
 import shlex
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,8 @@ TRAIN_EXAMPLES = """
 Examples:\n
 [bold]curate train RUN --model HuggingFaceTB/SmolLM2-135M-Instruct[/]\n
 [bold]curate train RUN --model ./base --set train.sft_first=true --set trl.beta=0.05[/]\n
-[bold]curate train RUN --model ./model --config dpo.yaml --resume[/]
+[bold]curate train RUN --model ./model --config dpo.yaml --resume[/]\n
+[bold]curate train RUN --push OWNER/NAME --private[/] (a training that is there)
 """
 EVALUATE_EXAMPLES = """
 Examples:\n
@@ -60,23 +62,40 @@ def train(  # noqa: PLR0913 - the options of the command
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Where to; RUN/training if not said.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Start anew where a training lies.")] = False,
+    push: Annotated[
+        str | None, typer.Option(metavar="OWNER/NAME", help="Then push it; one that is there already, at once.")
+    ] = None,
+    private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
     as_json: Json = False,
 ) -> None:
     """Train a model on a run by TRL, with options that fit the data and the machine; the test split is held out."""
     from curate import show
+    from curate.publish.model import check_model_repo
     from curate.result import open_run
+    from train.dpo import FOLDER
     from train.dpo import train as train_on
+    from train.push import finished
+    from train.push import push as push_training
     from train.settings import section_of
 
     run = open_run(folder)
     section = section_of(run, model, settings or (), config)
-    done = train_on(run, section, out, resume=resume, force=force, say=lambda text: typer.echo(text, err=True))
-    if int(os.environ.get("RANK", "0")):  # of several processes the first one prints
+    first = os.environ.get("RANK", "0") == "0"  # of several processes the first one pushes and prints
+    if push and first:
+        check_model_repo(push, private=private)  # a mistake must not cost hours
+    asked = section if model or settings or config else None
+    done = finished(run, asked, out or folder / FOLDER) if push and not force else None
+    if done is None:
+        done = train_on(run, section, out, resume=resume, force=force, say=lambda text: typer.echo(text, err=True))
+    if not first:
         return
-    if as_json:
-        print_json({"training": str(done.folder), **done.result})
-    else:
+    if not as_json:
         show.training(done.folder, done.result, shlex.join([*LAUNCH, *sys.argv[1:]]))
+    pushed = asdict(push_training(done, run, push, private=private)) if push else None
+    if as_json:
+        print_json({"training": str(done.folder), **done.result, **({"pushed": pushed} if pushed else {})})
+    elif pushed:
+        show.pushed_model(pushed)
 
 
 @app.command(epilog=EVALUATE_EXAMPLES)

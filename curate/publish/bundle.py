@@ -11,6 +11,7 @@ from typing import Any
 from curate.card import Publication, render, with_overview
 from curate.header import DEFAULT, data_folder, header_of, infos_of, join, read_header
 from curate.publish.candidates import Candidates
+from curate.publish.files import File, plain_file
 from curate.publish.gates import Gate
 from curate.publish.hub import Remote
 from curate.recipe import to_plain_yaml
@@ -19,36 +20,7 @@ from curate.sources.hub import HUB_ID
 from curate.store import CARD, DATA, LEDGER, MANIFEST, RECIPE, SUMMARY
 
 META = "prefcurate"  # the folder of everything that is no data
-SMALL = 16 << 20  # bytes: larger files are never kept as plain git objects
 OF_THIS_MACHINE = ("seconds", "peak_memory_mb", "seal")  # of the manifest: another run of the same has others
-
-
-@dataclass(frozen=True)
-class File:
-    """One file: where it goes, and its content."""
-
-    path: str
-    content: Path | bytes
-    sha256: str
-
-    @cached_property
-    def size(self) -> int:
-        """In bytes."""
-        return len(self.content) if isinstance(self.content, bytes) else self.content.stat().st_size
-
-    def is_known_as(self, hashes: set[str]) -> bool:
-        """Whether a file of the repository, by its hashes, has this content."""
-        return self.sha256 in hashes or (self.size < SMALL and self._git_oid in hashes)
-
-    @cached_property
-    def _git_oid(self) -> str:
-        data = self.content if isinstance(self.content, bytes) else self.content.read_bytes()
-        return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
-
-
-def plain_file(path: str, content: bytes) -> File:
-    """A file made in memory."""
-    return File(path, content, hashlib.sha256(content).hexdigest())
 
 
 @dataclass(frozen=True)

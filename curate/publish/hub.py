@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,13 +11,14 @@ from typing import Any, TypeVar
 from curate.errors import CurateError, InputError, ServiceError, require
 from curate.progress import is_watched, say
 from curate.publish import secrets
+from curate.publish.files import File
 
 # Seconds before each further attempt: what the clients do not survive by themselves (409, 412, 429, 5xx on a commit).
 WAITS = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 AT_ONCE = WAITS[:4]  # for the first call: that there is no network shows soon
 LONGEST = 60.0  # seconds, whatever Retry-After says
 PASSING = {408, 409, 412, 425, 429}  # and every 5xx
-DATASET = "dataset"
+DATASET, MODEL = "dataset", "model"
 MAIN = "main"
 T = TypeVar("T")
 
@@ -34,10 +35,10 @@ class Remote:
 
 
 class Hub:
-    """One dataset repository, spoken to with the token of the environment or the Hub's login."""
+    """One repository, spoken to with the token of the environment or the Hub's login."""
 
-    def __init__(self, repo: str) -> None:
-        self.repo = repo
+    def __init__(self, repo: str, kind: str = DATASET) -> None:
+        self.repo, self.kind = repo, kind
         self.api: Any = require("huggingface_hub", "hub").HfApi()
 
     def check_writer(self) -> str:
@@ -57,39 +58,61 @@ class Hub:
         errors = require("huggingface_hub.errors", "hub")
         missing = False
         try:
-            info = self.api.repo_info(self.repo, repo_type=DATASET, revision=revision)
+            info = self.api.repo_info(self.repo, repo_type=self.kind, revision=revision)
         except errors.RevisionNotFoundError:
-            info, missing = self.api.repo_info(self.repo, repo_type=DATASET, revision=MAIN), True
+            info, missing = self.api.repo_info(self.repo, repo_type=self.kind, revision=MAIN), True
         except errors.RepositoryNotFoundError:
             return Remote()
-        entries = self.api.list_repo_tree(self.repo, repo_type=DATASET, revision=info.sha, recursive=True)
+        entries = self.api.list_repo_tree(self.repo, repo_type=self.kind, revision=info.sha, recursive=True)
         files = {entry.path: _hashes(entry) for entry in entries if hasattr(entry, "blob_id")}
-        refs = self.api.list_repo_refs(self.repo, repo_type=DATASET)
+        refs = self.api.list_repo_refs(self.repo, repo_type=self.kind)
         card = self.read("README.md", info.sha).decode("utf-8", "replace") if "README.md" in files else ""
         return Remote(info.sha, files, card, missing, {tag.name: tag.target_commit for tag in refs.tags})
 
     def read(self, path: str, revision: str) -> bytes:
         """A small file."""
-        return Path(self.api.hf_hub_download(self.repo, path, repo_type=DATASET, revision=revision)).read_bytes()
+        return Path(self.api.hf_hub_download(self.repo, path, repo_type=self.kind, revision=revision)).read_bytes()
 
     def open(self, path: str, revision: str) -> Any:
         """A file to read parts of."""
         files = require("huggingface_hub", "hub").HfFileSystem(skip_instance_cache=True)
-        return files.open(f"datasets/{self.repo}@{revision}/{path}", "rb")
+        folder = "" if self.kind == MODEL else f"{self.kind}s/"
+        return files.open(f"{folder}{self.repo}@{revision}/{path}", "rb")
 
     def create(self, *, private: bool) -> None:
         """Make the repository. Raises InputError where the name is taken by what we cannot see."""
         errors = require("huggingface_hub.errors", "hub")
-        self.api.create_repo(self.repo, repo_type=DATASET, private=private, exist_ok=True)
+        self.api.create_repo(self.repo, repo_type=self.kind, private=private, exist_ok=True)
         try:
-            self.api.repo_info(self.repo, repo_type=DATASET)
+            self.api.repo_info(self.repo, repo_type=self.kind)
         except errors.RepositoryNotFoundError as error:
             raise InputError(f"{self.repo} is taken, and this token cannot see it; choose another name") from error
+
+    def check_rights(self) -> None:
+        """Ask whether this token may write to the repository, which is there; the client raises where it may not."""
+        self.api.auth_check(self.repo, repo_type=self.kind, write=True)
+
+    def commit(
+        self, parent: str | None, adds: Sequence[File], deletes: Sequence[str], message: str,
+        revision: str = MAIN, *, pr: bool = False,
+    ) -> tuple[str, str | None]:  # fmt: skip
+        """
+        One commit on top of what was looked at: had someone else committed since, the Hub refuses it (412).
+        Returns its sha, and the address of the pull request.
+        """
+        api = require("huggingface_hub", "hub")
+        operations = [_operation(api, file) for file in adds]
+        operations += [api.CommitOperationDelete(path, is_folder=False) for path in deletes]
+        made = self.api.create_commit(
+            self.repo, operations, commit_message=message, repo_type=self.kind, revision=revision,
+            parent_commit=parent, create_pr=pr,
+        )  # fmt: skip
+        return made.oid, made.pr_url
 
     def pulls(self, title: str) -> Iterator[tuple[str, str]]:
         """Open pull requests of that title: revision, address."""
         found = self.api.get_repo_discussions(
-            self.repo, repo_type=DATASET, discussion_type="pull_request", discussion_status="open"
+            self.repo, repo_type=self.kind, discussion_type="pull_request", discussion_status="open"
         )
         yield from ((f"refs/pr/{pull.num}", pull.url) for pull in found if pull.title == title)
 
@@ -116,6 +139,12 @@ def quiet() -> AbstractContextManager[Any]:
         return nullcontext()
     silent: AbstractContextManager[Any] = require("huggingface_hub.utils", "hub").disable_progress_bars()
     return silent
+
+
+def _operation(api: Any, file: File) -> Any:
+    operation = api.CommitOperationAdd(file.path, file.content)
+    operation.upload_info.sha256 = bytes.fromhex(file.sha256)  # known: large files are not read twice for it
+    return operation
 
 
 def _hashes(entry: Any) -> set[str]:

@@ -22,7 +22,7 @@ def check_names(repo: str, config: str, branch: str, tag: str | None) -> None:
 def check_repo(repo: str) -> None:
     """Raise RecipeError unless it is OWNER/NAME as the Hub takes it."""
     if repo.count("/") != 1:
-        raise RecipeError(f"{repo!r} names no dataset of the Hub; expected OWNER/NAME")
+        raise RecipeError(f"{repo!r} is no name for the Hub; expected OWNER/NAME")
     errors = require("huggingface_hub.errors", "hub")
     try:
         require("huggingface_hub.utils", "hub").validate_repo_id(repo)

@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 
 from curate.errors import InputError
 from curate.header import DEFAULT, data_folder, infos_of, read_header
-from curate.publish.bundle import META, Bundle, File
+from curate.publish.bundle import META, Bundle
+from curate.publish.files import File
 from curate.publish.hub import Hub, Remote
 from curate.store import DATA, LEDGER
 

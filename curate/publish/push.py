@@ -11,7 +11,7 @@ from curate.errors import InputError, RecipeError, require
 from curate.header import DEFAULT, hub_sources
 from curate.progress import busy
 from curate.publish import candidates, gates
-from curate.publish.bundle import Bundle, File, published_recipe
+from curate.publish.bundle import Bundle, published_recipe
 from curate.publish.hub import DATASET, MAIN, Hub, Remote, patiently, quiet
 from curate.publish.names import check_names
 from curate.publish.overlap import duplicates
@@ -147,28 +147,13 @@ def _attempt(hub: Hub, bundle: Bundle, options: Options, plans: list[Plan], *, d
         return _attempt(hub, bundle, options, plans, dry_run=False)
     if remote.branch_missing:
         hub.api.create_branch(hub.repo, branch=options.branch, revision=remote.sha, repo_type=DATASET, exist_ok=True)
-    commit, url = _commit(hub, bundle, plan, options) if not plan.empty else (remote.sha, None)
+    commit, url = remote.sha, None
+    if not plan.empty:
+        message = _message(bundle, options)
+        commit, url = hub.commit(remote.sha, plan.adds, plan.deletes, message, options.branch, pr=options.pr)
     if options.tag and options.tag not in remote.tags:
         hub.api.create_tag(hub.repo, tag=options.tag, revision=commit, repo_type=DATASET, exist_ok=True)
     return replace(done, commit=commit, url=url)
-
-
-def _commit(hub: Hub, bundle: Bundle, plan: Plan, options: Options) -> tuple[str, str | None]:
-    """One commit on top of what was looked at: had someone else committed since, the Hub refuses it (412)."""
-    api = require("huggingface_hub", "hub")
-    operations = [_operation(api, file) for file in plan.adds]
-    operations += [api.CommitOperationDelete(path, is_folder=False) for path in plan.deletes]
-    made = hub.api.create_commit(
-        hub.repo, operations, commit_message=_message(bundle, options), repo_type=DATASET, revision=options.branch,
-        parent_commit=plan.remote.sha, create_pr=options.pr,
-    )  # fmt: skip
-    return made.oid, made.pr_url
-
-
-def _operation(api: Any, file: File) -> Any:
-    operation = api.CommitOperationAdd(file.path, file.content)
-    operation.upload_info.sha256 = bytes.fromhex(file.sha256)  # known: large files are not read twice for it
-    return operation
 
 
 def _message(bundle: Bundle, options: Options) -> str:
