@@ -60,6 +60,7 @@ def test_tables_are_what_the_code_says(name: str) -> None:
 def test_commands_run(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "pairs.jsonl", rows(20))
     write_jsonl(tmp_path / "prompts.jsonl", [{"prompt": f"What is {n} times {n}?"} for n in range(3)])
+    write_jsonl(tmp_path / "mine.jsonl", [{"prompt": "An item of an exam of your own."}])
     (tmp_path / "recipe.yaml").write_text("source: {paths: pairs.jsonl.gz}\n")
     subprocess.run(["gzip", "-k", "pairs.jsonl"], cwd=tmp_path, check=True)
     said = re.findall(r"^(curate [^#\n]+)", TEXT, re.MULTILINE)
