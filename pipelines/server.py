@@ -73,18 +73,20 @@ def _address(process: "subprocess.Popen[str]", weights: Path) -> str:
     def listen() -> None:  # to the end: a full pipe would stop the server
         with contextlib.suppress(ValueError):  # closed, at the end
             for line in process.stdout or ():
-                said.append(line.rstrip())
+                if line.strip():
+                    said.append(line.rstrip())
                 if line.startswith(READY):
                     found.append(line.removeprefix(READY).strip())
                     ready.set()
         ready.set()
 
     threading.Thread(target=listen, daemon=True).start()
-    ready.wait(START_SECONDS)
+    if not ready.wait(START_SECONDS):
+        raise InputError(f"gguf:{weights} is not ready to answer after {START_SECONDS} s")
     if not found:
         # llama.cpp says first what is wrong, then at every level above that there was an error: 0.00.035 E load: no …
         errors = [line.partition(" E ")[2] for line in said if " E " in line]
-        why = (errors or list(said)[-1:] or [f"no word of it in {START_SECONDS} s"])[0]
+        why = (errors or list(said)[-1:] or ["its server ended without a word"])[0]
         raise InputError(f"gguf:{weights} cannot be served: {' '.join(why.split())[:200]}")
     return found[0]
 
@@ -105,7 +107,8 @@ def main() -> None:
     params.warmup = False
     server = xllamacpp.Server(params)
     try:
-        print(f"{READY}{server.listening_address}", flush=True)  # noqa: T201 - read by the parent
+        # One write, on a line of its own: llama.cpp writes its lines to the same pipe in pieces, from other threads.
+        print(f"\n{READY}{server.listening_address}", flush=True)  # noqa: T201 - read by the parent
         sys.stdin.buffer.read()
     finally:
         os._exit(0)  # at once: nobody is left to wait for what is under way, or there was nobody to begin with

@@ -8,6 +8,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,19 @@ def test_any_gguf_file_by_its_path(weights: Path) -> None:
         assert len(servers_of(weights)) == 1
         (reply,) = asks[model.model]([Request(QUESTION, {"max_tokens": 4})])
         assert reply.error is None
+    check_gone(weights)
+
+
+def test_many_that_start_at_once_are_all_heard(weights: Path) -> None:
+    """On a busy machine the log's pieces and the server's word come in any order."""
+
+    def start(_: int) -> str:
+        with serve(weights) as url:
+            return url
+
+    with ThreadPoolExecutor(4) as pool:
+        urls = list(pool.map(start, range(12)))
+    assert all(url.startswith("http://127.0.0.1:") for url in urls), urls
     check_gone(weights)
 
 
