@@ -53,8 +53,10 @@ PIPELINE_TIER = {name: level for level, names in enumerate(PIPELINE_TIERS) for n
 TRAIN_TIERS = [
     {"models", "tokens", "monitor", "intervals"},
     {"memory", "settings", "watch", "defaults", "sft", "page", "card", "logps", "slices"},
-    {"preflight", "fit", "answers", "arms"},
-    {"dpo", "wins"},
+    {"preflight", "answers", "arms"},
+    {"generations", "wins"},
+    {"fit"},
+    {"dpo"},
     {"evaluate", "push"},
     {"bakeoff"},
     {"__init__"},

@@ -16,6 +16,7 @@ from curate.errors import require
 from curate.progress import is_watched
 from curate.sections import Train
 from curate.store import NO_SPACE, no_space
+from train import generations
 from train.defaults import Facts, arguments
 from train.models import EXTRA
 from train.settings import options, trainer, typed
@@ -107,12 +108,22 @@ def _fit(job: Job, facts: Facts, said: list[str]) -> Fitted:
         callbacks=[watcher],
     )
     made.data_collator = with_rows(made.data_collator)
+    if job.held_out is not None and _can_answer(job.section, made):
+        asked = generations.callback(job.held_out, job.section.samples, job.tokenizer, made.log)
+        made.add_callback(asked)
     if is_watched() is False:  # TRL prints every log line where there is no bar
         transformers = require("transformers", EXTRA)
         made.remove_callback(transformers.PrinterCallback)
     saved = _last_checkpoint(facts.out) if job.resume or said else None
     made.train(resume_from_checkpoint=saved)
     return Fitted(made, facts, watcher.stopped, tuple(said))
+
+
+def _can_answer(section: Train, made: Any) -> bool:
+    """Whether the model can be asked while it is trained: a reward model says nothing, a part of one neither."""
+    return (
+        bool(section.samples) and section.method != "reward" and not (made.is_fsdp_enabled or made.is_deepspeed_enabled)
+    )
 
 
 def _adapter(section: Train) -> Any:

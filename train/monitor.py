@@ -15,6 +15,7 @@ PATIENCE = 2  # … in this many looks one after another
 COLLAPSE = 0.5  # share of the reference's chosen log-prob that is lost: answers become e^… times less likely
 MIN_NATS = 20  # below it a fall is what DPO does to any answer (arXiv:2404.12358)
 GAP = 0.25  # of accuracy between what was trained on and what was held out
+GROWTH, MIN_TOKENS = 1.5, 20  # times, and tokens, by which answers become longer before it is said
 FLAT = 0.55  # accuracy on held-out pairs that is no better than a coin
 
 
@@ -65,6 +66,12 @@ def warnings(history: History, beta: float) -> list[str]:
     if losses and losses[-1] > min(losses) * 1.1:
         best = losses.index(min(losses)) + 1
         said.append(f"held-out loss was lowest at look {best} of {len(losses)} and rose since: that checkpoint is kept")
+    lengths = _values(history, "eval_generation_tokens")
+    if lengths and lengths[-1] > max(lengths[0] * GROWTH, lengths[0] + MIN_TOKENS):
+        said.append(
+            f"answers grew from {lengths[0]:.0f} to {lengths[-1]:.0f} tokens: are chosen answers the longer ones? "
+            "pairing.length_matched or rules.max_chars_ratio, or trl.ld_alpha below 1"
+        )
     norms = [value for value in _values(history, "grad_norm") if math.isfinite(value)]
     if norms and max(norms) > 20 * sorted(norms)[len(norms) // 2]:
         said.append(f"one gradient was {max(norms):.3g}, 20 times the usual: a lower learning rate or longer warmup")
@@ -78,6 +85,7 @@ def curves(history: History, beta: float) -> dict[str, dict[str, list[tuple[int,
         "reward accuracy": {"train": "rewards/accuracies", "held out": "eval_rewards/accuracies"},
         "reward margin": {"train": "rewards/margins", "held out": "eval_rewards/margins"},
         "log-probs of held-out answers, nats": {"chosen": "eval_logps/chosen", "rejected": "eval_logps/rejected"},
+        "length of answers to held-out prompts, tokens": {"held out": "eval_generation_tokens"},
         "learning rate": {"train": "learning_rate"},
         "entropy a token, nats": {"train": "entropy", "held out": "eval_entropy"},
     }

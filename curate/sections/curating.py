@@ -210,6 +210,7 @@ class Train(Section):
     evaluations: int = Field(
         8, ge=1, description="How often the held-out pairs are looked at, and a checkpoint is saved"
     )
+    samples: int = Field(8, ge=0, description="Held-out prompts answered at each look: do answers become longer?")
     early_stop: bool = Field(True, description="Stop when held-out accuracy falls, or chosen log-probs collapse")
     seed: int = 0
     trl: dict[str, Any] = Field({}, description="Any option of TRL's trainer: {beta: 0.05, learning_rate: 1.0e-5}")

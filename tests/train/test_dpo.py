@@ -19,6 +19,7 @@ from curate.result import Run
 from curate.sections import Train
 from tests.train.tiny import tiny_model, tiny_tokenizer, toy_rows, toy_run
 from train.dpo import Training, open_training, rows_of, smoothed, train
+from train.generations import TOKENS
 from train.preflight import preflight
 from train.watch import TrainingStopped
 
@@ -59,6 +60,15 @@ def test_it_learns(done: Training, toy: Run) -> None:
     assert done.result["held_out"]["rewards/accuracies"] > 0.9
     assert done.result["rows"] == toy.counts["train"]
     assert open_training(done.folder).result == json.loads(json.dumps(done.result))
+
+
+def test_held_out_prompts_are_answered_at_the_start_and_every_look(done: Training) -> None:
+    with (done.folder / "log.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    answered = [int(line["step"]) for line in lines if line["eval_generation_tokens"]]
+    assert answered == [0, *(int(line["step"]) for line in lines if line["eval_loss"])]
+    assert all(0 < float(line["eval_generation_tokens"]) <= TOKENS for line in lines if line["eval_generation_tokens"])
+    assert "length of answers to held-out prompts" in (done.folder / "training.html").read_text("utf-8")
 
 
 def test_what_it_leaves(done: Training) -> None:
@@ -202,6 +212,8 @@ def test_sft_first(toy: Run, model: str, tmp_path: Path) -> None:
 def test_all_weights_need_no_second_model(toy: Run, model: str, tmp_path: Path) -> None:
     done = train(toy, small(model, lora=False), tmp_path / "out")
     assert (done.model / "model.safetensors").is_file()
+    kept = [json.loads((Path(folder) / "generation_config.json").read_text()) for folder in (model, done.model)]
+    assert kept[0] == kept[1]  # asking it while it was trained left nothing behind
     assert done.result["held_out"]["rewards/accuracies"] > 0.9
 
 

@@ -35,6 +35,7 @@ def test_stop_reason(history: list[dict[str, float]], reason: str | None) -> Non
 
 def test_warnings() -> None:
     history = [
+        {"step": 0, "eval_generation_tokens": 60.0},
         {"step": 1, "loss": 0.69, "grad_norm": 1.0, "rewards/accuracies": 0.5},
         {"step": 2, "loss": 0.4, "grad_norm": 1.2, "rewards/accuracies": 0.99},
         {"step": 2, "eval_loss": 0.6, "eval_rewards/accuracies": 0.6},
@@ -43,6 +44,7 @@ def test_warnings() -> None:
             "step": 3, "eval_loss": 0.9, "eval_rewards/accuracies": 0.5,
             "eval_rewards/chosen": -4.0, "eval_logps/chosen": -140.0,
         },
+        {"step": 3, "eval_generation_tokens": 120.4},
     ]  # fmt: skip
     said = warnings(history, 0.1)
     assert [sentence.split(":")[0] for sentence in said] == [
@@ -50,10 +52,12 @@ def test_warnings() -> None:
         "train accuracy 0.83 against 0.50 held out",
         "held-out accuracy is 0.50, no better than a coin",
         "held-out loss was lowest at look 1 of 2 and rose since",
+        "answers grew from 60 to 120 tokens",
         "one gradient was 30, 20 times the usual",
     ]
     assert warnings([], 0.1) == []
     assert warnings(looks(0.7, 0.8), 0.1) == []
+    assert warnings([{"step": n, "eval_generation_tokens": tokens} for n, tokens in ((0, 4), (9, 20))], 0.1) == []
 
 
 def test_curves() -> None:
