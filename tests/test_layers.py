@@ -51,7 +51,7 @@ PIPELINE_TIERS = [
 PIPELINE_TIER = {name: level for level, names in enumerate(PIPELINE_TIERS) for name in names}
 # The same for train.
 TRAIN_TIERS = [
-    {"models", "tokens", "monitor", "intervals"},
+    {"models", "tokens", "monitor", "intervals", "processes"},
     {"memory", "settings", "watch", "defaults", "sft", "page", "card", "logps", "slices"},
     {"preflight", "answers", "arms"},
     {"generations", "wins"},

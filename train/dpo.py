@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from curate.progress import say as say_to_watchers
 from curate.result import Run
 from curate.sections import Train
 from curate.store import remove, write_json
-from train import memory
+from train import memory, processes
 from train.card import write_card
 from train.defaults import Facts
 from train.fit import Fitted, Job, fit, quiet
@@ -81,7 +80,7 @@ def train(
     trained on, TrainingStopped for what goes wrong on the way.
     """
     folder = Path(out) if out is not None else run.folder / FOLDER
-    if os.environ.get("RANK", "0") == "0":  # of several processes the first one
+    if processes.is_first():
         _claim(folder, resume=resume, force=force)
     started = time.perf_counter()
     found = preflight(run, section)
@@ -155,8 +154,7 @@ def _facts(section: Train, found: Preflight, folder: Path, rows: int, held_out: 
     torch = require("torch", EXTRA)
     length = found.max_length or found.shape.context or 1024
     room = memory.free()
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    most = max(1, section.batch // processes)
+    most = max(1, section.batch // processes.count())
     return Facts(
         out=folder / CHECKPOINTS,
         rows=rows,
@@ -165,7 +163,7 @@ def _facts(section: Train, found: Preflight, folder: Path, rows: int, held_out: 
         micro=memory.first_batch(found.shape, found.plan, length, most, room),
         cuda=torch.cuda.is_available(),
         checkpointing=memory.needed(found.shape, found.plan, 1, length) > memory.SPARE * room,
-        processes=processes,
+        processes=processes.count(),
     )
 
 

@@ -15,13 +15,14 @@ import polars as pl
 from curate.errors import require
 from curate.progress import is_watched
 from curate.sections import Train
-from curate.store import NO_SPACE, no_space
-from train import generations
+from curate.store import NO_SPACE, no_space, remove
+from train import generations, processes
 from train.defaults import Facts, arguments
 from train.models import EXTRA
 from train.settings import options, trainer, typed
 from train.watch import NotFinite, TrainingStopped, callback, watched, with_rows
 
+ROWS = "rows"  # beside the checkpoints, while it trains
 Say = Callable[[str], None]
 
 
@@ -55,17 +56,32 @@ def fit(job: Job, facts: Facts, say: Say) -> Fitted:
 
     Raises TrainingStopped for a loss that is not finite and where not even one pair fits, CurateError for a full disk.
     """
+    rows = facts.out.parent / ROWS
+    try:
+        return _fitted(job, facts, rows, say)
+    finally:
+        if processes.is_first():
+            remove(rows)
+
+
+def _fitted(job: Job, facts: Facts, rows: Path, say: Say) -> Fitted:
     said: list[str] = []
     while True:
         try:
             with quiet():
-                return _fit(job, facts, said)
+                return _fit(job, facts, rows, said)
         except NotFinite as error:
             raise _not_finite(job, error) from error
         except (RuntimeError, OSError) as error:
             _check_disk(facts.out, error)
-            if not out_of_memory(error) or facts.processes > 1:
+            if not out_of_memory(error):
                 raise
+            if facts.processes > 1:  # the others wait in the middle of a step: no single one can begin again
+                raise TrainingStopped(
+                    f"out of memory with {facts.micro} pairs at once on each of {facts.processes} devices; start it "
+                    f"again with --set trl.per_device_train_batch_size={max(1, facts.micro // 2)} --resume, or with "
+                    "a lower train.max_length"
+                ) from error
             smaller = _smaller(job.section, facts)
         _free()
         if smaller is None:
@@ -94,15 +110,16 @@ def _smaller(section: Train, facts: Facts) -> Facts | None:
     return None
 
 
-def _fit(job: Job, facts: Facts, said: list[str]) -> Fitted:
+def _fit(job: Job, facts: Facts, folder: Path, said: list[str]) -> Fitted:
     args = options(job.section.method)(**typed(job.section.method, arguments(job.section, facts)))
     beta = float(getattr(args, "beta", 0)) if job.section.method == "dpo" else 0.0
     watcher = callback(job.log, beta, early_stop=job.section.early_stop)
+    rows, held_out = _datasets(job, args, folder)
     made = watched(trainer(job.section.method))(
         model=job.model,
         args=args,
-        train_dataset=_dataset(job.rows),
-        eval_dataset=_dataset(job.held_out) if job.held_out is not None else None,
+        train_dataset=rows,
+        eval_dataset=held_out,
         processing_class=job.tokenizer,
         peft_config=_adapter(job.section),
         callbacks=[watcher],
@@ -136,8 +153,21 @@ def _adapter(section: Train) -> Any:
     return peft.LoraConfig(r=section.lora_rank, lora_alpha=2 * section.lora_rank, target_modules="all-linear", **kind)
 
 
-def _dataset(rows: pl.DataFrame) -> Any:
-    return require("datasets", EXTRA).Dataset(rows.to_arrow())
+def _datasets(job: Job, args: Any, folder: Path) -> tuple[Any, Any]:
+    """
+    Both splits, from files that every process of the training opens: what TRL computes once for all of them (tokens,
+    the reference's log-probs) it leaves beside them.
+    """
+    kind = require("datasets", EXTRA).Dataset
+    splits = {"train": job.rows, "test": job.held_out}
+    with args.main_process_first(local=False):
+        if args.process_index == 0:
+            remove(folder)
+            for name, rows in splits.items():
+                if rows is not None:
+                    kind(rows.to_arrow()).save_to_disk(folder / name)
+    train, test = (None if rows is None else kind.load_from_disk(folder / name) for name, rows in splits.items())
+    return train, test
 
 
 def _last_checkpoint(folder: Path) -> str | None:

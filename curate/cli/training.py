@@ -1,6 +1,5 @@
 """Commands that train and compare models: preflight, train, evaluate, bakeoff."""
 
-import os
 import shlex
 import sys
 from dataclasses import asdict
@@ -74,13 +73,14 @@ def train(  # noqa: PLR0913 - the options of the command
     from curate.result import open_run
     from train.dpo import FOLDER
     from train.dpo import train as train_on
+    from train.processes import is_first
     from train.push import finished
     from train.push import push as push_training
     from train.settings import section_of
 
     run = open_run(folder)
     section = section_of(run, model, settings or (), config)
-    first = os.environ.get("RANK", "0") == "0"  # of several processes the first one pushes and prints
+    first = is_first()
     if push and first:
         check_model_repo(push, private=private)  # a mistake must not cost hours
     asked = section if model or settings or config else None

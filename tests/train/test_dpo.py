@@ -18,8 +18,11 @@ from curate.errors import InputError, RecipeError
 from curate.result import Run
 from curate.sections import Train
 from tests.train.tiny import tiny_model, tiny_tokenizer, toy_rows, toy_run
+from train.defaults import Facts
 from train.dpo import Training, open_training, rows_of, smoothed, train
+from train.fit import ROWS, Job, fit
 from train.generations import TOKENS
+from train.models import load_tokenizer
 from train.preflight import preflight
 from train.watch import TrainingStopped
 
@@ -172,6 +175,38 @@ def test_out_of_memory_halves_the_batch_and_says_so(
     assert result["batch"] == {"at_once": 2, "said": said}
     assert result["steps"] == done.result["steps"]
     assert result["held_out"]["rewards/accuracies"] > 0.9
+
+
+def test_two_processes_train_one_model(toy: Run, model: str, tmp_path: Path, done: Training) -> None:
+    """As `accelerate launch` does it on GPUs: as many steps, half of each batch in either process."""
+    sets = [f"trl.{name}={value}" for name, value in FAST.items()] + ["train.batch=8"]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", 2, "-m", "curate"]
+    command = [*launch, "train", toy.folder, "--model", model, "-o", tmp_path, *(p for s in sets for p in ("--set", s))]
+    run = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300, check=False)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.count("held out") == 1  # said by the first one only
+    result = open_training(tmp_path).result
+    assert (result["steps"], result["batch"]["at_once"]) == (done.result["steps"], 4)
+    assert result["held_out"]["rewards/accuracies"] > 0.9
+    assert losses(tmp_path)[0] == pytest.approx(math.log(2), abs=1e-4)
+
+
+def test_two_processes_without_memory(toy: Run, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of them cannot begin again by itself: the others are in the middle of a step."""
+    import torch
+    from transformers import LlamaModel
+
+    def without_memory(*_: Any, **__: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(LlamaModel, "forward", without_memory)
+    section = small(model)
+    rows = rows_of(toy, preflight(toy, section), "train", "dpo")
+    job = Job(section, model, load_tokenizer(model), rows, None, tmp_path / "log.csv")
+    facts = Facts(tmp_path / "checkpoints", len(rows), 0, 64, micro=4, cuda=False, processes=2)
+    with pytest.raises(TrainingStopped, match=r"4 pairs at once .* 2 devices.*per_device_train_batch_size=2 --resume"):
+        fit(job, facts, print)
+    assert not (tmp_path / ROWS).exists()
 
 
 def test_no_memory_at_all(toy: Run, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
