@@ -26,6 +26,7 @@ class Facts:
     max_length: int | None
     micro: int  # pairs at once on one device
     cuda: bool
+    half: bool  # in bfloat16
     checkpointing: bool = False
     processes: int = 1
 
@@ -35,7 +36,8 @@ def arguments(section: Train, facts: Facts) -> dict[str, Any]:
     given = dict(section.trl)
     micro = given.setdefault("per_device_train_batch_size", facts.micro)
     accumulated = given.setdefault("gradient_accumulation_steps", max(1, section.batch // (micro * facts.processes)))
-    steps = planned_steps(section, facts.rows, micro * accumulated * facts.processes)
+    batch = micro * accumulated * facts.processes
+    steps = planned_steps(section, facts.rows, batch)
     rate = RATES[section.method] * (LORA_FACTOR[section.method] if section.lora else 1)
     every = max(1, steps // section.evaluations)
     return {
@@ -46,10 +48,10 @@ def arguments(section: Train, facts: Facts) -> dict[str, Any]:
         "warmup_steps": 0.1,  # a share of the steps
         "max_length": facts.max_length,
         "per_device_eval_batch_size": micro,
-        "bf16": facts.cuda,
+        "bf16": facts.half and not given.get("fp16"),
         "use_cpu": not facts.cuda,
         "gradient_checkpointing": facts.checkpointing,
-        "model_init_kwargs": {"dtype": "bfloat16" if facts.cuda and section.lora else "float32"},
+        "model_init_kwargs": {"dtype": "bfloat16" if facts.half and section.lora else "float32"},
         # Sequences of about one length share a batch: padding is computed on like text.
         "train_sampling_strategy": "group_by_length",
         "remove_unused_columns": False,  # `length` and `row` go along
@@ -58,9 +60,7 @@ def arguments(section: Train, facts: Facts) -> dict[str, Any]:
         "report_to": "none",
         "disable_tqdm": not is_watched(),
         **_checkpoints(every, held_out=facts.held_out > 0),
-        **(
-            _reference(section, facts, steps * micro * accumulated * facts.processes) if section.method == "dpo" else {}
-        ),
+        **(_reference(section, facts, steps * batch) if section.method == "dpo" else {}),
         **({"use_liger_kernel": True} if facts.cuda and find_spec("liger_kernel") else {}),
         **given,
     }
@@ -83,9 +83,10 @@ def _checkpoints(every: int, *, held_out: bool) -> dict[str, Any]:
 
 def _reference(section: Train, facts: Facts, seen: int) -> dict[str, Any]:
     """
-    Log-probs of the reference are computed once and kept, so that no second model lies in memory. Only with an
-    adapter (switched off it is the reference) and fewer pairs seen than there are it is cheaper as it goes.
+    Log-probs of the reference are computed once and kept, so that no second model lies in memory. An adapter's, which
+    is the model without it, are computed as it goes where these are fewer: pairs seen, and all held out at each look.
     """
     if section.trl.get("sync_ref_model"):
         return {}
-    return {"precompute_ref_log_probs": not section.lora or seen >= facts.rows}
+    as_it_goes = seen + section.evaluations * facts.held_out
+    return {"precompute_ref_log_probs": not section.lora or as_it_goes > facts.rows + facts.held_out}

@@ -154,14 +154,18 @@ def _facts(section: Train, found: Preflight, folder: Path, rows: int, held_out: 
     torch = require("torch", EXTRA)
     length = found.max_length or found.shape.context or 1024
     room = memory.free()
+    cuda = torch.cuda.is_available()
     most = max(1, section.batch // processes.count())
+    if not cuda:
+        most = min(most, max(1, memory.CPU_TOKENS // (2 * length)))
     return Facts(
         out=folder / CHECKPOINTS,
         rows=rows,
         held_out=held_out,
         max_length=found.max_length,
         micro=memory.first_batch(found.shape, found.plan, length, most, room),
-        cuda=torch.cuda.is_available(),
+        cuda=cuda,
+        half=found.plan.half,
         checkpointing=memory.needed(found.shape, found.plan, 1, length) > memory.SPARE * room,
         processes=processes.count(),
     )

@@ -160,12 +160,15 @@ def _datasets(job: Job, args: Any, folder: Path) -> tuple[Any, Any]:
     """
     kind = require("datasets", EXTRA).Dataset
     splits = {"train": job.rows, "test": job.held_out}
+    # Where TRL goes through a split from end to end, like lengths share a batch; what is trained on is drawn anyway.
+    as_it_is = {"train"} if "train_sampling_strategy" in job.section.trl else set()
     with args.main_process_first(local=False):
         if args.process_index == 0:
             remove(folder)
             for name, rows in splits.items():
                 if rows is not None:
-                    kind(rows.to_arrow()).save_to_disk(folder / name)
+                    ordered = rows if name in as_it_is else rows.sort("length", descending=True, maintain_order=True)
+                    kind(ordered.to_arrow()).save_to_disk(folder / name)
     train, test = (None if rows is None else kind.load_from_disk(folder / name) for name, rows in splits.items())
     return train, test
 

@@ -9,6 +9,7 @@ from train.models import EXTRA, Shape
 # attention that stores no score matrix (Korthikanti et al. 2022, arXiv:2205.05198, section 4); a checkpointed layer
 # keeps its input.
 KEPT, CHECKPOINTED = 34, 2
+CPU_TOKENS = 4096  # at once on a CPU: beyond it new pages of memory cost more than larger matrices bring
 SPARE = 0.8  # share of the free memory to plan with: allocators and libraries need the rest
 
 
@@ -38,6 +39,15 @@ def free() -> int:
     if torch.cuda.is_available():
         return int(torch.cuda.mem_get_info()[0])
     return int(require("psutil", EXTRA).virtual_memory().available)
+
+
+def half() -> bool:
+    """Whether the device that would be trained on computes in bfloat16 itself: any GPU, a CPU that is made for it."""
+    torch = require("torch", EXTRA)
+    if torch.cuda.is_available():
+        return True
+    can = torch.cpu.get_capabilities()
+    return bool(can.get("avx512_bf16") or can.get("amx_bf16"))
 
 
 def first_batch(shape: Shape, plan: Plan, length: int, most: int, room: int) -> int:

@@ -7,11 +7,11 @@ from typing import Any
 
 import polars as pl
 
-from curate.errors import InputError, require
+from curate.errors import InputError
 from curate.result import Run
 from curate.sections import Train
 from train import memory
-from train.models import EXTRA, Shape, ends, load_tokenizer, shape
+from train.models import Shape, ends, load_tokenizer, shape
 from train.tokens import tokens
 
 SHARES = (0.95, 0.99, 1.0)
@@ -145,7 +145,7 @@ def preflight(run: Run, section: Train) -> Preflight:
     sizes = shape(section.model)
     given = section.trl.get("max_length", section.max_length)
     limit = given if given is not None else _fitting(rows, section.keep, sizes)
-    plan = memory.Plan(section.lora_rank if section.lora else None, half=_half())
+    plan = memory.Plan(section.lora_rank if section.lora else None, half=_half(section))
     result = Preflight(section.model, limit, rows, sizes, plan)
     if not result.usable("train").any():
         worst = result.findings()[0]
@@ -174,5 +174,7 @@ def _fitting(rows: pl.DataFrame, share: float, sizes: Shape) -> int | None:
     return None if known.is_empty() else rounded(int(known.quantile(share, "higher") or 0), sizes.context)
 
 
-def _half() -> bool:
-    return bool(require("torch", EXTRA).cuda.is_available())
+def _half(section: Train) -> bool:
+    """Whether weights and activations have 16 bits: where the device is made for it, as TRL has it, or as is said."""
+    given = section.trl.get("bf16", section.trl.get("fp16"))
+    return memory.half() if given is None else bool(given)
