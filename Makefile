@@ -28,7 +28,7 @@ bench: $(VENV)/dev $(OTHERS)/ready ## Side by side with other tools, in one run 
 	$(BIN)/python -m tests.benchmarks.planted_duplicates
 	$(BIN)/python tests/benchmarks/publish.py
 	$(BIN)/curate clean ../shared/data/hh_rlhf_harmless.jsonl.gz -o bench-run/hh
-	$(BIN)/python tests/benchmarks/training.py --run bench-run/hh --steps 8 --max-length 512
+	$(BIN)/python tests/benchmarks/training.py --run bench-run/hh --steps 20 --max-length 512
 	$(BIN)/python tests/benchmarks/bakeoff.py --out bench-run/bakeoff
 
 clean:

@@ -56,7 +56,7 @@ def main() -> None:
         "batch": options.batch,
         "max_length": 192,
         "lora": options.model is not None,
-        "trl": {"learning_rate": options.rate},
+        "trl": {"learning_rate": options.rate, "bf16": False},
     }
     plan = {"arms": arms, "test": test, "seeds": list(range(options.seeds)), "steps": options.steps, "train": train}
     (options.out / "bakeoff.yaml").write_text(yaml.safe_dump(plan, sort_keys=False), "utf-8")
