@@ -10,8 +10,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 quickstart: $(VENV)/quickstart ## Questions → answers of a small model → scores → pairs → report and card, offline once installed
 	$(BIN)/curate quickstart --out quickstart-run --force
 
+# One thread in each of pytest's processes: there are as many of them as cores, and more threads wait for each other.
 test: lint ## Everything that continuous integration checks
-	$(BIN)/python -m pytest -n auto
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
