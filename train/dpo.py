@@ -19,7 +19,7 @@ from curate.store import remove, write_json
 from train import memory, processes
 from train.card import write_card
 from train.defaults import Facts
-from train.fit import Fitted, Job, fit, quiet
+from train.fit import Fitted, Job, check_disk, fit, quiet
 from train.models import EXTRA, load_tokenizer
 from train.monitor import warnings
 from train.page import write_page
@@ -193,8 +193,12 @@ def _finish(run: Run, section: Train, found: Preflight, fitted: Fitted, folder: 
         "findings": found.findings(),
         "options": dict(sorted(section.model_dump(mode="json").items())),
     }
-    with quiet():
-        trainer.save_model(str(folder / MODEL))
+    try:
+        with quiet():
+            trainer.save_model(str(folder / MODEL))
+    except Exception as error:
+        check_disk(folder, error)
+        raise
     if trainer.is_world_process_zero():
         write_card(folder / MODEL, run, result)
         write_page(folder / PAGE, history, beta, result)

@@ -72,8 +72,8 @@ def _fitted(job: Job, facts: Facts, rows: Path, say: Say) -> Fitted:
                 return _fit(job, facts, rows, said)
         except NotFinite as error:
             raise _not_finite(job, error) from error
-        except (RuntimeError, OSError) as error:
-            _check_disk(facts.out, error)
+        except Exception as error:  # a full disk has many faces: safetensors raises its own
+            check_disk(facts.out, error)
             if not out_of_memory(error):
                 raise
             if facts.processes > 1:  # the others wait in the middle of a step: no single one can begin again
@@ -186,7 +186,8 @@ def _not_finite(job: Job, error: NotFinite) -> TrainingStopped:
     )
 
 
-def _check_disk(folder: Path, error: Exception) -> None:
+def check_disk(folder: Path, error: Exception) -> None:
+    """Raise CurateError where the disk of the folder is full."""
     there = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if shutil.disk_usage(there).free < NO_SPACE or "no space left" in str(error).lower():
         raise no_space(there) from error
