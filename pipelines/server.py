@@ -107,8 +107,9 @@ def main() -> None:
     params.warmup = False
     server = xllamacpp.Server(params)
     try:
-        # One write, on a line of its own: llama.cpp writes its lines to the same pipe in pieces, from other threads.
-        print(f"\n{READY}{server.listening_address}", flush=True)  # noqa: T201 - read by the parent
+        # On a line of its own, and in one write: llama.cpp writes its lines to the same pipe in pieces, from other
+        # threads, and print() makes two writes of a line where PYTHONUNBUFFERED is set.
+        os.write(1, f"\n{READY}{server.listening_address}\n".encode())
         sys.stdin.buffer.read()
     finally:
         os._exit(0)  # at once: nobody is left to wait for what is under way, or there was nobody to begin with

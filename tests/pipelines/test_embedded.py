@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -136,6 +137,27 @@ def test_many_that_start_at_once_are_all_heard(weights: Path) -> None:
         urls = list(pool.map(start, range(12)))
     assert all(url.startswith("http://127.0.0.1:") for url in urls), urls
     check_gone(weights)
+
+
+def test_the_address_is_one_write_whatever_python_does_with_its_output(weights: Path) -> None:
+    """Each read of a pipe in packet mode is one write. print() makes two of a line where PYTHONUNBUFFERED is set, and
+    between them comes the log."""
+    reading, writing = os.pipe2(os.O_DIRECT)
+    server = subprocess.Popen(
+        [sys.executable, "-m", "pipelines.server", str(weights)],
+        stdin=subprocess.PIPE,
+        stdout=writing,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )
+    os.close(writing)
+    try:
+        packets = iter(lambda: os.read(reading, 65536), b"")
+        said = next(packet for packet in packets if b"listening on " in packet)
+    finally:
+        server.communicate()
+        os.close(reading)
+    assert re.fullmatch(rb"\nlistening on http://127\.0\.0\.1:\d+\n", said)
 
 
 def test_it_ends_when_the_block_does_not_end_well(weights: Path) -> None:
