@@ -38,5 +38,6 @@ def _ids(bundle: Bundle, remote: Remote, hub: Hub, split: str) -> pl.DataFrame:
         with hub.open(path, remote.sha or "") as file:
             table = pq.ParquetFile(file)
             if set(IDS) <= set(table.schema_arrow.names):
-                frames.append(pl.DataFrame(table.read(IDS)).cast(pl.String))
+                # Threads of Arrow that read a Python file may still let go of it when Python ends, which aborts.
+                frames.append(pl.DataFrame(table.read(IDS, use_threads=False)).cast(pl.String))
     return pl.concat(frames)

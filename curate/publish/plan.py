@@ -10,9 +10,10 @@ import pyarrow.parquet as pq
 from curate.errors import InputError
 from curate.header import DEFAULT, data_folder, infos_of, read_header
 from curate.publish.bundle import META, Bundle
+from curate.publish.croissant import croissant_of
 from curate.publish.files import File
 from curate.publish.hub import Hub, Remote
-from curate.store import DATA, LEDGER
+from curate.store import CARD, DATA, LEDGER
 
 State = Literal["new", "changed", "same", "gone"]
 
@@ -52,6 +53,7 @@ class Plan:
 def make_plan(bundle: Bundle, remote: Remote, hub: Hub) -> Plan:
     """Compare, file by file. Reads the footer of one published shard, and nothing else of the data."""
     files = bundle.files(remote)
+    files += [croissant_of(bundle.repo, file) for file in files if file.path == CARD]
     known = {file.path for file in files if file.is_known_as(remote.files.get(file.path, set()))}
     adds = [file for file in files if file.path not in known]
     deletes = _stale(bundle, remote, files)
