@@ -3,12 +3,13 @@ Texts as the hashes of their words, in flat arrays: what is left when case, spac
 
 A word is a run of letters, marks and digits, lower-cased, whatever stands between; in scripts that write no spaces
 every character is a word. An arithmetic sign between two digits is a word as well: "2 + 2" is not "2 - 2", nor 10^{23}
-the same as 10 23. A text without any word (punctuation, emoji) is one word, its exact characters; a blank one has none.
-Hashes are the same in every process, on every machine and with every version of the libraries.
+the same as 10 23. A text without any word (punctuation, emoji) is one word, all its characters but invisible ones; one
+of spaces and control characters has none. Hashes are the same in every process, on every machine and with every version
+of the libraries.
 """
 
-from collections.abc import Callable
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -29,7 +30,7 @@ SEVERAL_FORMS = r"[\p{Mn}\x{1100}-\x{11FF}\x{FB00}-\x{FDFF}\x{FE70}-\x{FEFE}\x{F
 INVISIBLE = r"[\p{Cf}\p{Me}\x{180B}-\x{180D}\x{FE00}-\x{FE0F}\x{E0100}-\x{E01EF}]"  # joiners, emoji selectors, …
 CAPITAL = r"[\p{Changes_When_Lowercased}&&[^\x00-\x7F]]"
 TYPESET_SIGNS = {"−": "-", "×": "*", "÷": "/"}
-REWRITTEN = f"{SEVERAL_FORMS}|{INVISIBLE}|{CAPITAL}|[{''.join(TYPESET_SIGNS)}]"
+UNUSUAL = f"{SEVERAL_FORMS}|{INVISIBLE}|{CAPITAL}|[{''.join(TYPESET_SIGNS)}]"
 # Characters of several bytes, by the first one: how many there are, and the bits it gives to the code.
 LENGTH = np.repeat(np.array([1, 2, 3, 4], np.int64), [0xC0, 0x20, 0x10, 0x10])
 LEAD_BITS = np.repeat(np.array([0x7F, 0x1F, 0x0F, 0x07], np.int64), [0xC0, 0x20, 0x10, 0x10])
@@ -38,7 +39,20 @@ HAN_ENDS = 0x40000
 PRIME = np.uint64(0x9E3779B97F4A7C15)  # odd, so that multiplying by it loses nothing
 SPREAD = np.array([0xBF58476D1CE4E5B9, 0x94D049BB133111EB], np.uint64)  # of splitmix64
 FIRST_BYTES = np.array([(1 << 8 * count) - 1 for count in range(9)], np.uint64)  # masks for none to all of eight
-PADDING = 8  # bytes behind the last text, so that eight can be taken from everywhere
+PADDING = 8  # zeros behind the last text, so that eight bytes can be taken from everywhere
+
+
+class Wide(NamedTuple):
+    """The characters of several bytes in a run of bytes."""
+
+    starts: np.ndarray  # int64, ascending
+    lengths: np.ndarray  # int64, bytes
+    codes: np.ndarray  # int64, what `ord` gives
+
+    def are(self, kind: np.ndarray) -> np.ndarray:
+        """A mask: which of them are of a kind, by its table."""
+        are: np.ndarray = kind[np.minimum(self.codes, KNOWN)]
+        return are
 
 
 def words(texts: pl.Series) -> tuple[np.ndarray, np.ndarray]:
@@ -46,9 +60,9 @@ def words(texts: pl.Series) -> tuple[np.ndarray, np.ndarray]:
     in : str, no nulls
     out: hashes (uint64, one a word), offsets (int64, one more than texts): text i has hashes[offsets[i]:offsets[i + 1]]
     """
-    data, ends = _bytes(_in_one_form(texts))
-    data = np.frombuffer(bytearray(data).translate(PLAIN) + bytes(PADDING), np.uint8)  # faster than numpy's take
-    starts, lengths = _characters_apart(data)
+    raw, ends, wide = _in_one_form(texts)
+    data = np.frombuffer(bytearray(raw).translate(PLAIN), np.uint8)  # faster than numpy's take
+    starts, lengths = _characters_apart(data, wide)
     signs = _signs(data, ends)
     inside = data[:-PADDING] > SPACE
     inside[signs] = True
@@ -58,7 +72,8 @@ def words(texts: pl.Series) -> tuple[np.ndarray, np.ndarray]:
         cut[border] = True
     first = np.flatnonzero(inside & cut[:-1])
     behind = np.flatnonzero(inside & cut[1:]) + 1
-    return _with_wordless(texts, _hashes(data, first, behind - first), np.searchsorted(first, np.append(0, ends)))
+    hashes, offsets = _hashes(data, first, behind - first), np.searchsorted(first, np.append(0, ends))
+    return _with_wordless(raw, ends, wide, hashes, offsets)
 
 
 def mixed(hashes: np.ndarray) -> np.ndarray:
@@ -76,53 +91,69 @@ def to_offsets(counts: np.ndarray) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
 
-def _in_one_form(texts: pl.Series) -> pl.Series:
-    """The same texts, where they are written in unusual ways in the usual one, and beyond ASCII in lower case."""
+def _in_one_form(texts: pl.Series) -> tuple[np.ndarray, np.ndarray, Wide]:
+    """As `_bytes`, and the characters of several bytes; what is written in unusual ways in the usual one."""
+    raw, ends = _bytes(texts)
+    wide = _wide(raw)
 
-    def rewritten(some: pl.Series) -> pl.Series:
-        some = _where(some, some.str.contains(SEVERAL_FORMS), lambda few: few.str.normalize("NFKC"))
-        return some.str.to_lowercase().str.replace_all(INVISIBLE, "").str.replace_many(TYPESET_SIGNS)
+    def rows(kind: np.ndarray) -> np.ndarray:
+        """Texts that have a character of this kind: changes are dear, and few texts need them."""
+        starts = wide.starts[wide.are(kind) | (wide.codes >= HAN_ENDS)]
+        return np.unique(np.searchsorted(ends, starts, "right"))
 
-    def if_needed(some: pl.Series) -> pl.Series:
-        return _where(some, some.str.contains(REWRITTEN), rewritten)
-
-    return _where(texts, texts.str.len_bytes() != texts.str.len_chars(), if_needed)
-
-
-def _where(texts: pl.Series, mask: pl.Series, change: Callable[[pl.Series], pl.Series]) -> pl.Series:
-    """`change` applied to the masked texts only: it is dear, and few of them need it."""
-    return texts.clone().scatter(mask.arg_true(), change(texts.filter(mask))) if mask.any() else texts
+    some = rows(_kinds().unusual)
+    if not len(some):
+        return raw, ends, wide
+    several = rows(_kinds().several)
+    texts = texts.clone().scatter(several, texts.gather(several).str.normalize("NFKC"))
+    usual = pl.col("text").str.to_lowercase().str.replace_all(INVISIBLE, "").str.replace_many(TYPESET_SIGNS)
+    raw, ends = _bytes(texts.scatter(some, texts.gather(some).to_frame("text").select(usual).to_series()))
+    return raw, ends, _wide(raw)
 
 
 def _bytes(texts: pl.Series) -> tuple[np.ndarray, np.ndarray]:
-    """All texts as one run of bytes (not copied), and where each ends."""
+    """All texts as one run of bytes with PADDING behind it, and where each ends."""
     array = texts.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
     _, offsets, data = array.buffers()
     ends = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
     start, stop = (int(ends[0]), int(ends[-1])) if len(array) else (0, 0)
-    return np.frombuffer(data or b"", np.uint8)[start:stop], ends[1:] - start
+    padded = np.zeros(stop - start + PADDING, np.uint8)
+    padded[:-PADDING] = np.frombuffer(data or b"", np.uint8)[start:stop]
+    return padded, ends[1:] - start
 
 
-def _characters_apart(data: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where each character of a script without spaces starts and how long it is; what is no letter becomes spaces."""
-    starts = np.flatnonzero(data >= 0xC0)
-    lead = data[starts]
+def _wide(raw: np.ndarray) -> Wide:
+    starts = np.flatnonzero(raw >= 0xC0)
+    lead = raw[starts]
     lengths, codes = LENGTH[lead], lead & LEAD_BITS[lead]
     for ahead in (1, 2, 3):
-        codes = np.where(lengths > ahead, (codes << 6) | (data[starts + ahead] & 0x3F), codes)
-    looked_up = np.minimum(codes, KNOWN)
-    letters, apart = _kinds()
-    letter, alone = letters[looked_up] & (codes < HAN_ENDS), apart[looked_up]
+        codes = np.where(lengths > ahead, (codes << 6) | (raw[starts + ahead] & 0x3F), codes)
+    return Wide(starts, lengths, codes)
+
+
+def _characters_apart(data: np.ndarray, wide: Wide) -> tuple[np.ndarray, np.ndarray]:
+    """Where each character of a script without spaces starts and how long it is; what is no letter becomes spaces."""
+    letter, alone = wide.are(_kinds().letter) & (wide.codes < HAN_ENDS), wide.are(_kinds().alone)
     for ahead in (0, 1, 2, 3):
-        data[starts[~letter & (lengths > ahead)] + ahead] = SPACE
-    return starts[letter & alone], lengths[letter & alone]
+        data[wide.starts[~letter & (wide.lengths > ahead)] + ahead] = SPACE
+    return wide.starts[letter & alone], wide.lengths[letter & alone]
+
+
+class Kinds(NamedTuple):
+    """For every code up to KNOWN, whether it is of a kind."""
+
+    letter: np.ndarray  # part of words
+    alone: np.ndarray  # a word by itself
+    several: np.ndarray  # may be written in several ways
+    unusual: np.ndarray  # is written in another way in the usual form
+    white: np.ndarray
 
 
 @cache
-def _kinds() -> tuple[np.ndarray, np.ndarray]:
-    """For every code up to KNOWN: whether it is part of words, and whether it is a word alone."""
+def _kinds() -> Kinds:
     codes = pl.Series([chr(code) if not 0xD800 <= code < 0xE000 else "" for code in range(KNOWN + 1)])
-    return codes.str.contains(r"[\p{L}\p{M}\p{N}]").to_numpy(), codes.str.contains(UNSPACED).to_numpy()
+    patterns = (r"[\p{L}\p{M}\p{N}]", UNSPACED, SEVERAL_FORMS, UNUSUAL, r"\s")
+    return Kinds(*(codes.str.contains(pattern).to_numpy() for pattern in patterns))
 
 
 def _signs(data: np.ndarray, ends: np.ndarray) -> np.ndarray:
@@ -152,7 +183,10 @@ def _hashes(data: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.nda
     """
     shape = (len(data) - PADDING + 1,)
     numbers = np.lib.stride_tricks.as_strided(data[:8].view("<u8"), shape, (1,), writeable=False)
-    hashes = mixed((numbers[starts] & FIRST_BYTES[np.minimum(lengths, 8)]) + lengths.astype(np.uint64) * PRIME)
+    hashes = numbers[starts]
+    hashes &= FIRST_BYTES[np.minimum(lengths, 8)]
+    hashes += lengths.view(np.uint64) * PRIME
+    hashes = mixed(hashes)
     long = np.flatnonzero(lengths > 8)
     if len(long):
         further = (lengths[long] - 1) // 8
@@ -164,15 +198,22 @@ def _hashes(data: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.nda
     return hashes
 
 
-def _with_wordless(texts: pl.Series, hashes: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Texts in which no word was found get one, their exact characters, unless they are blank."""
-    rows = np.flatnonzero(offsets[1:] == offsets[:-1])
-    rows = rows[(texts.gather(rows).str.strip_chars() != "").to_numpy()] if len(rows) else rows
+def _with_wordless(
+    raw: np.ndarray, ends: np.ndarray, wide: Wide, hashes: np.ndarray, offsets: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Texts in which no word was found get one, all their characters, unless they are blank."""
+    counts, lengths = np.diff(offsets), np.diff(ends, prepend=0)
+    rows = np.flatnonzero((counts == 0) & (lengths > 0))
     if not len(rows):
         return hashes, offsets
-    counts = np.diff(offsets)
+    visible = raw > SPACE
+    white = wide.are(_kinds().white)
+    for ahead in (0, 1, 2):
+        visible[wide.starts[white & (wide.lengths > ahead)] + ahead] = False
+    first = to_offsets(lengths[rows])
+    starts = ends[rows] - lengths[rows]
+    places = np.repeat(starts - first[:-1], lengths[rows]) + np.arange(first[-1])  # of all bytes of these texts
+    rows = rows[np.logical_or.reduceat(visible[places], first[:-1])]
     counts[rows] = 1
-    data, ends = _bytes(texts.gather(rows))
-    lengths = np.diff(ends, prepend=0)
-    whole = _hashes(np.append(data, np.zeros(PADDING, np.uint8)), ends - lengths, lengths)
+    whole = _hashes(raw, ends[rows] - lengths[rows], lengths[rows])
     return np.insert(hashes, offsets[rows], whole), to_offsets(counts)

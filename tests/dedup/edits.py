@@ -21,12 +21,12 @@ BETWEEN = r"[^a-z0-9+\-*/^%<>=\x80-\U0010ffff]"  # an ASCII character that is ne
 
 
 def plain_words(text: str) -> list[str]:
-    """The words of a text, character by character; [text] when there is none and it is not blank."""
+    """The words of a text, character by character; the whole one when there is none and it is not blank."""
     if any(unicodedata.category(c) == "Mn" or low <= c <= high for c in text for low, high in SEVERAL_FORMS):
         text = unicodedata.normalize("NFKC", text)
-    plain = "".join(c for c in text.lower() if unicodedata.category(c) not in ("Cf", "Me") and c != "\ufe0f")
-    plain = plain.translate({ord("−"): "-", ord("×"): "*", ord("÷"): "/"})
-    plain = "".join(c if c < "\x80" or unicodedata.category(c)[0] in "LMN" else " " * len(c.encode()) for c in plain)
+    usual = "".join(c for c in text.lower() if unicodedata.category(c) not in ("Cf", "Me") and c != "\ufe0f")
+    usual = usual.translate({ord("−"): "-", ord("×"): "*", ord("÷"): "/"})
+    plain = "".join(c if c < "\x80" or unicodedata.category(c)[0] in "LMN" else " " * len(c.encode()) for c in usual)
     words, word = [], ""
     for place, char in enumerate(plain):
         apart = unicodedata.name(char, "").startswith(UNSPACED)
@@ -38,7 +38,7 @@ def plain_words(text: str) -> list[str]:
         words += [part for part in (word, char if apart else f"sign {char}" if sign else "") if part]
         word = ""
     words += [word] if word else []
-    return words or ([text] if text.strip() else [])
+    return words or ([usual] if usual.strip() else [])
 
 
 def plain_shingles(text: str, size: int = 3) -> set[tuple[str, ...]]:
