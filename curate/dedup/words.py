@@ -8,12 +8,10 @@ of spaces and control characters has none. Hashes are the same in every process,
 of the libraries.
 """
 
-from functools import cache
-from typing import NamedTuple
-
 import numpy as np
 import polars as pl
 
+from curate.dedup.utf8 import HAN_ENDS, Wide
 from curate.signals.tokens import UNSPACED
 
 SPACE = 32
@@ -25,34 +23,17 @@ PLAIN = bytes(
     byte if byte >= 128 else ord(chr(byte).lower()) if chr(byte).isalnum() else 1 + SIGNS.find(chr(byte)) or SPACE
     for byte in range(256)
 )
+LETTER = r"[\p{L}\p{M}\p{N}]"
 # The same text may be written in several ways: marks of their own, full-width and presentation forms, old Hangul.
 SEVERAL_FORMS = r"[\p{Mn}\x{1100}-\x{11FF}\x{FB00}-\x{FDFF}\x{FE70}-\x{FEFE}\x{FF01}-\x{FFEE}\x{1D400}-\x{1D7FF}]"
 INVISIBLE = r"[\p{Cf}\p{Me}\x{180B}-\x{180D}\x{FE00}-\x{FE0F}\x{E0100}-\x{E01EF}]"  # joiners, emoji selectors, …
 CAPITAL = r"[\p{Changes_When_Lowercased}&&[^\x00-\x7F]]"
 TYPESET_SIGNS = {"−": "-", "×": "*", "÷": "/"}
 UNUSUAL = f"{SEVERAL_FORMS}|{INVISIBLE}|{CAPITAL}|[{''.join(TYPESET_SIGNS)}]"
-# Characters of several bytes, by the first one: how many there are, and the bits it gives to the code.
-LENGTH = np.repeat(np.array([1, 2, 3, 4], np.int64), [0xC0, 0x20, 0x10, 0x10])
-LEAD_BITS = np.repeat(np.array([0x7F, 0x1F, 0x0F, 0x07], np.int64), [0xC0, 0x20, 0x10, 0x10])
-KNOWN = 0x20000  # codes whose kind is looked up; beyond them is Han
-HAN_ENDS = 0x40000
 PRIME = np.uint64(0x9E3779B97F4A7C15)  # odd, so that multiplying by it loses nothing
 SPREAD = np.array([0xBF58476D1CE4E5B9, 0x94D049BB133111EB], np.uint64)  # of splitmix64
 FIRST_BYTES = np.array([(1 << 8 * count) - 1 for count in range(9)], np.uint64)  # masks for none to all of eight
 PADDING = 8  # zeros behind the last text, so that eight bytes can be taken from everywhere
-
-
-class Wide(NamedTuple):
-    """The characters of several bytes in a run of bytes."""
-
-    starts: np.ndarray  # int64, ascending
-    lengths: np.ndarray  # int64, bytes
-    codes: np.ndarray  # int64, what `ord` gives
-
-    def are(self, kind: np.ndarray) -> np.ndarray:
-        """A mask: which of them are of a kind, by its table."""
-        are: np.ndarray = kind[np.minimum(self.codes, KNOWN)]
-        return are
 
 
 def words(texts: pl.Series) -> tuple[np.ndarray, np.ndarray]:
@@ -94,21 +75,20 @@ def to_offsets(counts: np.ndarray) -> np.ndarray:
 def _in_one_form(texts: pl.Series) -> tuple[np.ndarray, np.ndarray, Wide]:
     """As `_bytes`, and the characters of several bytes; what is written in unusual ways in the usual one."""
     raw, ends = _bytes(texts)
-    wide = _wide(raw)
+    wide = Wide.of(raw)
 
-    def rows(kind: np.ndarray) -> np.ndarray:
-        """Texts that have a character of this kind: changes are dear, and few texts need them."""
-        starts = wide.starts[wide.are(kind) | (wide.codes >= HAN_ENDS)]
-        return np.unique(np.searchsorted(ends, starts, "right"))
+    def rows(pattern: str) -> np.ndarray:
+        """Texts that have such a character: changes are dear, and few texts need them."""
+        return np.unique(np.searchsorted(ends, wide.starts[wide.are(pattern) | (wide.codes >= HAN_ENDS)], "right"))
 
-    some = rows(_kinds().unusual)
+    some = rows(UNUSUAL)
     if not len(some):
         return raw, ends, wide
-    several = rows(_kinds().several)
+    several = rows(SEVERAL_FORMS)
     texts = texts.clone().scatter(several, texts.gather(several).str.normalize("NFKC"))
     usual = pl.col("text").str.to_lowercase().str.replace_all(INVISIBLE, "").str.replace_many(TYPESET_SIGNS)
     raw, ends = _bytes(texts.scatter(some, texts.gather(some).to_frame("text").select(usual).to_series()))
-    return raw, ends, _wide(raw)
+    return raw, ends, Wide.of(raw)
 
 
 def _bytes(texts: pl.Series) -> tuple[np.ndarray, np.ndarray]:
@@ -122,38 +102,12 @@ def _bytes(texts: pl.Series) -> tuple[np.ndarray, np.ndarray]:
     return padded, ends[1:] - start
 
 
-def _wide(raw: np.ndarray) -> Wide:
-    starts = np.flatnonzero(raw >= 0xC0)
-    lead = raw[starts]
-    lengths, codes = LENGTH[lead], lead & LEAD_BITS[lead]
-    for ahead in (1, 2, 3):
-        codes = np.where(lengths > ahead, (codes << 6) | (raw[starts + ahead] & 0x3F), codes)
-    return Wide(starts, lengths, codes)
-
-
 def _characters_apart(data: np.ndarray, wide: Wide) -> tuple[np.ndarray, np.ndarray]:
     """Where each character of a script without spaces starts and how long it is; what is no letter becomes spaces."""
-    letter, alone = wide.are(_kinds().letter) & (wide.codes < HAN_ENDS), wide.are(_kinds().alone)
-    for ahead in (0, 1, 2, 3):
-        data[wide.starts[~letter & (wide.lengths > ahead)] + ahead] = SPACE
-    return wide.starts[letter & alone], wide.lengths[letter & alone]
-
-
-class Kinds(NamedTuple):
-    """For every code up to KNOWN, whether it is of a kind."""
-
-    letter: np.ndarray  # part of words
-    alone: np.ndarray  # a word by itself
-    several: np.ndarray  # may be written in several ways
-    unusual: np.ndarray  # is written in another way in the usual form
-    white: np.ndarray
-
-
-@cache
-def _kinds() -> Kinds:
-    codes = pl.Series([chr(code) if not 0xD800 <= code < 0xE000 else "" for code in range(KNOWN + 1)])
-    patterns = (r"[\p{L}\p{M}\p{N}]", UNSPACED, SEVERAL_FORMS, UNUSUAL, r"\s")
-    return Kinds(*(codes.str.contains(pattern).to_numpy() for pattern in patterns))
+    letter = wide.are(LETTER)
+    wide.fill(data, ~letter, SPACE)
+    alone = letter & wide.are(UNSPACED)
+    return wide.starts[alone], wide.lengths[alone]
 
 
 def _signs(data: np.ndarray, ends: np.ndarray) -> np.ndarray:
@@ -207,9 +161,7 @@ def _with_wordless(
     if not len(rows):
         return hashes, offsets
     visible = raw > SPACE
-    white = wide.are(_kinds().white)
-    for ahead in (0, 1, 2):
-        visible[wide.starts[white & (wide.lengths > ahead)] + ahead] = False
+    wide.fill(visible, wide.are(r"\s"), False)
     first = to_offsets(lengths[rows])
     starts = ends[rows] - lengths[rows]
     places = np.repeat(starts - first[:-1], lengths[rows]) + np.arange(first[-1])  # of all bytes of these texts

@@ -30,7 +30,7 @@ from train.bakeoff import bakeoff
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 FLIPPED = 0.2
-AS_IS = ["rules.defaults=false", "dedup.exact=false", "dedup.contradictions=false"]
+AS_IS = ["rules.defaults=false", "dedup.exact=false", "dedup.contradictions=keep"]
 
 
 def main() -> None:
