@@ -78,7 +78,8 @@ class Fault:
     """What goes wrong with the next requests whose address holds `at`."""
 
     at: str
-    kind: str  # a status ("503"), drop, lost (done, but the answer never comes), slow, race (someone else is quicker)
+    # a status ("503"), drop, lost (done, but the answer never comes), slow, hang, race (someone else is quicker)
+    kind: str
     times: int = 1
     made: int = 0  # how often it happened
 
@@ -159,8 +160,8 @@ class HubServer:
                 async for _ in request.stream():
                     break  # in mid-upload
                 return self._cut(scope)
-            if fault.kind == "slow":
-                await asyncio.sleep(0.3)
+            if fault.kind in ("slow", "hang"):
+                await asyncio.sleep(0.3 if fault.kind == "slow" else 600)
             if fault.kind == "race":
                 self._someone_else(path)
             if fault.kind.isdigit():

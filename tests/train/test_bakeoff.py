@@ -8,6 +8,8 @@ import yaml
 
 import curate
 from curate.errors import InputError, RecipeError
+from curate.recipe import make_recipe
+from tests.benchmarks.bakeoff import AS_IS
 from tests.data import write_jsonl
 from tests.train.tiny import tiny_model, toy_rows
 from train.arms import Bakeoff, drawn, load_bakeoff, open_arms
@@ -29,6 +31,12 @@ ARMS = {
     "curated": {"recipe": "recipe.yaml", "set": "split.test=0.3"},
     "few": {"random_of": "flipped", "as_many_as": "curated"},
 }
+
+
+def test_the_settings_of_the_benchmark_are_there() -> None:
+    """It takes too long to be run here."""
+    recipe = make_recipe({"source": {"paths": "pairs.jsonl"}}, AS_IS)
+    assert (recipe.dedup.exact, recipe.dedup.contradictions) == (False, "keep")
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -122,6 +123,28 @@ def test_a_push_that_broke_off_goes_on_without_training(hub: HubServer, place: P
     as_it_is = command(hub.url, place / "home", "train", place / "RUN", "-o", out, "--push", "me/second")
     assert as_it_is.returncode == 0, as_it_is.stderr
     assert files_of(hub, "me/second").items() <= there.items()
+
+
+def test_a_push_killed_in_mid_upload_goes_on_without_training(hub: HubServer, place: Path, tmp_path: Path) -> None:
+    out = tmp_path / "OUT"
+    arguments = ("-m", place / "model", "-o", out, "--push", "me/killed")
+    hub.faults = [Fault("/blobs/", "hang")]
+    line = [sys.executable, "-m", "curate", "train", *map(str, (place / "RUN", *QUICK, *arguments))]
+    with subprocess.Popen(line, env=environment(hub.url, place / "home"), stderr=subprocess.DEVNULL) as first:
+        until = time.monotonic() + 240
+        while not hub.faults[0].made and first.poll() is None and time.monotonic() < until:
+            time.sleep(0.05)
+        first.kill()
+    assert hub.faults[0].made == 1
+    assert [commit.title for commit in hub.repos["me/killed"].history()] == ["initial commit"]
+    trained = (out / "model" / "adapter_model.safetensors").stat().st_mtime_ns
+    done = train(hub, place, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert (out / "model" / "adapter_model.safetensors").stat().st_mtime_ns == trained
+    assert len(hub.repos["me/killed"].history()) == 2
+    there = files_of(hub, "me/killed")
+    assert there["model.safetensors"] == (out / "whole" / "model.safetensors").read_bytes()
+    assert len(hub.uploads) == len(set(hub.uploads)) > 0
 
 
 # repository, token, what is said
