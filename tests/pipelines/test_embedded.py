@@ -142,7 +142,10 @@ def test_many_that_start_at_once_are_all_heard(weights: Path) -> None:
 def test_the_address_is_one_write_whatever_python_does_with_its_output(weights: Path) -> None:
     """Each read of a pipe in packet mode is one write. print() makes two of a line where PYTHONUNBUFFERED is set, and
     between them comes the log."""
-    reading, writing = os.pipe2(os.O_DIRECT)
+    try:
+        reading, writing = os.pipe2(os.O_DIRECT)
+    except OSError as error:
+        pytest.skip(f"no pipes in packet mode here ({error})")
     server = subprocess.Popen(
         [sys.executable, "-m", "pipelines.server", str(weights)],
         stdin=subprocess.PIPE,
