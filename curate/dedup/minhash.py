@@ -96,11 +96,12 @@ def digests(found: Shingles, *, slots: int, seed: int) -> np.ndarray:
 
 def sketch(texts: pl.Series, plan: Plan) -> Sketches:
     """What is kept of a block of texts; depends on no other block. A text that recurs in it is looked at once."""
+    if texts.n_unique() == len(texts):
+        return _sketch(texts, plan)
     numbered = pl.DataFrame({"text": texts}).with_row_index("row")
     first = numbered.select(pl.col("row").first().over("text")).to_series().to_numpy()
     rows = np.flatnonzero(first == np.arange(len(first)))
-    once = _sketch(texts if len(rows) == len(texts) else texts.gather(rows), plan)
-    return once if len(rows) == len(texts) else once.gather(np.searchsorted(rows, first))
+    return _sketch(texts.gather(rows), plan).gather(np.searchsorted(rows, first))
 
 
 def _sketch(texts: pl.Series, plan: Plan) -> Sketches:
