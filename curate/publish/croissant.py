@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from curate.errors import require
 from curate.header import DEFAULT, Header, infos_of, read_header
@@ -11,6 +11,7 @@ from curate.publish.files import File, plain_file
 
 CROISSANT = "croissant.json"
 REPOSITORY = "repo"
+Kind = TypeVar("Kind")
 _TYPES = {"string": "TEXT", "bool": "BOOL", "uint32": "UINT32", "uint64": "UINT64", "float64": "FLOAT64"}
 
 
@@ -26,21 +27,23 @@ def croissant(repo: str, header: Header) -> bytes:
     out: JSON-LD: a set of files and a set of records for every config of which the header names files and columns, and
          which split each record is from. The same header gives the same bytes.
 
-    Columns of other types than ours are left out: they are in configs that others made. Source: the Croissant format
-    (MLCommons), version 1.0, which mlcroissant writes.
+    Columns of other types than ours are left out. Source: the Croissant format (MLCommons), version 1.0, which
+    mlcroissant writes.
     """
     mlc, hub = require("mlcroissant", "hub"), require("huggingface_hub.constants", "hub")
     url = f"{hub.ENDPOINT}/datasets/{repo}"
-    columns = {info.get("config_name", DEFAULT): info.get("features", []) for info in infos_of(header)}
-    files = {entry.get("config_name", DEFAULT): entry.get("data_files") for entry in header.get("configs") or []}
-    known = {name: _paths(entries) for name, entries in files.items() if name in columns and _paths(entries)}
+    # Others may have written into the header: what is not as we know it is left out.
+    infos = _those(dict, infos_of(header))
+    columns = {info.get("config_name", DEFAULT): _those(dict, info.get("features")) for info in infos}
+    files = {entry.get("config_name", DEFAULT): _paths(entry) for entry in _those(dict, header.get("configs"))}
+    known = {name: paths for name, paths in files.items() if name in columns and paths}
     metadata = mlc.Metadata(
         name=repo.replace("/", "__"),
         description=str(header.get("pretty_name", repo)),
         url=url,
-        license=header.get("license"),
-        keywords=header.get("tags"),
-        in_language=header.get("language"),
+        license=_those(str, header.get("license")) or None,
+        keywords=_those(str, header.get("tags")) or None,
+        in_language=_those(str, header.get("language")) or None,
         # A repository has no checksum: the format wants its branch in that place.
         distribution=[
             mlc.FileObject(
@@ -53,10 +56,14 @@ def croissant(repo: str, header: Header) -> bytes:
     return (json.dumps(metadata.to_json(), indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def _paths(entries: Any) -> dict[str, str]:
+def _those(kind: type[Kind], value: Any) -> list[Kind]:
+    """What is of this kind in a list, or the value itself."""
+    return [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, kind)]
+
+
+def _paths(entry: Mapping[str, Any]) -> dict[str, str]:
     """Split → where its files lie; empty where the header says it in another way than ours."""
-    listed = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
-    found = {entry.get("split"): entry.get("path") for entry in listed}
+    found = {file.get("split"): file.get("path") for file in _those(dict, entry.get("data_files"))}
     return {split: path for split, path in found.items() if isinstance(split, str) and isinstance(path, str)}
 
 
@@ -71,21 +78,22 @@ def _records(mlc: Any, config: str, features: Sequence[Mapping[str, Any]], paths
     split = mlc.Transform(regex=rf".*/({'|'.join(map(re.escape, paths))})-[^/]*$")
     path = mlc.Source(file_set=_file_set(config), extract=mlc.Extract(file_property="fullpath"), transforms=[split])
     first = mlc.Field(id=f"{config}/split", name="split", data_types=[mlc.DataType.TEXT], source=path)
-    fields = [field for feature in features if "name" in feature for field in _field(mlc, config, feature)]
+    named = [feature for feature in features if isinstance(feature.get("name"), str)]
+    fields = [field for feature in named for field in _field(mlc, config, feature)]
     return mlc.RecordSet(id=config, name=config, fields=[first, *fields])
 
 
 def _field(mlc: Any, config: str, feature: Mapping[str, Any]) -> Iterator[Any]:
     """The column, if it is of a type that we write; messages are lists of role and content."""
-    name, parts = feature["name"], feature.get("list")
+    name, parts = feature["name"], _those(dict, feature.get("list"))
 
     def field(at: str, dtype: str, **more: Any) -> Any:
         source = mlc.Source(file_set=_file_set(config), extract=mlc.Extract(column=name), **more)
         return mlc.Field(id=f"{config}/{at}", name=at, data_types=[getattr(mlc.DataType, _TYPES[dtype])], source=source)
 
-    if feature.get("dtype") in _TYPES:
+    if _is_ours(feature):
         yield field(name, feature["dtype"])
-    elif isinstance(parts, list) and all(part.get("dtype") in _TYPES for part in parts):
+    elif parts and all(_is_ours(part) and "name" in part for part in parts):
         members = [
             field(f"{name}/{part['name']}", part["dtype"], transforms=[mlc.Transform(json_path=part["name"])])
             for part in parts
@@ -94,6 +102,10 @@ def _field(mlc: Any, config: str, feature: Mapping[str, Any]) -> Iterator[Any]:
         yield mlc.Field(
             id=f"{config}/{name}", name=name, source=source, is_array=True, array_shape="-1", sub_fields=members
         )
+
+
+def _is_ours(feature: Mapping[str, Any]) -> bool:
+    return isinstance(feature.get("dtype"), str) and feature["dtype"] in _TYPES
 
 
 def _file_set(config: str) -> str:

@@ -76,6 +76,7 @@ def test_what_others_wrote_into_the_header_is_left_out_where_it_is_not_understoo
                 "features": [
                     {"name": "picture", "dtype": "image"},
                     {"name": "labels", "list": "string"},
+                    {"name": "label", "dtype": {"class_label": {"names": {"0": "bad", "1": "good"}}}},
                     {"name": "nested", "list": [{"name": "picture", "dtype": "image"}]},
                     {"dtype": "string"},
                     {"name": "text", "dtype": "string"},
@@ -90,3 +91,14 @@ def test_what_others_wrote_into_the_header_is_left_out_where_it_is_not_understoo
     assert [field["name"] for field in found["recordSet"][0]["field"]] == ["split", "text"]
     assert croissant("me/data", header) == croissant("me/data", header)
     assert "recordSet" not in json.loads(croissant("me/data", {}))
+
+
+def test_a_header_of_anything_is_no_end() -> None:
+    strange = {
+        "license": {"a": 1},
+        "tags": 5,
+        "language": None,
+        "configs": "x",
+        "dataset_info": ["x", {"features": "y"}],
+    }
+    assert "recordSet" not in json.loads(croissant("me/data", strange))
