@@ -12,8 +12,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from curate.messages import text_of
 from curate.schema import CANDIDATES, check
+from curate.text.messages import text_of
 from pipelines.scoring import ANSWER, JUDGE, SET, comparisons, judge_scores, usable
 
 # What people say: one row a judgement, so a pair may come several times, and both ways.

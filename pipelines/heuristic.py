@@ -9,10 +9,10 @@ import numpy as np
 import polars as pl
 
 from curate.embedding import Encoder
-from curate.messages import last_user_text, one_message, text_of
 from curate.schema import PAIR, empty
 from curate.signals import measure
 from curate.signals.pair import SURE
+from curate.text.messages import last_user_text, one_message, text_of
 
 BLOCK = 10_000  # answers measured at once: their texts, vectors and signals lie in memory together
 # Up to here more similarity means more to the point, above it mostly that the prompt's words are said again …

@@ -7,9 +7,9 @@ from typing import Any
 
 import polars as pl
 
-from curate.messages import one_message
 from curate.schema import CANDIDATES, PAIR, digest, empty, prompt_ids
 from curate.signals import measure
+from curate.text.messages import one_message
 from train.logps import REFERENCE, TUNED, Two
 
 EDGE_CASES = Path(__file__).parent / "edge_cases.jsonl"

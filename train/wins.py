@@ -5,8 +5,8 @@ from typing import Any
 
 import polars as pl
 
-from curate.messages import text_of
 from curate.sections import Judge, named
+from curate.text.messages import text_of
 from train import intervals
 from train.logps import REFERENCE, TUNED
 

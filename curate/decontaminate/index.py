@@ -12,10 +12,10 @@ import numpy as np
 import polars as pl
 
 from curate.decontaminate.evals import EvalSet, named_once
-from curate.decontaminate.words import VERSION, runs
 from curate.errors import InputError, RecipeError
 from curate.schema import check
 from curate.store import atomic
+from curate.text.stable_words import VERSION, runs
 
 NGRAM = 8
 ITEMS = pl.Schema(

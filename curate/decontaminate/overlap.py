@@ -14,7 +14,7 @@ import polars as pl
 
 from curate.decontaminate.index import EvalIndex
 from curate.decontaminate.table import FOUND, above, fewest, flat, to_hits
-from curate.decontaminate.words import HALF, PRIME, Words, ranges, runs
+from curate.text.stable_words import HALF, PRIME, Words, ranges, runs
 
 AT_ONCE = 4 << 20  # places in items that are looked at together
 Two = tuple[np.ndarray, np.ndarray]

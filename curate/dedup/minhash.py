@@ -9,9 +9,9 @@ from itertools import starmap
 import numpy as np
 import polars as pl
 
-from curate.dedup.shingles import Shingles, shingles
-from curate.dedup.words import PRIME, mixed
 from curate.errors import InputError
+from curate.text.normalized_words import PRIME, mixed
+from curate.text.shingles import Shingles, shingles
 
 SLOTS = (64, 128)  # powers of two: rensa is fastest with them
 MISS = 0.01  # a pair exactly at the threshold is missed with this chance at most, one above it with less

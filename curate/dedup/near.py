@@ -12,10 +12,10 @@ their texts again (`similarities`).
 import numpy as np
 import polars as pl
 
-from curate.dedup.blocks import WORKERS, mapped, pieces
 from curate.dedup.candidates import candidates, first_alike
 from curate.dedup.minhash import joined, make_plan, sketch
 from curate.dedup.verify import EDGES, Blocks, batches, similarities
+from curate.text.blocks import WORKERS, mapped, pieces
 
 SEED = 1
 # What the shingles of candidates may take while they are compared: in all, or by the number of texts if that is more.

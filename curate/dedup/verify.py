@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from curate.dedup.blocks import WORKERS, gathered, mapped
 from curate.dedup.components import components
-from curate.dedup.shingles import HASH_BITS, Shingles, shingle_sets
-from curate.dedup.words import to_offsets
 from curate.errors import InputError
+from curate.text.blocks import WORKERS, gathered, mapped
+from curate.text.normalized_words import to_offsets
+from curate.text.shingles import HASH_BITS, Shingles, shingle_sets
 
 Blocks = Callable[[], Iterable[pl.Series]]
 EDGES = pl.Schema({"row_a": pl.UInt64(), "row_b": pl.UInt64(), "similarity": pl.Float64()})

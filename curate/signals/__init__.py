@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import polars as pl
 
 from curate.errors import unknown
-from curate.messages import last_user_text, text_of
 from curate.signals import characters, length, markup, pair, patterns
 from curate.signals.language import ABOUT as LANGUAGE
 from curate.signals.language import language
 from curate.signals.repetition import ABOUT as REPETITION
 from curate.signals.repetition import repetition
-from curate.signals.tokens import Tokens, words
+from curate.text.messages import last_user_text, text_of
+from curate.text.tokens import Tokens, words
 
 VERSION = 1  # part of the stage's key: raise it when a signal's value changes
 SIDES = ("prompt", "chosen", "rejected")

@@ -8,7 +8,7 @@ user turn) and the signals of each side, which are all there when they are evalu
 import numpy as np
 import polars as pl
 
-from curate.signals.tokens import HASH_MASK, PRIME, Tokens, row_of
+from curate.text.tokens import HASH_MASK, PRIME, Tokens, row_of
 
 SURE = 0.7  # confidence from which a language counts as known
 BEGINNING_CHARS = 40  # a shorter beginning may be a whole answer ("Yes")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
-from curate.signals.tokens import PRIME, Tokens, distinct, maybe_repeated, row_of, text_lines
+from curate.text.tokens import PRIME, Tokens, distinct, maybe_repeated, row_of, text_lines
 
 MIN_WORDS = 20
 MIN_LINES = 4

@@ -12,12 +12,12 @@ from curate.dedup import CLAIMS, components, guarded, near, semantic, survivors
 from curate.dedup import against as near_vectors
 from curate.dedup.verify import similarities
 from curate.errors import InputError
-from curate.messages import text_of
 from curate.recipe import Recipe, fingerprint
 from curate.sections import Dedup, Near, Semantic
 from curate.stages.parts import DROPS, SIDES, Left, best_of, named
 from curate.stages.vectors import vectors_of
 from curate.store import Stage, Store
+from curate.text.messages import text_of
 from curate.vectors import cosines
 
 VERSION = 1

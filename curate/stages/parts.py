@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from curate.messages import text_of
 from curate.progress import progress
 from curate.store import Stage
+from curate.text.messages import text_of
 
 WORKERS = max(1, min(os.cpu_count() or 1, 8))  # blocks in work at once; polars' own threads come on top
 # What is dropped after the rules, one row a pair; `matched` is the pair_id of another, or SET/ITEM.

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import polars as pl
 
 from curate.dedup import components, near, semantic
-from curate.messages import text_of
 from curate.recipe import Recipe, fingerprint
 from curate.sections import Near, Semantic
 from curate.split import split
@@ -14,6 +13,7 @@ from curate.stages.duplicates import near_links
 from curate.stages.parts import Left
 from curate.stages.vectors import embedded, vectors_of
 from curate.store import DATA, SPLITS, Stage, Store
+from curate.text.messages import text_of
 
 VERSION = 1
 STRATA = {"source": "source", "language": "prompt_language"}  # a column each; a cluster's is its number

@@ -20,8 +20,8 @@ import yaml
 
 import curate
 from curate.embedding import load_encoder
-from curate.messages import text_of
 from curate.schema import digest
+from curate.text.messages import text_of
 from pipelines.heuristic import score
 from tests.train.tiny import tiny_model, tiny_tokenizer
 from train.answers import candidates

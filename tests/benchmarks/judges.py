@@ -18,9 +18,9 @@ from pathlib import Path
 
 import polars as pl
 
-from curate.messages import one_message, text_of
 from curate.schema import CANDIDATES, digest, empty
 from curate.sections import Judge as JudgeSection
+from curate.text.messages import one_message, text_of
 from pipelines.budget import Budget
 from pipelines.cache import RequestCache
 from pipelines.desk import Desk

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from curate.decontaminate import EvalIndex, EvalSet, by_set, closest, exact_hits, hits, in_blocks, row_texts
 from curate.decontaminate import overlap as matching
-from curate.decontaminate import words as hashing
 from curate.errors import RecipeError
 from curate.schema import MESSAGES
+from curate.text import stable_words as hashing
 from tests.plain_overlap import PlainIndex
 
 TEN = "a b c d e f g h i j"  # as many words

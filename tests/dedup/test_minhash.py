@@ -5,8 +5,8 @@ import polars as pl
 import pytest
 
 from curate.dedup.minhash import MISS, SLOTS, banding, digests, joined, make_plan, sketch
-from curate.dedup.shingles import shingles
 from curate.errors import InputError
+from curate.text.shingles import shingles
 
 
 @pytest.mark.parametrize("threshold", [0.04, 0.1, 0.3, 0.5, 0.7, 0.75, 0.8, 0.9, 0.95, 0.99, 1.0])

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.dedup.blocks import pieces
 from curate.dedup.components import components
 from curate.dedup.near import near
 from curate.dedup.verify import EDGES, similarities
 from curate.errors import InputError
+from curate.text.blocks import pieces
 from tests.data import SHARED
 from tests.dedup.edits import compare, exact_pairs, plain_shingles, planted
 
@@ -220,7 +220,7 @@ def test_the_same_edges_however_they_are_cut(
     ends = [min(sum(cuts[:place]), len(texts)) for place in range(len(cuts) + 1)] + [len(texts)]
     blocks = [pl.Series(texts[start:stop], dtype=pl.String) for start, stop in pairwise(ends)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("curate.dedup.blocks.PIECE_BYTES", sizes[0])
+        patch.setattr("curate.text.blocks.PIECE_BYTES", sizes[0])
         patch.setattr("curate.dedup.verify.CHUNK", sizes[1])
         found = near(lambda: blocks, threshold=how[0], shingle_size=how[1], workers=sizes[2])
     assert found.equals(whole)

@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 
 from curate.errors import RecipeError
-from curate.messages import one_message
 from curate.schema import CANDIDATES, digest, empty, prompt_ids
 from curate.sections import Judge
+from curate.text.messages import one_message
 from pipelines.budget import Budget
 from pipelines.cache import RequestCache
 from pipelines.desk import Desk

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from curate.schema import PAIR
 from curate.signals import measure
 from curate.signals.pair import compare_words
-from curate.signals.tokens import words
+from curate.text.tokens import words
 
 Text = str | None
 Turns = list[tuple[str, str]]

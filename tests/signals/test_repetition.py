@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.signals.repetition import ABOUT, repetition
-from curate.signals.tokens import words
+from curate.text.tokens import words
 
 Row = dict[str, float | None]
 

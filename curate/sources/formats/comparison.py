@@ -5,9 +5,9 @@ from typing import Any
 
 import polars as pl
 
-from curate.messages import one_message
 from curate.schema import MESSAGES
 from curate.sources.values import Field, kind_of
+from curate.text.messages import one_message
 
 
 def text_field(column: str, columns: Mapping[str, Sequence[Any] | pl.Series], *, needed: bool = True) -> Field:

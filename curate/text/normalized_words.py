@@ -11,8 +11,8 @@ of the libraries.
 import numpy as np
 import polars as pl
 
-from curate.dedup.utf8 import HAN_ENDS, Wide
-from curate.signals.tokens import UNSPACED
+from curate.text.tokens import UNSPACED
+from curate.text.utf8 import HAN_ENDS, Wide
 
 SPACE = 32
 GAP = 3  # between a sign and its digits

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.dedup.words import words
+from curate.text.normalized_words import words
 from tests.dedup.edits import plain_words
 
 

@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from curate.signals.tokens import distinct, maybe_repeated, row_of, text_lines, words
+from curate.text.tokens import distinct, maybe_repeated, row_of, text_lines, words
 
 Rows = list[list[str]]
 

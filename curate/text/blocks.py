@@ -11,8 +11,8 @@ from typing import TypeVar
 import numpy as np
 import polars as pl
 
-from curate.dedup.shingles import ROW_BITS
 from curate.errors import InputError
+from curate.text.shingles import ROW_BITS
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.messages import last_user_text, one_message, split_conversations, split_texts, text_of
 from curate.schema import MESSAGES
+from curate.text.messages import last_user_text, one_message, split_conversations, split_texts, text_of
 
 Turns = list[tuple[str, str]]  # (role, content)
 S, U, V, A, B = ("system", "Be brief."), ("user", "Hi"), ("user", "Why?"), ("assistant", "Hello"), ("assistant", "Bye")

@@ -6,10 +6,10 @@ punctuation, symbols, emoji) only parts them. In scripts that write no spaces ev
 the same when their first 64 bytes, their last 8 and their lengths are.
 
 Texts become one run of bytes, and all words of some hundred kilobytes are hashed at once: five times the speed of
-splitting texts into strings first. `curate.signals.tokens` does that, and its hashes hold for one process only.
+splitting texts into strings first. `curate.text.tokens` does that, and its hashes hold for one process only.
 
-`curate.dedup.words` tells more apart (arithmetic signs, texts of emoji only), since what it calls equal is dropped, and
-it reads three quarters as much in a second. Here a rule counts words, and reading them is nearly all of the work.
+`curate.text.normalized_words` distinguishes more (arithmetic signs, texts of emoji only), because texts it calls equal
+are dropped, and it is 25 % slower. Here a rule counts words, and reading them is nearly all of the work.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ from functools import cache
 import numpy as np
 import polars as pl
 
-from curate.signals.tokens import UNSPACED
+from curate.text.tokens import UNSPACED
 
 VERSION = 1  # part of every saved index: raise it when the same text gives other words or other hashes
 RUN_BYTES = 512 << 10  # of text at once: what is made of it fits into a core's cache

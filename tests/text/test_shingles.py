@@ -5,7 +5,7 @@ from itertools import pairwise
 import polars as pl
 import pytest
 
-from curate.dedup.shingles import HASH_BITS, shingle_sets, shingles
+from curate.text.shingles import HASH_BITS, shingle_sets, shingles
 
 
 def found(*texts: str | None, size: int = 3) -> list[list[int]]:

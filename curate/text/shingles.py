@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from curate.dedup.words import PRIME, mixed, to_offsets, words
+from curate.text.normalized_words import PRIME, mixed, to_offsets, words
 
 # Row number and hash share one key, so that one sort orders the hashes of every row. A collision among the 50 bits
 # counts one shingle wrongly; with texts of 200 shingles that is one pair in 10^10, with a million (5 MB) one in 10^3.

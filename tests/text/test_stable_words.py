@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.decontaminate import words as hashing
-from curate.decontaminate.words import runs
+from curate.text import stable_words as hashing
+from curate.text.stable_words import runs
 from tests.plain_overlap import words_of
 
 
