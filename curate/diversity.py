@@ -5,8 +5,8 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
+from curate.embeddings.cosine import BLOCK, SCALE, distinct, grid
 from curate.errors import RecipeError, require
-from curate.vectors import BLOCK, SCALE, distinct, grid
 
 MOST_CLUSTERS = 50
 FITTED = 20_000  # vectors from which the clusters' middles are found

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from curate.embedding import loading
+from curate.embeddings.encoder import loading
 from curate.errors import InputError, require
 from pipelines.requests import Messages
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from curate.embedding import Encoder
+from curate.embeddings.encoder import Encoder
 from curate.schema import PAIR, empty
 from curate.signals import measure
 from curate.signals.pair import SURE

@@ -32,7 +32,7 @@ def scorer(model: Model) -> Score:
 
 
 def _heuristic(model: Model) -> Score:
-    from curate.embedding import load_encoder
+    from curate.embeddings.encoder import load_encoder
     from pipelines.heuristic import score
 
     encoder = load_encoder(model.extra.get("encoder"))

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
 from curate.diversity import cap, map_2d, prompt_clusters, select
+from curate.embeddings.cosine import SCALE, grid
 from curate.errors import RecipeError
-from curate.vectors import SCALE, grid
 
 THEMES = {
     "bread": "How do I bake a {} bread in the oven?",

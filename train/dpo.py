@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from curate.embedding import model_folder
+from curate.embeddings.encoder import model_folder
 from curate.errors import InputError, RecipeError, require
 from curate.progress import say as say_to_watchers
 from curate.result import Run

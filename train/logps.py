@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 from jinja2 import TemplateError
 
-from curate.embedding import loading
+from curate.embeddings.encoder import loading
 from curate.errors import InputError, require
 from train.models import EXTRA
 from train.tokens import sequences

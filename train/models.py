@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from curate.embedding import loading
+from curate.embeddings.encoder import loading
 from curate.errors import InputError, require
 
 EXTRA = "train"

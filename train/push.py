@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from curate.embedding import loading
+from curate.embeddings.encoder import loading
 from curate.errors import InputError, ServiceError
 from curate.progress import busy
 from curate.publish.files import File, plain_file

@@ -9,7 +9,7 @@ import polars as pl
 
 from curate.decontaminate.evals import EvalSet, named_once
 from curate.decontaminate.table import FOUND, above, flat, to_hits
-from curate.embedding import Encoder
+from curate.embeddings.encoder import Encoder
 
 AT_ONCE = 16 << 20  # similarities held at a time
 

@@ -3,7 +3,7 @@ Pairs of vectors that may be near: all that pass their shadows, or those that me
 
 A bucket is what lies nearest to one of a few hundred vectors, its middle. The first rows serve as middles: a sample
 that depends on the vectors alone. A row is looked for in the buckets of the middles nearest to it. Everything here is
-decided by whole numbers (curate/vectors.py), so it comes out the same on any number of threads.
+decided by whole numbers (curate/embeddings/cosine.py), so it comes out the same on any number of threads.
 """
 
 from collections.abc import Callable, Iterator

@@ -7,9 +7,9 @@ import numpy as np
 import polars as pl
 
 from curate.dedup.neighbours import Pairs, all_pairs, by_bucket
-from curate.embedding_cache import embed
+from curate.embeddings.cache import embed
+from curate.embeddings.cosine import Distinct, cosines, distinct, least_product, main_axes, shadows
 from curate.errors import RecipeError
-from curate.vectors import Distinct, cosines, distinct, least_product, main_axes, shadows
 
 __all__ = ["against", "embed", "guarded", "semantic"]
 

@@ -19,7 +19,7 @@ from curate.decontaminate import (
     row_texts,
     similar_hits,
 )
-from curate.embedding import load_encoder
+from curate.embeddings.encoder import load_encoder
 from curate.errors import RecipeError
 from curate.recipe import Recipe, fingerprint
 from curate.sections import Decontaminate

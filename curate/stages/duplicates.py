@@ -11,6 +11,7 @@ from curate import sources
 from curate.dedup import CLAIMS, components, guarded, near, semantic, survivors
 from curate.dedup import against as near_vectors
 from curate.dedup.verify import similarities
+from curate.embeddings.cosine import cosines
 from curate.errors import InputError
 from curate.recipe import Recipe, fingerprint
 from curate.sections import Dedup, Near, Semantic
@@ -18,7 +19,6 @@ from curate.stages.parts import DROPS, SIDES, Left, best_of, named
 from curate.stages.vectors import vectors_of
 from curate.store import Stage, Store
 from curate.text.messages import text_of
-from curate.vectors import cosines
 
 VERSION = 1
 OTHER_SET = "in_other_set"
@@ -148,7 +148,7 @@ class _Duplicates:
 
     def _semantic_others(self, section: Semantic, texts: list[pl.Series]) -> pl.DataFrame:
         from curate.dedup.semantic import embed
-        from curate.embedding import load_encoder
+        from curate.embeddings.encoder import load_encoder
 
         assert self._vectors is not None  # noqa: S101 - only asked where there are some
         theirs = embed(texts, load_encoder(section.model))

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from curate.dedup.semantic import embed
-from curate.embedding import DEFAULT, load_encoder
+from curate.embeddings.encoder import DEFAULT, load_encoder
 from curate.recipe import fingerprint
 from curate.stages.parts import Left
 from curate.store import STAGES, Store

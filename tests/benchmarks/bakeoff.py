@@ -19,7 +19,7 @@ import polars as pl
 import yaml
 
 import curate
-from curate.embedding import load_encoder
+from curate.embeddings.encoder import load_encoder
 from curate.schema import digest
 from curate.text.messages import text_of
 from pipelines.heuristic import score

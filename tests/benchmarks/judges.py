@@ -81,7 +81,7 @@ def judge(name: str, cache: str) -> Judge:
     if name == "longer":
         return lambda candidates: candidates.select(text_of("response").str.len_chars().cast(pl.Float64)).to_series()
     if name == "heuristic":
-        from curate.embedding import load_encoder
+        from curate.embeddings.encoder import load_encoder
         from pipelines.heuristic import score
 
         encoder = load_encoder()

@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 
 from curate.dedup.semantic import embed, guarded, semantic
-from curate.embedding import load_encoder
+from curate.embeddings.encoder import load_encoder
 from tests.data import SHARED
 from tests.planted_duplicates import (
     SENTENCE,

@@ -22,7 +22,7 @@ import numpy as np
 import polars as pl
 
 from curate.dedup.semantic import embed
-from curate.embedding import load_encoder
+from curate.embeddings.encoder import load_encoder
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "alpaca_eval_annotations.parquet"
 BASE = 3_000  # sentences that are embedded

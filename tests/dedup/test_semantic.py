@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
 from curate.dedup.semantic import against, embed, guarded, semantic
-from curate.embedding import load_encoder
-from curate.embedding_cache import CHUNK, ends
+from curate.embeddings.cache import CHUNK, ends
+from curate.embeddings.cosine import cosines, distinct, grid, least_product, main_axes, shadows
+from curate.embeddings.encoder import load_encoder
 from curate.errors import CurateError, InputError, RecipeError
-from curate.vectors import cosines, distinct, grid, least_product, main_axes, shadows
 
 
 def cloud(rows: int, dim: int = 96, seed: int = 0) -> np.ndarray:
@@ -106,7 +106,7 @@ def test_block_sizes_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = cloud(1200)
     before = [semantic(vectors, threshold=0.8, exact_below=below) for below in (0, 50_000)]
     monkeypatch.setattr("curate.dedup.neighbours.TILE", (7, 33))
-    monkeypatch.setattr("curate.vectors.BLOCK", 100)
+    monkeypatch.setattr("curate.embeddings.cosine.BLOCK", 100)
     monkeypatch.setattr(sys.modules["curate.dedup.semantic"], "AT_ONCE", 50)  # the package has a function of this name
     for below, edges in zip((0, 50_000), before, strict=True):
         assert semantic(vectors, threshold=0.8, exact_below=below).equals(edges)
@@ -317,7 +317,7 @@ def test_no_space_for_the_file() -> None:
 
 def test_no_space_without_a_file_either(monkeypatch: pytest.MonkeyPatch) -> None:
     full = partial(open, "/dev/full", "r+b", buffering=0)  # as a temporary file on a full disk
-    monkeypatch.setattr("curate.embedding_cache.TemporaryFile", full)
+    monkeypatch.setattr("curate.embeddings.cache.TemporaryFile", full)
     with pytest.raises(CurateError, match="no space left on the disk of") as caught:
         embed([pl.Series(["one"])], Counting())
     assert "\n" not in str(caught.value)

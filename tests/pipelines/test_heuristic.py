@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from curate.embedding import PACKAGES, load_encoder
+from curate.embeddings.encoder import PACKAGES, load_encoder
 from curate.schema import CANDIDATES
 from pipelines.heuristic import FAULTS, score
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curate.embedding import DEFAULT, PACKAGES, Encoder, load_encoder, model_folder
+from curate.embeddings.encoder import DEFAULT, PACKAGES, Encoder, load_encoder, model_folder
 from curate.errors import InputError
 from tests.hub_server import HubServer
 

@@ -11,7 +11,7 @@ from typing import IO, Any
 import numpy as np
 import polars as pl
 
-from curate.embedding import Encoder
+from curate.embeddings.encoder import Encoder
 from curate.errors import InputError
 from curate.progress import progress
 from curate.schema import digest
