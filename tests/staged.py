@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from curate.sources import convert, open_feeds, read
-from curate.sources.block import RawBlock
 from curate.sources.formats import by_columns, detect
+from curate.sources.raw_block import RawBlock
 
 Message = dict[str, str]
 Row = dict[str, Any]

@@ -8,11 +8,11 @@ from typing import Any
 import polars as pl
 
 from curate.schema import PAIR, STAGED, empty, with_ids
-from curate.sources.block import RawBlock
-from curate.sources.feeds import Feed, open_feeds, staged_blocks
+from curate.sources.columns import typed
 from curate.sources.formats import Format, by_columns, detect
+from curate.sources.input import Feed, open_feeds, staged_blocks
 from curate.sources.prompts import STAGED_PROMPTS, read_prompts
-from curate.sources.values import typed
+from curate.sources.raw_block import RawBlock
 
 __all__ = ["STAGED_PROMPTS", "VERSION", "Feed", "convert", "open_feeds", "read", "read_prompts", "title"]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from curate.errors import CurateError, InputError, ServiceError, require
-from curate.sources.block import RawBlock
+from curate.sources.raw_block import RawBlock
 from curate.sources.tables import blocks_of
 
 HUB_ID = re.compile(r"(?:hf://)?(?:datasets/)?(?P<repo>\w[\w.-]*/\w[\w.-]*)(?:@(?P<revision>[^/]+))?(?P<path>/.+)?")

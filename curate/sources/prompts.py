@@ -20,12 +20,12 @@ import polars as pl
 
 from curate.errors import InputError, RecipeError, unknown
 from curate.schema import MESSAGES, PROMPTS, prompt_ids
-from curate.sources.block import RawBlock
-from curate.sources.feeds import Feed, staged_blocks
+from curate.sources.columns import Field, kind_of, typed
 from curate.sources.formats import FORMATS, Format, by_columns, detect, mapped, own
 from curate.sources.formats.comparison import as_messages, text_field
 from curate.sources.formats.preference import context_fields, join_context
-from curate.sources.values import Field, kind_of, typed
+from curate.sources.input import Feed, staged_blocks
+from curate.sources.raw_block import RawBlock
 from curate.text.messages import last_user_text
 
 # PROMPTS, and why a row is no prompt (its id is null then; what was read of it stays).

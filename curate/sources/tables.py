@@ -11,7 +11,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from curate.errors import InputError
-from curate.sources.block import BLOCK_BYTES, MAX_BLOCK_ROWS, RawBlock
+from curate.sources.raw_block import BLOCK_BYTES, MAX_BLOCK_ROWS, RawBlock
 
 
 def read_parquet(path: Path) -> Iterator[RawBlock]:

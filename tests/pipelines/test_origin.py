@@ -11,7 +11,7 @@ import pytest
 from curate.errors import InputError, ServiceError
 from curate.recipe import Recipe, make_recipe
 from curate.schema import CANDIDATES
-from curate.sources import lines
+from curate.sources import jsonl
 from curate.store import Stage, Store
 from pipelines import origin
 from pipelines.flow import generate, judge, run
@@ -288,8 +288,8 @@ def test_only_the_columns_that_are_needed(before: Path, tmp_path: Path) -> None:
 def test_sets_that_straddle_blocks(before: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = pl.read_parquet(before / "candidates.parquet")
     table.write_ndjson(tmp_path / "c.jsonl")
-    monkeypatch.setattr(lines, "MAX_BLOCK_ROWS", 2)
-    monkeypatch.setattr(lines, "BLOCK_BYTES", 1)
+    monkeypatch.setattr(jsonl, "MAX_BLOCK_ROWS", 2)
+    monkeypatch.setattr(jsonl, "BLOCK_BYTES", 1)
     monkeypatch.setattr(origin, "SETS_A_PART", 2)
     stage = read(tmp_path, recipe(tmp_path / "c.jsonl", judge={"models": "heuristic"}))
     assert len(stage.parts()) > 2
@@ -310,8 +310,8 @@ def test_sets_that_straddle_blocks(before: Path, tmp_path: Path, monkeypatch: py
 def test_what_is_no_table_of_candidates(
     before: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: Any, said: str
 ) -> None:
-    monkeypatch.setattr(lines, "MAX_BLOCK_ROWS", 3)
-    monkeypatch.setattr(lines, "BLOCK_BYTES", 1)
+    monkeypatch.setattr(jsonl, "MAX_BLOCK_ROWS", 3)
+    monkeypatch.setattr(jsonl, "BLOCK_BYTES", 1)
     spoil(pl.read_parquet(before / "candidates.parquet")).write_ndjson(tmp_path / "c.jsonl")
     with pytest.raises(InputError, match=said):
         read(tmp_path, recipe(tmp_path / "c.jsonl", judge={"models": "heuristic"}))

@@ -13,7 +13,7 @@ import pytest
 
 from curate.errors import InputError
 from curate.sources import open_feeds
-from curate.sources.block import BLOCK_BYTES, MAX_BLOCK_ROWS
+from curate.sources.raw_block import BLOCK_BYTES, MAX_BLOCK_ROWS
 from curate.sources.tables import blocks_of
 from tests.staged import Row, read_all, texts
 

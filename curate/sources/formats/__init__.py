@@ -9,9 +9,9 @@ from typing import Any
 import polars as pl
 
 from curate.errors import InputError, unknown
-from curate.sources.block import RawBlock
+from curate.sources.columns import Field
 from curate.sources.formats import alpaca_eval, hh_rlhf, llmbar, mapped, own, preference
-from curate.sources.values import Field
+from curate.sources.raw_block import RawBlock
 
 # The first that recognises the columns wins, so the particular ones come before the general one. Every module has
 #   fields(columns)  -> its fields when the raw columns are of this shape, else None

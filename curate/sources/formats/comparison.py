@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from curate.schema import MESSAGES
-from curate.sources.values import Field, kind_of
+from curate.sources.columns import Field, kind_of
 from curate.text.messages import one_message
 
 

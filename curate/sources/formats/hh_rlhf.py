@@ -17,8 +17,8 @@ from typing import Any
 import polars as pl
 
 from curate.schema import MESSAGE
+from curate.sources.columns import Field, kind_of
 from curate.sources.formats.comparison import add_problem
-from curate.sources.values import Field, kind_of
 from curate.text.messages import split_conversations
 
 # Stands for a turn's beginning while splitting; control characters, so that no transcript holds it by chance.

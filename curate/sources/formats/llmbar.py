@@ -12,8 +12,8 @@ from typing import Any
 
 import polars as pl
 
+from curate.sources.columns import Field
 from curate.sources.formats.comparison import orient, text_field
-from curate.sources.values import Field
 
 MARKS = ("input", "output_1", "output_2", "label")
 

@@ -9,10 +9,10 @@ from typing import Any
 import polars as pl
 
 from curate.errors import RecipeError, unknown
-from curate.sources.block import RawBlock
+from curate.sources.columns import Field, Kind
 from curate.sources.formats import preference
 from curate.sources.formats.comparison import orient, text_field
-from curate.sources.values import Field, Kind
+from curate.sources.raw_block import RawBlock
 
 TEXTS = ("prompt", "chosen", "rejected", "response_a", "response_b")
 DUEL = ("response_a", "response_b", "winner", "model_a", "model_b")

@@ -11,7 +11,7 @@ import msgspec
 import polars as pl
 
 from curate.schema import PAIR
-from curate.sources.values import Field, Kind, kind_of
+from curate.sources.columns import Field, Kind, kind_of
 
 KINDS: dict[str, Kind] = {
     "prompt": "messages",

@@ -20,8 +20,8 @@ from typing import Any
 import polars as pl
 
 from curate.schema import MESSAGES
+from curate.sources.columns import Field, kind_of
 from curate.sources.formats.comparison import add_problem, as_messages, text_field
-from curate.sources.values import Field, kind_of
 from curate.text.messages import last_user_text, one_message, split_conversations, split_texts
 
 PROMPT = ("prompt", "instruction", "question", "query", "input", "context")

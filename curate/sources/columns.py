@@ -9,7 +9,7 @@ import polars as pl
 
 from curate.errors import InputError
 from curate.schema import MESSAGES, ROLES
-from curate.sources.block import RawBlock
+from curate.sources.raw_block import RawBlock
 
 Kind = Literal["text", "messages", "number", "label"]
 # What other tools call the roles (ShareGPT and its relatives).

@@ -9,9 +9,9 @@ from typing import BinaryIO, cast
 import pyarrow as pa
 
 from curate.errors import InputError
-from curate.sources.block import BLOCK_BYTES, RawBlock
-from curate.sources.inputs import ENDINGS, PACKED, Input
-from curate.sources.lines import read_json_array, read_json_lines
+from curate.sources.jsonl import read_json_array, read_json_lines
+from curate.sources.paths import ENDINGS, PACKED, Input
+from curate.sources.raw_block import BLOCK_BYTES, RawBlock
 from curate.sources.tables import read_arrow, read_csv, read_parquet
 
 PACKED_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5": "zstd"}

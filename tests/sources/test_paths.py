@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from curate.errors import InputError
-from curate.sources.inputs import find_inputs
+from curate.sources.paths import find_inputs
 from tests.staged import read_all
 
 ROW = {"prompt": "q", "chosen": "a", "rejected": "b"}

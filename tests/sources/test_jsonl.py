@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.errors import InputError
-from curate.sources.block import BLOCK_BYTES
-from curate.sources.lines import read_json_array, read_json_lines
+from curate.sources.jsonl import read_json_array, read_json_lines
+from curate.sources.raw_block import BLOCK_BYTES
 from tests.staged import TEXTS, Row, read_all
 
 GOOD = '{"prompt": "q", "chosen": "a", "rejected": "b"}'

@@ -10,11 +10,11 @@ import polars as pl
 
 from curate.errors import InputError
 from curate.schema import empty
-from curate.sources.block import RawBlock
 from curate.sources.formats import Format
 from curate.sources.hub import find_dataset, is_hub
-from curate.sources.inputs import find_inputs
-from curate.sources.raw import raw_blocks
+from curate.sources.paths import find_inputs
+from curate.sources.raw_block import RawBlock
+from curate.sources.sniff import raw_blocks
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ import pytest
 
 from curate.errors import InputError
 from curate.schema import MESSAGES
-from curate.sources.block import RawBlock
-from curate.sources.values import Field, kind_of, typed
+from curate.sources.columns import Field, kind_of, typed
+from curate.sources.raw_block import RawBlock
 from tests.staged import block_of, line, staged
 
 PAIR = {"prompt": "q", "chosen": "a", "rejected": "b"}

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from curate.errors import InputError
-from curate.sources.block import BLOCK_BYTES, MAX_BLOCK_ROWS, RawBlock
+from curate.sources.raw_block import BLOCK_BYTES, MAX_BLOCK_ROWS, RawBlock
 
 MAX_ROW_BYTES = 256 << 20
 ARRAY_ROWS = 2_000  # a block
