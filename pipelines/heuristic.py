@@ -11,7 +11,7 @@ import polars as pl
 from curate.embeddings.encoder import Encoder
 from curate.schema import PAIR, empty
 from curate.signals import measure
-from curate.signals.pair import SURE
+from curate.signals.pairwise import SURE
 from curate.text.messages import last_user_text, one_message, text_of
 
 BLOCK = 10_000  # answers measured at once: their texts, vectors and signals lie in memory together

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from curate.errors import unknown
-from curate.signals import characters, length, markup, pair, patterns
+from curate.signals import characters, length, markup, pairwise, patterns
 from curate.signals.language import ABOUT as LANGUAGE
 from curate.signals.language import language
 from curate.signals.repetition import ABOUT as REPETITION
@@ -53,8 +53,8 @@ SIGNALS: dict[str, Signal] = {
         *(Signal(f.__name__, _about(f), SIDES) for f in TEXT),
         *(Signal(f.__name__, _about(f), RESPONSES) for f in RESPONSE),
         *(Signal(name, about, SIDES) for name, about in (REPETITION | LANGUAGE).items()),
-        *(Signal(f.__name__, _about(f), ()) for f in pair.PAIR),
-        *(Signal(name, about, ()) for name, about in pair.WORD_ABOUT.items()),
+        *(Signal(f.__name__, _about(f), ()) for f in pairwise.PAIR),
+        *(Signal(name, about, ()) for name, about in pairwise.WORD_ABOUT.items()),
     )
 }
 # Column name -> definition, for rules and reports.
@@ -72,10 +72,10 @@ def measure(pairs: pl.DataFrame) -> pl.DataFrame:
     tokens = words(distinct)
     of_texts = _measure_texts(distinct, tokens)
     sides = [_of_side(of_texts, side, place) for side, place in zip(SIDES, places, strict=True)]
-    sides.append(pair.compare_words(distinct, tokens, places[1].to_numpy(), places[2].to_numpy()))
+    sides.append(pairwise.compare_words(distinct, tokens, places[1].to_numpy(), places[2].to_numpy()))
     measured = pl.concat(sides, how="horizontal")
     everything = pl.concat([pairs, texts, measured], how="horizontal")
-    of_pairs = everything.select(signal().alias(signal.__name__) for signal in pair.PAIR)
+    of_pairs = everything.select(signal().alias(signal.__name__) for signal in pairwise.PAIR)
     return measured.with_columns(of_pairs.get_columns()).select(list(COLUMNS))
 
 

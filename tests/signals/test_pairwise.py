@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from curate.schema import PAIR
 from curate.signals import measure
-from curate.signals.pair import compare_words
+from curate.signals.pairwise import compare_words
 from curate.text.tokens import words
 
 Text = str | None
