@@ -4,9 +4,9 @@ Duplicates among pairs: who is like whom (`near`, `semantic`, `components`, `gua
 Texts in, edges out; edges in, clusters out; clusters in, and out comes which rows go and what they matched.
 """
 
-from curate.dedup.components import components
+from curate.dedup.clusters import components
 from curate.dedup.near import near
+from curate.dedup.resolve import CLAIMS, survivors
 from curate.dedup.semantic import against, guarded, semantic
-from curate.dedup.survivors import CLAIMS, survivors
 
 __all__ = ["CLAIMS", "against", "components", "guarded", "near", "semantic", "survivors"]

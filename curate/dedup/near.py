@@ -12,9 +12,9 @@ their texts again (`similarities`).
 import numpy as np
 import polars as pl
 
-from curate.dedup.candidates import candidates, first_alike
+from curate.dedup.jaccard import EDGES, Blocks, batches, similarities
+from curate.dedup.lsh import candidates, first_alike
 from curate.dedup.minhash import joined, make_plan, sketch
-from curate.dedup.verify import EDGES, Blocks, batches, similarities
 from curate.text.blocks import WORKERS, mapped, pieces
 
 SEED = 1

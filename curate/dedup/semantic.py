@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from curate.dedup.neighbours import Pairs, all_pairs, by_bucket
+from curate.dedup.ann import Pairs, all_pairs, by_bucket
 from curate.embeddings.cache import embed
 from curate.embeddings.cosine import Distinct, cosines, distinct, least_product, main_axes, shadows
 from curate.errors import RecipeError

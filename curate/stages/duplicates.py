@@ -10,7 +10,7 @@ import polars as pl
 from curate import sources
 from curate.dedup import CLAIMS, components, guarded, near, semantic, survivors
 from curate.dedup import against as near_vectors
-from curate.dedup.verify import similarities
+from curate.dedup.jaccard import similarities
 from curate.embeddings.cosine import cosines
 from curate.errors import InputError
 from curate.recipe import Recipe, fingerprint

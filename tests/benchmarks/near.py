@@ -25,7 +25,7 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 
-from curate.dedup.components import components
+from curate.dedup.clusters import components
 from curate.dedup.near import near
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from scipy.sparse import csr_array, triu
 
-from curate.dedup.components import components
+from curate.dedup.clusters import components
 
 UNSPACED = "CJK UNIFIED", "CJK COMPAT", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR"
 SEVERAL_FORMS = ("\u1100", "\u11ff"), ("\ufb00", "\ufdff"), ("\ufe70", "\ufefe"), ("\uff01", "\uffee"), ("𝐀", "𝟿")

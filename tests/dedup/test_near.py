@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.dedup.components import components
+from curate.dedup.clusters import components
+from curate.dedup.jaccard import EDGES, similarities
 from curate.dedup.near import near
-from curate.dedup.verify import EDGES, similarities
 from curate.errors import InputError
 from curate.text.blocks import pieces
 from tests.data import SHARED
@@ -221,7 +221,7 @@ def test_the_same_edges_however_they_are_cut(
     blocks = [pl.Series(texts[start:stop], dtype=pl.String) for start, stop in pairwise(ends)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("curate.text.blocks.PIECE_BYTES", sizes[0])
-        patch.setattr("curate.dedup.verify.CHUNK", sizes[1])
+        patch.setattr("curate.dedup.jaccard.CHUNK", sizes[1])
         found = near(lambda: blocks, threshold=how[0], shingle_size=how[1], workers=sizes[2])
     assert found.equals(whole)
 
@@ -297,12 +297,12 @@ def test_chunks_of_pairs_lose_none(monkeypatch: pytest.MonkeyPatch) -> None:
         list(combinations(range(12), 2)), schema={"row_a": pl.UInt64, "row_b": pl.UInt64}, orient="row"
     )
     for chunk in (1, 2, 4, 8, 16, 264, 1000):
-        monkeypatch.setattr("curate.dedup.verify.CHUNK", chunk)
+        monkeypatch.setattr("curate.dedup.jaccard.CHUNK", chunk)
         assert similarities(lambda: texts, pairs).get_column("similarity").to_list() == [1 / 3] * 66
 
 
 def test_batches_are_pairwise_disjoint_and_whole() -> None:
-    from curate.dedup.verify import batches
+    from curate.dedup.jaccard import batches
 
     pairs = pl.DataFrame([(a, a + 1) for a in range(0, 100, 2)], schema=["row_a", "row_b"], orient="row")
     parts = list(batches(pairs, pl.Series([10] * 101).to_numpy(), 100))

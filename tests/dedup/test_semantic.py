@@ -66,8 +66,8 @@ def test_buckets_find_nearly_all_and_nothing_else() -> None:
 
 
 def test_buckets_by_way_of_coarser_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("curate.dedup.neighbours.PLAIN", 16)
-    monkeypatch.setattr("curate.dedup.neighbours.PER_BUCKET", 64)
+    monkeypatch.setattr("curate.dedup.ann.PLAIN", 16)
+    monkeypatch.setattr("curate.dedup.ann.PER_BUCKET", 64)
     vectors = cloud(6000)
     found = semantic(vectors, threshold=0.85, exact_below=0)
     assert len(found) >= 0.97 * len(semantic(vectors, threshold=0.85))
@@ -105,7 +105,7 @@ def test_clusters_do_not_depend_on_the_order_of_rows_or_on_threads(seed: int, ex
 def test_block_sizes_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = cloud(1200)
     before = [semantic(vectors, threshold=0.8, exact_below=below) for below in (0, 50_000)]
-    monkeypatch.setattr("curate.dedup.neighbours.TILE", (7, 33))
+    monkeypatch.setattr("curate.dedup.ann.TILE", (7, 33))
     monkeypatch.setattr("curate.embeddings.cosine.BLOCK", 100)
     monkeypatch.setattr(sys.modules["curate.dedup.semantic"], "AT_ONCE", 50)  # the package has a function of this name
     for below, edges in zip((0, 50_000), before, strict=True):

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from curate.decontaminate import EvalIndex, EvalSet, hits
-from curate.dedup.components import components
+from curate.dedup.clusters import components
 from curate.dedup.near import near
 from tests.dedup.edits import EDITS
 

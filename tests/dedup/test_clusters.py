@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from curate.dedup.components import components
+from curate.dedup.clusters import components
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from typing import Any
 
 import polars as pl
 
-from curate.dedup.survivors import CLAIMS, survivors
+from curate.dedup.resolve import CLAIMS, survivors
 
 
 def pairs(*ids: str, prompts: str | None = None, **columns: Any) -> pl.DataFrame:

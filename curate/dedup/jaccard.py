@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from curate.dedup.components import components
+from curate.dedup.clusters import components
 from curate.errors import InputError
 from curate.text.blocks import WORKERS, gathered, mapped
 from curate.text.normalized_words import to_offsets
