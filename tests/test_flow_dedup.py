@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 import curate
-from curate.decontaminate import EvalIndex, EvalSet
+from curate.contamination import EvalIndex, EvalSet
 from curate.errors import RecipeError
 from curate.flow import run as run_recipe
 from curate.recipe import make_recipe

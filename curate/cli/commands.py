@@ -179,7 +179,7 @@ def evals(
 ) -> None:
     """List the eval sets known by name, or save some as an index that `decontaminate` takes as a set."""
     from curate import show
-    from curate.decontaminate import EvalIndex, known_evals, load_eval
+    from curate.contamination import EvalIndex, known_evals, load_eval
     from curate.errors import RecipeError
 
     if bool(sets) != bool(out):

@@ -7,8 +7,8 @@ from typing import Self
 import numpy as np
 import polars as pl
 
-from curate.decontaminate.evals import EvalSet, named_once
-from curate.decontaminate.table import FOUND, above, flat, to_hits
+from curate.contamination.eval_sets import EvalSet, named_once
+from curate.contamination.hits import FOUND, above, flat, to_hits
 from curate.embeddings.encoder import Encoder
 
 AT_ONCE = 16 << 20  # similarities held at a time

@@ -1,4 +1,4 @@
-"""Eval sets: the items that must not be trained on, from a file, the Hub, or the list in `curate/data/evals.yaml`."""
+"""Eval sets, whose items must not be trained on: from a file, the Hub, or the list in `eval_sets.yaml`."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -53,7 +53,7 @@ def named_once(sets: Iterable[EvalSet]) -> list[EvalSet]:
 @cache
 def known_evals() -> Mapping[str, Mapping[str, Any]]:
     """The named eval sets: `hub`, and where it needs them `configs`, `split`, `columns` and `id`."""
-    text = (files("curate") / "data" / "evals.yaml").read_text("utf-8")
+    text = (files("curate.contamination") / "eval_sets.yaml").read_text("utf-8")
     listed: Mapping[str, Mapping[str, Any]] = yaml.safe_load(text)
     return listed
 

@@ -11,7 +11,7 @@ from typing import Self
 import numpy as np
 import polars as pl
 
-from curate.decontaminate.evals import EvalSet, named_once
+from curate.contamination.eval_sets import EvalSet, named_once
 from curate.errors import InputError, RecipeError
 from curate.schema import check
 from curate.store import atomic

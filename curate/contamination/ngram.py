@@ -12,8 +12,8 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
-from curate.decontaminate.index import EvalIndex
-from curate.decontaminate.table import FOUND, above, fewest, flat, to_hits
+from curate.contamination.hits import FOUND, above, fewest, flat, to_hits
+from curate.contamination.index import EvalIndex
 from curate.text.stable_words import HALF, PRIME, Words, ranges, runs
 
 AT_ONCE = 4 << 20  # places in items that are looked at together

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from curate.decontaminate import (
+from curate.contamination import (
     HITS,
     EvalIndex,
     EvalSet,

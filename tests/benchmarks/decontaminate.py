@@ -23,7 +23,7 @@ from pathlib import Path
 
 import polars as pl
 
-from curate.decontaminate import EvalIndex, EvalSet, by_set, hits
+from curate.contamination import EvalIndex, EvalSet, by_set, hits
 from tests.plain_overlap import PlainIndex
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from curate.decontaminate import EvalSet, EvalVectors, by_set, closest, similar, similar_hits
+from curate.contamination import EvalSet, EvalVectors, by_set, closest, embedding, similar_hits
 from curate.errors import RecipeError
 
 
@@ -51,7 +51,7 @@ def test_one_text_a_row_and_blank_ones_are_not_encoded(evals: EvalVectors) -> No
 def test_portions_change_nothing(evals: EvalVectors, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = pl.Series([["ab", "c"], ["aab"], ["b"], ["c", "aab", "x"]])
     together = similar_hits(rows, evals, Letters())
-    monkeypatch.setattr(similar, "AT_ONCE", 1)
+    monkeypatch.setattr(embedding, "AT_ONCE", 1)
     assert similar_hits(rows, evals, Letters()).equals(together)
     few = similar_hits(rows, evals, Letters(), every=False)
     assert by_set(few, evals.items).equals(by_set(together, evals.items))

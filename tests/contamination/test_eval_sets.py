@@ -10,8 +10,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from curate.decontaminate import EvalSet, known_evals, load_eval
-from curate.decontaminate.evals import text_of
+from curate.contamination import EvalSet, known_evals, load_eval
+from curate.contamination.eval_sets import text_of
 from curate.errors import InputError, RecipeError
 from tests.data import write_jsonl
 from tests.hub_server import HubServer

@@ -8,8 +8,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from curate.decontaminate import EvalIndex, EvalSet, hits
-from curate.decontaminate import index as indexing
+from curate.contamination import EvalIndex, EvalSet, hits
+from curate.contamination import index as indexing
 from curate.errors import InputError, RecipeError
 
 ITEMS = ["The secret question about seventeen purple elephants in the garden", "Hi", "🎉", "天气很好" * 5]

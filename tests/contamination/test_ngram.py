@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.decontaminate import EvalIndex, EvalSet, by_set, closest, exact_hits, hits, in_blocks, row_texts
-from curate.decontaminate import overlap as matching
+from curate.contamination import EvalIndex, EvalSet, by_set, closest, exact_hits, hits, in_blocks, row_texts
+from curate.contamination import ngram as matching
 from curate.errors import RecipeError
 from curate.schema import MESSAGES
 from curate.text import stable_words as hashing

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from curate.decontaminate import EvalIndex, EvalSet, hits
+from curate.contamination import EvalIndex, EvalSet, hits
 from curate.dedup.clusters import components
 from curate.dedup.near import near
 from tests.dedup.edits import EDITS
