@@ -17,7 +17,7 @@ from curate import stages
 from curate.card import write_card
 from curate.errors import RecipeError
 from curate.progress import busy
-from curate.recipe import Recipe, make_recipe, resolved, to_yaml
+from curate.recipe.load import Recipe, make_recipe, resolved, to_yaml
 from curate.report import write_report
 from curate.result import Run
 from curate.seal import seal

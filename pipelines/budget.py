@@ -12,8 +12,8 @@ from pathlib import Path
 import yaml
 
 from curate.errors import CurateError, RecipeError
-from curate.sections import Budget as Section
-from curate.sections import Model
+from curate.recipe import Budget as Section
+from curate.recipe import Model
 from pipelines.requests import Reply, Request
 
 LOCAL = ("embedded", "gguf:", "transformers:", "reward:", "heuristic")

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from curate.errors import InputError, RecipeError, nearest, unknown
-from curate.recipe import Recipe
-from curate.sections import Generate, Model, Pair, named_model
+from curate.recipe import Generate, Model, Pair, named_model
+from curate.recipe.load import Recipe
 from pipelines import generate as answering
 from pipelines import judge as judging
 from pipelines import models as connecting

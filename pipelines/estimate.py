@@ -9,9 +9,9 @@ from pathlib import Path
 import polars as pl
 
 from curate import stages
-from curate.recipe import Recipe
+from curate.recipe import Generate, Judge, Model, Prompts
+from curate.recipe.load import Recipe
 from curate.schema import PROMPTS
-from curate.sections import Generate, Judge, Model, Prompts
 from curate.sources.prompts import STAGED_PROMPTS
 from curate.store import Store
 from pipelines import judge as judging

@@ -14,10 +14,10 @@ from curate import flow
 from curate.errors import RecipeError
 from curate.product import TableWriter
 from curate.progress import is_watched, progress, say
-from curate.recipe import Recipe, load_recipe, resolved, to_yaml
+from curate.recipe import Model, Pair
+from curate.recipe.load import Recipe, load_recipe, resolved, to_yaml
 from curate.result import Run
 from curate.schema import CANDIDATES
-from curate.sections import Model, Pair
 from curate.store import ANSWERS, STAGES, Stage, Store, atomic, open_store
 from pipelines import judge as judging
 from pipelines import models as connecting

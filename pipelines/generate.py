@@ -9,8 +9,8 @@ from typing import Any
 import polars as pl
 
 from curate.errors import RecipeError
+from curate.recipe import Generate, Model
 from curate.schema import CANDIDATES, MESSAGES, digest
-from curate.sections import Generate, Model
 from pipelines.requests import Ask, Messages, Reply, Request
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from curate.errors import RecipeError
-from curate.sections import Judge, Model
+from curate.recipe import Judge, Model
 from pipelines.requests import Ask, Messages, Reply, Request
 from pipelines.rubrics import (
     Rubric,

@@ -17,7 +17,7 @@ from typing import Any, TypeVar, cast
 from pydantic import PrivateAttr
 
 from curate.errors import RecipeError
-from curate.sections import Model
+from curate.recipe import Model
 from pipelines.budget import Budget
 from pipelines.cache import RequestCache
 from pipelines.desk import Desk

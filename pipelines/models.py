@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from curate.errors import RecipeError, require, unknown
-from curate.sections import Model, named
+from curate.recipe import Model, named
 from pipelines.desk import Desk
 from pipelines.requests import Ask
 from pipelines.server import PARALLEL, embedded_weights, serve

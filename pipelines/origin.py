@@ -13,9 +13,9 @@ import polars as pl
 
 from curate import sources, stages
 from curate.errors import InputError, ServiceError
-from curate.recipe import Recipe, fingerprint
+from curate.recipe import Model, Prompts
+from curate.recipe.load import Recipe, fingerprint
 from curate.schema import CANDIDATES, DUPLICATE_PROMPT, SEED, canonical, check, digest, empty, prompt_ids
-from curate.sections import Model, Prompts
 from curate.sources.prompts import STAGED_PROMPTS, read_prompts
 from curate.store import Stage, Store, remove
 from curate.text.messages import last_user_text

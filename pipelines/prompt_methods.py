@@ -16,7 +16,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from curate.errors import RecipeError
-from curate.sections import Prompts
+from curate.recipe import Prompts
 from pipelines.passages import Passage, read_passages
 from pipelines.prompt_replies import Reader, read_list, read_message, read_user_turn
 from pipelines.requests import Messages

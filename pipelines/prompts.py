@@ -9,8 +9,8 @@ from typing import Any
 
 import polars as pl
 
+from curate.recipe import Prompts
 from curate.schema import MESSAGES, PROMPTS, prompt_ids
-from curate.sections import Prompts
 from curate.signals.language import language
 from pipelines.novelty import Novelty
 from pipelines.prompt_methods import Task, check, tasks, topics_task

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 import polars as pl
 
 from curate.errors import require
-from curate.sections import Model
+from curate.recipe import Model
 from pipelines.judge import HEURISTIC, REWARD, Score
 
 

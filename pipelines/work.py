@@ -10,9 +10,9 @@ import polars as pl
 
 from curate import pairing
 from curate.errors import CurateError, ServiceError
-from curate.recipe import fingerprint
+from curate.recipe import Generate, Judge, Pair, named_model
+from curate.recipe.load import fingerprint
 from curate.schema import CANDIDATES, STAGED, empty
-from curate.sections import Generate, Judge, Pair, named_model
 from curate.store import Stage, Store, remove
 from pipelines import judge as judging
 from pipelines.agreement import judge_reports, panel_agreement

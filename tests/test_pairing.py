@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from curate.errors import InputError, RecipeError
 from curate.pairing import ABOUT, HAIR, STAGES, STRATEGIES, pair
+from curate.recipe import Pair, Strategy
 from curate.schema import CANDIDATES, STAGED, with_ids
-from curate.sections import Pair, Strategy
 
 Answer = dict[str, Any]
 NAN = float("nan")

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from curate.flow import run as run_recipe
-from curate.recipe import load_recipe
+from curate.recipe.load import load_recipe
 from curate.result import Run
 
 CAUGHT_BY = {

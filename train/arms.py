@@ -10,10 +10,10 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from curate.errors import InputError, RecipeError, nearest
-from curate.recipe import load_recipe
+from curate.recipe import Section, Texts, Train
+from curate.recipe.load import load_recipe
 from curate.result import Run, open_run
 from curate.schema import digest
-from curate.sections import Section, Texts, Train
 
 
 class Arm(Section):

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from curate.progress import say as say_to_watchers
-from curate.recipe import fingerprint
+from curate.recipe.load import fingerprint
 from curate.store import atomic, remove, write_json
 from train import intervals
 from train.answers import HELD_OUT, prompts, say

@@ -7,7 +7,7 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from curate.header import hub_sources
-from curate.recipe import to_plain_yaml
+from curate.recipe.load import to_plain_yaml
 from curate.result import Run
 from curate.store import write_text
 from curate.summary import cell

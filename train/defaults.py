@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.progress import is_watched
-from curate.sections import Train
+from curate.recipe import Train
 
 # TRL's own learning rates; an adapter takes about ten times as much (arXiv:2106.09685, and "LoRA Without Regret",
 # Schulman et al. 2025).

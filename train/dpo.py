@@ -13,8 +13,8 @@ import polars as pl
 from curate.embeddings.encoder import model_folder
 from curate.errors import InputError, RecipeError, require
 from curate.progress import say as say_to_watchers
+from curate.recipe import Train
 from curate.result import Run
-from curate.sections import Train
 from curate.store import remove, write_json
 from train import memory, processes
 from train.card import write_card

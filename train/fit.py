@@ -14,7 +14,7 @@ import polars as pl
 
 from curate.errors import require
 from curate.progress import is_watched
-from curate.sections import Train
+from curate.recipe import Train
 from curate.store import NO_SPACE, no_space, remove
 from train import generations, processes
 from train.defaults import Facts, arguments

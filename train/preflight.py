@@ -8,8 +8,8 @@ from typing import Any
 import polars as pl
 
 from curate.errors import InputError
+from curate.recipe import Train
 from curate.result import Run
-from curate.sections import Train
 from train import memory
 from train.models import Shape, ends, load_tokenizer, shape
 from train.tokens import tokens

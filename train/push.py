@@ -10,9 +10,9 @@ from curate.errors import InputError, ServiceError
 from curate.progress import busy
 from curate.publish.files import File, plain_file
 from curate.publish.model import PushedModel, push_model
+from curate.recipe import Train
 from curate.result import Run
 from curate.seal import digest
-from curate.sections import Train
 from curate.store import atomic
 from train.card import write_card
 from train.dpo import RESULT, WHOLE, Training, data_revision, open_training, smoothed

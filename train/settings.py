@@ -10,9 +10,9 @@ from typing import Any
 import yaml
 
 from curate.errors import RecipeError, nearest, require
-from curate.recipe import make_recipe
+from curate.recipe import Train
+from curate.recipe.load import make_recipe
 from curate.result import Run
-from curate.sections import Train
 from train.models import EXTRA
 
 TRAINERS = {  # method: module, trainer, its options

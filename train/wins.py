@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from curate.sections import Judge, named
+from curate.recipe import Judge, named
 from curate.text.messages import text_of
 from train import intervals
 from train.logps import REFERENCE, TUNED

@@ -9,7 +9,7 @@ import typer
 from curate.cli.options import DryRun, Force, Json, Out, Set, app, finish, pairs_of, print_json, show_estimates
 
 if TYPE_CHECKING:
-    from curate.recipe import Recipe
+    from curate.recipe.load import Recipe
     from pipelines.estimate import Estimate
 
 CLEAN_EXAMPLES = """
@@ -108,7 +108,7 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run a recipe. The same command continues an interrupted run; an edit repeats only what depends on it."""
-    from curate.recipe import load_recipe
+    from curate.recipe.load import load_recipe
 
     loaded = load_recipe(recipe, settings or ())
     if loaded.asks_models:
@@ -206,7 +206,7 @@ def recipe(
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of recipes, for editors.")] = False,
 ) -> None:
     """Print a recipe with every default written out: a starting point, or the check of your own."""
-    from curate.recipe import Recipe, load_recipe, make_recipe, to_yaml
+    from curate.recipe.load import Recipe, load_recipe, make_recipe, to_yaml
 
     if schema:
         print_json(Recipe.model_json_schema())

@@ -12,7 +12,7 @@ from curate.cli.options import DryRun, Force, Json, Out, Set, app, finish, print
 from curate.errors import RecipeError
 
 if TYPE_CHECKING:
-    from curate.recipe import Recipe
+    from curate.recipe.load import Recipe
 
 GENERATE_EXAMPLES = """
 Examples:\n
@@ -121,7 +121,7 @@ def _do(  # noqa: PLR0913 - the options that both commands have
 
 def _recipe(source: Sequence[str], name: str, section: Mapping[str, Any], settings: Sequence[str]) -> "Recipe":
     """A recipe file with the options over it, or one made of the options."""
-    from curate.recipe import load_recipe, make_recipe
+    from curate.recipe.load import load_recipe, make_recipe
 
     if len(source) == 1 and source[0].endswith((".yaml", ".yml")):
         given = [f"{name}.{key}={json.dumps(value)}" for key, value in section.items()]

@@ -14,7 +14,7 @@ from curate.publish.candidates import Candidates
 from curate.publish.files import File, plain_file
 from curate.publish.gates import Gate
 from curate.publish.hub import Remote
-from curate.recipe import to_plain_yaml
+from curate.recipe.load import to_plain_yaml
 from curate.result import Run
 from curate.sources.hub import HUB_ID
 from curate.store import CARD, DATA, LEDGER, MANIFEST, RECIPE, SUMMARY

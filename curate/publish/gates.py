@@ -13,7 +13,7 @@ from curate.facts import PERSONAL
 from curate.header import hub_sources
 from curate.product import row_groups
 from curate.publish import licences, secrets
-from curate.recipe import to_plain_yaml
+from curate.recipe.load import to_plain_yaml
 from curate.result import Run
 from curate.signals.patterns import pattern as pattern_of
 from curate.store import DATA, SPLITS

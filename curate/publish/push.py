@@ -16,7 +16,7 @@ from curate.publish.hub import DATASET, MAIN, Hub, Remote, patiently, quiet
 from curate.publish.names import check_names
 from curate.publish.overlap import duplicates
 from curate.publish.plan import Plan, check_readers, make_plan
-from curate.recipe import make_recipe, resolved
+from curate.recipe.load import make_recipe, resolved
 from curate.result import Run, open_run
 from curate.seal import check_seal
 from curate.store import SUMMARY

@@ -5,7 +5,7 @@ import polars as pl
 
 from curate.diversity import cap, map_2d, prompt_clusters
 from curate.diversity import select as choose
-from curate.recipe import Recipe, fingerprint
+from curate.recipe.load import Recipe, fingerprint
 from curate.schema import digest
 from curate.stages.parts import DROPS, Left, best_of
 from curate.stages.vectors import vectors_of

@@ -21,9 +21,9 @@ from curate.contamination import (
 )
 from curate.embeddings.encoder import load_encoder
 from curate.errors import RecipeError
-from curate.recipe import Recipe, fingerprint
-from curate.sections import Decontaminate
-from curate.sections import EvalSet as Named
+from curate.recipe import Decontaminate
+from curate.recipe import EvalSet as Named
+from curate.recipe.load import Recipe, fingerprint
 from curate.stages.parts import DROPS, Left, each_part
 from curate.store import Stage, Store
 

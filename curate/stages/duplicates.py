@@ -13,8 +13,8 @@ from curate.dedup import against as near_vectors
 from curate.dedup.jaccard import similarities
 from curate.embeddings.cosine import cosines
 from curate.errors import InputError
-from curate.recipe import Recipe, fingerprint
-from curate.sections import Dedup, Near, Semantic
+from curate.recipe import Dedup, Near, Semantic
+from curate.recipe.load import Recipe, fingerprint
 from curate.stages.parts import DROPS, SIDES, Left, best_of, named
 from curate.stages.vectors import vectors_of
 from curate.store import Stage, Store

@@ -4,7 +4,7 @@ import polars as pl
 
 from curate import pairing
 from curate import signals as measuring
-from curate.recipe import Recipe, fingerprint
+from curate.recipe.load import Recipe, fingerprint
 from curate.rules import apply_rules
 from curate.schema import DUPLICATE_PROMPT, SEED
 from curate.stages.parts import each_part

@@ -9,8 +9,8 @@ import polars as pl
 from curate import sources
 from curate.errors import InputError
 from curate.progress import progress
-from curate.recipe import Recipe, fingerprint
-from curate.sections import Source
+from curate.recipe import Source
+from curate.recipe.load import Recipe, fingerprint
 from curate.store import Stage, Store
 
 Read = Callable[[sources.Feed], Iterator[tuple[pl.DataFrame, str]]]  # blocks, with the name of their format

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import polars as pl
 
 from curate.dedup import components, near, semantic
-from curate.recipe import Recipe, fingerprint
-from curate.sections import Near, Semantic
+from curate.recipe import Near, Semantic
+from curate.recipe.load import Recipe, fingerprint
 from curate.split import split
 from curate.stages.choosing import vector_model
 from curate.stages.duplicates import near_links

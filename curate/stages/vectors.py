@@ -7,7 +7,7 @@ import polars as pl
 
 from curate.dedup.semantic import embed
 from curate.embeddings.encoder import DEFAULT, load_encoder
-from curate.recipe import fingerprint
+from curate.recipe.load import fingerprint
 from curate.stages.parts import Left
 from curate.store import STAGES, Store
 

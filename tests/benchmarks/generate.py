@@ -85,7 +85,7 @@ def plain_distilabel(base_url: str, prompts: list[str]) -> int:
 
 def these_pipelines(base_url: str, prompts: list[str], folder: Path) -> int:
     """`curate run` with the same models: prompts, answers, verdicts, pairs, cleaning, report. Returns the pairs."""
-    from curate.recipe import make_recipe
+    from curate.recipe.load import make_recipe
     from pipelines import run
 
     source = folder / "prompts.jsonl"
@@ -101,7 +101,7 @@ def these_pipelines(base_url: str, prompts: list[str], folder: Path) -> int:
 
 def bare_client(base_url: str, prompts: list[str]) -> int:
     """What the pipelines ask through, without all that is around it: client, limits, cache in memory, budget."""
-    from curate.sections import named_model
+    from curate.recipe import named_model
     from pipelines.budget import Budget
     from pipelines.cache import RequestCache
     from pipelines.desk import Desk

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import polars as pl
 
+from curate.recipe import Judge as JudgeSection
 from curate.schema import CANDIDATES, digest, empty
-from curate.sections import Judge as JudgeSection
 from curate.text.messages import one_message, text_of
 from pipelines.budget import Budget
 from pipelines.cache import RequestCache

@@ -20,8 +20,8 @@ from typing import Any
 
 import polars as pl
 
+from curate.recipe import Train
 from curate.result import Run, open_run
-from curate.sections import Train
 from tests.train.tiny import tiny_model, tiny_tokenizer
 from train.arms import as_run, drawn
 from train.dpo import rows_of, train

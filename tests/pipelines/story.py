@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from curate.recipe import Recipe, make_recipe
+from curate.recipe.load import Recipe, make_recipe
 from tests.chat_server import Answer, ChatServer, Messages, better, last, rating
 from tests.data import write_jsonl
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.errors import RecipeError
-from curate.sections import Budget as Section
-from curate.sections import Model
+from curate.recipe import Budget as Section
+from curate.recipe import Model
 from pipelines.budget import Budget, BudgetReached, Price, load_prices, price_of, tokens_of
 from pipelines.requests import Reply, Request
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from curate.errors import ServiceError
-from curate.sections import Budget as Section
-from curate.sections import Model
+from curate.recipe import Budget as Section
+from curate.recipe import Model
 from pipelines.budget import Budget, BudgetReached
 from pipelines.cache import RequestCache
 from pipelines.desk import Desk

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from curate.errors import InputError, RecipeError
-from curate.sections import named_model
+from curate.recipe import named_model
 from pipelines.budget import Budget
 from pipelines.cache import RequestCache
 from pipelines.desk import Desk

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from curate.errors import RecipeError
-from curate.recipe import load_recipe
+from curate.recipe.load import load_recipe
 from pipelines import flow
 from pipelines.budget import tokens_of
 from pipelines.estimate import estimate

@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 
 from curate.errors import RecipeError
+from curate.recipe import Generate
 from curate.schema import CANDIDATES, PROMPTS, prompt_ids
-from curate.sections import Generate
 from pipelines.budget import Budget
 from pipelines.cache import RequestCache
 from pipelines.desk import Desk

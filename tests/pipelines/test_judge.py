@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from curate.errors import RecipeError
+from curate.recipe import Judge
 from curate.schema import CANDIDATES, digest, empty, prompt_ids
-from curate.sections import Judge
 from curate.text.messages import one_message
 from pipelines.budget import Budget
 from pipelines.cache import RequestCache

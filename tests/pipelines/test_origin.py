@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from curate.errors import InputError, ServiceError
-from curate.recipe import Recipe, make_recipe
+from curate.recipe.load import Recipe, make_recipe
 from curate.schema import CANDIDATES
 from curate.sources import jsonl
 from curate.store import Stage, Store

@@ -11,8 +11,8 @@ import pytest
 from jinja2 import TemplateNotFound
 
 from curate.errors import InputError, RecipeError, ServiceError
+from curate.recipe import Prompts
 from curate.schema import PROMPTS, with_ids
-from curate.sections import Prompts
 from pipelines import prompt_methods
 from pipelines.prompts import MadePrompts, make_prompts
 from pipelines.requests import Reply, Request

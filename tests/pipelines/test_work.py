@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 
 from curate.errors import ServiceError
+from curate.recipe import Generate, Judge, Pair
 from curate.schema import STAGED
-from curate.sections import Generate, Judge, Pair
 from curate.store import Stage, Store
 from pipelines import origin, work
 from pipelines.budget import Budget

@@ -17,7 +17,7 @@ from curate import product
 from curate.errors import InputError
 from curate.header import read_header
 from curate.publish import candidates, gates
-from curate.recipe import make_recipe
+from curate.recipe.load import make_recipe
 from curate.result import Run
 from curate.schema import CANDIDATES
 from curate.seal import check_seal

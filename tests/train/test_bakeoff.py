@@ -8,7 +8,7 @@ import yaml
 
 import curate
 from curate.errors import InputError, RecipeError
-from curate.recipe import make_recipe
+from curate.recipe.load import make_recipe
 from tests.benchmarks.bakeoff import AS_IS
 from tests.data import write_jsonl
 from tests.train.tiny import tiny_model, toy_rows

@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 
 from curate.errors import InputError
+from curate.recipe import Train
 from curate.result import Run
 from curate.schema import CANDIDATES, check
-from curate.sections import Train
 from tests.train.tiny import tiny_model, toy_rows, toy_run
 from train.answers import ANSWERS, candidates, drift, prompts
 from train.dpo import Training, train

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from curate.errors import InputError
-from curate.sections import Train
+from curate.recipe import Train
 from tests.train.tiny import TEMPLATE, tiny_model, tiny_tokenizer, toy_run
 from train import memory
 from train.models import Shape, load_tokenizer

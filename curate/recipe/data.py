@@ -6,8 +6,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 from pydantic_core import PydanticCustomError
 
 from curate.errors import RecipeError
+from curate.recipe.base import Section, Texts
 from curate.rules import Rule, make_rule, make_rules
-from curate.sections.base import Section, Texts
 from curate.sources.formats import FORMATS
 
 Compared = Literal["prompt", "prompt+chosen", "chosen", "rejected"]

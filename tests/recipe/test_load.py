@@ -6,10 +6,10 @@ import pytest
 import yaml
 
 from curate.errors import RecipeError
-from curate.recipe import Recipe, fingerprint, load_recipe, make_recipe, resolved, to_yaml
+from curate.recipe.load import Recipe, fingerprint, load_recipe, make_recipe, resolved, to_yaml
 
 SOURCE = {"source": {"paths": ["data.jsonl"]}}
-SHIPPED = Path(__file__).parents[1] / "pipelines" / "recipes"
+SHIPPED = Path(__file__).parents[2] / "pipelines" / "recipes"
 
 
 def write(path: Path, text: str) -> Path:

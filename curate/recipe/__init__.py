@@ -1,7 +1,7 @@
 """The recipe's sections, in the order in which data flows, each with its defaults and what they mean."""
 
-from curate.sections.base import Section, Texts
-from curate.sections.curating import (
+from curate.recipe.base import Section, Texts
+from curate.recipe.data import (
     Decontaminate,
     Dedup,
     EvalSet,
@@ -14,7 +14,7 @@ from curate.sections.curating import (
     Split,
     Train,
 )
-from curate.sections.making import Budget, Generate, Judge, Model, Pair, Prompts, Strategy, named, named_model
+from curate.recipe.models import Budget, Generate, Judge, Model, Pair, Prompts, Strategy, named, named_model
 
 __all__ = [
     "Budget",
