@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from curate import dedup
     from curate.errors import CurateError
     from curate.flow import clean, run
-    from curate.result import Run, open_run
     from curate.rules import apply_rules, make_rules
+    from curate.rundir.result import Run, open_run
     from curate.schema import PAIR
     from curate.signals import with_signals
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 _HOMES = {
     "PAIR": "curate.schema",
     "CurateError": "curate.errors",
-    "Run": "curate.result",
+    "Run": "curate.rundir.result",
     "apply_rules": "curate.rules",
     "clean": "curate.flow",
     "make_rules": "curate.rules",
-    "open_run": "curate.result",
+    "open_run": "curate.rundir.result",
     "run": "curate.flow",
     "with_signals": "curate.signals",
 }

@@ -8,10 +8,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from curate.facts import facts
+from curate.files import write_json, write_text
 from curate.header import DEFAULT, Header, header_of, infos_of, join, read_header, to_text
 from curate.made import Made
+from curate.rundir.store import DATA, SUMMARY
 from curate.sources import title
-from curate.store import DATA, SUMMARY, write_json, write_text
 from curate.summary import Summary, cell
 
 OVERVIEW = ("<!-- overview -->\n", "<!-- end of overview -->\n")  # the part that says what the whole repository holds

@@ -16,12 +16,13 @@ import polars as pl
 from curate import stages
 from curate.card import write_card
 from curate.errors import RecipeError
+from curate.files import write_json
 from curate.progress import busy
 from curate.recipe.load import Recipe, make_recipe, resolved, to_yaml
 from curate.report import write_report
-from curate.result import Run
-from curate.seal import seal
-from curate.store import LEDGER, MANIFEST, SPLITS, Stage, Store, open_store, write_json
+from curate.rundir.checksums import seal
+from curate.rundir.result import Run
+from curate.rundir.store import LEDGER, MANIFEST, SPLITS, Stage, Store, open_store
 from curate.summary import STAGES, Summary
 
 Front = Callable[[Store, Recipe], "Made"]

@@ -7,9 +7,9 @@ from typing import Any
 import polars as pl
 import yaml
 
+from curate.rundir.store import DATA, SPLITS
 from curate.schema import PAIR
 from curate.sources.hub import HUB_ID
-from curate.store import DATA, SPLITS
 
 DEFAULT = "default"
 # The Hub's size classes: rows below the limit, the class's name.

@@ -5,9 +5,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from curate import charts
+from curate.files import write_text
 from curate.recipe.load import to_plain_yaml
 from curate.signals import COLUMNS
-from curate.store import write_text
 from curate.summary import Summary, cell
 
 CHARTED = (

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from curate.made import Made
-from curate.result import Run
+from curate.rundir.result import Run
 from curate.signals import COLUMNS
 from curate.summary import Summary, about, cell
 

@@ -9,10 +9,10 @@ import polars as pl
 
 from curate import pairing
 from curate.made import Made
-from curate.result import Run
 from curate.rules import DEFAULTS
+from curate.rundir.result import Run
+from curate.rundir.store import SPLITS
 from curate.signals import COLUMNS
-from curate.store import SPLITS
 
 EXAMPLES = 20  # rows shown for each reason
 SHOWN_CHARS = 1_500  # of each text in an example

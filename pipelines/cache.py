@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from curate.errors import CurateError, InputError
-from curate.store import no_space
+from curate.files import no_space
 from pipelines.requests import Reply
 
 COLUMNS = tuple(field.name for field in fields(Reply))

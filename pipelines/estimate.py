@@ -11,9 +11,9 @@ import polars as pl
 from curate import stages
 from curate.recipe import Generate, Judge, Model, Prompts
 from curate.recipe.load import Recipe
+from curate.rundir.store import Store
 from curate.schema import PROMPTS
 from curate.sources.prompts import STAGED_PROMPTS
-from curate.store import Store
 from pipelines import judge as judging
 from pipelines.budget import Budget, tokens_of
 from pipelines.cache import RequestCache

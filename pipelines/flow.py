@@ -12,13 +12,14 @@ import polars as pl
 
 from curate import flow
 from curate.errors import RecipeError
-from curate.product import TableWriter
+from curate.files import atomic
 from curate.progress import is_watched, progress, say
 from curate.recipe import Model, Pair
 from curate.recipe.load import Recipe, load_recipe, resolved, to_yaml
-from curate.result import Run
+from curate.rundir.result import Run
+from curate.rundir.store import ANSWERS, STAGES, Stage, Store, open_store
+from curate.rundir.writers import TableWriter
 from curate.schema import CANDIDATES
-from curate.store import ANSWERS, STAGES, Stage, Store, atomic, open_store
 from pipelines import judge as judging
 from pipelines import models as connecting
 from pipelines import work

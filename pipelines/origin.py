@@ -13,11 +13,12 @@ import polars as pl
 
 from curate import sources, stages
 from curate.errors import InputError, ServiceError
+from curate.files import remove
 from curate.recipe import Model, Prompts
 from curate.recipe.load import Recipe, fingerprint
+from curate.rundir.store import Stage, Store
 from curate.schema import CANDIDATES, DUPLICATE_PROMPT, SEED, canonical, check, digest, empty, prompt_ids
 from curate.sources.prompts import STAGED_PROMPTS, read_prompts
-from curate.store import Stage, Store, remove
 from curate.text.messages import last_user_text
 from pipelines.passages import read_passages
 from pipelines.prompts import make_prompts

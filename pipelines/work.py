@@ -10,10 +10,11 @@ import polars as pl
 
 from curate import pairing
 from curate.errors import CurateError, ServiceError
+from curate.files import remove
 from curate.recipe import Generate, Judge, Pair, named_model
 from curate.recipe.load import fingerprint
+from curate.rundir.store import Stage, Store
 from curate.schema import CANDIDATES, STAGED, empty
-from curate.store import Stage, Store, remove
 from pipelines import judge as judging
 from pipelines.agreement import judge_reports, panel_agreement
 from pipelines.desk import Desk

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 import curate
-from curate.result import Run
+from curate.rundir.result import Run
 from tests.data import SHARED
 from tests.test_planted import run_planted
 

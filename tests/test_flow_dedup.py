@@ -12,7 +12,7 @@ from curate.contamination import EvalIndex, EvalSet
 from curate.errors import RecipeError
 from curate.flow import run as run_recipe
 from curate.recipe.load import make_recipe
-from curate.store import SPLITS
+from curate.rundir.store import SPLITS
 from curate.summary import Summary
 from tests.data import row, write_jsonl
 

@@ -9,7 +9,7 @@ import pytest
 
 from curate.flow import run as run_recipe
 from curate.recipe.load import load_recipe
-from curate.result import Run
+from curate.rundir.result import Run
 
 CAUGHT_BY = {
     "chosen_ai_boilerplate": "no_chosen_ai_boilerplate",

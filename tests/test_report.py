@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 import curate
-from curate.result import Run
+from curate.rundir.result import Run
 from tests.data import row, rows, write_jsonl
 
 EVIL = (

@@ -6,7 +6,7 @@ import pytest
 
 import curate
 from curate.errors import InputError
-from curate.result import Run, open_run
+from curate.rundir.result import Run, open_run
 from curate.summary import Summary, about
 from tests.data import row, rows, write_jsonl
 

@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 from curate.errors import InputError, RecipeError, nearest
 from curate.recipe import Section, Texts, Train
 from curate.recipe.load import load_recipe
-from curate.result import Run, open_run
+from curate.rundir.result import Run, open_run
 from curate.schema import digest
 
 

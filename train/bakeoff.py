@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from curate.files import atomic, remove, write_json
 from curate.progress import say as say_to_watchers
 from curate.recipe.load import fingerprint
-from curate.store import atomic, remove, write_json
 from train import intervals
 from train.answers import HELD_OUT, prompts, say
 from train.arms import Bakeoff, as_run, drawn, open_arms

@@ -6,10 +6,10 @@ from typing import Any
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from curate.files import write_text
 from curate.header import hub_sources
 from curate.recipe.load import to_plain_yaml
-from curate.result import Run
-from curate.store import write_text
+from curate.rundir.result import Run
 from curate.summary import cell
 from train.models import is_folder
 

@@ -12,10 +12,10 @@ import polars as pl
 
 from curate.embeddings.encoder import model_folder
 from curate.errors import InputError, RecipeError, require
+from curate.files import remove, write_json
 from curate.progress import say as say_to_watchers
 from curate.recipe import Train
-from curate.result import Run
-from curate.store import remove, write_json
+from curate.rundir.result import Run
 from train import memory, processes
 from train.card import write_card
 from train.defaults import Facts

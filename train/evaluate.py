@@ -8,8 +8,8 @@ from typing import Any
 import polars as pl
 
 from curate.errors import InputError
-from curate.result import Run
-from curate.store import write_json
+from curate.files import write_json
+from curate.rundir.result import Run
 from train.answers import HELD_OUT, answer, candidates, drift, kl, prompts
 from train.dpo import Training
 from train.fit import quiet

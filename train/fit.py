@@ -13,9 +13,9 @@ from typing import Any
 import polars as pl
 
 from curate.errors import require
+from curate.files import NO_SPACE, no_space, remove
 from curate.progress import is_watched
 from curate.recipe import Train
-from curate.store import NO_SPACE, no_space, remove
 from train import generations, processes
 from train.defaults import Facts, arguments
 from train.models import EXTRA

@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from curate import charts
-from curate.store import write_text
+from curate.files import write_text
 from curate.summary import cell
 from train.monitor import History, curves
 

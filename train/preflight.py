@@ -9,7 +9,7 @@ import polars as pl
 
 from curate.errors import InputError
 from curate.recipe import Train
-from curate.result import Run
+from curate.rundir.result import Run
 from train import memory
 from train.models import Shape, ends, load_tokenizer, shape
 from train.tokens import tokens

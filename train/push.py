@@ -7,13 +7,13 @@ from typing import Any
 
 from curate.embeddings.encoder import loading
 from curate.errors import InputError, ServiceError
+from curate.files import atomic
 from curate.progress import busy
 from curate.publish.files import File, plain_file
 from curate.publish.model import PushedModel, push_model
 from curate.recipe import Train
-from curate.result import Run
-from curate.seal import digest
-from curate.store import atomic
+from curate.rundir.checksums import digest
+from curate.rundir.result import Run
 from train.card import write_card
 from train.dpo import RESULT, WHOLE, Training, data_revision, open_training, smoothed
 from train.preflight import pairs_of

@@ -12,7 +12,7 @@ import yaml
 from curate.errors import RecipeError, nearest, require
 from curate.recipe import Train
 from curate.recipe.load import make_recipe
-from curate.result import Run
+from curate.rundir.result import Run
 from train.models import EXTRA
 
 TRAINERS = {  # method: module, trainer, its options

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from curate.errors import CurateError, require
-from curate.store import atomic
+from curate.files import atomic
 from train.models import EXTRA
 from train.monitor import stop_reason
 

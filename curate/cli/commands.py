@@ -143,7 +143,7 @@ def why(
 ) -> None:
     """Say where a row went, and why."""
     from curate import show
-    from curate.result import open_run
+    from curate.rundir.result import open_run
 
     found = open_run(folder).why(row, source)
     print_json(found) if as_json else show.why(found)

@@ -71,7 +71,7 @@ def judge(  # noqa: PLR0913 - the options of the command
     as_json: Json = False,
 ) -> None:
     """Let judges score answers: those of a run, or both sides of every pair; and say what each judge is worth."""
-    from curate.store import ANSWERS
+    from curate.rundir.store import ANSWERS
     from pipelines import flow
 
     found = [str(Path(path) / ANSWERS) if (Path(path) / ANSWERS).is_file() else path for path in source]

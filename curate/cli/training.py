@@ -40,7 +40,7 @@ def preflight(
 ) -> None:
     """Say what TRL would drop, cut or garble of a run's rows with this model, and what max_length costs."""
     from curate import show
-    from curate.result import open_run
+    from curate.rundir.result import open_run
     from train.preflight import preflight as measure
     from train.settings import section_of
 
@@ -70,7 +70,7 @@ def train(  # noqa: PLR0913 - the options of the command
     """Train a model on a run by TRL, with options that fit the data and the machine; the test split is held out."""
     from curate import show
     from curate.publish.model import check_model_repo
-    from curate.result import open_run
+    from curate.rundir.result import open_run
     from train.dpo import FOLDER
     from train.dpo import train as train_on
     from train.processes import is_first
@@ -113,7 +113,7 @@ def evaluate(
 ) -> None:
     """Compare a trained model with its reference: held-out pairs by slice, answers side by side, win rate, drift."""
     from curate import show
-    from curate.result import open_run
+    from curate.rundir.result import open_run
     from train.dpo import FOLDER, open_training
     from train.evaluate import evaluate as compare
     from train.evaluate import folder_of

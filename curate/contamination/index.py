@@ -13,8 +13,8 @@ import polars as pl
 
 from curate.contamination.eval_sets import EvalSet, named_once
 from curate.errors import InputError, RecipeError
+from curate.files import atomic
 from curate.schema import check
-from curate.store import atomic
 from curate.text.stable_words import VERSION, runs
 
 NGRAM = 8

@@ -13,9 +13,9 @@ import polars as pl
 
 from curate.embeddings.encoder import Encoder
 from curate.errors import InputError
+from curate.files import no_space
 from curate.progress import progress
 from curate.schema import digest
-from curate.store import no_space
 
 CHUNK = 1024  # texts encoded at once, and lost when a run is killed
 MEANING = r"[\p{L}\p{N}]"  # without a letter or a digit a text says nothing: models would see the same in all of them

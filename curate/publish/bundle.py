@@ -15,9 +15,9 @@ from curate.publish.files import File, plain_file
 from curate.publish.gates import Gate
 from curate.publish.hub import Remote
 from curate.recipe.load import to_plain_yaml
-from curate.result import Run
+from curate.rundir.result import Run
+from curate.rundir.store import CARD, DATA, LEDGER, MANIFEST, RECIPE, SUMMARY
 from curate.sources.hub import HUB_ID
-from curate.store import CARD, DATA, LEDGER, MANIFEST, RECIPE, SUMMARY
 
 META = "prefcurate"  # the folder of everything that is no data
 OF_THIS_MACHINE = ("seconds", "peak_memory_mb", "seal")  # of the manifest: another run of the same has others

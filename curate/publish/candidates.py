@@ -10,13 +10,13 @@ from tempfile import TemporaryDirectory
 import polars as pl
 import pyarrow.parquet as pq
 
-from curate import product
 from curate.errors import InputError
 from curate.header import DEFAULT, Header, config_header, data_folder
-from curate.result import Run
+from curate.rundir import writers
+from curate.rundir.checksums import digest
+from curate.rundir.result import Run
+from curate.rundir.store import ANSWERS
 from curate.schema import CANDIDATES
-from curate.seal import digest
-from curate.store import ANSWERS
 
 NAME = "candidates"
 SPLIT = "train"  # what the Hub calls the only split of a config
@@ -64,10 +64,10 @@ def opened(run: Run, config: str) -> Iterator[Candidates]:
 def _shards(run: Run, folder: Path) -> dict[Path, str]:
     """The file of the run as it is, or cut into shards of the size that the Hub's viewer takes well."""
     whole = run.folder / ANSWERS
-    if whole.stat().st_size <= product.SHARD_BYTES:
+    if whole.stat().st_size <= writers.SHARD_BYTES:
         return {whole: run.manifest["files"][ANSWERS]}
-    with product.SplitWriter(folder, SPLIT, CANDIDATES) as writer:
-        for group in product.row_groups(whole):
+    with writers.SplitWriter(folder, SPLIT, CANDIDATES) as writer:
+        for group in writers.row_groups(whole):
             writer.write(group)
     return {shard: digest(shard) for shard in sorted(folder.iterdir())}
 

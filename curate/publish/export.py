@@ -8,12 +8,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal, get_args
 
 from curate.errors import InputError, MissingExtra, ServiceError, require, unknown
-from curate.product import row_groups
+from curate.files import remove
 from curate.publish.bundle import Bundle, published_recipe
 from curate.publish.hub import Remote
-from curate.result import Run, open_run
-from curate.seal import check_seal
-from curate.store import DATA, SPLITS, SUMMARY, remove
+from curate.rundir.checksums import check_seal
+from curate.rundir.result import Run, open_run
+from curate.rundir.store import DATA, SPLITS, SUMMARY
+from curate.rundir.writers import row_groups
 
 Form = Literal["parquet", "jsonl", "datasets"]
 

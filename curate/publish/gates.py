@@ -11,12 +11,12 @@ import polars as pl
 from curate.errors import CurateError, unknown
 from curate.facts import PERSONAL
 from curate.header import hub_sources
-from curate.product import row_groups
 from curate.publish import licences, secrets
 from curate.recipe.load import to_plain_yaml
-from curate.result import Run
+from curate.rundir.result import Run
+from curate.rundir.store import DATA, SPLITS
+from curate.rundir.writers import row_groups
 from curate.signals.patterns import pattern as pattern_of
-from curate.store import DATA, SPLITS
 
 Status = Literal["passed", "failed", "not checked"]
 NAMES = ("secrets", "personal_data", "licence", "contamination", "splits", "leaks", "kept", "duplicates")

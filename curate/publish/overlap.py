@@ -7,7 +7,7 @@ from curate.header import data_folder
 from curate.publish.bundle import Bundle
 from curate.publish.gates import Gate
 from curate.publish.hub import Hub, Remote
-from curate.store import MANIFEST, SPLITS
+from curate.rundir.store import MANIFEST, SPLITS
 
 IDS = ["pair_id", "prompt_id"]
 

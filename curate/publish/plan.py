@@ -13,7 +13,7 @@ from curate.publish.bundle import META, Bundle
 from curate.publish.croissant import croissant_of
 from curate.publish.files import File
 from curate.publish.hub import Hub, Remote
-from curate.store import CARD, DATA, LEDGER
+from curate.rundir.store import CARD, DATA, LEDGER
 
 State = Literal["new", "changed", "same", "gone"]
 

@@ -8,16 +8,17 @@ from typing import Any
 import polars as pl
 
 from curate.errors import InputError
+from curate.files import atomic, write_json
 from curate.header import DEFAULT, data_folder
-from curate.product import TableWriter
 from curate.progress import busy
 from curate.publish.bundle import META
 from curate.publish.hub import MAIN, Hub, Remote, patiently, quiet
 from curate.publish.names import check_names
-from curate.result import Run, open_run
+from curate.rundir.checksums import digest, seal
+from curate.rundir.result import Run, open_run
+from curate.rundir.store import CARD, DATA, LEDGER, LOCK, MANIFEST, RECIPE, SUMMARY
+from curate.rundir.writers import TableWriter
 from curate.schema import LEDGER as LEDGER_SCHEMA
-from curate.seal import digest, seal
-from curate.store import CARD, DATA, LEDGER, LOCK, MANIFEST, RECIPE, SUMMARY, atomic, write_json
 
 SINGLE = (RECIPE, SUMMARY)  # of the first part; what was appended has its own in the repository
 

@@ -17,9 +17,9 @@ from curate.publish.names import check_names
 from curate.publish.overlap import duplicates
 from curate.publish.plan import Plan, check_readers, make_plan
 from curate.recipe.load import make_recipe, resolved
-from curate.result import Run, open_run
-from curate.seal import check_seal
-from curate.store import SUMMARY
+from curate.rundir.checksums import check_seal
+from curate.rundir.result import Run, open_run
+from curate.rundir.store import SUMMARY
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,10 @@ import polars as pl
 from curate.diversity import cap, map_2d, prompt_clusters
 from curate.diversity import select as choose
 from curate.recipe.load import Recipe, fingerprint
+from curate.rundir.store import Stage, Store
 from curate.schema import digest
 from curate.stages.parts import DROPS, Left, best_of
 from curate.stages.vectors import vectors_of
-from curate.store import Stage, Store
 
 VERSION = 1
 # One row a pair that is left: the cluster of its prompt (-1: none), and its place on the map where it is on it.

@@ -24,8 +24,8 @@ from curate.errors import RecipeError
 from curate.recipe import Decontaminate
 from curate.recipe import EvalSet as Named
 from curate.recipe.load import Recipe, fingerprint
+from curate.rundir.store import Stage, Store
 from curate.stages.parts import DROPS, Left, each_part
-from curate.store import Stage, Store
 
 VERSION = 1
 THRESHOLDS = {"ngram": 0.5, "embedding": 0.9}

@@ -6,9 +6,9 @@ from curate import pairing
 from curate import signals as measuring
 from curate.recipe.load import Recipe, fingerprint
 from curate.rules import apply_rules
+from curate.rundir.store import Stage, Store
 from curate.schema import DUPLICATE_PROMPT, SEED
 from curate.stages.parts import each_part
-from curate.store import Stage, Store
 
 # Why a row that was read well is no pair, and the ledger's stage for it; every other problem is one of reading.
 PROBLEM_STAGES = {

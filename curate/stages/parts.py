@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from curate.progress import progress
-from curate.store import Stage
+from curate.rundir.store import Stage
 from curate.text.messages import text_of
 
 WORKERS = max(1, min(os.cpu_count() or 1, 8))  # blocks in work at once; polars' own threads come on top

@@ -11,7 +11,7 @@ from curate.errors import InputError
 from curate.progress import progress
 from curate.recipe import Source
 from curate.recipe.load import Recipe, fingerprint
-from curate.store import Stage, Store
+from curate.rundir.store import Stage, Store
 
 Read = Callable[[sources.Feed], Iterator[tuple[pl.DataFrame, str]]]  # blocks, with the name of their format
 SHOWN = 3  # broken rows named in an error

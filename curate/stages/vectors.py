@@ -8,8 +8,8 @@ import polars as pl
 from curate.dedup.semantic import embed
 from curate.embeddings.encoder import DEFAULT, load_encoder
 from curate.recipe.load import fingerprint
+from curate.rundir.store import STAGES, Store
 from curate.stages.parts import Left
-from curate.store import STAGES, Store
 
 
 def vectors_of(store: Store, left: Left, model: str | None, compare: str = "prompt") -> np.ndarray:

@@ -5,12 +5,13 @@ from contextlib import ExitStack
 import polars as pl
 
 from curate.errors import CurateError
-from curate.product import SplitWriter, TableWriter, ledger_rows
+from curate.files import atomic
 from curate.progress import progress
+from curate.rundir.store import DATA, SPLITS, Stage, Store
+from curate.rundir.store import LEDGER as LEDGER_FILE
+from curate.rundir.writers import SplitWriter, TableWriter, ledger_rows
 from curate.schema import LEDGER, PAIR
 from curate.stages.parts import Left
-from curate.store import DATA, SPLITS, Stage, Store, atomic
-from curate.store import LEDGER as LEDGER_FILE
 
 
 def write_product(store: Store, left: Left, sides: Stage) -> dict[str, dict[str, int]]:

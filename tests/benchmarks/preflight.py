@@ -9,7 +9,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from curate.result import open_run
+from curate.rundir.result import open_run
 from tests.train.test_tokens import by_trl
 from train.models import ends, load_tokenizer
 from train.tokens import tokens

@@ -21,7 +21,7 @@ from typing import Any
 import polars as pl
 
 from curate.recipe import Train
-from curate.result import Run, open_run
+from curate.rundir.result import Run, open_run
 from tests.train.tiny import tiny_model, tiny_tokenizer
 from train.arms import as_run, drawn
 from train.dpo import rows_of, train

@@ -12,7 +12,7 @@ import pytest
 
 from curate import report
 from curate.errors import InputError, RecipeError, ServiceError
-from curate.result import Run
+from curate.rundir.result import Run
 from curate.schema import CANDIDATES, LEDGER, PAIR
 from curate.summary import Summary
 from pipelines.flow import generate, judge, run

@@ -10,9 +10,9 @@ import pytest
 
 from curate.errors import InputError, ServiceError
 from curate.recipe.load import Recipe, make_recipe
+from curate.rundir.store import Stage, Store
 from curate.schema import CANDIDATES
 from curate.sources import jsonl
-from curate.store import Stage, Store
 from pipelines import origin
 from pipelines.flow import generate, judge, run
 from pipelines.origin import answers_of, labels_of, read_origin

@@ -11,8 +11,8 @@ import pytest
 
 from curate.errors import ServiceError
 from curate.recipe import Generate, Judge, Pair
+from curate.rundir.store import Stage, Store
 from curate.schema import STAGED
-from curate.store import Stage, Store
 from pipelines import origin, work
 from pipelines.budget import Budget
 from pipelines.cache import RequestCache

@@ -13,14 +13,14 @@ import pyarrow.parquet as pq
 import pytest
 
 import pipelines
-from curate import product
 from curate.errors import InputError
 from curate.header import read_header
 from curate.publish import candidates, gates
 from curate.recipe.load import make_recipe
-from curate.result import Run
+from curate.rundir import writers
+from curate.rundir.checksums import check_seal
+from curate.rundir.result import Run
 from curate.schema import CANDIDATES
-from curate.seal import check_seal
 from tests.hub_server import HubServer, read
 from tests.publish.test_gates import GITHUB, checked
 from tests.publish.user import LICENSED, SMALL, User, command, environment, make_run
@@ -124,9 +124,9 @@ def test_answers_of_other_pairs_have_another_name() -> None:
 
 
 def test_a_large_file_is_cut_into_shards(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(product, "SHARD_BYTES", 1)
+    monkeypatch.setattr(writers, "SHARD_BYTES", 1)
     groups = [pl.DataFrame(rows_of(run), schema=CANDIDATES).slice(start, 20) for start in (0, 20, 40)]
-    writer = product.TableWriter(tmp_path / "candidates.parquet", CANDIDATES)
+    writer = writers.TableWriter(tmp_path / "candidates.parquet", CANDIDATES)
     for group in groups:
         writer.write(group)
     writer.close()
@@ -135,7 +135,7 @@ def test_a_large_file_is_cut_into_shards(run: Run, tmp_path: Path, monkeypatch: 
         assert len(found.shards) == 3
         assert next(found.places(appended=False))[0].endswith("/train-00000-of-00003.parquet")
         assert pl.concat([pl.read_parquet(shard) for shard in found.shards]).equals(pl.concat(groups))
-        assert pq.read_schema(next(iter(found.shards))).equals(product.arrow_schema(CANDIDATES))
+        assert pq.read_schema(next(iter(found.shards))).equals(writers.arrow_schema(CANDIDATES))
         shards = list(found.shards)
     assert not any(shard.exists() for shard in shards)
 

@@ -9,7 +9,7 @@ import pytest
 
 from curate.errors import CurateError, InputError, RecipeError
 from curate.publish import export
-from curate.result import Run
+from curate.rundir.result import Run
 from tests.publish.user import make_run
 
 

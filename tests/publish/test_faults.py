@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from curate.result import Run
+from curate.rundir.result import Run
 from tests.hub_server import Fault, HubServer
 from tests.publish.user import User, make_run
 

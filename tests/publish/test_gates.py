@@ -9,7 +9,7 @@ import pytest
 import curate
 from curate.errors import RecipeError
 from curate.publish import gates, licences, secrets
-from curate.result import Run
+from curate.rundir.result import Run
 from tests.data import row, write_jsonl
 from tests.publish.user import LICENSED, make_run
 

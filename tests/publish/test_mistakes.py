@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from curate.result import Run
+from curate.rundir.result import Run
 from tests.hub_server import READ, WRITE, HubServer, read
 from tests.publish.user import command, make_run
 

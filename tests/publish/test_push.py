@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 import curate
-from curate.result import Run
+from curate.rundir.result import Run
 from tests.hub_server import Fault, HubServer, read
 from tests.publish.user import User, environment, make_run
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import curate
-from curate.result import Run
+from curate.rundir.result import Run
 from tests.data import row, write_jsonl
 from tests.hub_server import WRITE
 

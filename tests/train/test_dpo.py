@@ -16,7 +16,7 @@ import pytest
 
 from curate.errors import InputError, RecipeError
 from curate.recipe import Train
-from curate.result import Run
+from curate.rundir.result import Run
 from tests.train.tiny import tiny_model, tiny_tokenizer, toy_rows, toy_run
 from train.defaults import Facts
 from train.dpo import Training, open_training, rows_of, smoothed, train

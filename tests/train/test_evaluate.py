@@ -8,7 +8,7 @@ import pytest
 
 from curate.errors import InputError
 from curate.recipe import Train
-from curate.result import Run
+from curate.rundir.result import Run
 from curate.schema import CANDIDATES, check
 from tests.train.tiny import tiny_model, toy_rows, toy_run
 from train.answers import ANSWERS, candidates, drift, prompts

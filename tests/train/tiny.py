@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 import curate
-from curate.result import Run
+from curate.rundir.result import Run
 from tests.data import write_jsonl
 
 TEMPLATE = (

@@ -10,7 +10,11 @@ import polars as pl
 import yaml
 
 from curate.errors import InputError, require
-from curate.store import CARD, DATA, LEDGER, MANIFEST, RECIPE, REPORT, SPLITS, STAGES, Stage
+from curate.rundir.store import CARD, DATA, LEDGER, MANIFEST, RECIPE, REPORT, SPLITS, STAGES, Stage
+from curate.schema import PAIR
+from curate.signals import measure
+
+MIN_ID = 6  # letters of a pair_id that are enough to find it
 
 
 @dataclass(frozen=True)
@@ -79,14 +83,10 @@ class Run:
         One dict a ledger row (an input row may have yielded several): the ledger's columns, the pair's texts, and all
         its signals. Raises InputError when nothing matches.
         """
-        from curate.why import why
-
         return why(self, row, source)
 
     def split(self, name: str) -> pl.LazyFrame:
         """A split by its name, PAIR; empty when there is none."""
-        from curate.schema import PAIR
-
         shards = sorted((self.folder / DATA).glob(f"{name}-*.parquet"))
         return pl.scan_parquet(shards).match_to_schema(PAIR) if shards else pl.LazyFrame(schema=PAIR)
 
@@ -99,3 +99,43 @@ def open_run(folder: str | Path) -> Run:
         what = "a run that is not finished; start the same command again" if unfinished else "no run"
         raise InputError(f"{folder} holds {what}" if folder.exists() else f"{folder} does not exist")
     return Run(folder, json.loads((folder / MANIFEST).read_text("utf-8")))
+
+
+def why(run: Run, row: int | str, source: str | None = None) -> list[dict[str, Any]]:
+    """See `Run.why`."""
+    ledger = run.ledger.with_row_index("place")
+    text = str(row)
+    wanted = pl.lit(value=False)
+    if text.isdigit():
+        wanted = pl.col("source_row") == int(text)
+        wanted = wanted & (pl.col("source") == source) if source else wanted
+    elif len(text) >= MIN_ID:
+        wanted = pl.col("pair_id").str.starts_with(text.lower())
+    found = ledger.filter(wanted).collect()
+    if found.is_empty():
+        where = f" of {source}" if source else ""
+        raise InputError(
+            f"no row {text}{where} in {run.folder}: it holds {run.counts['rows']} rows, numbered from 0 in each source "
+            f"(a pair_id needs its first {MIN_ID} letters or more)"
+        )
+    texts = _fetched(run, found) if "pulled" in run.manifest else _staged(run, found)
+    return found.join(texts, on="place", how="left", maintain_order="left").drop("place").to_dicts()
+
+
+def _staged(run: Run, found: pl.DataFrame) -> pl.DataFrame:
+    """Texts and signals of ledger rows, from the stages."""
+    places = pl.col("place").is_in(found.get_column("place").to_list())
+    pairs = run.stage("pairs").scan().with_row_index("place").filter(places).drop("source", "source_row", "pair_id")
+    signals = run.stage("signals").scan().with_row_index("place").filter(places)
+    return pairs.collect().join(signals.collect(), on="place", suffix="_signal")
+
+
+def _fetched(run: Run, found: pl.DataFrame) -> pl.DataFrame:
+    """The same of a published run: texts of the kept rows alone were published, and their signals are measured anew."""
+    kept = found.filter("kept").select("place", "pair_id", "source", "source_row")
+    ours = pl.concat([run.train, run.test]).join(kept.lazy(), on=["pair_id", "source", "source_row"])
+    pairs = ours.collect(engine="streaming")
+    signals = measure(pairs.select(list(PAIR)))
+    taken = [name for name in signals.columns if name in pairs.columns]
+    signals = signals.rename({name: f"{name}_signal" for name in taken})
+    return pairs.drop("source", "source_row", "pair_id").with_columns(signals.get_columns())

@@ -2,8 +2,6 @@
 
 import contextlib
 import json
-import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,71 +11,16 @@ import polars as pl
 import yaml
 from filelock import FileLock, Timeout
 
-from curate.errors import CurateError, RecipeError
+from curate.errors import RecipeError
+from curate.files import atomic, no_space, remove, write_json, write_text
 
 RECIPE, MANIFEST, LEDGER, DATA, STAGES = "recipe.yaml", "manifest.json", "ledger.parquet", "data", "stages"
 SUMMARY, CARD, REPORT = "summary.json", "README.md", "report.html"
 ANSWERS = "candidates.parquet"  # of runs that make or judge answers
 SPLITS = ("train", "validation", "test")
 LOCK = ".lock"
-NO_SPACE = 64 << 10  # bytes free at which a failed write is put down to the disk
 # These of the recipe's source section say what is read; a change of the others is an edit of the same run.
 WHAT_IS_READ = ("paths", "split", "config", "revision")
-
-
-@contextlib.contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when the block ends well, and goes when it does not."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    remove(temporary)
-    try:
-        yield temporary
-        for file in [temporary] if temporary.is_file() else sorted(temporary.rglob("*")):
-            if file.is_file():
-                _sync(file)
-        if path.is_dir():  # a folder cannot be replaced in one step; what is unfinished shows by the missing manifest
-            remove(path)
-        temporary.replace(path)
-        _sync(path.parent)
-    except Exception as error:  # the libraries that write say a full disk in many ways, and not all as OSError
-        if shutil.disk_usage(path.parent).free < NO_SPACE:
-            raise no_space(path.parent) from error
-        raise
-    finally:
-        remove(temporary)
-
-
-def no_space(folder: Path) -> CurateError:
-    """The error for a full disk."""
-    return CurateError(f"no space left on the disk of {folder}; free some and run the same command again")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file in one step."""
-    with atomic(path) as temporary:
-        temporary.write_text(text, "utf-8")
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write plain data as JSON in one step."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
-
-
-def remove(path: Path) -> None:
-    """Remove a file or a folder, if it is there."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from curate import product
-from curate.product import SplitWriter, arrow_schema, ledger_rows
+from curate.rundir import writers
+from curate.rundir.writers import SplitWriter, arrow_schema, ledger_rows
 from curate.schema import LEDGER, PAIR
 
 MESSAGES = [{"role": "user", "content": "é"}]
@@ -26,7 +26,7 @@ def pairs(*rows: int) -> pl.DataFrame:
 
 
 def test_full_shards_are_closed_and_numbered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(product, "SHARD_BYTES", 100)
+    monkeypatch.setattr(writers, "SHARD_BYTES", 100)
     with SplitWriter(tmp_path, "train") as writer:
         for row in range(3):
             writer.write(pairs(row, row + 10))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.errors import InputError
-from curate.store import ANSWERS, CARD, DATA, LEDGER, RECIPE, SUMMARY
+from curate.rundir.store import ANSWERS, CARD, DATA, LEDGER, RECIPE, SUMMARY
 
 CHUNK = 1 << 20
 

@@ -6,7 +6,8 @@ import polars as pl
 import pytest
 
 from curate.errors import RecipeError
-from curate.store import Store, atomic, open_store, write_json
+from curate.files import atomic, write_json
+from curate.rundir.store import Store, open_store
 
 RECIPE = {"source": {"paths": ["a"], "split": None, "config": None, "revision": None}}
 
