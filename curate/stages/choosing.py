@@ -3,11 +3,11 @@
 import numpy as np
 import polars as pl
 
-from curate.diversity import cap, map_2d, prompt_clusters
-from curate.diversity import select as choose
 from curate.recipe.load import Recipe, fingerprint
 from curate.rundir.store import Stage, Store
 from curate.schema import digest
+from curate.selection import cap, map_2d, prompt_clusters
+from curate.selection import select as choose
 from curate.stages.parts import DROPS, Left, best_of
 from curate.stages.vectors import vectors_of
 

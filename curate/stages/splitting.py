@@ -8,7 +8,7 @@ from curate.dedup import components, near, semantic
 from curate.recipe import Near, Semantic
 from curate.recipe.load import Recipe, fingerprint
 from curate.rundir.store import DATA, SPLITS, Stage, Store
-from curate.split import split
+from curate.splits import split
 from curate.stages.choosing import vector_model
 from curate.stages.duplicates import near_links
 from curate.stages.parts import Left

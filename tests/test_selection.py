@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
-from curate.diversity import cap, map_2d, prompt_clusters, select
 from curate.embeddings.cosine import SCALE, grid
 from curate.errors import RecipeError
+from curate.selection import cap, map_2d, prompt_clusters, select
 
 THEMES = {
     "bread": "How do I bake a {} bread in the oven?",
@@ -117,7 +117,7 @@ def plainly(vectors: np.ndarray, gains: np.ndarray, cost: float, first: int | No
 
 @pytest.mark.parametrize("pool", [4, 50, 2048])
 def test_choosing_is_the_plain_greedy_way(pool: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("curate.diversity.POOL", pool)
+    monkeypatch.setattr("curate.selection.POOL", pool)
     chance = np.random.default_rng(0)
     vectors = chance.normal(size=(400, 6)) + np.array([1, 0, 0, 0, 0, 0])
     scores = np.arange(400)[::-1] / 400  # the first of equals is the best, for the plain way, too
