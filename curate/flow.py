@@ -13,7 +13,6 @@ from typing import Any
 
 import polars as pl
 
-from curate import stages
 from curate.card import write_card
 from curate.errors import RecipeError
 from curate.files import write_json
@@ -23,6 +22,14 @@ from curate.report import write_report
 from curate.rundir.checksums import seal
 from curate.rundir.result import Run
 from curate.rundir.store import LEDGER, MANIFEST, SPLITS, Stage, Store, open_store
+from curate.stages.decontaminate import decontaminate
+from curate.stages.dedup import deduplicate
+from curate.stages.measure import decide, measure
+from curate.stages.read import read_pairs
+from curate.stages.remaining import Left
+from curate.stages.select import cluster, has_diversity, select
+from curate.stages.split import divide, leaks
+from curate.stages.write import account, write_product
 from curate.summary import STAGES, Summary
 
 Front = Callable[[Store, Recipe], "Made"]
@@ -73,34 +80,34 @@ def run(recipe: Recipe, out: str | Path, *, force: bool = False, front: Front | 
     clock = _Clock()
     with open_store(Path(out), resolved(recipe), to_yaml(recipe), force=force) as store:
         with clock("read" if front is None else "make"):
-            made = front(store, recipe) if front else Made(stages.read_pairs(store, recipe))
+            made = front(store, recipe) if front else Made(read_pairs(store, recipe))
             pairs = made.pairs
         with clock("signals"):
-            signals = stages.measure(store, pairs)
+            signals = measure(store, pairs)
         with clock("rules"):
-            rules = stages.decide(store, recipe, pairs, signals)
+            rules = decide(store, recipe, pairs, signals)
         done = {**made.stages, "pairs": pairs, "signals": signals, "rules": rules}
-        left, clusters = stages.Left(pairs, signals, rules), None
+        left, clusters = Left(pairs, signals, rules), None
         with clock("dedup"), busy("dedup"):
-            left = left.without("dedup", stages.deduplicate(store, recipe, left))
+            left = left.without("dedup", deduplicate(store, recipe, left))
         if recipe.decontaminate:
             with clock("decontaminate"):
-                left = left.without("decontaminate", stages.decontaminate(store, recipe, left))
-        if stages.has_diversity(recipe):
+                left = left.without("decontaminate", decontaminate(store, recipe, left))
+        if has_diversity(recipe):
             with clock("clusters"), busy("clusters"):
-                clusters = stages.cluster(store, recipe, left)
+                clusters = cluster(store, recipe, left)
         if recipe.select and clusters:
             with clock("select"), busy("select"):
-                left = left.without("select", stages.select(store, recipe, left, clusters))
+                left = left.without("select", select(store, recipe, left, clusters))
         with clock("split"), busy("split"):
-            sides = stages.divide(store, recipe, left, clusters)
+            sides = divide(store, recipe, left, clusters)
         with clock("write"):
-            written = stages.write_product(store, left, sides)
+            written = write_product(store, left, sides)
         with clock("check"), busy("check"):
-            leaks = stages.leaks(store, recipe)
+            leaking = leaks(store, recipe)
         done |= {**left.drops, "split": sides, **({"clusters": clusters} if clusters else {})}
-        finished = Run(store.folder, _manifest(store, done, written, leaks) | dict(made.about))
-        stages.account(finished.counts, leaks)
+        finished = Run(store.folder, _manifest(store, done, written, leaking) | dict(made.about))
+        account(finished.counts, leaking)
         with clock("report"), busy("report"):
             summary = Summary(finished)
             write_card(summary)

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import polars as pl
 
-from curate import stages
 from curate.recipe import Generate, Judge, Model, Prompts
 from curate.recipe.load import Recipe
 from curate.rundir.store import Store
 from curate.schema import PROMPTS
 from curate.sources.prompts import STAGED_PROMPTS
+from curate.stages.read import Read, read_rows
 from pipelines import judge as judging
 from pipelines.budget import Budget, tokens_of
 from pipelines.cache import RequestCache
@@ -81,8 +81,8 @@ def models_of(recipe: Recipe) -> list[Model]:
     return [*found, *(recipe.judge.models if recipe.judge else [])]
 
 
-def _read(store: Store, recipe: Recipe, read: stages.Read) -> Iterator[pl.DataFrame]:
-    stage = stages.read_rows(store, "origin", recipe.source, read)
+def _read(store: Store, recipe: Recipe, read: Read) -> Iterator[pl.DataFrame]:
+    stage = read_rows(store, "origin", recipe.source, read)
     return (pl.read_parquet(part) for part in stage.parts())
 
 

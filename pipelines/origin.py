@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from curate import sources, stages
+from curate import sources
 from curate.errors import InputError, ServiceError
 from curate.files import remove
 from curate.recipe import Model, Prompts
@@ -19,6 +19,7 @@ from curate.recipe.load import Recipe, fingerprint
 from curate.rundir.store import Stage, Store
 from curate.schema import CANDIDATES, DUPLICATE_PROMPT, SEED, canonical, check, digest, empty, prompt_ids
 from curate.sources.prompts import STAGED_PROMPTS, read_prompts
+from curate.stages.read import Read, read_rows
 from curate.text.messages import last_user_text
 from pipelines.passages import read_passages
 from pipelines.prompts import make_prompts
@@ -40,9 +41,9 @@ def read_origin(store: Store, recipe: Recipe, ask: Ask | None) -> Stage:
     `problem`. `ask` is the model of the prompts section.
     """
     if recipe.generate is None:
-        return stages.read_rows(store, "origin", recipe.source, pairs_or_candidates(recipe))
+        return read_rows(store, "origin", recipe.source, pairs_or_candidates(recipe))
     if recipe.prompts is None or ask is None:
-        return stages.read_rows(store, "origin", recipe.source, new_prompts(recipe))
+        return read_rows(store, "origin", recipe.source, new_prompts(recipe))
     return _made(store, recipe, recipe.prompts, ask)
 
 
@@ -72,7 +73,7 @@ def joined_prompts(section: Prompts, read: pl.DataFrame, new: pl.DataFrame) -> p
 
 def _made(store: Store, recipe: Recipe, section: Prompts, ask: Ask) -> Stage:
     """The seeds, then the prompts that a model made from them."""
-    seeds = stages.read_rows(store, "seeds", recipe.source, new_prompts(recipe)) if recipe.source.paths else None
+    seeds = read_rows(store, "seeds", recipe.source, new_prompts(recipe)) if recipe.source.paths else None
     settings = section.model_dump(mode="json", exclude={"model"}) | {"model": asked_with(section.model)}
     documents = [(part.document, part.text) for part in read_passages(section.documents)] if section.documents else []
     stage = store.stage("origin", fingerprint("made", settings, documents, seeds.key if seeds else None))
@@ -147,7 +148,7 @@ def labels_of(block: pl.DataFrame) -> pl.DataFrame:
     return sets.agg(better_id=pl.col("candidate_id").first(), worse_id=pl.col("candidate_id").last())
 
 
-def new_prompts(recipe: Recipe) -> stages.Read:
+def new_prompts(recipe: Recipe) -> Read:
     """Prompts in parts of a size that models can be asked about; the second of two equal ones is marked."""
     source, sets, first = recipe.source, _Sets(), dict[str, str]()
 
@@ -169,7 +170,7 @@ def new_prompts(recipe: Recipe) -> stages.Read:
     return read
 
 
-def pairs_or_candidates(recipe: Recipe) -> stages.Read:
+def pairs_or_candidates(recipe: Recipe) -> Read:
     """Pairs (STAGED), or sets of CANDIDATES with their answers in `answers`, in parts of a size to be judged."""
     source, sets = recipe.source, _Sets()
 

@@ -1,28 +1,6 @@
-"""The stages of a run: each reads what the one before left in the store, and is skipped when its key is there."""
+"""
+The stages of a run, one module each: what the stage before wrote → a folder of parts in the store.
 
-from curate.stages.choosing import cluster, has_diversity, select
-from curate.stages.contamination import decontaminate
-from curate.stages.duplicates import deduplicate
-from curate.stages.measuring import decide, measure
-from curate.stages.parts import Left
-from curate.stages.reading import Read, read_pairs, read_rows
-from curate.stages.splitting import divide, leaks
-from curate.stages.writing import account, write_product
-
-__all__ = [
-    "Left",
-    "Read",
-    "account",
-    "cluster",
-    "decide",
-    "decontaminate",
-    "deduplicate",
-    "divide",
-    "has_diversity",
-    "leaks",
-    "measure",
-    "read_pairs",
-    "read_rows",
-    "select",
-    "write_product",
-]
+A stage is skipped when its key (recipe section, inputs, version) is already there. Import from the modules: some are
+named like the function they hold.
+"""

@@ -9,7 +9,7 @@ from curate.dedup.semantic import embed
 from curate.embeddings.encoder import DEFAULT, load_encoder
 from curate.recipe.load import fingerprint
 from curate.rundir.store import STAGES, Store
-from curate.stages.parts import Left
+from curate.stages.remaining import Left
 
 
 def vectors_of(store: Store, left: Left, model: str | None, compare: str = "prompt") -> np.ndarray:

@@ -9,9 +9,9 @@ from curate.recipe import Near, Semantic
 from curate.recipe.load import Recipe, fingerprint
 from curate.rundir.store import DATA, SPLITS, Stage, Store
 from curate.splits import split
-from curate.stages.choosing import vector_model
-from curate.stages.duplicates import near_links
-from curate.stages.parts import Left
+from curate.stages.dedup import near_links
+from curate.stages.remaining import Left
+from curate.stages.select import vector_model
 from curate.stages.vectors import embedded, vectors_of
 from curate.text.messages import text_of
 

@@ -8,7 +8,7 @@ from curate.recipe.load import Recipe, fingerprint
 from curate.rules import apply_rules
 from curate.rundir.store import Stage, Store
 from curate.schema import DUPLICATE_PROMPT, SEED
-from curate.stages.parts import each_part
+from curate.stages.remaining import each_part
 
 # Why a row that was read well is no pair, and the ledger's stage for it; every other problem is one of reading.
 PROBLEM_STAGES = {

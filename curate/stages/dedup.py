@@ -16,7 +16,7 @@ from curate.errors import InputError
 from curate.recipe import Dedup, Near, Semantic
 from curate.recipe.load import Recipe, fingerprint
 from curate.rundir.store import Stage, Store
-from curate.stages.parts import DROPS, SIDES, Left, best_of, named
+from curate.stages.remaining import DROPS, SIDES, Left, best_of, named
 from curate.stages.vectors import vectors_of
 from curate.text.messages import text_of
 

@@ -8,7 +8,7 @@ from curate.rundir.store import Stage, Store
 from curate.schema import digest
 from curate.selection import cap, map_2d, prompt_clusters
 from curate.selection import select as choose
-from curate.stages.parts import DROPS, Left, best_of
+from curate.stages.remaining import DROPS, Left, best_of
 from curate.stages.vectors import vectors_of
 
 VERSION = 1

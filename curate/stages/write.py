@@ -11,7 +11,7 @@ from curate.rundir.store import DATA, SPLITS, Stage, Store
 from curate.rundir.store import LEDGER as LEDGER_FILE
 from curate.rundir.writers import SplitWriter, TableWriter, ledger_rows
 from curate.schema import LEDGER, PAIR
-from curate.stages.parts import Left
+from curate.stages.remaining import Left
 
 
 def write_product(store: Store, left: Left, sides: Stage) -> dict[str, dict[str, int]]:

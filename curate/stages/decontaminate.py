@@ -25,7 +25,7 @@ from curate.recipe import Decontaminate
 from curate.recipe import EvalSet as Named
 from curate.recipe.load import Recipe, fingerprint
 from curate.rundir.store import Stage, Store
-from curate.stages.parts import DROPS, Left, each_part
+from curate.stages.remaining import DROPS, Left, each_part
 
 VERSION = 1
 THRESHOLDS = {"ngram": 0.5, "embedding": 0.9}
