@@ -13,12 +13,13 @@ from typing import Any
 
 import polars as pl
 
-from curate.card import write_card
 from curate.errors import RecipeError
 from curate.files import write_json
 from curate.progress import busy
 from curate.recipe.load import Recipe, make_recipe, resolved, to_yaml
-from curate.report import write_report
+from curate.report.card import write_card
+from curate.report.html import write_report
+from curate.report.summary import STAGES, Summary
 from curate.rundir.checksums import seal
 from curate.rundir.result import Run
 from curate.rundir.store import LEDGER, MANIFEST, SPLITS, Stage, Store, open_store
@@ -30,7 +31,6 @@ from curate.stages.remaining import Left
 from curate.stages.select import cluster, has_diversity, select
 from curate.stages.split import divide, leaks
 from curate.stages.write import account, write_product
-from curate.summary import STAGES, Summary
 
 Front = Callable[[Store, Recipe], "Made"]
 # What a stage says that the manifest repeats: rows that splits lack, names of clusters, hits of eval sets.

@@ -10,10 +10,10 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from curate.made import Made
+from curate.report.generation import Made
+from curate.report.summary import Summary, about, cell
 from curate.rundir.result import Run
 from curate.signals import COLUMNS
-from curate.summary import Summary, about, cell
 
 SHOWN_CHARS = 1_000
 console = Console(highlight=False)

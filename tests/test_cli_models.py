@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 import yaml
 
-from curate import report
 from curate.cli import main
+from curate.report import html
 from tests.chat_server import ChatServer, chat_server
 from tests.pipelines.story import prompts, reply
 
@@ -36,7 +36,7 @@ def server() -> Iterator[ChatServer]:
 @pytest.fixture(autouse=True)
 def _fresh(server: ChatServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     server.forget()
-    monkeypatch.setattr(report, "CHARTED", ("chosen_words",))  # drawing takes most of the time
+    monkeypatch.setattr(html, "CHARTED", ("chosen_words",))  # drawing takes most of the time
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     monkeypatch.setenv("COLUMNS", "100")

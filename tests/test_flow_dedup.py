@@ -12,8 +12,8 @@ from curate.contamination import EvalIndex, EvalSet
 from curate.errors import RecipeError
 from curate.flow import run as run_recipe
 from curate.recipe.load import make_recipe
+from curate.report.summary import Summary
 from curate.rundir.store import SPLITS
-from curate.summary import Summary
 from tests.data import row, write_jsonl
 
 NO_RULES = "rules.defaults=false"

@@ -7,10 +7,10 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from curate.files import write_text
-from curate.header import hub_sources
 from curate.recipe.load import to_plain_yaml
+from curate.report.card_header import hub_sources
+from curate.report.summary import cell
 from curate.rundir.result import Run
-from curate.summary import cell
 from train.models import is_folder
 
 

@@ -7,9 +7,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from curate import charts
 from curate.files import write_text
-from curate.summary import cell
+from curate.report import charts
+from curate.report.summary import cell
 from train.monitor import History, curves
 
 

@@ -8,13 +8,13 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from curate.card import Publication, render, with_overview
-from curate.header import DEFAULT, data_folder, header_of, infos_of, join, read_header
 from curate.publish.candidates import Candidates
 from curate.publish.files import File, plain_file
 from curate.publish.gates import Gate
 from curate.publish.hub import Remote
 from curate.recipe.load import to_plain_yaml
+from curate.report.card import Publication, render, with_overview
+from curate.report.card_header import DEFAULT, data_folder, header_of, infos_of, join, read_header
 from curate.rundir.result import Run
 from curate.rundir.store import CARD, DATA, LEDGER, MANIFEST, RECIPE, SUMMARY
 from curate.sources.hub import HUB_ID

@@ -9,10 +9,10 @@ from typing import Any, Literal
 import polars as pl
 
 from curate.errors import CurateError, unknown
-from curate.facts import PERSONAL
-from curate.header import hub_sources
 from curate.publish import licences, secrets
 from curate.recipe.load import to_plain_yaml
+from curate.report.card_data import PERSONAL
+from curate.report.card_header import hub_sources
 from curate.rundir.result import Run
 from curate.rundir.store import DATA, SPLITS
 from curate.rundir.writers import row_groups

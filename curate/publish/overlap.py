@@ -3,10 +3,10 @@
 import polars as pl
 import pyarrow.parquet as pq
 
-from curate.header import data_folder
 from curate.publish.bundle import Bundle
 from curate.publish.gates import Gate
 from curate.publish.hub import Hub, Remote
+from curate.report.card_header import data_folder
 from curate.rundir.store import MANIFEST, SPLITS
 
 IDS = ["pair_id", "prompt_id"]

@@ -9,11 +9,11 @@ import polars as pl
 
 from curate.errors import InputError
 from curate.files import atomic, write_json
-from curate.header import DEFAULT, data_folder
 from curate.progress import busy
 from curate.publish.bundle import META
 from curate.publish.hub import MAIN, Hub, Remote, patiently, quiet
 from curate.publish.names import check_names
+from curate.report.card_header import DEFAULT, data_folder
 from curate.rundir.checksums import digest, seal
 from curate.rundir.result import Run, open_run
 from curate.rundir.store import CARD, DATA, LEDGER, LOCK, MANIFEST, RECIPE, SUMMARY

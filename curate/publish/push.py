@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from curate.errors import InputError, RecipeError, require
-from curate.header import DEFAULT, hub_sources
 from curate.progress import busy
 from curate.publish import candidates, gates
 from curate.publish.bundle import Bundle, published_recipe
@@ -17,6 +16,7 @@ from curate.publish.names import check_names
 from curate.publish.overlap import duplicates
 from curate.publish.plan import Plan, check_readers, make_plan
 from curate.recipe.load import make_recipe, resolved
+from curate.report.card_header import DEFAULT, hub_sources
 from curate.rundir.checksums import check_seal
 from curate.rundir.result import Run, open_run
 from curate.rundir.store import SUMMARY

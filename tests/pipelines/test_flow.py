@@ -10,11 +10,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from curate import report
 from curate.errors import InputError, RecipeError, ServiceError
+from curate.report import html
+from curate.report.summary import Summary
 from curate.rundir.result import Run
 from curate.schema import CANDIDATES, LEDGER, PAIR
-from curate.summary import Summary
 from pipelines.flow import generate, judge, run
 from tests.chat_server import Answer, ChatServer, Messages, chat_server
 from tests.data import contents
@@ -42,7 +42,7 @@ def server() -> Iterator[ChatServer]:
 def _few_charts() -> Iterator[None]:
     """Drawing is most of the time that such a small run takes."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(report, "CHARTED", ("chosen_words",))
+        patch.setattr(html, "CHARTED", ("chosen_words",))
         yield
 
 

@@ -14,9 +14,9 @@ import pytest
 
 import pipelines
 from curate.errors import InputError
-from curate.header import read_header
 from curate.publish import candidates, gates
 from curate.recipe.load import make_recipe
+from curate.report.card_header import read_header
 from curate.rundir import writers
 from curate.rundir.checksums import check_seal
 from curate.rundir.result import Run

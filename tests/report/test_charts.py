@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from curate.charts import before_after, chosen_rejected
+from curate.report.charts import before_after, chosen_rejected
 
 ODD = [[], [None, None], [1.0], [0.0, 0.0], [1.0, float("inf"), None], [-3.0, 5.0], [1e-9, 1e12]]
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from curate.summary import Summary
+from curate.report.summary import Summary
 
 # Signals whose distribution the card shows, those of them that were measured.
 SHOWN = (

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from curate.made import Made
+from curate.report.generation import Made
 
 JUDGE: dict[str, Any] = {
     "judge": "openai:j", "method": "rubric", "rubric": "honesty, helpfulness", "rubric_hash": "a, b", "verdicts": 1200,

@@ -6,8 +6,8 @@ import pytest
 
 import curate
 from curate.errors import InputError
+from curate.report.summary import Summary, about
 from curate.rundir.result import Run, open_run
-from curate.summary import Summary, about
 from tests.data import row, rows, write_jsonl
 
 

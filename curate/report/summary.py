@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from curate import pairing
-from curate.made import Made
+from curate.report.generation import Made
 from curate.rules import DEFAULTS
 from curate.rundir.result import Run
 from curate.rundir.store import SPLITS

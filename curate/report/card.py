@@ -7,13 +7,13 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from curate.facts import facts
 from curate.files import write_json, write_text
-from curate.header import DEFAULT, Header, header_of, infos_of, join, read_header, to_text
-from curate.made import Made
+from curate.report.card_data import facts
+from curate.report.card_header import DEFAULT, Header, header_of, infos_of, join, read_header, to_text
+from curate.report.generation import Made
+from curate.report.summary import Summary, cell
 from curate.rundir.store import DATA, SUMMARY
 from curate.sources import title
-from curate.summary import Summary, cell
 
 OVERVIEW = ("<!-- overview -->\n", "<!-- end of overview -->\n")  # the part that says what the whole repository holds
 
@@ -101,7 +101,7 @@ def _body(found: Mapping[str, Any], recipe: Mapping[str, Any], header: Header, a
 
 def _rendered(name: str, **values: Any) -> str:
     environment = Environment(
-        loader=PackageLoader("curate"),
+        loader=PackageLoader("curate.report"),
         autoescape=False,  # noqa: S701 - markdown, not HTML: texts are indented in the template
         undefined=StrictUndefined,
         trim_blocks=True,

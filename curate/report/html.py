@@ -4,11 +4,11 @@ import polars as pl
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from curate import charts
 from curate.files import write_text
 from curate.recipe.load import to_plain_yaml
+from curate.report import charts
+from curate.report.summary import Summary, cell
 from curate.signals import COLUMNS
-from curate.summary import Summary, cell
 
 CHARTED = (
     "chosen_words",
@@ -31,7 +31,11 @@ CHARTED = (
 def write_report(summary: Summary) -> None:
     """Write report.html into the run directory."""
     environment = Environment(
-        loader=PackageLoader("curate"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("curate.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     html = environment.get_template("report.html.j2").render(
         summary=summary,

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from curate.card import OVERVIEW, overview, with_overview
-from curate.header import data_folder, join, read_header, to_text
+from curate.report.card import OVERVIEW, overview, with_overview
+from curate.report.card_header import data_folder, join, read_header, to_text
 
 
 def header(config: str, train: int, **more: Any) -> dict[str, Any]:
