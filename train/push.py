@@ -9,8 +9,8 @@ from curate.embeddings.encoder import loading
 from curate.errors import InputError, ServiceError
 from curate.files import atomic
 from curate.progress import busy
-from curate.publish.files import File, plain_file
 from curate.publish.model import PushedModel, push_model
+from curate.publish.repo_file import File, plain_file
 from curate.recipe import Train
 from curate.rundir.checksums import digest
 from curate.rundir.result import Run

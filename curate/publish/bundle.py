@@ -9,9 +9,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from curate.publish.candidates import Candidates
-from curate.publish.files import File, plain_file
 from curate.publish.gates import Gate
 from curate.publish.hub import Remote
+from curate.publish.repo_file import File, plain_file
 from curate.recipe.load import to_plain_yaml
 from curate.report.card import Publication, render, with_overview
 from curate.report.card_header import DEFAULT, data_folder, header_of, infos_of, join, read_header

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from curate.errors import require
-from curate.publish.files import File, plain_file
+from curate.publish.repo_file import File, plain_file
 from curate.report.card_header import DEFAULT, Header, infos_of, read_header
 
 CROISSANT = "croissant.json"

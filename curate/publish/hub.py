@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from curate.errors import CurateError, InputError, ServiceError, require
 from curate.progress import is_watched, say
 from curate.publish import secrets
-from curate.publish.files import File
+from curate.publish.repo_file import File
 
 # Seconds before each further attempt: what the clients do not survive by themselves (409, 412, 429, 5xx on a commit).
 WAITS = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 
 from curate.errors import InputError
-from curate.publish.files import File
 from curate.publish.hub import AT_ONCE, MAIN, MODEL, Hub, patiently, quiet
 from curate.publish.names import check_repo
+from curate.publish.repo_file import File
 from curate.publish.secrets import own_tokens
 
 # What an earlier push may have left there that would make a mixture of two models: an adapter's configuration beside a

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 from curate.errors import InputError
 from curate.publish.bundle import META, Bundle
 from curate.publish.croissant import croissant_of
-from curate.publish.files import File
 from curate.publish.hub import Hub, Remote
+from curate.publish.repo_file import File
 from curate.report.card_header import DEFAULT, data_folder, infos_of, read_header
 from curate.rundir.store import CARD, DATA, LEDGER
 

@@ -10,10 +10,10 @@ from typing import Any
 from curate.errors import InputError, RecipeError, require
 from curate.progress import busy
 from curate.publish import candidates, gates
+from curate.publish.append_check import duplicates
 from curate.publish.bundle import Bundle, published_recipe
 from curate.publish.hub import DATASET, MAIN, Hub, Remote, patiently, quiet
 from curate.publish.names import check_names
-from curate.publish.overlap import duplicates
 from curate.publish.plan import Plan, check_readers, make_plan
 from curate.recipe.load import make_recipe, resolved
 from curate.report.card_header import DEFAULT, hub_sources
