@@ -142,11 +142,11 @@ def why(
     as_json: Json = False,
 ) -> None:
     """Say where a row went, and why."""
-    from curate import show
+    from curate.cli import render
     from curate.rundir.result import open_run
 
     found = open_run(folder).why(row, source)
-    print_json(found) if as_json else show.why(found)
+    print_json(found) if as_json else render.why(found)
 
 
 @app.command()
@@ -156,7 +156,7 @@ def signals(
     as_json: Json = False,
 ) -> None:
     """List the signals that are measured, or the default rules on them."""
-    from curate import show
+    from curate.cli import render
     from curate.rules import DEFAULTS
     from curate.signals import SIGNALS
 
@@ -166,7 +166,7 @@ def signals(
         table = [
             {"signal": s.name, "of": ", ".join(s.sides) or "pair", "definition": s.about} for s in SIGNALS.values()
         ]
-    print_json(table) if as_json else show.table(table)
+    print_json(table) if as_json else render.table(table)
 
 
 @app.command(epilog=EVALS_EXAMPLES)
@@ -178,7 +178,7 @@ def evals(
     as_json: Json = False,
 ) -> None:
     """List the eval sets known by name, or save some as an index that `decontaminate` takes as a set."""
-    from curate import show
+    from curate.cli import render
     from curate.contamination import EvalIndex, known_evals, load_eval
     from curate.errors import RecipeError
 
@@ -193,7 +193,7 @@ def evals(
             {"set": name, "Hub": one["hub"], "split": one.get("split"), "text": ", ".join(one.get("columns", ()))}
             for name, one in known_evals().items()
         ]
-    print_json(table) if as_json else show.table(table)
+    print_json(table) if as_json else render.table(table)
 
 
 @app.command(epilog=RECIPE_EXAMPLES)

@@ -82,14 +82,14 @@ def judge(  # noqa: PLR0913 - the options of the command
 @app.command(epilog="Example: [bold]curate quickstart -o quickstart-run[/] (offline, some minutes)")
 def quickstart(out: Out = Path("quickstart-run"), *, force: Force = False, as_json: Json = False) -> None:
     """The whole story on this machine: questions, answers of a small model, scores, pairs, report and card."""
-    from curate import show
+    from curate.cli import render
     from pipelines import flow
 
     finished = flow.quickstart(out, force=force)
     finish(finished, as_json=as_json)
     if not as_json:
-        show.sample(finished)
-        show.next_steps(finished)
+        render.sample(finished)
+        render.next_steps(finished)
 
 
 def _do(  # noqa: PLR0913 - the options that both commands have
@@ -104,7 +104,7 @@ def _do(  # noqa: PLR0913 - the options that both commands have
     force: bool,
     as_json: bool,
 ) -> None:
-    from curate import show
+    from curate.cli import render
     from pipelines import checks
     from pipelines.estimate import estimate
 
@@ -115,7 +115,9 @@ def _do(  # noqa: PLR0913 - the options that both commands have
         show_estimates(estimate(part, out), as_json=as_json)
         return
     made = do(recipe, out, force=force)
-    print_json({"run": str(out), **made}) if as_json else show.made(made["made"], out, judged=recipe.judge is not None)
+    print_json({"run": str(out), **made}) if as_json else render.made(
+        made["made"], out, judged=recipe.judge is not None
+    )
     sys.stdout.flush()
 
 

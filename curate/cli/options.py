@@ -27,12 +27,12 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program ins
 
 def finish(finished: Any, *, as_json: bool) -> None:
     """Print what a run made. A run that kept nothing ends with 1."""
-    from curate import show
+    from curate.cli import render
 
     if as_json:
         print_json({"run": str(finished.folder), **finished.manifest})
     else:
-        show.run(finished)
+        render.run(finished)
     if not finished.counts["kept"]:
         raise typer.Exit(1)
 
@@ -56,12 +56,12 @@ def show_estimates(lines: Sequence[Any], *, as_json: bool) -> None:
     """What a run would ask for."""
     from dataclasses import asdict
 
-    from curate import show
+    from curate.cli import render
 
     rows = [asdict(line) for line in lines]
     if as_json:
         print_json(rows)
     elif rows:
-        show.estimates(rows)
+        render.estimates(rows)
     else:
         typer.echo("no model is asked")

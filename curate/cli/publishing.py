@@ -45,7 +45,7 @@ def push(  # noqa: PLR0913 - the options of the command
     as_json: Json = False,
 ) -> None:
     """Publish a run on the Hub in one commit, after checks; the same command again changes nothing."""
-    from curate import show
+    from curate.cli import render
     from curate.publish import push as publish
 
     waived = [name.strip() for names in waive or () for name in names.split(",") if name.strip()]
@@ -55,7 +55,7 @@ def push(  # noqa: PLR0913 - the options of the command
         "settings": settings or (),
     }  # fmt: skip
     done = publish(folder, repo, dry_run=dry_run, **options).to_dict()
-    print_json(done) if as_json else show.pushed(done, dry_run=dry_run)
+    print_json(done) if as_json else render.pushed(done, dry_run=dry_run)
     if dry_run and (done["breaks"] or any(g["status"] == "failed" and g["name"] not in waived for g in done["gates"])):
         raise typer.Exit(1)
 

@@ -39,14 +39,14 @@ def preflight(
     as_json: Json = False,
 ) -> None:
     """Say what TRL would drop, cut or garble of a run's rows with this model, and what max_length costs."""
-    from curate import show
+    from curate.cli import render
     from curate.rundir.result import open_run
     from train.preflight import preflight as measure
     from train.settings import section_of
 
     run = open_run(folder)
     found = measure(run, section_of(run, model, settings or (), config))
-    print_json(found.plain()) if as_json else show.preflight(found.plain())
+    print_json(found.plain()) if as_json else render.preflight(found.plain())
     if found.findings():
         raise typer.Exit(1)
 
@@ -68,7 +68,7 @@ def train(  # noqa: PLR0913 - the options of the command
     as_json: Json = False,
 ) -> None:
     """Train a model on a run by TRL, with options that fit the data and the machine; the test split is held out."""
-    from curate import show
+    from curate.cli import render
     from curate.publish.model import check_model_repo
     from curate.rundir.result import open_run
     from train.dpo import FOLDER
@@ -90,12 +90,12 @@ def train(  # noqa: PLR0913 - the options of the command
     if not first:
         return
     if not as_json:
-        show.training(done.folder, done.result, shlex.join([*LAUNCH, *sys.argv[1:]]))
+        render.training(done.folder, done.result, shlex.join([*LAUNCH, *sys.argv[1:]]))
     pushed = asdict(push_training(done, run, push, private=private)) if push else None
     if as_json:
         print_json({"training": str(done.folder), **done.result, **({"pushed": pushed} if pushed else {})})
     elif pushed:
-        show.pushed_model(pushed)
+        render.pushed_model(pushed)
 
 
 @app.command(epilog=EVALUATE_EXAMPLES)
@@ -112,7 +112,7 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Compare a trained model with its reference: held-out pairs by slice, answers side by side, win rate, drift."""
-    from curate import show
+    from curate.cli import render
     from curate.rundir.result import open_run
     from train.dpo import FOLDER, open_training
     from train.evaluate import evaluate as compare
@@ -121,7 +121,7 @@ def evaluate(
     run = open_run(folder)
     done = open_training(training or folder / FOLDER)
     found = compare(run, done, reference=reference, judges=judge or (), count=prompts, max_tokens=max_tokens)
-    print_json(found) if as_json else show.evaluation(found, folder_of(done))
+    print_json(found) if as_json else render.evaluation(found, folder_of(done))
 
 
 @app.command(epilog="Example: [bold]curate bakeoff bakeoff.yaml -o OUT[/] (`--schema` prints the JSON schema)")
@@ -133,7 +133,7 @@ def bakeoff(
     as_json: Json = False,
 ) -> None:
     """Which curation wins: short trainings on several sets of pairs (and swept options), judged by the same pairs."""
-    from curate import show
+    from curate.cli import render
     from train.arms import Bakeoff, load_bakeoff
     from train.bakeoff import bakeoff as bake
     from train.bakeoff import plain
@@ -144,4 +144,4 @@ def bakeoff(
     if file is None:
         raise typer.BadParameter("name a bake-off's file")
     table = [plain(row) for row in bake(load_bakeoff(file), out, where=file.parent)]
-    print_json(table) if as_json else show.bakeoff(table)
+    print_json(table) if as_json else render.bakeoff(table)
