@@ -12,11 +12,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pipelines.clients.connect import connect
     from pipelines.flow import run
-    from pipelines.models import connect
 
 # Only names that no module of this package has; `pipelines.flow` holds generate and judge, too.
-_HOMES = {"connect": "models", "run": "flow"}
+_HOMES = {"connect": "clients.connect", "run": "flow"}
 __all__ = ["connect", "run"]
 
 

@@ -8,9 +8,9 @@ from curate.recipe import Generate, Model, Pair, named_model
 from curate.recipe.load import Recipe
 from pipelines import generate as answering
 from pipelines import judge as judging
-from pipelines import models as connecting
 from pipelines import scorers
-from pipelines.budget import Budget
+from pipelines.clients import connect as connecting
+from pipelines.clients.budget import Budget
 from pipelines.estimate import models_of
 
 JUDGES = (*connecting.KINDS, judging.REWARD, judging.HEURISTIC)

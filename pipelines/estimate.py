@@ -15,12 +15,12 @@ from curate.schema import PROMPTS
 from curate.sources.prompts import STAGED_PROMPTS
 from curate.stages.read import Read, read_rows
 from pipelines import judge as judging
-from pipelines.budget import Budget, tokens_of
-from pipelines.cache import RequestCache
+from pipelines.clients.budget import Budget, tokens_of
+from pipelines.clients.cache import RequestCache
+from pipelines.clients.requests import Ask, Reply, Request
 from pipelines.generate import generate, variants
 from pipelines.origin import answers_of, joined_prompts, new_prompts, pairs_or_candidates, seed_texts
 from pipelines.prompts import make_prompts
-from pipelines.requests import Ask, Reply, Request
 
 NEW_PROMPT = 60  # tokens of a prompt that is yet to be made, about
 SHOWN_WITH_IT = 5  # as many prompts of that length are seeds and instructions

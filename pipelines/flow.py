@@ -21,15 +21,15 @@ from curate.rundir.store import ANSWERS, STAGES, Stage, Store, open_store
 from curate.rundir.writers import TableWriter
 from curate.schema import CANDIDATES
 from pipelines import judge as judging
-from pipelines import models as connecting
 from pipelines import work
-from pipelines.budget import Budget
-from pipelines.cache import RequestCache
 from pipelines.checks import check, check_run, only_answers, up_to_verdicts
-from pipelines.desk import Desk, heed_interrupts
+from pipelines.clients import connect as connecting
+from pipelines.clients.budget import Budget
+from pipelines.clients.cache import RequestCache
+from pipelines.clients.dispatcher import Desk, heed_interrupts
+from pipelines.clients.requests import Ask, Reply, Request
 from pipelines.estimate import Counted, Estimate, models_of
 from pipelines.origin import read_origin
-from pipelines.requests import Ask, Reply, Request
 from pipelines.scorers import scorer
 
 Count = Callable[[Counted], list[Estimate]]

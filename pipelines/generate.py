@@ -11,7 +11,7 @@ import polars as pl
 from curate.errors import RecipeError
 from curate.recipe import Generate, Model
 from curate.schema import CANDIDATES, MESSAGES, digest
-from pipelines.requests import Ask, Messages, Reply, Request
+from pipelines.clients.requests import Ask, Messages, Reply, Request
 
 
 @dataclass(frozen=True, slots=True)

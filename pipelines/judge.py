@@ -10,7 +10,7 @@ import polars as pl
 
 from curate.errors import RecipeError
 from curate.recipe import Judge, Model
-from pipelines.requests import Ask, Messages, Reply, Request
+from pipelines.clients.requests import Ask, Messages, Reply, Request
 from pipelines.rubrics import (
     Rubric,
     comparison_messages,

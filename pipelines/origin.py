@@ -21,9 +21,9 @@ from curate.schema import CANDIDATES, DUPLICATE_PROMPT, SEED, canonical, check, 
 from curate.sources.prompts import STAGED_PROMPTS, read_prompts
 from curate.stages.read import Read, read_rows
 from curate.text.messages import last_user_text
+from pipelines.clients.requests import Ask
 from pipelines.passages import read_passages
 from pipelines.prompts import make_prompts
-from pipelines.requests import Ask
 
 SETS_A_PART = 500  # prompts whose answers are under way together, and are written together
 SET = ("source", "source_row")

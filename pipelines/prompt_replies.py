@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 
-from pipelines.requests import Reply
+from pipelines.clients.requests import Reply
 
 Reader = Callable[[Reply], list[str] | None]
 

@@ -40,7 +40,7 @@ def _heuristic(model: Model) -> Score:
 
 
 def _reward(model: Model) -> Score:
-    from pipelines.local import RewardModel
+    from pipelines.clients.local import RewardModel
 
     reward = RewardModel(model.model.removeprefix(REWARD))
 

@@ -17,10 +17,10 @@ from curate.rundir.store import Stage, Store
 from curate.schema import CANDIDATES, STAGED, empty
 from pipelines import judge as judging
 from pipelines.agreement import judge_reports, panel_agreement
-from pipelines.desk import Desk
+from pipelines.clients.dispatcher import Desk
+from pipelines.clients.requests import Ask
 from pipelines.generate import generate
 from pipelines.origin import answers_of, asked_with, finish, labels_of
-from pipelines.requests import Ask
 from pipelines.scoring import VERDICTS, combine
 
 VERSION = 1  # part of the stages' keys: raise it when the same replies give other rows

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
-from pipelines.requests import Request
+from pipelines.clients.requests import Request
 from tests.data import write_jsonl
 from tests.fault_server import CONTENT
 

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipelines.cache import RequestCache
+from pipelines.clients.cache import RequestCache
 from tests.faults import FaultServer, curate, prompts, started
 
 pytestmark = pytest.mark.slow

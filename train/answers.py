@@ -73,8 +73,8 @@ Said = tuple[str | None, int | None, str | None]  # text, tokens, error
 
 def say(model: Any, tokenizer: Any, asked: pl.DataFrame, max_tokens: int) -> list[Said]:
     """What a model answers to each prompt, the most probable token each time."""
-    from pipelines.local import TransformersModel
-    from pipelines.requests import Request
+    from pipelines.clients.local import TransformersModel
+    from pipelines.clients.requests import Request
 
     speaker = TransformersModel.of(model, tokenizer)
     requests = [Request(prompt, {"temperature": 0, "max_tokens": max_tokens}) for prompt in asked.get_column("prompt")]

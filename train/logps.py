@@ -92,7 +92,7 @@ def sides(who: str, sums: Sequence[float | None]) -> pl.DataFrame:
 
 def score(model: Any, answers: Sequence[Answer | None]) -> list[float | None]:
     """The log-prob of each answer after its prompt; None for None."""
-    from pipelines.batches import batched
+    from pipelines.clients.batches import batched
 
     jobs = sorted(((n, answer) for n, answer in enumerate(answers) if answer), key=lambda job: -sum(map(len, job[1])))
     done = batched(jobs, BATCH, lambda batch: _score(model, [answer for _, answer in batch]), lambda _: None)
@@ -101,7 +101,7 @@ def score(model: Any, answers: Sequence[Answer | None]) -> list[float | None]:
 
 
 def _score(model: Any, answers: Sequence[Answer]) -> list[float | None]:
-    from pipelines.batches import padded
+    from pipelines.clients.batches import padded
 
     torch = require("torch", EXTRA)
     ids, mask = padded([prompt + answer for prompt, answer in answers], 0, model.device, left=False)

@@ -52,10 +52,10 @@ def rates(wins: pl.DataFrame, judge: str) -> dict[str, Any]:
 
 def _scores(candidates: pl.DataFrame, section: Judge, folder: Path) -> pl.DataFrame:
     from pipelines import judge as judging
-    from pipelines.budget import Budget
-    from pipelines.cache import RequestCache
-    from pipelines.desk import Desk
-    from pipelines.models import open_models
+    from pipelines.clients.budget import Budget
+    from pipelines.clients.cache import RequestCache
+    from pipelines.clients.connect import open_models
+    from pipelines.clients.dispatcher import Desk
     from pipelines.scorers import check, scorer
     from pipelines.scoring import combine
 

@@ -122,4 +122,4 @@ class Budget(Section):
 
     tokens: int | None = Field(None, ge=1, description="Input and output tokens together")
     usd: float | None = Field(None, gt=0, description="US dollars, by the price table")
-    prices: str | None = Field(None, description="Your own price table, a YAML file like pipelines/prices.yaml")
+    prices: str | None = Field(None, description="Your own price table, a YAML file like pipelines/clients/prices.yaml")

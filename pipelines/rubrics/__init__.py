@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.errors import RecipeError, unknown
-from pipelines.requests import Messages
+from pipelines.clients.requests import Messages
 
 NAMES = ("overall", "helpfulness", "honesty", "instruction_following", "truthfulness", "pairwise")
 REPLY_CHARS = 2_000  # of a bad reply that is shown to its author again

@@ -102,11 +102,11 @@ def these_pipelines(base_url: str, prompts: list[str], folder: Path) -> int:
 def bare_client(base_url: str, prompts: list[str]) -> int:
     """What the pipelines ask through, without all that is around it: client, limits, cache in memory, budget."""
     from curate.recipe import named_model
-    from pipelines.budget import Budget
-    from pipelines.cache import RequestCache
-    from pipelines.desk import Desk
-    from pipelines.models import open_models
-    from pipelines.requests import Request
+    from pipelines.clients.budget import Budget
+    from pipelines.clients.cache import RequestCache
+    from pipelines.clients.connect import open_models
+    from pipelines.clients.dispatcher import Desk
+    from pipelines.clients.requests import Request
 
     model = named_model(f"openai:writer-1@{base_url}")
     asked = [Request([{"role": "user", "content": prompt}], {"max_tokens": 64}) for prompt in prompts]

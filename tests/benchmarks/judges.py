@@ -21,11 +21,11 @@ import polars as pl
 from curate.recipe import Judge as JudgeSection
 from curate.schema import CANDIDATES, digest, empty
 from curate.text.messages import one_message, text_of
-from pipelines.budget import Budget
-from pipelines.cache import RequestCache
-from pipelines.desk import Desk
+from pipelines.clients.budget import Budget
+from pipelines.clients.cache import RequestCache
+from pipelines.clients.connect import open_models
+from pipelines.clients.dispatcher import Desk
 from pipelines.judge import verdicts as ask_judges
-from pipelines.models import open_models
 from pipelines.scoring import combine
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"

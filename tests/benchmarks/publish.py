@@ -31,7 +31,7 @@ def peak():  # of this process: what `resource` gives includes the one that star
 
 before, started = peak(), time.perf_counter()
 settings = ["publish.license=mit", "publish.source_license=mit"]
-done = curate.publish.push(sys.argv[1], "me/set", settings=settings)
+done = curate.publish.push.push(sys.argv[1], "me/set", settings=settings)
 took = time.perf_counter() - started
 print(json.dumps({"changed": done.changed, "seconds": took, "start": before, "above": peak() - before}))
 """

@@ -9,7 +9,7 @@ import pytest
 from curate.errors import RecipeError
 from curate.recipe.load import load_recipe
 from pipelines import flow
-from pipelines.budget import tokens_of
+from pipelines.clients.budget import tokens_of
 from pipelines.estimate import estimate
 from pipelines.flow import generate, judge
 from tests.chat_server import ChatServer, chat_server

@@ -12,12 +12,12 @@ import pytest
 from curate.errors import RecipeError
 from curate.recipe import Generate
 from curate.schema import CANDIDATES, PROMPTS, prompt_ids
-from pipelines.budget import Budget
-from pipelines.cache import RequestCache
-from pipelines.desk import Desk
+from pipelines.clients.budget import Budget
+from pipelines.clients.cache import RequestCache
+from pipelines.clients.connect import open_models
+from pipelines.clients.dispatcher import Desk
+from pipelines.clients.requests import Reply, Request
 from pipelines.generate import check, generate, variants
-from pipelines.models import open_models
-from pipelines.requests import Reply, Request
 from tests.chat_server import Answer, ChatServer, Messages, chat_server, last
 
 Row = dict[str, Any]

@@ -12,11 +12,11 @@ from curate.errors import RecipeError
 from curate.recipe import Judge
 from curate.schema import CANDIDATES, digest, empty, prompt_ids
 from curate.text.messages import one_message
-from pipelines.budget import Budget
-from pipelines.cache import RequestCache
-from pipelines.desk import Desk
+from pipelines.clients.budget import Budget
+from pipelines.clients.cache import RequestCache
+from pipelines.clients.connect import open_models
+from pipelines.clients.dispatcher import Desk
 from pipelines.judge import check, verdicts
-from pipelines.models import open_models
 from pipelines.rubrics import load_rubric
 from pipelines.scoring import VERDICTS, combine
 from tests.chat_server import Answer, ChatServer, Messages, better, chat_server, last, rating

@@ -14,9 +14,9 @@ from curate.rundir.store import Stage, Store
 from curate.schema import CANDIDATES
 from curate.sources import jsonl
 from pipelines import origin
+from pipelines.clients.requests import Reply, Request
 from pipelines.flow import generate, judge, run
 from pipelines.origin import answers_of, labels_of, read_origin
-from pipelines.requests import Reply, Request
 from tests.chat_server import ChatServer, Messages, chat_server
 from tests.data import row, rows, write_jsonl
 from tests.pipelines.story import make_prompts, prompts, recipe, reply, whole

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from pipelines.clients.requests import Reply
 from pipelines.prompt_replies import (
     MAX_CHARS,
     looks_like_answer,
@@ -15,7 +16,6 @@ from pipelines.prompt_replies import (
     usable,
     usable_topic,
 )
-from pipelines.requests import Reply
 
 AB = ["What is a?", "What is b?"]
 JSON = json.dumps(AB)

@@ -14,8 +14,8 @@ from curate.errors import InputError, RecipeError, ServiceError
 from curate.recipe import Prompts
 from curate.schema import PROMPTS, with_ids
 from pipelines import prompt_methods
+from pipelines.clients.requests import Reply, Request
 from pipelines.prompts import MadePrompts, make_prompts
-from pipelines.requests import Reply, Request
 
 SEEDS = ["How do I restore yesterday's file?", "Why is syncing slow on my second laptop?"]
 WORDS = (

@@ -7,8 +7,8 @@ import pytest
 
 from pipelines.flow import run
 from tests.chat_server import ChatServer, chat_server, rating
+from tests.pipelines.clients.test_local import make
 from tests.pipelines.story import prompts, reply, whole
-from tests.pipelines.test_local import make
 
 pytestmark = pytest.mark.slow
 ALL_FAIL = "Please refuse."

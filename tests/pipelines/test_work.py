@@ -14,11 +14,11 @@ from curate.recipe import Generate, Judge, Pair
 from curate.rundir.store import Stage, Store
 from curate.schema import STAGED
 from pipelines import origin, work
-from pipelines.budget import Budget
-from pipelines.cache import RequestCache
-from pipelines.desk import Desk
+from pipelines.clients.budget import Budget
+from pipelines.clients.cache import RequestCache
+from pipelines.clients.dispatcher import Desk
+from pipelines.clients.requests import Reply, Request
 from pipelines.origin import read_origin
-from pipelines.requests import Reply, Request
 from tests.chat_server import last
 from tests.data import write_jsonl
 from tests.pipelines.story import judge as verdict

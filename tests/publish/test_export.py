@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from curate.errors import CurateError, InputError, RecipeError
-from curate.publish import export
+from curate.publish.export import export
 from curate.rundir.result import Run
 from tests.publish.user import make_run
 

@@ -18,7 +18,10 @@ LICENSED = ("publish.license=mit", "publish.source_license=mit")
 PROGRAM = """
 import json, sys
 from curate.errors import CurateError
-from curate.publish import export, hub, pull, push
+from curate.publish import hub
+from curate.publish.export import export
+from curate.publish.pull import pull
+from curate.publish.push import push
 hub.WAITS = hub.AT_ONCE = (0.02,) * 12
 CALLS = {"push": lambda *a, **o: push(*a, **o).to_dict(), "pull": lambda *a, **o: pull(*a, **o).manifest}
 for line in sys.stdin:

@@ -12,10 +12,10 @@ import pytest
 from curate.errors import ServiceError
 from curate.recipe import Budget as Section
 from curate.recipe import Model
-from pipelines.budget import Budget, BudgetReached
-from pipelines.cache import RequestCache
-from pipelines.desk import Desk
-from pipelines.requests import Hold, Reply, Request
+from pipelines.clients.budget import Budget, BudgetReached
+from pipelines.clients.cache import RequestCache
+from pipelines.clients.dispatcher import Desk
+from pipelines.clients.requests import Hold, Reply, Request
 
 
 def ask(text: str, sample: int = 0) -> Request:

@@ -9,8 +9,8 @@ from typing import Any
 from jinja2 import TemplateError
 
 from curate.errors import InputError, require
-from pipelines.batches import EXTRA, Ids, batched, load, one_line, padded, rendered, token_limit
-from pipelines.requests import Messages, Reply, Request
+from pipelines.clients.batches import EXTRA, Ids, batched, load, one_line, padded, rendered, token_limit
+from pipelines.clients.requests import Messages, Reply, Request
 
 MAX_TOKENS = 1024  # of an answer, where the request does not say
 SENTINEL = "userspeakshere"  # stands for what the user says when the beginning of a user turn is cut from the template

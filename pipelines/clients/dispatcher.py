@@ -10,9 +10,9 @@ from functools import partial
 from typing import Any
 
 from curate.errors import CurateError
-from pipelines.budget import Budget
-from pipelines.cache import RequestCache
-from pipelines.requests import Hold, Lost, Reply, Request
+from pipelines.clients.budget import Budget
+from pipelines.clients.cache import RequestCache
+from pipelines.clients.requests import Hold, Lost, Reply, Request
 
 Send = Callable[[Request, Hold], Awaitable[Reply]]
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 from curate.errors import RecipeError, require, unknown
 from curate.recipe import Model, named
-from pipelines.desk import Desk
-from pipelines.requests import Ask
-from pipelines.server import PARALLEL, embedded_weights, serve
+from pipelines.clients.dispatcher import Desk
+from pipelines.clients.requests import Ask
+from pipelines.clients.server import PARALLEL, embedded_weights, serve
 
 if TYPE_CHECKING:
     from distilabel.models.llms.base import LLM
 
-    from pipelines.llms import Loop
+    from pipelines.clients.llms import Loop
 
 OPENAI, INFERENCE = "https://api.openai.com/v1", "https://router.huggingface.co/v1"
 LOCAL_TIMEOUT = 3600.0
@@ -38,7 +38,7 @@ def connect(model: str | Model) -> "LLM":
     own: one request's fault stays one request's, and equal requests are asked once. Only `openai:` and `inference:`;
     the others need a server or a process that a run starts (`pipelines.run`).
     """
-    from pipelines.llms import ChatLLM
+    from pipelines.clients.llms import ChatLLM
 
     spec = Model.model_validate(named(model)) if isinstance(model, str) else model
     where = {"openai:": _openai, "inference:": _inference}.get(_kind(spec))
@@ -58,8 +58,8 @@ def open_models(models: Sequence[Model], desk: Desk) -> Iterator[dict[str, Ask]]
     for model in models:
         check(model)
     _require_distilabel()
-    from pipelines.llms import Loop
-    from pipelines.rows import ask
+    from pipelines.clients.llms import Loop
+    from pipelines.clients.tasks import ask
 
     with ExitStack() as stack:
         loop = Loop()
@@ -86,7 +86,7 @@ def _require_distilabel() -> None:
 
 
 def _open(model: Model, desk: Desk, loop: "Loop", stack: ExitStack) -> "LLM":
-    from pipelines.llms import ChatLLM, LocalLLM
+    from pipelines.clients.llms import ChatLLM, LocalLLM
 
     kind = _kind(model)
     if kind == "transformers:":

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from curate.embeddings.encoder import loading
 from curate.errors import InputError, require
-from pipelines.requests import Messages
+from pipelines.clients.requests import Messages
 
 EXTRA = "embed"  # torch and transformers are in it
 NO_LIMIT = 10**9

@@ -11,9 +11,9 @@ import msgspec
 
 from curate.errors import RecipeError, ServiceError, nearest
 from curate.progress import say
-from pipelines.completions import RETRIED, Again, Usage, error_of, model_names, read, retry_after
-from pipelines.limits import FIRST_DELAY, LONGEST_DELAY, Limiter, backoff
-from pipelines.requests import Hold, Messages, Reply, Request
+from pipelines.clients.completions import RETRIED, Again, Usage, error_of, model_names, read, retry_after
+from pipelines.clients.limits import FIRST_DELAY, LONGEST_DELAY, Limiter, backoff
+from pipelines.clients.requests import Hold, Messages, Reply, Request
 
 if TYPE_CHECKING:
     import aiohttp

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from curate.errors import RecipeError
 from curate.recipe import Budget as Section
 from curate.recipe import Model
-from pipelines.budget import Budget, BudgetReached, Price, load_prices, price_of, tokens_of
-from pipelines.requests import Reply, Request
+from pipelines.clients.budget import Budget, BudgetReached, Price, load_prices, price_of, tokens_of
+from pipelines.clients.requests import Reply, Request
 
 DEAR = Model(model="openai:m", input_price=10, output_price=30)
 LOCAL = Model(model="embedded")

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from curate.errors import InputError, ServiceError
-from pipelines.batches import batched
-from pipelines.local import RewardModel, TransformersModel
-from pipelines.requests import Request
+from pipelines.clients.batches import batched
+from pipelines.clients.local import RewardModel, TransformersModel
+from pipelines.clients.requests import Request
 
 pytestmark = pytest.mark.slow
 CHAT = (

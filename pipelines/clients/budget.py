@@ -14,7 +14,7 @@ import yaml
 from curate.errors import CurateError, RecipeError
 from curate.recipe import Budget as Section
 from curate.recipe import Model
-from pipelines.requests import Reply, Request
+from pipelines.clients.requests import Reply, Request
 
 LOCAL = ("embedded", "gguf:", "transformers:", "reward:", "heuristic")
 # Rough on purpose, and only for what has not been counted yet: about 4 UTF-8 bytes a token in English, fewer letters
@@ -48,7 +48,7 @@ def tokens_of(messages: Iterable[Mapping[str, str]]) -> int:
 
 def load_prices(path: str | None = None) -> dict[str, Price]:
     """The price table that ships with prefcurate, with the user's own over it. Raises RecipeError."""
-    shipped = (files("pipelines") / "prices.yaml").read_text("utf-8")
+    shipped = (files("pipelines.clients") / "prices.yaml").read_text("utf-8")
     try:
         tables = [yaml.safe_load(shipped), yaml.safe_load(Path(path).read_text("utf-8")) if path else {}]
         return {

@@ -48,7 +48,7 @@ def serve(weights: Path) -> Iterator[str]:
     if find_spec("xllamacpp") is None:
         raise MissingExtra("xllamacpp is not installed; run: pip install 'prefcurate[generate]'")
     process = subprocess.Popen(  # noqa: S603 - our own module, the path as an argument
-        [sys.executable, "-m", "pipelines.server", str(weights)],
+        [sys.executable, "-m", "pipelines.clients.server", str(weights)],
         stdin=subprocess.PIPE,  # never written to: its end is how the child learns that we are gone
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -5,8 +5,8 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from pipelines import llms  # noqa: F401 - first: it silences what distilabel warns of
-from pipelines.requests import Reply, Request
+from pipelines.clients import llms  # noqa: F401 - first: it silences what distilabel warns of
+from pipelines.clients.requests import Reply, Request
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

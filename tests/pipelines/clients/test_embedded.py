@@ -16,13 +16,13 @@ import pytest
 
 from curate.errors import InputError, RecipeError
 from curate.recipe import named_model
-from pipelines.budget import Budget
-from pipelines.cache import RequestCache
-from pipelines.desk import Desk
-from pipelines.models import connect, open_models
-from pipelines.requests import Ask, Request
+from pipelines.clients.budget import Budget
+from pipelines.clients.cache import RequestCache
+from pipelines.clients.connect import connect, open_models
+from pipelines.clients.dispatcher import Desk
+from pipelines.clients.requests import Ask, Request
+from pipelines.clients.server import embedded_weights, serve
 from pipelines.rubrics import comparison_messages, comparison_schema, load_rubric, rating_messages, rating_schema
-from pipelines.server import embedded_weights, serve
 from pipelines.verdicts import parse_comparison, parse_rating
 from tests.faults import FaultServer, curate, prompts, started
 
@@ -147,7 +147,7 @@ def test_the_address_is_one_write_whatever_python_does_with_its_output(weights: 
     except OSError as error:
         pytest.skip(f"no pipes in packet mode here ({error})")
     server = subprocess.Popen(
-        [sys.executable, "-m", "pipelines.server", str(weights)],
+        [sys.executable, "-m", "pipelines.clients.server", str(weights)],
         stdin=subprocess.PIPE,
         stdout=writing,
         stderr=subprocess.DEVNULL,
@@ -178,7 +178,7 @@ def test_it_ends_when_the_block_does_not_end_well(weights: Path) -> None:
 def test_it_ends_with_a_parent_that_is_killed(weights: Path, ready: bool) -> None:
     """Also when the parent is gone before the weights are loaded."""
     program = (
-        "import sys, time\nfrom pathlib import Path\nfrom pipelines.server import serve\n"
+        "import sys, time\nfrom pathlib import Path\nfrom pipelines.clients.server import serve\n"
         "with serve(Path(sys.argv[1])) as url:\n    print(url, flush=True)\n    time.sleep(100)\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", program, weights], stdout=subprocess.PIPE, text=True)
@@ -262,7 +262,7 @@ if __name__ == "__main__":
 def test_inside_a_distilabel_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "pipe.py").write_text(PIPELINE)
     key = "sk-plantedtoken0123456789"
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[3]
     with FaultServer(tmp_path / "log", key=key) as server:
         done = subprocess.run(
             [sys.executable, tmp_path / "pipe.py", server.url, "TEST_KEY"], capture_output=True, text=True, timeout=120,

@@ -18,11 +18,11 @@ from pydantic import PrivateAttr
 
 from curate.errors import RecipeError
 from curate.recipe import Model
-from pipelines.budget import Budget
-from pipelines.cache import RequestCache
-from pipelines.desk import Desk
-from pipelines.endpoint import Endpoint
-from pipelines.requests import Reply, Request
+from pipelines.clients.budget import Budget
+from pipelines.clients.cache import RequestCache
+from pipelines.clients.dispatcher import Desk
+from pipelines.clients.endpoint import Endpoint
+from pipelines.clients.requests import Reply, Request
 
 # Of pydantic about every class of distilabel's and every one below it; a user can do nothing about it.
 warnings.filterwarnings("ignore", message="The 'default' attribute with value None was provided")
@@ -200,7 +200,7 @@ class LocalLLM(LLM):
 
     def load(self) -> None:
         """Load the weights."""
-        from pipelines.local import TransformersModel
+        from pipelines.clients.local import TransformersModel
 
         super().load()
         if self._desk is None:

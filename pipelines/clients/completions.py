@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 
 import msgspec
 
-from pipelines.requests import Reply
+from pipelines.clients.requests import Reply
 
 RETRIED = (408, 409, 425, 429)  # and everything from 500 on
 LONGEST_ERROR = 1 << 16  # bytes of an error that are looked at

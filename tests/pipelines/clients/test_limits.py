@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines import limits
-from pipelines.limits import Limiter, backoff
+from pipelines.clients import limits
+from pipelines.clients.limits import Limiter, backoff
 
 
 def run(coroutine: Coroutine[Any, Any, Any]) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 from curate.errors import CurateError, InputError
 from curate.files import no_space
-from pipelines.requests import Reply
+from pipelines.clients.requests import Reply
 
 COLUMNS = tuple(field.name for field in fields(Reply))
 TABLES = (

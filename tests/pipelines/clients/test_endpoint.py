@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from curate.errors import CurateError, RecipeError, ServiceError
-from pipelines.completions import Again, read, retry_after
-from pipelines.endpoint import Endpoint
-from pipelines.requests import Reply, Request
+from pipelines.clients.completions import Again, read, retry_after
+from pipelines.clients.endpoint import Endpoint
+from pipelines.clients.requests import Reply, Request
 from tests.fault_server import TRANSIENT
 from tests.faults import FaultServer, free, requests
 

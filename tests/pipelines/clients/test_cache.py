@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.errors import CurateError, InputError
-from pipelines.cache import RequestCache
-from pipelines.requests import Reply, Request
+from pipelines.clients.cache import RequestCache
+from pipelines.clients.requests import Reply, Request
 
 SAID = Reply("Yes.", "stop", 12, 3)
 
@@ -65,8 +65,8 @@ def test_what_failed_tries_cost_is_remembered(tmp_path: Path) -> None:
 def test_killed_in_the_middle_nothing_stored_is_lost(tmp_path: Path) -> None:
     program = (
         "import sys, os, signal\n"
-        "from pipelines.cache import RequestCache\n"
-        "from pipelines.requests import Reply\n"
+        "from pipelines.clients.cache import RequestCache\n"
+        "from pipelines.clients.requests import Reply\n"
         "cache = RequestCache(sys.argv[1])\n"
         "for n in range(500): cache.put(str(n), 'm', Reply('x' * n, 'stop', 1, 1))\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
