@@ -7,11 +7,11 @@ from curate.errors import InputError, RecipeError, nearest, unknown
 from curate.recipe import Generate, Model, Pair, named_model
 from curate.recipe.load import Recipe
 from pipelines import generate as answering
-from pipelines import judge as judging
-from pipelines import scorers
 from pipelines.clients import connect as connecting
 from pipelines.clients.budget import Budget
 from pipelines.estimate import models_of
+from pipelines.judges import judge as judging
+from pipelines.judges import scorers
 
 JUDGES = (*connecting.KINDS, judging.REWARD, judging.HEURISTIC)
 

@@ -14,11 +14,11 @@ from curate.rundir.store import Store
 from curate.schema import PROMPTS
 from curate.sources.prompts import STAGED_PROMPTS
 from curate.stages.read import Read, read_rows
-from pipelines import judge as judging
 from pipelines.clients.budget import Budget, tokens_of
 from pipelines.clients.cache import RequestCache
 from pipelines.clients.requests import Ask, Reply, Request
 from pipelines.generate import generate, variants
+from pipelines.judges import judge as judging
 from pipelines.origin import answers_of, joined_prompts, new_prompts, pairs_or_candidates, seed_texts
 from pipelines.prompts import make_prompts
 

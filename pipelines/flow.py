@@ -20,7 +20,6 @@ from curate.rundir.result import Run
 from curate.rundir.store import ANSWERS, STAGES, Stage, Store, open_store
 from curate.rundir.writers import TableWriter
 from curate.schema import CANDIDATES
-from pipelines import judge as judging
 from pipelines import work
 from pipelines.checks import check, check_run, only_answers, up_to_verdicts
 from pipelines.clients import connect as connecting
@@ -29,8 +28,9 @@ from pipelines.clients.cache import RequestCache
 from pipelines.clients.dispatcher import Desk, heed_interrupts
 from pipelines.clients.requests import Ask, Reply, Request
 from pipelines.estimate import Counted, Estimate, models_of
+from pipelines.judges import judge as judging
+from pipelines.judges.scorers import scorer
 from pipelines.origin import read_origin
-from pipelines.scorers import scorer
 
 Count = Callable[[Counted], list[Estimate]]
 REQUESTS = "requests.sqlite"

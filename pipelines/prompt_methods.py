@@ -18,9 +18,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from curate.errors import RecipeError
 from curate.recipe import Prompts
 from pipelines.clients.requests import Messages
+from pipelines.judges.rubrics import fence
 from pipelines.passages import Passage, read_passages
 from pipelines.prompt_replies import Reader, read_list, read_message, read_user_turn
-from pipelines.rubrics import fence
 
 A_REQUEST = 5  # prompts that one request asks for, at most
 SHOWN_SEEDS = 4

@@ -15,13 +15,13 @@ from curate.recipe import Generate, Judge, Pair, named_model
 from curate.recipe.load import fingerprint
 from curate.rundir.store import Stage, Store
 from curate.schema import CANDIDATES, STAGED, empty
-from pipelines import judge as judging
-from pipelines.agreement import judge_reports, panel_agreement
 from pipelines.clients.dispatcher import Desk
 from pipelines.clients.requests import Ask
 from pipelines.generate import generate
+from pipelines.judges import judge as judging
+from pipelines.judges.agreement import judge_reports, panel_agreement
+from pipelines.judges.scoring import VERDICTS, combine
 from pipelines.origin import answers_of, asked_with, finish, labels_of
-from pipelines.scoring import VERDICTS, combine
 
 VERSION = 1  # part of the stages' keys: raise it when the same replies give other rows
 AT_ONCE = 2  # parts under way together, so that one's last answers do not leave the endpoints idle

@@ -51,13 +51,13 @@ def rates(wins: pl.DataFrame, judge: str) -> dict[str, Any]:
 
 
 def _scores(candidates: pl.DataFrame, section: Judge, folder: Path) -> pl.DataFrame:
-    from pipelines import judge as judging
     from pipelines.clients.budget import Budget
     from pipelines.clients.cache import RequestCache
     from pipelines.clients.connect import open_models
     from pipelines.clients.dispatcher import Desk
-    from pipelines.scorers import check, scorer
-    from pipelines.scoring import combine
+    from pipelines.judges import judge as judging
+    from pipelines.judges.scorers import check, scorer
+    from pipelines.judges.scoring import combine
 
     llms = [model for model in section.models if judging.is_llm(model)]
     others = [model for model in section.models if not judging.is_llm(model)]

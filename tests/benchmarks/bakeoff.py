@@ -22,7 +22,7 @@ import curate
 from curate.embeddings.encoder import load_encoder
 from curate.schema import digest
 from curate.text.messages import text_of
-from pipelines.heuristic import score
+from pipelines.judges.heuristic import score
 from tests.train.tiny import tiny_model, tiny_tokenizer
 from train.answers import candidates
 from train.arms import load_bakeoff

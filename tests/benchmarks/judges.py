@@ -25,8 +25,8 @@ from pipelines.clients.budget import Budget
 from pipelines.clients.cache import RequestCache
 from pipelines.clients.connect import open_models
 from pipelines.clients.dispatcher import Desk
-from pipelines.judge import verdicts as ask_judges
-from pipelines.scoring import combine
+from pipelines.judges.judge import verdicts as ask_judges
+from pipelines.judges.scoring import combine
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 REPLY_TOKENS = 160  # a reason of a sentence or two, and the grade
@@ -82,7 +82,7 @@ def judge(name: str, cache: str) -> Judge:
         return lambda candidates: candidates.select(text_of("response").str.len_chars().cast(pl.Float64)).to_series()
     if name == "heuristic":
         from curate.embeddings.encoder import load_encoder
-        from pipelines.heuristic import score
+        from pipelines.judges.heuristic import score
 
         encoder = load_encoder()
         return lambda candidates: score(candidates, encoder).get_column("score")

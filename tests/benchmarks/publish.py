@@ -23,7 +23,7 @@ from tests.hub_server import WRITE, HubServer  # noqa: E402
 
 PROGRAM = """
 import json, pathlib, sys, time
-import curate.publish, datasets, detect_secrets, mlcroissant, polars, pyarrow.parquet
+import curate.publish.push, datasets, detect_secrets, mlcroissant, polars, pyarrow.parquet
 from huggingface_hub import HfApi
 
 def peak():  # of this process: what `resource` gives includes the one that started it

@@ -22,8 +22,14 @@ from pipelines.clients.connect import connect, open_models
 from pipelines.clients.dispatcher import Desk
 from pipelines.clients.requests import Ask, Request
 from pipelines.clients.server import embedded_weights, serve
-from pipelines.rubrics import comparison_messages, comparison_schema, load_rubric, rating_messages, rating_schema
-from pipelines.verdicts import parse_comparison, parse_rating
+from pipelines.judges.parse import parse_comparison, parse_rating
+from pipelines.judges.rubrics import (
+    comparison_messages,
+    comparison_schema,
+    load_rubric,
+    rating_messages,
+    rating_schema,
+)
 from tests.faults import FaultServer, curate, prompts, started
 
 pytestmark = pytest.mark.slow

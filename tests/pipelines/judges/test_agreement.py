@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.schema import CANDIDATES
-from pipelines.agreement import HUMAN, cohen_kappa, fleiss_kappa, judge_reports, panel_agreement
-from pipelines.scoring import VERDICTS
+from pipelines.judges.agreement import HUMAN, cohen_kappa, fleiss_kappa, judge_reports, panel_agreement
+from pipelines.judges.scoring import VERDICTS
 
 Row = dict[str, Any]
 HALF = pytest.approx(1 / 2)

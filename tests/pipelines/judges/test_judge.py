@@ -16,9 +16,9 @@ from pipelines.clients.budget import Budget
 from pipelines.clients.cache import RequestCache
 from pipelines.clients.connect import open_models
 from pipelines.clients.dispatcher import Desk
-from pipelines.judge import check, verdicts
-from pipelines.rubrics import load_rubric
-from pipelines.scoring import VERDICTS, combine
+from pipelines.judges.judge import check, verdicts
+from pipelines.judges.rubrics import load_rubric
+from pipelines.judges.scoring import VERDICTS, combine
 from tests.chat_server import Answer, ChatServer, Messages, better, chat_server, last, rating
 
 Say = Callable[[Messages, Mapping[str, Any]], Answer]

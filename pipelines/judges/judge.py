@@ -11,7 +11,8 @@ import polars as pl
 from curate.errors import RecipeError
 from curate.recipe import Judge, Model
 from pipelines.clients.requests import Ask, Messages, Reply, Request
-from pipelines.rubrics import (
+from pipelines.judges.parse import BadReply, Comparison, Rating, parse_comparison, parse_rating
+from pipelines.judges.rubrics import (
     Rubric,
     comparison_messages,
     comparison_schema,
@@ -20,8 +21,7 @@ from pipelines.rubrics import (
     rating_schema,
     repair_messages,
 )
-from pipelines.scoring import VERDICTS
-from pipelines.verdicts import BadReply, Comparison, Rating, parse_comparison, parse_rating
+from pipelines.judges.scoring import VERDICTS
 
 HEURISTIC, REWARD = "heuristic", "reward:"
 CUT_OFF = "it is longer than max_tokens and was cut off; be brief"

@@ -7,7 +7,7 @@ import polars as pl
 
 from curate.errors import require
 from curate.recipe import Model
-from pipelines.judge import HEURISTIC, REWARD, Score
+from pipelines.judges.judge import HEURISTIC, REWARD, Score
 
 
 def check(model: Model) -> None:
@@ -33,7 +33,7 @@ def scorer(model: Model) -> Score:
 
 def _heuristic(model: Model) -> Score:
     from curate.embeddings.encoder import load_encoder
-    from pipelines.heuristic import score
+    from pipelines.judges.heuristic import score
 
     encoder = load_encoder(model.extra.get("encoder"))
     return lambda candidates: score(candidates, encoder)

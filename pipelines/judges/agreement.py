@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from curate.schema import CANDIDATES, check
 from curate.text.messages import text_of
-from pipelines.scoring import ANSWER, JUDGE, SET, comparisons, judge_scores, usable
+from pipelines.judges.scoring import ANSWER, JUDGE, SET, comparisons, judge_scores, usable
 
 # What people say: one row a judgement, so a pair may come several times, and both ways.
 HUMAN = pl.Schema({"source": pl.String(), "source_row": pl.UInt64(), "better_id": pl.String(), "worse_id": pl.String()})

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.verdicts import BadReply, Comparison, Rating, parse_comparison, parse_rating
+from pipelines.judges.parse import BadReply, Comparison, Rating, parse_comparison, parse_rating
 
 TWO = ("help", "honesty")
 GOOD = '{"reason": "Fine.", "ratings": {"help": 4, "honesty": 5}}'

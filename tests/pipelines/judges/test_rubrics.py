@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.errors import RecipeError
-from pipelines.rubrics import (
+from pipelines.judges.rubrics import (
     NAMES,
     Rubric,
     comparison_messages,
@@ -210,7 +210,7 @@ def test_a_code_that_the_text_holds_is_not_taken(monkeypatch: pytest.MonkeyPatch
         def hexdigest(self) -> str:
             return next(self.values)
 
-    monkeypatch.setattr("pipelines.rubrics.hashlib.sha256", Few)
+    monkeypatch.setattr("pipelines.judges.rubrics.hashlib.sha256", Few)
     assert fence("a" * 16, "X", beside=["b" * 16]).startswith("<<<BEGIN X cccccccccccccccc>>>")
 
 

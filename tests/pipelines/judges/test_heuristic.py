@@ -9,7 +9,7 @@ import pytest
 
 from curate.embeddings.encoder import PACKAGES, load_encoder
 from curate.schema import CANDIDATES
-from pipelines.heuristic import FAULTS, score
+from pipelines.judges.heuristic import FAULTS, score
 
 QUESTION = "How long do I boil an egg so that its yolk stays soft?"
 GOOD = "Boil the egg for six minutes, then cool it in cold water so that the yolk stays soft."
@@ -111,7 +111,7 @@ def test_without_a_user_turn_only_the_answer_is_looked_at() -> None:
 def test_a_score_does_not_depend_on_the_company(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = (GOOD, None, "Six minutes.", "", f"{GOOD} {GOOD} {GOOD} {GOOD}", GOOD)
     together = score(candidates(*texts), WordEncoder())
-    monkeypatch.setattr("pipelines.heuristic.BLOCK", 2)
+    monkeypatch.setattr("pipelines.judges.heuristic.BLOCK", 2)
     assert score(candidates(*texts), WordEncoder()).equals(together)
     assert together.get_column("score")[0] == together.get_column("score")[-1]
 

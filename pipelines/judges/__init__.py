@@ -1,0 +1,1 @@
+"""Scores for answers: judges by rubric or comparison, reward models, the heuristic; and how far judges agree."""
