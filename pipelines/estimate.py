@@ -20,7 +20,7 @@ from pipelines.clients.requests import Ask, Reply, Request
 from pipelines.generate import generate, variants
 from pipelines.judges import judge as judging
 from pipelines.origin import answers_of, joined_prompts, new_prompts, pairs_or_candidates, seed_texts
-from pipelines.prompts import make_prompts
+from pipelines.prompts.make import make_prompts
 
 NEW_PROMPT = 60  # tokens of a prompt that is yet to be made, about
 SHOWN_WITH_IT = 5  # as many prompts of that length are seeds and instructions

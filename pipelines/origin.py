@@ -22,8 +22,8 @@ from curate.sources.prompts import STAGED_PROMPTS, read_prompts
 from curate.stages.read import Read, read_rows
 from curate.text.messages import last_user_text
 from pipelines.clients.requests import Ask
-from pipelines.passages import read_passages
-from pipelines.prompts import make_prompts
+from pipelines.prompts.make import make_prompts
+from pipelines.prompts.passages import read_passages
 
 SETS_A_PART = 500  # prompts whose answers are under way together, and are written together
 SET = ("source", "source_row")

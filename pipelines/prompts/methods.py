@@ -1,7 +1,7 @@
 """
 The ways to have prompts made: each is an endless row of tasks, so that a round takes as many as it needs.
 
-The texts that are sent are in prompt_texts/. What users and documents wrote goes into them as values, fenced or as
+The texts that are sent are in texts/. What users and documents wrote goes into them as values, fenced or as
 JSON, and is never read as a template.
 """
 
@@ -19,8 +19,8 @@ from curate.errors import RecipeError
 from curate.recipe import Prompts
 from pipelines.clients.requests import Messages
 from pipelines.judges.rubrics import fence
-from pipelines.passages import Passage, read_passages
-from pipelines.prompt_replies import Reader, read_list, read_message, read_user_turn
+from pipelines.prompts.passages import Passage, read_passages
+from pipelines.prompts.replies import Reader, read_list, read_message, read_user_turn
 
 A_REQUEST = 5  # prompts that one request asks for, at most
 SHOWN_SEEDS = 4
@@ -178,7 +178,7 @@ def _render(name: str, **values: Any) -> str:
 @cache
 def _texts() -> Environment:
     return Environment(
-        loader=PackageLoader("pipelines", "prompt_texts"),
+        loader=PackageLoader("pipelines.prompts", "texts"),
         autoescape=False,  # noqa: S701 - plain text for a model, not HTML
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from curate.errors import InputError
-from pipelines.passages import CHARS, MIN_CHARS, Passage, cut, read_passages
+from pipelines.prompts.passages import CHARS, MIN_CHARS, Passage, cut, read_passages
 
 A, B, C = "a" * 700, "b" * 700, "c" * 700
 

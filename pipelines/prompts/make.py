@@ -13,9 +13,9 @@ from curate.recipe import Prompts
 from curate.schema import MESSAGES, PROMPTS, prompt_ids
 from curate.signals.language import language
 from pipelines.clients.requests import Ask, Request
-from pipelines.novelty import Novelty
-from pipelines.prompt_methods import Task, check, tasks, topics_task
-from pipelines.prompt_replies import usable, usable_topic
+from pipelines.prompts.methods import Task, check, tasks, topics_task
+from pipelines.prompts.novelty import Novelty
+from pipelines.prompts.replies import usable, usable_topic
 
 SURE = 0.8  # of a language; of 2,793 English prompts (LLMBar, AlpacaEval, hh-rlhf) none is surely in another one
 POOR = 5  # a round is poor when less than a fifth of what it asked for is news …

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from pipelines.novelty import Novelty, grams, plain
+from pipelines.prompts.novelty import Novelty, grams, plain
 
 LONG = "how do i restore the files of last week from the backup on my second laptop"
 

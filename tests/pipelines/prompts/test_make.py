@@ -13,9 +13,9 @@ from jinja2 import TemplateNotFound
 from curate.errors import InputError, RecipeError, ServiceError
 from curate.recipe import Prompts
 from curate.schema import PROMPTS, with_ids
-from pipelines import prompt_methods
 from pipelines.clients.requests import Reply, Request
-from pipelines.prompts import MadePrompts, make_prompts
+from pipelines.prompts import methods
+from pipelines.prompts.make import MadePrompts, make_prompts
 
 SEEDS = ["How do I restore yesterday's file?", "Why is syncing slow on my second laptop?"]
 WORDS = (
@@ -326,10 +326,10 @@ def test_evolve_rewrites_every_seed_in_several_ways() -> None:
     done = [(tag["seed"], tag["operation"]) for tag in tags(result)]
     assert len(set(done)) == 20
     assert {seed for seed, _ in done[:8]} == set(seeds)
-    assert {operation for _, operation in done} == set(prompt_methods.OPERATIONS)
+    assert {operation for _, operation in done} == set(methods.OPERATIONS)
     for tag, request in zip(tags(result), model.requests, strict=False):
         assert f"\n{tag['seed']}\n<<<END" in asked(request)
-        assert prompt_methods.OPERATIONS[tag["operation"]] in asked(request)
+        assert methods.OPERATIONS[tag["operation"]] in asked(request)
     assert tags(result)[0].keys() == {"method", "model", "operation", "seed"}
     assert (result.summary["topics"], result.summary["difficulties"]) == ({}, {})
 
@@ -423,8 +423,8 @@ def test_every_text_that_is_sent_can_be_filled() -> None:
     given = {"description": None, "examples": None, "count": 1, "topic": None, "difficulty": None}
     for name in ("topics", "self_instruct", "evolve", "documents"):
         for more in ({}, {"description": "D", "examples": "[]", "topic": "T", "difficulty": "hard", "count": 2}):
-            text = prompt_methods._render(name, **given | more, operation="O", material="M")
+            text = methods._render(name, **given | more, operation="O", material="M")
             assert "\n\n\n" not in text
             assert "{" not in text
     with pytest.raises(TemplateNotFound):
-        prompt_methods._render("nothing")
+        methods._render("nothing")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from pipelines.clients.requests import Reply
-from pipelines.prompt_replies import (
+from pipelines.prompts.replies import (
     MAX_CHARS,
     looks_like_answer,
     read_list,

@@ -1,0 +1,1 @@
+"""New prompts: asked for by a method, read from replies, kept when they are new."""
