@@ -18,8 +18,8 @@ from pipelines.clients.budget import Budget, tokens_of
 from pipelines.clients.cache import RequestCache
 from pipelines.clients.requests import Ask, Reply, Request
 from pipelines.generate import generate, variants
+from pipelines.inputs import answers_of, joined_prompts, new_prompts, pairs_or_candidates, seed_texts
 from pipelines.judges import judge as judging
-from pipelines.origin import answers_of, joined_prompts, new_prompts, pairs_or_candidates, seed_texts
 from pipelines.prompts.make import make_prompts
 
 NEW_PROMPT = 60  # tokens of a prompt that is yet to be made, about

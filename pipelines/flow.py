@@ -20,7 +20,7 @@ from curate.rundir.result import Run
 from curate.rundir.store import ANSWERS, STAGES, Stage, Store, open_store
 from curate.rundir.writers import TableWriter
 from curate.schema import CANDIDATES
-from pipelines import work
+from pipelines import stages
 from pipelines.checks import check, check_run, only_answers, up_to_verdicts
 from pipelines.clients import connect as connecting
 from pipelines.clients.budget import Budget
@@ -28,9 +28,9 @@ from pipelines.clients.cache import RequestCache
 from pipelines.clients.dispatcher import Desk, heed_interrupts
 from pipelines.clients.requests import Ask, Reply, Request
 from pipelines.estimate import Counted, Estimate, models_of
+from pipelines.inputs import read_origin
 from pipelines.judges import judge as judging
 from pipelines.judges.scorers import scorer
-from pipelines.origin import read_origin
 
 Count = Callable[[Counted], list[Estimate]]
 REQUESTS = "requests.sqlite"
@@ -80,7 +80,7 @@ def _front(store: Store, recipe: Recipe) -> flow.Made:
         section = recipe.pair or Pair()
         if recipe.judge is None and section.strategy != "delta" and not _any_score(judged):
             raise RecipeError("no answer has a score to choose by: add a judge section, or pair.strategy: delta")
-        pairs = work.pair(store, section, judged, now.stages["origin"])
+        pairs = stages.pair(store, section, judged, now.stages["origin"])
         return flow.Made(pairs, now.stages, now.about())
 
 
@@ -149,13 +149,13 @@ class _Session:
     def _answers(self) -> None:
         section, origin = self._recipe.generate, self.stages["origin"]
         if section is None:
-            self.stages["answers"] = work.bring(self._store, origin)
+            self.stages["answers"] = stages.bring(self._store, origin)
             return
         with ExitStack() as stack:
             asks = self._asking(
                 stack, section.models, "generate", lambda c: c.answered(section, self._left(origin, "answers"))
             )
-            self.stages["answers"] = work.answer(self._store, section, origin, asks, self._desk)
+            self.stages["answers"] = stages.answer(self._store, section, origin, asks, self._desk)
 
     def _verdicts(self) -> None:
         section = self._recipe.judge
@@ -168,7 +168,7 @@ class _Session:
             left = self._left(answers, "verdicts")
             asks = self._asking(stack, llms, "judge", lambda c: c.judged(section, left))
             scores = {model.model: scorer(model) for model in section.models if not judging.is_llm(model)}
-            self.stages["verdicts"], self.stages["judged"] = work.judge(
+            self.stages["verdicts"], self.stages["judged"] = stages.judge(
                 self._store, section, answers, origin, asks, scores, self._desk
             )
 
@@ -179,7 +179,7 @@ class _Session:
             if not there.part(number).is_file():
                 yield pl.read_parquet(part)
 
-    def _asking(self, stack: ExitStack, models: Sequence[Model], what: str, count: Count) -> work.Asks:
+    def _asking(self, stack: ExitStack, models: Sequence[Model], what: str, count: Count) -> stages.Asks:
         """What opens the models when they are first needed: a stage that is complete needs none."""
         lock, opened = threading.Lock(), list[Mapping[str, Ask]]()
 
@@ -197,7 +197,7 @@ class _Session:
         return asks
 
 
-def _ask_first(asks: work.Asks, requests: Sequence[Request]) -> list[Reply]:
+def _ask_first(asks: stages.Asks, requests: Sequence[Request]) -> list[Reply]:
     """Ask the only model there is."""
     return next(iter(asks().values()))(requests)
 

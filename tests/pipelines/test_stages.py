@@ -13,12 +13,12 @@ from curate.errors import ServiceError
 from curate.recipe import Generate, Judge, Pair
 from curate.rundir.store import Stage, Store
 from curate.schema import STAGED
-from pipelines import origin, work
+from pipelines import inputs, stages
 from pipelines.clients.budget import Budget
 from pipelines.clients.cache import RequestCache
 from pipelines.clients.dispatcher import Desk
 from pipelines.clients.requests import Reply, Request
-from pipelines.origin import read_origin
+from pipelines.inputs import read_origin
 from tests.chat_server import last
 from tests.data import write_jsonl
 from tests.pipelines.story import judge as verdict
@@ -31,7 +31,7 @@ JUDGES = Judge.model_validate({"models": JUDGE, "max_failed": 0.5})
 
 @pytest.fixture(autouse=True)
 def _two_sets_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(origin, "SETS_A_PART", 2)
+    monkeypatch.setattr(inputs, "SETS_A_PART", 2)
 
 
 class Asked:
@@ -73,8 +73,8 @@ def read(tmp_path: Path, source: Path) -> tuple[Store, Stage]:
 
 
 def judged(store: Store, start: Stage, asked: Asked) -> tuple[Stage, Stage]:
-    answers = work.answer(store, WRITES, start, asked, a_desk())
-    return work.judge(store, JUDGES, answers, start, asked, {}, a_desk())
+    answers = stages.answer(store, WRITES, start, asked, a_desk())
+    return stages.judge(store, JUDGES, answers, start, asked, {}, a_desk())
 
 
 # ---- answers ----
@@ -82,7 +82,7 @@ def judged(store: Store, start: Stage, asked: Asked) -> tuple[Stage, Stage]:
 
 def test_one_part_for_each_part_of_the_origin(tmp_path: Path) -> None:
     store, start = read(tmp_path, source(tmp_path))
-    stage = work.answer(store, WRITES, start, Asked(), a_desk())
+    stage = stages.answer(store, WRITES, start, Asked(), a_desk())
     assert [len(pl.read_parquet(part)) for part in stage.parts()] == [4, 4, 2]
     assert stage.info is not None
     assert (stage.info["answers"], stage.info["failed"]) == (10, 0)
@@ -90,22 +90,22 @@ def test_one_part_for_each_part_of_the_origin(tmp_path: Path) -> None:
 
 def test_a_complete_stage_opens_no_model(tmp_path: Path) -> None:
     store, start = read(tmp_path, source(tmp_path))
-    stage = work.answer(store, WRITES, start, Asked(), a_desk())
+    stage = stages.answer(store, WRITES, start, Asked(), a_desk())
 
     def never() -> dict[str, Any]:
         raise AssertionError
 
-    assert work.answer(store, WRITES, start, never, a_desk()) == stage
+    assert stages.answer(store, WRITES, start, never, a_desk()) == stage
 
 
 def test_only_the_part_with_a_failure_is_asked_for_again(tmp_path: Path) -> None:
     store, start = read(tmp_path, source(tmp_path))
-    stage = work.answer(store, WRITES, start, Asked(fails="number 2"), a_desk())
+    stage = stages.answer(store, WRITES, start, Asked(fails="number 2"), a_desk())
     assert stage.info is not None
     assert stage.info["failed"] == 2
     before = stage.part(0).stat().st_mtime_ns
     again = Asked()
-    stage = work.answer(store, WRITES, start, again, a_desk())
+    stage = stages.answer(store, WRITES, start, again, a_desk())
     assert sorted(set(again.prompts)) == [f"How do I restore photo number {number}?" for number in (2, 3)]
     assert stage.info is not None
     assert stage.info["failed"] == 0
@@ -115,9 +115,9 @@ def test_only_the_part_with_a_failure_is_asked_for_again(tmp_path: Path) -> None
 def test_what_was_done_before_the_end_of_an_endpoint_is_kept(tmp_path: Path) -> None:
     store, start = read(tmp_path, source(tmp_path))
     with pytest.raises(ServiceError, match="the endpoint is gone"):
-        work.answer(store, WRITES, start, Asked(ends="number 4"), a_desk())
+        stages.answer(store, WRITES, start, Asked(ends="number 4"), a_desk())
     again = Asked()
-    stage = work.answer(store, WRITES, start, again, a_desk())
+    stage = stages.answer(store, WRITES, start, again, a_desk())
     assert set(again.prompts) == {"How do I restore photo number 4?"}
     assert len(stage.scan().collect()) == 10
 
@@ -127,17 +127,17 @@ def test_too_many_failures_are_an_error_that_names_the_most_frequent(tmp_path: P
     strict = WRITES.model_copy(update={"max_failed": 0.1})
     said = r"generate: 2 of 10 answers failed \(most often: status 400\). More than generate.max_failed=0.1"
     with pytest.raises(ServiceError, match=said):
-        work.answer(store, strict, start, Asked(fails="number 4"), a_desk())
+        stages.answer(store, strict, start, Asked(fails="number 4"), a_desk())
     with pytest.raises(ServiceError, match=said):  # again, and not silently the second time
-        work.answer(store, strict, start, Asked(fails="number 4"), a_desk())
-    assert work.answer(store, WRITES, start, Asked(fails="number 4"), a_desk()).info is not None
-    stage = work.answer(store, strict, start, Asked(), a_desk())
+        stages.answer(store, strict, start, Asked(fails="number 4"), a_desk())
+    assert stages.answer(store, WRITES, start, Asked(fails="number 4"), a_desk()).info is not None
+    stage = stages.answer(store, strict, start, Asked(), a_desk())
     assert stage.scan().select(pl.col("response").null_count()).collect().item() == 0
 
 
 def test_how_a_model_is_asked_is_no_part_of_the_key() -> None:
     def of(**changes: Any) -> dict[str, Any]:
-        return work.settings(Generate.model_validate({"models": [{"model": LINE, **changes}]}))
+        return stages.settings(Generate.model_validate({"models": [{"model": LINE, **changes}]}))
 
     same = {"base_url": "http://localhost:1/v1", "api_key_env": "KEY", "concurrency": 1, "timeout": 1, "retries": 0}
     assert of(**same, patience=1, input_price=1, output_price=1) == of()
@@ -171,7 +171,7 @@ def test_only_the_part_without_a_verdict_is_judged_again(tmp_path: Path) -> None
 
 def test_scores_of_a_local_judge_are_kept_through_an_interrupt(tmp_path: Path) -> None:
     store, start = read(tmp_path, source(tmp_path))
-    answers = work.answer(store, WRITES, start, Asked(), a_desk())
+    answers = stages.answer(store, WRITES, start, Asked(), a_desk())
     section = Judge.model_validate({"models": "reward:m"})
     scored: list[int] = []
 
@@ -182,21 +182,21 @@ def test_scores_of_a_local_judge_are_kept_through_an_interrupt(tmp_path: Path) -
         return pl.DataFrame({"score": [1.0] * len(rows), "reason": [None] * len(rows)})
 
     with pytest.raises(KeyboardInterrupt):
-        work.judge(store, section, answers, start, dict, {"reward:m": score}, a_desk())
-    work.judge(store, section, answers, start, dict, {"reward:m": score}, a_desk())
+        stages.judge(store, section, answers, start, dict, {"reward:m": score}, a_desk())
+    stages.judge(store, section, answers, start, dict, {"reward:m": score}, a_desk())
     assert sorted(scored) == [0, 2, 4, 4]
 
 
 def test_a_verdict_that_stays_unusable_is_not_asked_for_again(tmp_path: Path) -> None:
     store, start = read(tmp_path, source(tmp_path))
-    answers = work.answer(store, WRITES, start, Asked(), a_desk())
+    answers = stages.answer(store, WRITES, start, Asked(), a_desk())
 
     def mumbling(requests: Sequence[Request]) -> list[Reply]:
         return [Reply("Hm.", "stop", 1, 1) for _ in requests]
 
-    work.judge(store, JUDGES, answers, start, lambda: {JUDGE: mumbling}, {}, a_desk())
+    stages.judge(store, JUDGES, answers, start, lambda: {JUDGE: mumbling}, {}, a_desk())
     again = Asked()
-    _, scored = work.judge(store, JUDGES, answers, start, again, {}, a_desk())
+    _, scored = stages.judge(store, JUDGES, answers, start, again, {}, a_desk())
     assert again.prompts == []
     assert scored.info is not None
     assert (scored.info["failed"], scored.info["judges"][0]["null_rate"]) == (0, 1.0)
@@ -208,7 +208,7 @@ def test_a_verdict_that_stays_unusable_is_not_asked_for_again(tmp_path: Path) ->
 def paired(tmp_path: Path, asked: Asked, **pair: Any) -> pl.DataFrame:
     store, start = read(tmp_path, tmp_path / "p.jsonl")
     _, scored = judged(store, start, asked)
-    return work.pair(store, Pair(**pair), scored, start).scan().collect()
+    return stages.pair(store, Pair(**pair), scored, start).scan().collect()
 
 
 def test_pairs_come_in_the_order_of_the_origin_with_every_row_of_it(tmp_path: Path) -> None:
@@ -262,17 +262,17 @@ def test_order_names_models_by_their_lines(tmp_path: Path) -> None:
     wanted = Generate.model_validate({"models": weights, "n": 1})
     store, start = read(tmp_path, source(tmp_path, 1))
     asks = {name: partial(_name, name) for name in weights}
-    answers = work.answer(store, wanted, start, lambda: asks, a_desk())
-    found = work.pair(store, Pair(strategy="delta", order=tuple(weights)), answers, start).scan().collect()
+    answers = stages.answer(store, wanted, start, lambda: asks, a_desk())
+    found = stages.pair(store, Pair(strategy="delta", order=tuple(weights)), answers, start).scan().collect()
     assert found.select("chosen_model", "rejected_model").rows() == [("gguf:large.gguf", "gguf:small.gguf")]
 
 
 def test_many_pairs_of_one_prompt(tmp_path: Path) -> None:
     prompts(tmp_path / "p.jsonl", count=3)
     store, start = read(tmp_path, tmp_path / "p.jsonl")
-    answers = work.answer(store, WRITES.model_copy(update={"n": 3}), start, Asked(), a_desk())
-    _, scored = work.judge(store, JUDGES, answers, start, Asked(), {}, a_desk())
-    stage = work.pair(store, Pair(strategy="all"), scored, start)
+    answers = stages.answer(store, WRITES.model_copy(update={"n": 3}), start, Asked(), a_desk())
+    _, scored = stages.judge(store, JUDGES, answers, start, Asked(), {}, a_desk())
+    stage = stages.pair(store, Pair(strategy="all"), scored, start)
     assert stage.scan().select("source_row").collect().to_series().to_list() == [0] * 3 + [1] * 3 + [2] * 3
     assert stage.info is not None
     assert (stage.info["rows"], stage.info["counts"]) == (9, {"sets": 3, "answers": 9})

@@ -18,10 +18,10 @@ from curate.schema import CANDIDATES, STAGED, empty
 from pipelines.clients.dispatcher import Desk
 from pipelines.clients.requests import Ask
 from pipelines.generate import generate
+from pipelines.inputs import answers_of, asked_with, finish, labels_of
 from pipelines.judges import judge as judging
 from pipelines.judges.agreement import judge_reports, panel_agreement
 from pipelines.judges.scoring import VERDICTS, combine
-from pipelines.origin import answers_of, asked_with, finish, labels_of
 
 VERSION = 1  # part of the stages' keys: raise it when the same replies give other rows
 AT_ONCE = 2  # parts under way together, so that one's last answers do not leave the endpoints idle
