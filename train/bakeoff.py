@@ -16,12 +16,12 @@ from curate.recipe.load import fingerprint
 from train import intervals
 from train.answers import HELD_OUT, prompts, say
 from train.arms import Bakeoff, as_run, drawn, open_arms
-from train.dpo import train
 from train.intervals import Estimate, Z
 from train.logps import REFERENCE, TUNED, Two, load_two, score, sides, tokenized
 from train.models import shape
-from train.settings import check_trl
 from train.slices import scored
+from train.training.settings import check_trl
+from train.training.train import train
 
 RESULT = "bakeoff.json"
 LENGTH = 1024  # tokens, where train.max_length says nothing: one for all arms, or they could not be compared

@@ -11,11 +11,11 @@ from curate.errors import InputError
 from curate.files import write_json
 from curate.rundir.result import Run
 from train.answers import HELD_OUT, answer, candidates, drift, kl, prompts
-from train.dpo import Training
-from train.fit import quiet
 from train.logps import load_two, log_probs
 from train.page import write_evaluation
 from train.slices import scored, slices
+from train.training.fit import quiet
+from train.training.train import Training
 from train.wins import judge_section, judged, rates
 
 FOLDER, RESULT, PAGE = "evaluation", "evaluation.json", "evaluation.html"

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from curate.files import write_text
 from curate.report import charts
 from curate.report.summary import cell
-from train.monitor import History, curves
+from train.training.monitor import History, curves
 
 
 def write_page(path: Path, history: History, beta: float, result: Mapping[str, Any]) -> None:

@@ -10,9 +10,9 @@ import polars as pl
 from curate.errors import InputError
 from curate.recipe import Train
 from curate.rundir.result import Run
-from train import memory
 from train.models import Shape, ends, load_tokenizer, shape
 from train.tokens import tokens
+from train.training import memory
 
 SHARES = (0.95, 0.99, 1.0)
 ROUND = 64  # max_length is a multiple of it: the hardware likes that

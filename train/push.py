@@ -15,9 +15,9 @@ from curate.recipe import Train
 from curate.rundir.checksums import digest
 from curate.rundir.result import Run
 from train.card import write_card
-from train.dpo import RESULT, WHOLE, Training, data_revision, open_training, smoothed
 from train.preflight import pairs_of
-from train.sft import ADAPTER, merged
+from train.training.sft import ADAPTER, merged
+from train.training.train import RESULT, WHOLE, Training, data_revision, open_training, smoothed
 
 OF_THIS_MACHINE = "training_args.bin"  # a pickle, with folders of this machine
 

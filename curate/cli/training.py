@@ -42,7 +42,7 @@ def preflight(
     from curate.cli import render
     from curate.rundir.result import open_run
     from train.preflight import preflight as measure
-    from train.settings import section_of
+    from train.training.settings import section_of
 
     run = open_run(folder)
     found = measure(run, section_of(run, model, settings or (), config))
@@ -71,12 +71,12 @@ def train(  # noqa: PLR0913 - the options of the command
     from curate.cli import render
     from curate.publish.model import check_model_repo
     from curate.rundir.result import open_run
-    from train.dpo import FOLDER
-    from train.dpo import train as train_on
-    from train.processes import is_first
     from train.push import finished
     from train.push import push as push_training
-    from train.settings import section_of
+    from train.training.processes import is_first
+    from train.training.settings import section_of
+    from train.training.train import FOLDER
+    from train.training.train import train as train_on
 
     run = open_run(folder)
     section = section_of(run, model, settings or (), config)
@@ -114,9 +114,9 @@ def evaluate(
     """Compare a trained model with its reference: held-out pairs by slice, answers side by side, win rate, drift."""
     from curate.cli import render
     from curate.rundir.result import open_run
-    from train.dpo import FOLDER, open_training
     from train.evaluate import evaluate as compare
     from train.evaluate import folder_of
+    from train.training.train import FOLDER, open_training
 
     run = open_run(folder)
     done = open_training(training or folder / FOLDER)

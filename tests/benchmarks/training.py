@@ -24,10 +24,10 @@ from curate.recipe import Train
 from curate.rundir.result import Run, open_run
 from tests.train.tiny import tiny_model, tiny_tokenizer
 from train.arms import as_run, drawn
-from train.dpo import rows_of, train
 from train.models import shape
 from train.preflight import preflight
-from train.watch import read_log
+from train.training.train import rows_of, train
+from train.training.watch import read_log
 
 PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L4": 121e12, "4090": 165e12}  # bf16, dense, by the makers
 

@@ -12,11 +12,11 @@ from curate.rundir.result import Run
 from curate.schema import CANDIDATES, check
 from tests.train.tiny import tiny_model, toy_rows, toy_run
 from train.answers import ANSWERS, candidates, drift, prompts
-from train.dpo import Training, train
 from train.evaluate import evaluate
 from train.logps import load_two, log_probs
 from train.page import write_evaluation
 from train.slices import scored, slices
+from train.training.train import Training, train
 from train.wins import rates
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of torch, transformers and TRL

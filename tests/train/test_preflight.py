@@ -8,10 +8,10 @@ import pytest
 from curate.errors import InputError
 from curate.recipe import Train
 from tests.train.tiny import TEMPLATE, tiny_model, tiny_tokenizer, toy_run
-from train import memory
 from train.models import Shape, load_tokenizer
 from train.preflight import found, preflight, rounded
 from train.tokens import TOKENS
+from train.training import memory
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of torch and transformers
 

@@ -16,11 +16,11 @@ from curate.errors import require
 from curate.files import NO_SPACE, no_space, remove
 from curate.progress import is_watched
 from curate.recipe import Train
-from train import generations, processes
-from train.defaults import Facts, arguments
 from train.models import EXTRA
-from train.settings import options, trainer, typed
-from train.watch import NotFinite, TrainingStopped, callback, watched, with_rows
+from train.training import generations, processes
+from train.training.defaults import Facts, arguments
+from train.training.settings import options, trainer, typed
+from train.training.watch import NotFinite, TrainingStopped, callback, watched, with_rows
 
 ROWS = "rows"  # beside the checkpoints, while it trains
 Say = Callable[[str], None]

@@ -16,15 +16,15 @@ from curate.files import remove, write_json
 from curate.progress import say as say_to_watchers
 from curate.recipe import Train
 from curate.rundir.result import Run
-from train import memory, processes
 from train.card import write_card
-from train.defaults import Facts
-from train.fit import Fitted, Job, check_disk, fit, quiet
 from train.models import EXTRA, load_tokenizer
-from train.monitor import warnings
 from train.page import write_page
 from train.preflight import Preflight, pairs_of, preflight, whole
-from train.sft import chosen_only, merged
+from train.training import memory, processes
+from train.training.defaults import Facts
+from train.training.fit import Fitted, Job, check_disk, fit, quiet
+from train.training.monitor import warnings
+from train.training.sft import chosen_only, merged
 
 FOLDER, MODEL, CHECKPOINTS, RESULT, LOG, PAGE, WHOLE = (
     "training",

@@ -9,7 +9,7 @@ import polars as pl
 from curate.errors import CurateError, require
 from curate.files import atomic
 from train.models import EXTRA
-from train.monitor import stop_reason
+from train.training.monitor import stop_reason
 
 
 class TrainingStopped(CurateError):

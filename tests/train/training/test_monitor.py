@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from train.monitor import curves, stop_reason, warnings
+from train.training.monitor import curves, stop_reason, warnings
 
 
 def looks(*accuracies: float, **last: float) -> list[dict[str, float]]:

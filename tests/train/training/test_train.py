@@ -18,13 +18,13 @@ from curate.errors import InputError, RecipeError
 from curate.recipe import Train
 from curate.rundir.result import Run
 from tests.train.tiny import tiny_model, tiny_tokenizer, toy_rows, toy_run
-from train.defaults import Facts
-from train.dpo import Training, open_training, rows_of, smoothed, train
-from train.fit import ROWS, Job, fit
-from train.generations import TOKENS
 from train.models import load_tokenizer
 from train.preflight import preflight
-from train.watch import TrainingStopped
+from train.training.defaults import Facts
+from train.training.fit import ROWS, Job, fit
+from train.training.generations import TOKENS
+from train.training.train import Training, open_training, rows_of, smoothed, train
+from train.training.watch import TrainingStopped
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # of torch, transformers and TRL
 
