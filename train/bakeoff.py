@@ -13,13 +13,13 @@ import polars as pl
 from curate.files import atomic, remove, write_json
 from curate.progress import say as say_to_watchers
 from curate.recipe.load import fingerprint
-from train import intervals
-from train.answers import HELD_OUT, prompts, say
 from train.arms import Bakeoff, as_run, drawn, open_arms
-from train.intervals import Estimate, Z
-from train.logps import REFERENCE, TUNED, Two, load_two, score, sides, tokenized
+from train.evaluation import intervals
+from train.evaluation.answers import HELD_OUT, prompts, say
+from train.evaluation.intervals import Estimate, Z
+from train.evaluation.logps import REFERENCE, TUNED, Two, load_two, score, sides, tokenized
+from train.evaluation.slices import scored
 from train.models import shape
-from train.slices import scored
 from train.training.settings import check_trl
 from train.training.train import train
 

@@ -114,8 +114,8 @@ def evaluate(
     """Compare a trained model with its reference: held-out pairs by slice, answers side by side, win rate, drift."""
     from curate.cli import render
     from curate.rundir.result import open_run
-    from train.evaluate import evaluate as compare
-    from train.evaluate import folder_of
+    from train.evaluation.evaluate import evaluate as compare
+    from train.evaluation.evaluate import folder_of
     from train.training.train import FOLDER, open_training
 
     run = open_run(folder)

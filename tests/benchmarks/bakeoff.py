@@ -24,9 +24,9 @@ from curate.schema import digest
 from curate.text.messages import text_of
 from pipelines.judges.heuristic import score
 from tests.train.tiny import tiny_model, tiny_tokenizer
-from train.answers import candidates
 from train.arms import load_bakeoff
 from train.bakeoff import bakeoff
+from train.evaluation.answers import candidates
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 FLIPPED = 0.2

@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from curate.errors import require
-from train.answers import say
+from train.evaluation.answers import say
 from train.models import EXTRA
 
 TOKENS = 128  # of an answer, at most: enough to see it grow

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from train.intervals import Estimate, difference, length_controlled, mean, share
+from train.evaluation.intervals import Estimate, difference, length_controlled, mean, share
 
 
 def test_wilson_of_independent_values() -> None:

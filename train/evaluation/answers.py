@@ -10,7 +10,7 @@ import polars as pl
 from curate.schema import CANDIDATES, PAIR, digest, empty, prompt_ids
 from curate.signals import measure
 from curate.text.messages import one_message
-from train.logps import REFERENCE, TUNED, Two
+from train.evaluation.logps import REFERENCE, TUNED, Two
 
 EDGE_CASES = Path(__file__).parent / "edge_cases.jsonl"
 HELD_OUT = "held out"
@@ -135,7 +135,7 @@ def kl(two: Two, answers: pl.DataFrame) -> float | None:
     KL divergence of the tuned model from the reference on the tuned model's own answers, nats a token: the plain
     estimate, log p - log q (Schulman 2020, "Approximating KL Divergence"). Of greedy answers, so rather low.
     """
-    from train.logps import score
+    from train.evaluation.logps import score
 
     said = answers.filter(pl.col("kind") == HELD_OUT, pl.col(TUNED).is_not_null())
     rows = [_tokens(two.tokenizer, row) for row in said.select("prompt", TUNED).iter_rows()]

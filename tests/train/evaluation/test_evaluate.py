@@ -11,13 +11,13 @@ from curate.recipe import Train
 from curate.rundir.result import Run
 from curate.schema import CANDIDATES, check
 from tests.train.tiny import tiny_model, toy_rows, toy_run
-from train.answers import ANSWERS, candidates, drift, prompts
-from train.evaluate import evaluate
-from train.logps import load_two, log_probs
+from train.evaluation.answers import ANSWERS, candidates, drift, prompts
+from train.evaluation.evaluate import evaluate
+from train.evaluation.logps import load_two, log_probs
+from train.evaluation.slices import scored, slices
+from train.evaluation.wins import rates
 from train.page import write_evaluation
-from train.slices import scored, slices
 from train.training.train import Training, train
-from train.wins import rates
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of torch, transformers and TRL
 

@@ -10,13 +10,13 @@ import polars as pl
 from curate.errors import InputError
 from curate.files import write_json
 from curate.rundir.result import Run
-from train.answers import HELD_OUT, answer, candidates, drift, kl, prompts
-from train.logps import load_two, log_probs
+from train.evaluation.answers import HELD_OUT, answer, candidates, drift, kl, prompts
+from train.evaluation.logps import load_two, log_probs
+from train.evaluation.slices import scored, slices
+from train.evaluation.wins import judge_section, judged, rates
 from train.page import write_evaluation
-from train.slices import scored, slices
 from train.training.fit import quiet
 from train.training.train import Training
-from train.wins import judge_section, judged, rates
 
 FOLDER, RESULT, PAGE = "evaluation", "evaluation.json", "evaluation.html"
 

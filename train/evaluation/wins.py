@@ -7,8 +7,8 @@ import polars as pl
 
 from curate.recipe import Judge, named
 from curate.text.messages import text_of
-from train import intervals
-from train.logps import REFERENCE, TUNED
+from train.evaluation import intervals
+from train.evaluation.logps import REFERENCE, TUNED
 
 REQUESTS = "requests.sqlite"
 

@@ -5,7 +5,7 @@ from typing import Any
 import polars as pl
 
 from curate.signals import measure
-from train import intervals
+from train.evaluation import intervals
 
 FEWEST = 10  # pairs below which a slice is not shown: its interval would say nothing
 

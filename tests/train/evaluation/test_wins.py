@@ -8,8 +8,8 @@ import pytest
 
 from tests.chat_server import ChatServer, chat_server
 from tests.pipelines.story import reply
-from train.answers import ANSWERS, candidates
-from train.wins import judge_section, judged, rates
+from train.evaluation.answers import ANSWERS, candidates
+from train.evaluation.wins import judge_section, judged, rates
 
 
 @pytest.fixture
