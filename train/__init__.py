@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from train.training.train import open_training, train
 
 # Only names that no module of this package has: `train.evaluation.evaluate.evaluate`, `train.preflight.preflight` and
-# `train.bakeoff.bakeoff` are imported from their modules.
+# `train.bakeoff.bakeoff.bakeoff` are imported from their modules.
 _HOMES = {"open_training": "training.train", "train": "training.train"}
 __all__ = ["open_training", "train"]
 

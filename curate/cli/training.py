@@ -134,9 +134,9 @@ def bakeoff(
 ) -> None:
     """Which curation wins: short trainings on several sets of pairs (and swept options), judged by the same pairs."""
     from curate.cli import render
-    from train.arms import Bakeoff, load_bakeoff
-    from train.bakeoff import bakeoff as bake
-    from train.bakeoff import plain
+    from train.bakeoff.arms import Bakeoff, load_bakeoff
+    from train.bakeoff.bakeoff import bakeoff as bake
+    from train.bakeoff.bakeoff import plain
 
     if schema:
         print_json(Bakeoff.model_json_schema())

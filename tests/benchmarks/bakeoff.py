@@ -24,8 +24,8 @@ from curate.schema import digest
 from curate.text.messages import text_of
 from pipelines.judges.heuristic import score
 from tests.train.tiny import tiny_model, tiny_tokenizer
-from train.arms import load_bakeoff
-from train.bakeoff import bakeoff
+from train.bakeoff.arms import load_bakeoff
+from train.bakeoff.bakeoff import bakeoff
 from train.evaluation.answers import candidates
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"

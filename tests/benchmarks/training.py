@@ -23,7 +23,7 @@ import polars as pl
 from curate.recipe import Train
 from curate.rundir.result import Run, open_run
 from tests.train.tiny import tiny_model, tiny_tokenizer
-from train.arms import as_run, drawn
+from train.bakeoff.arms import as_run, drawn
 from train.models import shape
 from train.preflight import preflight
 from train.training.train import rows_of, train

@@ -12,8 +12,8 @@ from curate.recipe.load import make_recipe
 from tests.benchmarks.bakeoff import AS_IS
 from tests.data import write_jsonl
 from tests.train.tiny import tiny_model, toy_rows
-from train.arms import Bakeoff, drawn, load_bakeoff, open_arms
-from train.bakeoff import bakeoff, over_seeds
+from train.bakeoff.arms import Bakeoff, drawn, load_bakeoff, open_arms
+from train.bakeoff.bakeoff import bakeoff, over_seeds
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of torch, transformers and TRL
 

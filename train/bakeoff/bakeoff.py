@@ -13,7 +13,7 @@ import polars as pl
 from curate.files import atomic, remove, write_json
 from curate.progress import say as say_to_watchers
 from curate.recipe.load import fingerprint
-from train.arms import Bakeoff, as_run, drawn, open_arms
+from train.bakeoff.arms import Bakeoff, as_run, drawn, open_arms
 from train.evaluation import intervals
 from train.evaluation.answers import HELD_OUT, prompts, say
 from train.evaluation.intervals import Estimate, Z
