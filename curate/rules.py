@@ -11,7 +11,7 @@ from curate.errors import RecipeError, nearest
 from curate.signals import COLUMNS, signal_of
 
 OnNull = Literal["keep", "drop"]
-TEXT_COLUMNS = tuple(name for name in COLUMNS if name.endswith("_language"))
+TEXT_COLUMNS = tuple(name for name, signal in COLUMNS.items() if signal.is_text)
 
 # Rules that hold unless a recipe says otherwise: name -> value, and why. Artefacts are not wanted on either side,
 # because a model learns to tell the sides by them; plain badness is wanted out of chosen only, it is what rejected
@@ -177,4 +177,4 @@ def _unknown_rule(name: str) -> RecipeError:
 
 
 def _kinds(column: str) -> tuple[str, ...]:
-    return ("only",) if signal_of(column).name == "language" else ("no", "min", "max")
+    return ("only",) if signal_of(column).is_text else ("no", "min", "max")

@@ -10,20 +10,8 @@ import numpy as np
 import polars as pl
 
 from curate.report.summary import Summary
+from curate.signals import SIGNALS
 
-# Signals whose distribution the card shows, those of them that were measured.
-SHOWN = (
-    "prompt_words",
-    "chosen_words",
-    "rejected_words",
-    "chars_ratio",
-    "word_jaccard",
-    "margin",
-    "strength",
-    "chosen_distinct_word_share",
-    "chosen_markdown_share",
-    "response_turns",
-)
 LOGARITHMIC = ("words", "ratio")
 PERSONAL = ("emails", "phones", "ips")
 SIDES = ("prompt", "chosen", "rejected")
@@ -36,6 +24,7 @@ FROM_MANIFEST = ("prefcurate", "counts", "bytes", "inputs", "made", "decontamina
 def facts(summary: Summary) -> dict[str, Any]:
     """Everything the card says in numbers; null for what the run did not do (made, decontaminate, leaks)."""
     manifest = summary.run.manifest
+    shown = [column for signal in SIGNALS.values() for column in signal.card_columns]
     return {
         **{name: manifest.get(name) for name in FROM_MANIFEST},
         "funnel": [list(step) for step in summary.funnel],
@@ -46,7 +35,7 @@ def facts(summary: Summary) -> dict[str, Any]:
         "languages": [list(language) for language in summary.languages],
         "lengths": summary.lengths,
         "flags": [flag for flag in summary.flags if flag["after"]],
-        "signals": [_distribution(summary, name) for name in summary.measured(SHOWN)],
+        "signals": [_distribution(summary, name) for name in summary.measured(shown)],
         "personal": _personal(summary),
         "clusters": summary.clusters[:CLUSTERS],
         "sample": next(iter(summary.kept_examples), None),

@@ -8,24 +8,7 @@ from curate.files import write_text
 from curate.recipe.load import to_plain_yaml
 from curate.report import charts
 from curate.report.summary import Summary, cell
-from curate.signals import COLUMNS
-
-CHARTED = (
-    "chosen_words",
-    "rejected_words",
-    "chars_ratio",
-    "word_jaccard",
-    "margin",
-    "strength",
-    "chosen_distinct_word_share",
-    "chosen_alpha_share",
-    "chosen_symbol_share",
-    "chosen_top_3gram_share",
-    "chosen_dup_5gram_share",
-    "chosen_markdown_share",
-    "chosen_language_confidence",
-    "response_turns",
-)
+from curate.signals import COLUMNS, SIGNALS
 
 
 def write_report(summary: Summary) -> None:
@@ -67,7 +50,12 @@ def _length_chart(summary: Summary) -> str:
     return charts.chosen_rejected(chosen, rejected, "words, kept pairs")
 
 
+def charted() -> list[str]:
+    """The columns that the report charts: those that their signals name."""
+    return [column for signal in SIGNALS.values() for column in signal.charted_columns]
+
+
 def _signal_charts(summary: Summary) -> list[tuple[str, str]]:
     # One signal at a time: a million pairs with all of them would take a gigabyte.
-    columns = ((name, summary.values(name)) for name in summary.measured(CHARTED))
+    columns = ((name, summary.values(name)) for name in summary.measured(charted()))
     return [(name, charts.before_after(rows.get_column(name), rows.get_column("kept"), name)) for name, rows in columns]

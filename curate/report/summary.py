@@ -181,7 +181,7 @@ class Summary:
     def flags(self) -> list[dict[str, Any]]:
         """For every yes-or-no or counted signal that occurs: the share of pairs with it, before and after."""
         schema = self.signals.collect_schema()
-        names = [name for name in COLUMNS if schema[name] == pl.Boolean or COLUMNS[name].name in _COUNTED]
+        names = [name for name in COLUMNS if schema[name] == pl.Boolean or COLUMNS[name].counted]
         has = {name: pl.col(name).cast(pl.Float64) > 0 for name in names}
         before = [has[name].mean().alias(name) for name in names]
         after = [has[name].filter(pl.col("kept")).mean().alias(f"kept_{name}") for name in names]
@@ -250,9 +250,6 @@ class Summary:
         """Those of the signals that were measured for at least one pair."""
         counts = self.signals.select(pl.col(*names).count()).collect(engine="streaming").row(0, named=True)
         return [name for name in names if counts[name]]
-
-
-_COUNTED = ("control_chars", "zero_width", "urls", "emails", "phones", "ips", "keys")
 
 
 def _shortened(message: dict[str, str]) -> dict[str, str]:

@@ -2,85 +2,101 @@
 Signals: what is measured of every pair. A signal is a function that returns a polars expression, or, where an
 expression would be slow or a model is needed, a batch function; its docstring is its definition.
 
-A signal of a text stands in one column a side: `chosen_chars`, `rejected_chars`, `prompt_chars`.
-To add one: write the function, put it in its file's tuple.
+To add one, write the function and add it to the tuple at the end of its file, or a new file and its tuple to SIGNALS:
+
+    def exclamations(text: pl.Expr) -> pl.Expr:
+        \"\"\"Exclamation marks.\"\"\"
+        return text.str.count_matches("!", literal=True)
+
+    TEXT = (Signal.of_text(exclamations, charted=("chosen",)),)
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 
 from curate.errors import unknown
-from curate.signals import characters, length, markup, pairwise, patterns
-from curate.signals.language import ABOUT as LANGUAGE
-from curate.signals.language import language
-from curate.signals.repetition import ABOUT as REPETITION
-from curate.signals.repetition import repetition
+from curate.schema import PAIR
+from curate.signals import characters, language, length, markup, pairwise, patterns, repetition
+from curate.signals.base import RESPONSES, SIDES, Signal, as_signal
 from curate.text.messages import last_user_text, text_of
 from curate.text.tokens import Tokens, words
 
+__all__ = ["COLUMNS", "RESPONSES", "SIDES", "SIGNALS", "Signal", "as_signal", "columns_of", "measure", "signal_of"]
+
 VERSION = 1  # part of the stage's key: raise it when a signal's value changes
-SIDES = ("prompt", "chosen", "rejected")
-RESPONSES = ("chosen", "rejected")
-
-TextSignal = Callable[[pl.Expr], pl.Expr]
-TEXT: tuple[TextSignal, ...] = (*length.TEXT, *characters.TEXT, *markup.TEXT, *patterns.TEXT)
-RESPONSE: tuple[TextSignal, ...] = (*markup.RESPONSE, *patterns.RESPONSE)
-
-
-@dataclass(frozen=True, slots=True)
-class Signal:
-    """What `curate signals` lists. `sides` is empty for a signal of the whole pair."""
-
-    name: str
-    about: str
-    sides: tuple[str, ...]
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The columns it fills."""
-        return tuple(f"{side}_{self.name}" for side in self.sides) or (self.name,)
-
-
-def _about(function: Callable[..., pl.Expr]) -> str:
-    return (function.__doc__ or "").strip()
-
 
 SIGNALS: dict[str, Signal] = {
     signal.name: signal
     for signal in (
-        *(Signal(f.__name__, _about(f), SIDES) for f in TEXT),
-        *(Signal(f.__name__, _about(f), RESPONSES) for f in RESPONSE),
-        *(Signal(name, about, SIDES) for name, about in (REPETITION | LANGUAGE).items()),
-        *(Signal(f.__name__, _about(f), ()) for f in pairwise.PAIR),
-        *(Signal(name, about, ()) for name, about in pairwise.WORD_ABOUT.items()),
+        *length.TEXT,
+        *repetition.TEXT,
+        *characters.TEXT,
+        *markup.TEXT,
+        *patterns.TEXT,
+        *markup.RESPONSE,
+        *patterns.RESPONSE,
+        *language.TEXT,
+        *pairwise.PAIR,
+        *pairwise.WORDS,
     )
 }
-# Column name -> definition, for rules and reports.
-COLUMNS: dict[str, Signal] = {column: signal for signal in SIGNALS.values() for column in signal.columns}
 
 
-def measure(pairs: pl.DataFrame) -> pl.DataFrame:
+def columns_of(signals: Sequence[Signal]) -> dict[str, Signal]:
+    """Column name → signal."""
+    return {column: signal for signal in signals for column in signal.columns}
+
+
+COLUMNS: dict[str, Signal] = columns_of(tuple(SIGNALS.values()))
+
+
+def measure(pairs: pl.DataFrame, signals: Sequence[Signal] | None = None) -> pl.DataFrame:
     """
     in : PAIR, a block of it
-    out: one row a pair, the columns of COLUMNS. Null means not measured (no text, too little text, no score).
+    out: one row per pair, the columns of the signals, all of SIGNALS unless some are named. Null means not measured
+         (no text, too little text, no score).
     """
+    asked = list(SIGNALS.values()) if signals is None else list(signals)
+    needed = _with_needed(asked)
     texts = pairs.select(*(text_of(side).alias(f"{side}_text") for side in SIDES), asked=last_user_text("prompt"))
-    # Texts recur in preference data (one prompt, one baseline, many pairs): each is measured once a block.
+    # Texts recur in preference data (one prompt, one baseline, many pairs): each is measured once per block.
     distinct, places = _distinct(texts.select(f"{side}_text" for side in SIDES))
-    tokens = words(distinct)
-    of_texts = _measure_texts(distinct, tokens)
-    sides = [_of_side(of_texts, side, place) for side, place in zip(SIDES, places, strict=True)]
-    sides.append(pairwise.compare_words(distinct, tokens, places[1].to_numpy(), places[2].to_numpy()))
-    measured = pl.concat(sides, how="horizontal")
-    everything = pl.concat([pairs, texts, measured], how="horizontal")
-    of_pairs = everything.select(signal().alias(signal.__name__) for signal in pairwise.PAIR)
-    return measured.with_columns(of_pairs.get_columns()).select(list(COLUMNS))
+    tokens = words(distinct) if any(signal.kind in ("texts", "words") for signal in needed) else None
+    of_texts = _measure_texts(distinct, tokens, needed)
+    sides = [
+        of_texts.select(
+            pl.col(signal.name).gather(place).alias(f"{side}_{signal.name}")
+            for signal in needed
+            if side in signal.sides
+        )
+        for side, place in zip(SIDES, places, strict=True)
+    ]
+    sides += [
+        function(distinct, tokens, places[1].to_numpy(), places[2].to_numpy())
+        for function in dict.fromkeys(signal.function for signal in needed if signal.kind == "words")
+    ]
+    everything = _side_by_side([pairs, texts, *sides])
+    of_pairs = everything.select(signal.function().alias(signal.name) for signal in needed if signal.kind == "pair")
+    everything = everything.with_columns(of_pairs.get_columns())
+    blocks = [signal.function(everything).alias(signal.name) for signal in needed if signal.kind == "block"]
+    return everything.with_columns(blocks).select(list(columns_of(asked)))
+
+
+def _with_needed(signals: Sequence[Signal]) -> list[Signal]:
+    """The signals, and those of SIGNALS whose columns their expressions read."""
+    needed = dict.fromkeys(signals)
+    for signal in signals:
+        if signal.kind == "pair":
+            roots = signal.function().meta.root_names()
+            needed |= dict.fromkeys(
+                _with_needed([COLUMNS[name] for name in roots if name in COLUMNS and name not in PAIR])
+            )
+    return list(needed)
 
 
 def _distinct(texts: pl.DataFrame) -> tuple[pl.Series, list[pl.Series]]:
-    """The different texts of all columns, and for each column the places of its texts among them."""
+    """The distinct texts of all columns, and for each column the places of its texts among them."""
     columns = [texts.get_column(name).alias("text") for name in texts.columns]
     distinct = pl.concat(columns).unique(maintain_order=True).to_frame().with_row_index("place")
     places = [
@@ -92,28 +108,28 @@ def _distinct(texts: pl.DataFrame) -> tuple[pl.Series, list[pl.Series]]:
     return distinct.get_column("text"), places
 
 
-def _measure_texts(texts: pl.Series, tokens: Tokens) -> pl.DataFrame:
-    """One row a text, a column for every signal of a text."""
+def _measure_texts(texts: pl.Series, tokens: Tokens | None, signals: Sequence[Signal]) -> pl.DataFrame:
+    """One row per text, a column for every signal of a text."""
     # Lazily, so that what several signals need (lower case, symbols, fences) is computed once; in sequence, because
     # several blocks are measured at the same time anyway.
-    expressions = (signal(pl.col("text")).alias(signal.__name__) for signal in (*TEXT, *RESPONSE))
+    expressions = [signal.function(pl.col("text")).alias(signal.name) for signal in signals if signal.kind == "text"]
     measured = texts.alias("text").to_frame().lazy().select_seq(*expressions).collect()
-    return pl.concat([measured, repetition(texts, tokens), language(texts)], how="horizontal")
+    batches = dict.fromkeys(signal.function for signal in signals if signal.kind == "texts")
+    return _side_by_side([measured, *(function(texts, tokens) for function in batches)])
 
 
-def _of_side(of_texts: pl.DataFrame, side: str, places: pl.Series) -> pl.DataFrame:
-    """The rows of one side's texts, under the names of that side's columns."""
-    wanted = {name: f"{side}_{name}" for name in of_texts.columns if side in SIGNALS[name].sides}
-    return of_texts.select(pl.col(name).gather(places).alias(column) for name, column in wanted.items())
+def _side_by_side(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """The columns of all frames; frames without columns do not count."""
+    return pl.concat([pl.DataFrame(), *(frame for frame in frames if frame.width)], how="horizontal")
 
 
 def with_signals(pairs: pl.DataFrame) -> pl.DataFrame:
-    """The pairs with every signal as a column beside them."""
+    """Return the pairs with every signal as a column beside them."""
     return pairs.with_columns(measure(pairs).get_columns())
 
 
-def signal_of(column: str) -> Signal:
-    """The signal behind a column. Raises RecipeError for a name that is none."""
-    if column not in COLUMNS:
-        raise unknown("signal", column, COLUMNS)
-    return COLUMNS[column]
+def signal_of(column: str, columns: Mapping[str, Signal] = COLUMNS) -> Signal:
+    """Return the signal behind a column. Raises RecipeError for an unknown name."""
+    if column not in columns:
+        raise unknown("signal", column, columns)
+    return columns[column]

@@ -2,6 +2,8 @@
 
 import polars as pl
 
+from curate.signals.base import Signal
+
 
 def _share(part: pl.Expr, whole: pl.Expr) -> pl.Expr:
     return (part / pl.when(whole > 0).then(whole)).cast(pl.Float32)
@@ -52,4 +54,11 @@ def zero_width(text: pl.Expr) -> pl.Expr:
     return _count(text, "[\u200b\u2060\ufeff\u180e]")
 
 
-TEXT = (alpha_share, digit_share, symbol_share, upper_share, control_chars, zero_width)
+TEXT = (
+    Signal.of_text(alpha_share, charted=("chosen",)),
+    Signal.of_text(digit_share),
+    Signal.of_text(symbol_share, charted=("chosen",)),
+    Signal.of_text(upper_share),
+    Signal.of_text(control_chars, counted=True),
+    Signal.of_text(zero_width, counted=True),
+)

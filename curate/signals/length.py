@@ -2,6 +2,8 @@
 
 import polars as pl
 
+from curate.signals.base import Signal
+
 
 def chars(text: pl.Expr) -> pl.Expr:
     """Characters (Unicode code points)."""
@@ -18,4 +20,4 @@ def empty(text: pl.Expr) -> pl.Expr:
     return ~text.str.contains(r"\S")
 
 
-TEXT = (chars, lines, empty)
+TEXT = tuple(map(Signal.of_text, (chars, lines, empty)))

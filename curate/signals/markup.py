@@ -2,6 +2,7 @@
 
 import polars as pl
 
+from curate.signals.base import RESPONSES, Signal
 from curate.signals.length import lines
 from curate.signals.patterns import pattern
 
@@ -45,5 +46,9 @@ def ends_midsentence(text: pl.Expr) -> pl.Expr:
     return pl.when(text.is_not_null()).then(stops & ~open_fence(text))
 
 
-TEXT = (open_fence, think, markdown_share)
-RESPONSE = (ends_midsentence,)
+TEXT = (
+    Signal.of_text(open_fence),
+    Signal.of_text(think),
+    Signal.of_text(markdown_share, charted=("chosen",), on_card=("chosen",)),
+)
+RESPONSE = (Signal.of_text(ends_midsentence, RESPONSES),)

@@ -8,6 +8,7 @@ user turn) and the signals of each side, which are all there when they are evalu
 import numpy as np
 import polars as pl
 
+from curate.signals.base import Signal
 from curate.text.tokens import HASH_MASK, PRIME, Tokens, row_of
 
 SURE = 0.7  # confidence from which a language counts as known
@@ -175,20 +176,24 @@ def _signature(tokens: Tokens) -> np.ndarray:
 
 
 PAIR = (
-    identical,
-    chars_ratio,
-    truncated,
-    chosen_repeats_prompt,
-    rejected_repeats_prompt,
-    languages_differ,
-    think_differs,
-    refusal_differs,
-    roles_broken,
-    prompt_not_from_user,
-    prompt_turns,
-    response_turns,
-    tie,
-    margin,
-    scores_contradict,
-    strength,
+    Signal.of_pair(identical),
+    Signal.of_pair(chars_ratio, charted=True, on_card=True),
+    Signal.of_pair(truncated),
+    Signal.of_pair(chosen_repeats_prompt),
+    Signal.of_pair(rejected_repeats_prompt),
+    Signal.of_pair(languages_differ),
+    Signal.of_pair(think_differs),
+    Signal.of_pair(refusal_differs),
+    Signal.of_pair(roles_broken),
+    Signal.of_pair(prompt_not_from_user),
+    Signal.of_pair(prompt_turns),
+    Signal.of_pair(response_turns, charted=True, on_card=True),
+    Signal.of_pair(tie),
+    Signal.of_pair(margin, charted=True, on_card=True),
+    Signal.of_pair(scores_contradict),
+    Signal.of_pair(strength, charted=True, on_card=True),
+)
+WORDS = (
+    Signal("word_jaccard", WORD_ABOUT["word_jaccard"], compare_words, "words", charted=True, on_card=True),
+    Signal("identical_normalized", WORD_ABOUT["identical_normalized"], compare_words, "words"),
 )

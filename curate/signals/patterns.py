@@ -1,11 +1,12 @@
 """Signals that are lists of patterns. The patterns are data (`patterns/*.yaml`), each with the language it is in."""
 
-from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
 
 import polars as pl
 import yaml
+
+from curate.signals.base import RESPONSES, SIDES, Signal
 
 # A refusal says so at once; a "cannot" further on is usually part of an answer.
 REFUSAL_HEAD = 250
@@ -45,17 +46,14 @@ def mojibake(text: pl.Expr) -> pl.Expr:
     return text.str.contains(pattern("mojibake"))
 
 
-def _counted(name: str, about: str) -> Callable[[pl.Expr], pl.Expr]:
-    def signal(text: pl.Expr) -> pl.Expr:
-        return text.str.count_matches(pattern(name))
-
-    signal.__name__, signal.__doc__ = name, about
-    return signal
+def _counted(name: str, about: str) -> Signal:
+    """A signal that counts the matches of a pattern."""
+    return Signal(name, about, lambda text: text.str.count_matches(pattern(name)), "text", SIDES, counted=True)
 
 
 TEXT = (
-    template_leak,
-    mojibake,
+    Signal.of_text(template_leak),
+    Signal.of_text(mojibake),
     _counted("urls", "Web addresses (http, https, www)."),
     _counted("emails", "E-mail addresses."),
     _counted("phones", "Strings in the form of a telephone number."),
@@ -64,4 +62,4 @@ TEXT = (
         "keys", "Strings in the form of a secret key or token (OpenAI, AWS, GitHub, Hugging Face, Slack, Google, PEM)."
     ),
 )
-RESPONSE = (refusal, ai_boilerplate, role_label)
+RESPONSE = tuple(Signal.of_text(function, RESPONSES) for function in (refusal, ai_boilerplate, role_label))

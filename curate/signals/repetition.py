@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
+from curate.signals.base import SIDES, Signal
 from curate.text.tokens import PRIME, Tokens, distinct, maybe_repeated, row_of, text_lines
 
 MIN_WORDS = 20
@@ -76,3 +77,16 @@ def _dup_lines(texts: pl.Series) -> np.ndarray:
 def _ratio(part: np.ndarray, whole: np.ndarray, where: np.ndarray) -> np.ndarray:
     shares: np.ndarray = np.divide(part, whole, out=np.full(len(whole), np.nan), where=where)
     return shares
+
+
+CHARTED = {
+    "words": ("chosen", "rejected"),
+    "distinct_word_share": ("chosen",),
+    "top_3gram_share": ("chosen",),
+    "dup_5gram_share": ("chosen",),
+}
+ON_CARD = {"words": SIDES, "distinct_word_share": ("chosen",)}
+TEXT = tuple(
+    Signal(name, about, repetition, "texts", SIDES, CHARTED.get(name, ()), ON_CARD.get(name, ()))
+    for name, about in ABOUT.items()
+)

@@ -36,7 +36,7 @@ def server() -> Iterator[ChatServer]:
 @pytest.fixture(autouse=True)
 def _fresh(server: ChatServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     server.forget()
-    monkeypatch.setattr(html, "CHARTED", ("chosen_words",))  # drawing takes most of the time
+    monkeypatch.setattr(html, "charted", lambda: ["chosen_words"])  # drawing takes most of the time
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     monkeypatch.setenv("COLUMNS", "100")

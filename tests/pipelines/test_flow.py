@@ -42,7 +42,7 @@ def server() -> Iterator[ChatServer]:
 def _few_charts() -> Iterator[None]:
     """Drawing is most of the time that such a small run takes."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(html, "CHARTED", ("chosen_words",))
+        patch.setattr(html, "charted", lambda: ["chosen_words"])
         yield
 
 

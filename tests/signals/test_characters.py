@@ -69,7 +69,7 @@ def test_zero_width(text: str, count: int) -> None:
     assert value(zero_width, text) == count
 
 
-@pytest.mark.parametrize("signal", TEXT)
+@pytest.mark.parametrize("signal", [signal.function for signal in TEXT])
 def test_null_is_not_measured(signal: Signal) -> None:
     assert value(signal, None) is None
 

@@ -110,7 +110,7 @@ def test_midsentence_begins_at_sixty_characters() -> None:
     assert value(ends_midsentence, "a" * 55 + " the") is False
 
 
-@pytest.mark.parametrize("signal", TEXT + RESPONSE)
+@pytest.mark.parametrize("signal", [signal.function for signal in TEXT + RESPONSE])
 def test_null_is_not_measured(signal: Signal) -> None:
     assert value(signal, None) is None
 

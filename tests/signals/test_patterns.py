@@ -20,7 +20,7 @@ from curate.signals.patterns import (
 )
 
 Signal = Callable[[pl.Expr], pl.Expr]
-COUNTED = {signal.__name__: signal for signal in TEXT}
+COUNTED = {signal.name: signal.function for signal in TEXT}
 
 # (file, language) -> for every pattern, in the file's order, texts that it matches. Texts are in lower case where the
 # signal looks at lower case. Keys are put together from parts, so that no scanner takes them for real ones.
@@ -294,7 +294,7 @@ def test_counted_signals(name: str, text: str, count: int) -> None:
     assert value(COUNTED[name], text) == count
 
 
-@pytest.mark.parametrize("signal", TEXT + RESPONSE)
+@pytest.mark.parametrize("signal", [signal.function for signal in TEXT + RESPONSE])
 def test_null_is_not_measured_and_an_empty_text_has_none(signal: Signal) -> None:
     assert value(signal, None) is None
     assert value(signal, "") == 0  # False for the signals that say yes or no
