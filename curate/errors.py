@@ -7,9 +7,17 @@ from types import ModuleType
 
 
 class CurateError(Exception):
-    """A mistake in the input or the call; the command prints it as one line. `exit_code` is the command's."""
+    """
+    A mistake in the input or the call, in one line; the command prints it and ends with `exit_code`.
+
+    `hint` says what to do where that depends on who asked; it ends the line.
+    """
 
     exit_code = 2
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(f"{message} {hint}" if hint else message)
+        self.message, self.hint = message, hint
 
 
 class InputError(CurateError):

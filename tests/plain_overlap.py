@@ -1,4 +1,4 @@
-"""The rule of `curate.decontaminate.hits` as one would first write it: strings, dicts and sets, no hashes of ours."""
+"""The rule of `curate.contamination.ngram.hits` in plain Python: strings, dicts and sets, no hashes of ours."""
 
 import re
 import sys

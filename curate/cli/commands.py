@@ -179,7 +179,8 @@ def evals(
 ) -> None:
     """List the eval sets known by name, or save some as an index that `decontaminate` takes as a set."""
     from curate.cli import render
-    from curate.contamination import EvalIndex, known_evals, load_eval
+    from curate.contamination.eval_sets import known_evals, load_eval
+    from curate.contamination.index import EvalIndex
     from curate.errors import RecipeError
 
     if bool(sets) != bool(out):

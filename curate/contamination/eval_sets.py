@@ -12,9 +12,11 @@ import polars as pl
 import yaml
 
 from curate.errors import InputError, RecipeError, unknown
-from curate.sources import Feed, open_feeds, read_prompts, title
 from curate.sources.formats import mapped
 from curate.sources.hub import is_hub
+from curate.sources.input import Feed, open_feeds
+from curate.sources.paths import title
+from curate.sources.prompts import read_prompts
 
 NAME = re.compile(r"[\w-]+")  # of the list; all else is the address of a file or of a dataset
 DEPTH = 4  # lists and objects inside each other that text is looked for in
@@ -103,9 +105,9 @@ def _of_prompts(feed: Feed, name: str) -> Iterator[Item]:
             talk = pl.col("prompt").list.eval(asked).list.join("\n\n")
             yield from block.select(pl.col("source_row").cast(pl.String), talk).drop_nulls().rows()
     except InputError as error:
-        # The hint is about the recipe's other section.
-        said, hint, _ = str(error).partition(" Name it: ")
-        raise InputError(f"eval set {name!r}: {said}{' Name the columns of its text' if hint else ''}") from error
+        # The hint of the source is about another section of the recipe.
+        hint = "Name the columns of its text" if error.hint else ""
+        raise InputError(f"eval set {name!r}: {error.message}", hint) from error
 
 
 def _of_columns(feed: Feed, name: str, columns: Sequence[str], id_column: str | None) -> Iterator[Item]:

@@ -1,16 +1,16 @@
 """Sources: whatever the user has, as blocks of PAIR. Every row that cannot become a pair stays in, with its problem."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from curate.schema import PAIR, STAGED, empty, with_ids
 from curate.sources.columns import typed
-from curate.sources.formats import Format, by_columns, detect
+from curate.sources.formats import by_columns, detect
+from curate.sources.formats.base import DetectedFormat
 from curate.sources.input import Feed, open_feeds, staged_blocks
+from curate.sources.paths import title
 from curate.sources.prompts import STAGED_PROMPTS, read_prompts
 from curate.sources.raw_block import RawBlock
 
@@ -28,13 +28,13 @@ def read(
 ) -> Iterator[tuple[pl.DataFrame, str]]:
     """The feed's rows as blocks of STAGED, with the name of their format ("unknown" until a row tells)."""
 
-    def find(block: RawBlock) -> Format:
+    def find(block: RawBlock) -> DetectedFormat:
         return by_columns(block, columns, winners or {}) if columns else detect(block.columns, format)
 
     return staged_blocks(feed, STAGED, find, convert)
 
 
-def convert(block: RawBlock, found: Format, name: str) -> pl.DataFrame:
+def convert(block: RawBlock, found: DetectedFormat, name: str) -> pl.DataFrame:
     """One raw block as STAGED, row for row."""
     frame = found.to_pairs(typed(found.prepare(block), found.fields))
     known = pl.col("source") if "source" in frame.columns else pl.lit(None, pl.String)
@@ -45,9 +45,3 @@ def convert(block: RawBlock, found: Format, name: str) -> pl.DataFrame:
     ids = ("pair_id", "prompt_id", "flipped_id")
     frame = with_ids(frame).with_columns(pl.when(usable).then(column).otherwise(None) for column in ids)
     return frame.select(pl.col(column).cast(dtype) for column, dtype in STAGED.items())
-
-
-def title(paths: Sequence[str]) -> str:
-    """A short name for what was read, for headings: the first path without folders and endings."""
-    last = Path(paths[0].rstrip("/")).name or paths[0]
-    return re.sub(r"(\.(jsonl|ndjson|json|csv|parquet|arrow|feather|gz|zst))+$", "", last)

@@ -10,7 +10,7 @@ import polars as pl
 
 from curate.errors import InputError
 from curate.schema import empty
-from curate.sources.formats import Format
+from curate.sources.formats.base import DetectedFormat
 from curate.sources.hub import find_dataset, is_hub
 from curate.sources.paths import find_inputs
 from curate.sources.raw_block import RawBlock
@@ -45,11 +45,11 @@ def open_feeds(
 def staged_blocks(
     feed: Feed,
     schema: pl.Schema,
-    find: Callable[[RawBlock], Format],
-    convert: Callable[[RawBlock, Format, str], pl.DataFrame],
+    find: Callable[[RawBlock], DetectedFormat],
+    convert: Callable[[RawBlock, DetectedFormat, str], pl.DataFrame],
 ) -> Iterator[tuple[pl.DataFrame, str]]:
     """The feed's rows as blocks of the schema, with the name of their format ("unknown" until a row tells)."""
-    found: Format | None = None
+    found: DetectedFormat | None = None
     for block in feed.blocks():
         with _named(feed.name):
             if found is None and len(block.source_row):
@@ -70,7 +70,7 @@ def _named(name: str) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        raise InputError(f"{name}: {error}") from error
+        raise InputError(f"{name}: {error.message}", error.hint) from error
 
 
 def _broken(block: RawBlock, schema: pl.Schema, name: str) -> pl.DataFrame:

@@ -3,6 +3,7 @@
 import glob
 import hashlib
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,8 @@ import msgspec
 
 from curate.errors import InputError
 
-SHIPPED = "shipped:"  # begins the name of a file that comes with prefcurate, wherever that is installed
-RECIPES = Path(__file__).parents[2] / "pipelines" / "recipes"
+SHIPPED = "shipped:"  # prefix of a file that comes with prefcurate, wherever it is installed
+SHIPPED_FILES = Path(__file__).parent / "shipped"
 ENDINGS = (".jsonl", ".ndjson", ".json", ".csv", ".parquet", ".arrow", ".feather")
 PACKED = (".gz", ".zst")
 NOT_DATA = ("state.json", "dataset_info.json", "dataset_dict.json", "dataset_infos.json", "stage.json", "manifest.json")
@@ -52,7 +53,7 @@ def find_inputs(paths: Sequence[str], split: str | None = None) -> list[Input]:
 
 def _expand(text: str, split: str | None) -> Iterator[Path]:
     if text.startswith(SHIPPED):
-        text = str(RECIPES / Path(text).name.removeprefix(SHIPPED))
+        text = str(SHIPPED_FILES / Path(text).name.removeprefix(SHIPPED))
     text = os.path.expanduser(text)  # Path's own raises where there is no such user
     path = Path(text)
     if path.is_dir():
@@ -102,3 +103,9 @@ def _is_data(path: Path) -> bool:
         name = name.removesuffix(ending)
     hidden = any(part.startswith((".", "_")) for part in path.parts)
     return name.endswith(ENDINGS) and name not in NOT_DATA and not hidden
+
+
+def title(paths: Sequence[str]) -> str:
+    """A short name for what was read, for headings: the first path without folders and endings."""
+    last = Path(paths[0].rstrip("/")).name or paths[0]
+    return re.sub(r"(\.(jsonl|ndjson|json|csv|parquet|arrow|feather|gz|zst))+$", "", last)

@@ -9,23 +9,23 @@ out: STAGED_PROMPTS
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from curate.errors import InputError, RecipeError, unknown
 from curate.schema import MESSAGES, PROMPTS, prompt_ids
 from curate.sources.columns import Field, kind_of, typed
-from curate.sources.formats import FORMATS, Format, by_columns, detect, mapped, own
+from curate.sources.formats import FORMATS, by_columns, detect, mapped, own
+from curate.sources.formats.base import DetectedFormat
 from curate.sources.formats.comparison import as_messages, text_field
 from curate.sources.formats.preference import context_fields, join_context
 from curate.sources.input import Feed, staged_blocks
-from curate.sources.raw_block import RawBlock
+from curate.sources.raw_block import Columns, RawBlock
 from curate.text.messages import last_user_text
 
 # PROMPTS, and why a row is no prompt (its id is null then; what was read of it stays).
@@ -57,13 +57,13 @@ def read_prompts(
     if feed.path is not None and _is_text(feed.path):
         feed = replace(feed, blocks=partial(_lines, feed.path))
 
-    def find(block: RawBlock) -> Format:
+    def find(block: RawBlock) -> DetectedFormat:
         return _mapped(block, columns) if columns else _detect(block.columns, format)
 
     return staged_blocks(feed, STAGED_PROMPTS, find, convert)
 
 
-def convert(block: RawBlock, found: Format, name: str) -> pl.DataFrame:
+def convert(block: RawBlock, found: DetectedFormat, name: str) -> pl.DataFrame:
     """One raw block as STAGED_PROMPTS, row for row."""
     block = found.prepare(block)
     asked = {field: found.fields[field] for field in OF_PROMPT if field in found.fields}
@@ -121,29 +121,29 @@ def _mended(frame: pl.DataFrame, name: str) -> pl.DataFrame:
     return frame
 
 
-def _detect(columns: Mapping[str, Sequence[Any] | pl.Series], name: str | None) -> Format:
+def _detect(columns: Columns, name: str | None) -> DetectedFormat:
     """The first of FORMATS that fits, then our own table of prompts, then prompts alone; or the one asked for."""
     if name not in (None, ALONE, *FORMATS):
         raise unknown("format", str(name), [*FORMATS, ALONE])
-    for known, module in FORMATS.items():
-        if name in (None, known) and module.fields(columns) is not None:
+    for known, shape in FORMATS.items():
+        if name in (None, known) and shape.fields(columns) is not None:
             return detect(columns, known)
     if name in (None, "prefcurate") and set(PROMPTS) <= set(columns) and kind_of(columns["prompt"]) == "messages":
         labels = {f"own_{n}": Field(n, kind, needed=False) for n, kind in own.OWN.items() if n in PROMPTS}
-        return Format("prefcurate", {"prompt": Field("prompt", "messages"), **labels}, own.to_pairs)
+        return DetectedFormat("prefcurate", {"prompt": Field("prompt", "messages"), **labels}, own.to_pairs)
     if name in (None, ALONE) and (fields := _fields(columns)):
-        return Format(ALONE, fields, to_prompts)
+        return DetectedFormat(ALONE, fields, to_prompts)
     if name not in (None, ALONE):
         return detect(columns, name)  # which says that they are not of this format
     names = ", ".join(repr(column)[1:-1] for column in columns)  # a name may hold a line break
     raise InputError(
         f"{f'none of the columns {names}' if columns else 'no column'} holds prompts. Expected is one of "
-        f"{', '.join(('prompt', *CONVERSATIONS, *TEXTS))}, or pairs ({', '.join(FORMATS)}). "
-        f"Name it: --columns prompt=… (source.columns in a recipe)"
+        f"{', '.join(('prompt', *CONVERSATIONS, *TEXTS))}, or pairs ({', '.join(FORMATS)}).",
+        "Name it: --columns prompt=… (source.columns in a recipe)",
     )
 
 
-def _fields(columns: Mapping[str, Sequence[Any] | pl.Series]) -> dict[str, Field] | None:
+def _fields(columns: Columns) -> dict[str, Field] | None:
     # Conversations before the other names: beside one, `text` is the same talk rendered, and `task` a label.
     for name in ("prompt", *CONVERSATIONS, *TEXTS):
         if name not in columns:
@@ -157,7 +157,7 @@ def _fields(columns: Mapping[str, Sequence[Any] | pl.Series]) -> dict[str, Field
     return None
 
 
-def _mapped(block: RawBlock, columns: Mapping[str, str]) -> Format:
+def _mapped(block: RawBlock, columns: Mapping[str, str]) -> DetectedFormat:
     """The format that the user's own mapping describes: a prompt with its context, or a whole pair."""
     if not set(columns) <= set(OF_PROMPT):
         return by_columns(block, columns, {})
@@ -169,7 +169,7 @@ def _mapped(block: RawBlock, columns: Mapping[str, str]) -> Format:
         raise RecipeError("source.columns must name prompt")
     context = {name: Field(columns[name], "text", needed=False) for name in OF_PROMPT[1:] if name in columns}
     fields = {"prompt": text_field(columns["prompt"], reached), **context}
-    return Format("columns", fields, to_prompts, partial(mapped.reach, mapping=columns))
+    return DetectedFormat("columns", fields, to_prompts, partial(mapped.reach, mapping=columns))
 
 
 def _only(block: RawBlock, fields: Mapping[str, Field]) -> RawBlock:

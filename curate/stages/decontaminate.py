@@ -6,19 +6,11 @@ from pathlib import Path
 
 import polars as pl
 
-from curate.contamination import (
-    HITS,
-    EvalIndex,
-    EvalSet,
-    EvalVectors,
-    by_set,
-    closest,
-    exact_hits,
-    hits,
-    load_eval,
-    row_texts,
-    similar_hits,
-)
+from curate.contamination.embedding import EvalVectors, similar_hits
+from curate.contamination.eval_sets import EvalSet, load_eval
+from curate.contamination.hits import HITS, by_set, closest, row_texts
+from curate.contamination.index import EvalIndex
+from curate.contamination.ngram import exact_hits, hits
 from curate.embeddings.encoder import load_encoder
 from curate.errors import RecipeError
 from curate.recipe import Decontaminate

@@ -23,7 +23,10 @@ from pathlib import Path
 
 import polars as pl
 
-from curate.contamination import EvalIndex, EvalSet, by_set, hits
+from curate.contamination.eval_sets import EvalSet
+from curate.contamination.hits import by_set
+from curate.contamination.index import EvalIndex
+from curate.contamination.ngram import hits
 from tests.plain_overlap import PlainIndex
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"

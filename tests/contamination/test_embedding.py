@@ -6,7 +6,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from curate.contamination import EvalSet, EvalVectors, by_set, closest, embedding, similar_hits
+from curate.contamination import embedding
+from curate.contamination.embedding import EvalVectors, similar_hits
+from curate.contamination.eval_sets import EvalSet
+from curate.contamination.hits import by_set, closest
 from curate.errors import RecipeError
 
 

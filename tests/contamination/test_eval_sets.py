@@ -10,8 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from curate.contamination import EvalSet, known_evals, load_eval
-from curate.contamination.eval_sets import text_of
+from curate.contamination.eval_sets import EvalSet, known_evals, load_eval, text_of
 from curate.errors import InputError, RecipeError
 from tests.data import write_jsonl
 from tests.hub_server import HubServer
@@ -141,7 +140,7 @@ def test_the_list_is_whole() -> None:
 # The clients read their settings when they are imported, so a process of its own is told where the Hub is.
 PROGRAM = """
 import json, sys
-from curate.decontaminate import load_eval
+from curate.contamination.eval_sets import load_eval
 from curate.errors import CurateError
 for spec in sys.argv[1:]:
     try:

@@ -8,8 +8,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from curate.contamination import EvalIndex, EvalSet, hits
 from curate.contamination import index as indexing
+from curate.contamination.eval_sets import EvalSet
+from curate.contamination.index import EvalIndex
+from curate.contamination.ngram import hits
 from curate.errors import InputError, RecipeError
 
 ITEMS = ["The secret question about seventeen purple elephants in the garden", "Hi", "🎉", "天气很好" * 5]

@@ -9,8 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.contamination import EvalIndex, EvalSet, by_set, closest, exact_hits, hits, in_blocks, row_texts
 from curate.contamination import ngram as matching
+from curate.contamination.eval_sets import EvalSet
+from curate.contamination.hits import by_set, closest, in_blocks, row_texts
+from curate.contamination.index import EvalIndex
+from curate.contamination.ngram import exact_hits, hits
 from curate.errors import RecipeError
 from curate.schema import MESSAGES
 from curate.text import stable_words as hashing

@@ -16,7 +16,7 @@ WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "red", "green", "blue", "car", "tre
 # The clients read their settings when they are imported, so the names are given to a process of its own.
 PROGRAM = """
 import sys
-from curate.embedding import load_encoder
+from curate.embeddings.encoder import load_encoder
 from curate.errors import CurateError
 for name in sys.argv[1:]:
     try:

@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from curate.contamination import EvalIndex, EvalSet, hits
+from curate.contamination.eval_sets import EvalSet
+from curate.contamination.index import EvalIndex
+from curate.contamination.ngram import hits
 from curate.dedup.clusters import components
 from curate.dedup.near import near
 from tests.dedup.edits import EDITS

@@ -8,19 +8,17 @@ out: PAIR; strength = distance of the preference from the tie, 0..1
 https://github.com/tatsu-lab/alpaca_eval
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 import polars as pl
 
 from curate.sources.columns import Field
 from curate.sources.formats.comparison import orient, text_field
+from curate.sources.raw_block import Columns
 
 MARKS = ("instruction", "output_1", "output_2", "preference")
 TIE = 1.5
 
 
-def fields(columns: Mapping[str, Sequence[Any] | pl.Series]) -> dict[str, Field] | None:
+def fields(columns: Columns) -> dict[str, Field] | None:
     """Instruction, two outputs and a preference."""
     if not set(MARKS) <= set(columns):
         return None

@@ -1,16 +1,14 @@
 """Two responses and a verdict become chosen and rejected. A tie, or no verdict, never becomes a pair."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 import polars as pl
 
 from curate.schema import MESSAGES
 from curate.sources.columns import Field, kind_of
+from curate.sources.raw_block import Columns
 from curate.text.messages import one_message
 
 
-def text_field(column: str, columns: Mapping[str, Sequence[Any] | pl.Series], *, needed: bool = True) -> Field:
+def text_field(column: str, columns: Columns, *, needed: bool = True) -> Field:
     """A field of texts or of messages, as the column's first values are."""
     return Field(column, kind_of(columns[column]) or "text", needed)
 

@@ -10,15 +10,14 @@ turns), a turn may be empty, and a marker may stand twice in a row (two Human tu
 https://github.com/anthropics/hh-rlhf
 """
 
-from collections.abc import Mapping, Sequence
 from itertools import islice
-from typing import Any
 
 import polars as pl
 
 from curate.schema import MESSAGE
 from curate.sources.columns import Field, kind_of
 from curate.sources.formats.comparison import add_problem
+from curate.sources.raw_block import Columns
 from curate.text.messages import split_conversations
 
 # Stands for a turn's beginning while splitting; control characters, so that no transcript holds it by chance.
@@ -27,7 +26,7 @@ MARKER = r"(?:^\s*|\r?\n\r?\n)(Human|Assistant):"
 SAMPLE = 20
 
 
-def fields(columns: Mapping[str, Sequence[Any] | pl.Series]) -> dict[str, Field] | None:
+def fields(columns: Columns) -> dict[str, Field] | None:
     """Chosen and rejected as texts, half of the first of which begin like transcripts."""
     if not {"chosen", "rejected"} <= set(columns) or "prompt" in columns or kind_of(columns["chosen"]) != "text":
         return None

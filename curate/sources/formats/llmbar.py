@@ -7,18 +7,16 @@ out: PAIR
 https://github.com/princeton-nlp/LLMBar
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 import polars as pl
 
 from curate.sources.columns import Field
 from curate.sources.formats.comparison import orient, text_field
+from curate.sources.raw_block import Columns
 
 MARKS = ("input", "output_1", "output_2", "label")
 
 
-def fields(columns: Mapping[str, Sequence[Any] | pl.Series]) -> dict[str, Field] | None:
+def fields(columns: Columns) -> dict[str, Field] | None:
     """Input, two outputs and a label."""
     if not set(MARKS) <= set(columns):
         return None

@@ -12,7 +12,7 @@ from curate.errors import RecipeError, unknown
 from curate.sources.columns import Field, Kind
 from curate.sources.formats import preference
 from curate.sources.formats.comparison import orient, text_field
-from curate.sources.raw_block import RawBlock
+from curate.sources.raw_block import Columns, RawBlock
 
 TEXTS = ("prompt", "chosen", "rejected", "response_a", "response_b")
 DUEL = ("response_a", "response_b", "winner", "model_a", "model_b")
@@ -34,7 +34,7 @@ WINNERS = {"a": ("a", "model_a", "response_a"), "b": ("b", "model_b", "response_
 TIES = ("tie", "tie (bothbad)", "both_bad", "bothbad", "both", "neither", "equal", "same", "")
 
 
-def fields(columns: Mapping[str, Sequence[Any] | pl.Series], mapping: Mapping[str, str]) -> dict[str, Field]:
+def fields(columns: Columns, mapping: Mapping[str, str]) -> dict[str, Field]:
     """The fields that the mapping names. Raises RecipeError for a column that is not there."""
     found: dict[str, Field] = {}
     for name, column in mapping.items():

@@ -4,14 +4,12 @@ Our own PAIR table: what a run published, read again. Ids are made anew, source 
 in : prompt, chosen, rejected: list[message] | pair_id, prompt_id, source, source_row, … as in `schema.PAIR`
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 import msgspec
 import polars as pl
 
 from curate.schema import PAIR
 from curate.sources.columns import Field, Kind, kind_of
+from curate.sources.raw_block import Columns
 
 KINDS: dict[str, Kind] = {
     "prompt": "messages",
@@ -33,7 +31,7 @@ OWN: dict[str, Kind] = {
 }
 
 
-def fields(columns: Mapping[str, Sequence[Any] | pl.Series]) -> dict[str, Field] | None:
+def fields(columns: Columns) -> dict[str, Field] | None:
     """The PAIR columns, all of them and as messages; a set that merely uses some of the names is another shape."""
     if not set(PAIR) <= set(columns) or any(
         kind_of(columns[n]) != "messages" for n in ("prompt", "chosen", "rejected")

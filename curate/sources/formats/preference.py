@@ -22,6 +22,7 @@ import polars as pl
 from curate.schema import MESSAGES
 from curate.sources.columns import Field, kind_of
 from curate.sources.formats.comparison import add_problem, as_messages, text_field
+from curate.sources.raw_block import Columns
 from curate.text.messages import last_user_text, one_message, split_conversations, split_texts
 
 PROMPT = ("prompt", "instruction", "question", "query", "input", "context")
@@ -37,7 +38,7 @@ LABELS: dict[str, tuple[str, ...]] = {
 }
 
 
-def fields(columns: Mapping[str, Sequence[Any] | pl.Series]) -> dict[str, Field] | None:
+def fields(columns: Columns) -> dict[str, Field] | None:
     """Chosen and rejected, and whatever else is there of the known names."""
     if not {"chosen", "rejected"} <= set(columns):
         return None
@@ -50,7 +51,7 @@ def fields(columns: Mapping[str, Sequence[Any] | pl.Series]) -> dict[str, Field]
     return found | numbers | labels
 
 
-def context_fields(columns: Mapping[str, Sequence[Any] | pl.Series], prompt: str | None) -> dict[str, Field]:
+def context_fields(columns: Columns, prompt: str | None) -> dict[str, Field]:
     """`system` and `input`, where they stand beside the column of the prompt."""
     found: dict[str, Field] = {}
     if system := _first(SYSTEM, columns):
