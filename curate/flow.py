@@ -27,9 +27,9 @@ from curate.stages.decontaminate import decontaminate
 from curate.stages.dedup import deduplicate
 from curate.stages.measure import decide, measure
 from curate.stages.read import read_pairs
-from curate.stages.remaining import Left
+from curate.stages.remaining import Remaining
 from curate.stages.select import cluster, has_diversity, select
-from curate.stages.split import divide, leaks
+from curate.stages.split import assign_splits, leaks
 from curate.stages.write import account, write_product
 
 Front = Callable[[Store, Recipe], "Made"]
@@ -87,25 +87,25 @@ def run(recipe: Recipe, out: str | Path, *, force: bool = False, front: Front | 
         with clock("rules"):
             rules = decide(store, recipe, pairs, signals)
         done = {**made.stages, "pairs": pairs, "signals": signals, "rules": rules}
-        left, clusters = Left(pairs, signals, rules), None
+        remaining, clusters = Remaining(pairs, signals, rules), None
         with clock("dedup"), busy("dedup"):
-            left = left.without("dedup", deduplicate(store, recipe, left))
+            remaining = remaining.drop("dedup", deduplicate(store, recipe, remaining))
         if recipe.decontaminate:
             with clock("decontaminate"):
-                left = left.without("decontaminate", decontaminate(store, recipe, left))
+                remaining = remaining.drop("decontaminate", decontaminate(store, recipe, remaining))
         if has_diversity(recipe):
             with clock("clusters"), busy("clusters"):
-                clusters = cluster(store, recipe, left)
+                clusters = cluster(store, recipe, remaining)
         if recipe.select and clusters:
             with clock("select"), busy("select"):
-                left = left.without("select", select(store, recipe, left, clusters))
+                remaining = remaining.drop("select", select(store, recipe, remaining, clusters))
         with clock("split"), busy("split"):
-            sides = divide(store, recipe, left, clusters)
+            sides = assign_splits(store, recipe, remaining, clusters)
         with clock("write"):
-            written = write_product(store, left, sides)
+            written = write_product(store, remaining, sides)
         with clock("check"), busy("check"):
             leaking = leaks(store, recipe)
-        done |= {**left.drops, "split": sides, **({"clusters": clusters} if clusters else {})}
+        done |= {**remaining.drops, "split": sides, **({"clusters": clusters} if clusters else {})}
         finished = Run(store.folder, _manifest(store, done, written, leaking) | dict(made.about))
         account(finished.counts, leaking)
         with clock("report"), busy("report"):

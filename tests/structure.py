@@ -78,7 +78,8 @@ def circles(edges: dict[str, set[str]]) -> list[list[str]]:
     """Groups of modules of which each reaches every other."""
     reach: dict[str, set[str]] = {}
     for start in edges:
-        seen, todo = set(), [start]
+        seen: set[str] = set()
+        todo = [start]
         while todo:
             for other in edges[todo.pop()] - seen:
                 seen.add(other)
@@ -93,9 +94,11 @@ def longest_chain(edges: dict[str, set[str]]) -> list[str]:
 
     @cache
     def below(module: str) -> tuple[str, ...]:
-        return (module, *max((below(other) for other in sorted(edges[module])), key=len, default=()))
+        deeper: list[tuple[str, ...]] = [below(other) for other in sorted(edges[module])]
+        return (module, *max(deeper, key=len, default=()))
 
-    return list(max((below(module) for module in sorted(edges)), key=len))
+    chains: list[tuple[str, ...]] = [below(module) for module in sorted(edges)]
+    return list(max(chains, key=len))
 
 
 def used_once(root: Path = ROOT) -> tuple[int, list[tuple[str, int]]]:

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import curate
-from curate.dedup import survivors
+from curate.dedup.resolve import resolve_duplicates
 from curate.rules import apply_rules, make_rules
 from curate.schema import MESSAGES, with_ids
 from curate.signals import measure
@@ -94,12 +94,12 @@ def test_ids_depend_on_the_texts_alone(texts: Triples, place: int) -> None:
 @given(TRIPLES)
 def test_no_duplicate_and_no_contradiction_is_left(texts: Triples) -> None:
     pairs = pairs_of(texts).with_row_index("row").with_columns(pl.col("row").cast(pl.UInt64))
-    drops = survivors(pairs)
+    drops = resolve_duplicates(pairs)
     left = pairs.join(drops, on="row", how="anti")
     assert left.get_column("pair_id").is_unique().all()
     others = left.filter(pl.col("pair_id") != pl.col("flipped_id"))  # equal responses contradict nothing
     assert others.filter(pl.col("flipped_id").is_in(others.get_column("pair_id").to_list())).is_empty()
-    assert survivors(left).is_empty()
+    assert resolve_duplicates(left).is_empty()
 
 
 @settings(deadline=None, max_examples=25)

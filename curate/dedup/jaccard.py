@@ -1,7 +1,7 @@
 """The true similarity of pairs of texts, by reading those texts again, as many at a time as memory allows."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -10,13 +10,12 @@ import numpy as np
 import polars as pl
 
 from curate.dedup.clusters import components
+from curate.dedup.tables import EDGES, Blocks
 from curate.errors import InputError
 from curate.text.blocks import WORKERS, gathered, mapped
 from curate.text.normalized_words import to_offsets
 from curate.text.shingles import HASH_BITS, Shingles, shingle_sets
 
-Blocks = Callable[[], Iterable[pl.Series]]
-EDGES = pl.Schema({"row_a": pl.UInt64(), "row_b": pl.UInt64(), "similarity": pl.Float64()})
 CHUNK = 1 << 18  # shingles of pairs compared at once
 SHINGLES_A_PAIR = 5  # what a pair takes while it is compared, in the memory of shingles
 

@@ -8,12 +8,12 @@ from typing import Literal
 
 import polars as pl
 
-# `other` is the row that each gives way to or contradicts; value: see `survivors`.
-CLAIMS = pl.Schema({"row": pl.UInt64(), "rule": pl.String(), "value": pl.Float64(), "other": pl.UInt64()})
+# `duplicate_of` is the row that is kept instead, or the one it contradicts; value: see `resolve_duplicates`.
+DUPLICATES = pl.Schema({"row": pl.UInt64(), "rule": pl.String(), "value": pl.Float64(), "duplicate_of": pl.UInt64()})
 Contradictions = Literal["drop", "vote", "keep"]
 
 
-def survivors(
+def resolve_duplicates(
     pairs: pl.DataFrame,
     *,
     exact: bool = True,
@@ -24,8 +24,8 @@ def survivors(
 ) -> pl.DataFrame:
     """
     in : row (u64, unique), pair_id, flipped_id, prompt_id, and the column `best` if one is named.
-         Where responses were compared: `group` (rows with one prompt, or prompts that are alike), `chosen_like` and
-         `rejected_like` (u64): responses of a group that are alike have the same number.
+         Where responses were compared: `group` (rows with one prompt, or prompts that are alike), `chosen_cluster` and
+         `rejected_cluster` (u64): responses of a group that are alike have the same number.
          For each of `clusters` its column (u64, null = alone), with what it is a cluster of and how many of these it
          keeps: {"near": ("prompt_id", 1)} keeps one prompt with all its pairs, {"near": ("row", 1)} one pair.
     out: CLAIMS, one row a dropped pair, sorted by row
@@ -39,48 +39,48 @@ def survivors(
     order = [pl.col(best).cast(pl.Float64).fill_nan(None)] if best else []
     ranked = pairs.sort(*order, "row", descending=[*[True] * len(order), False], nulls_last=True)
     votes = pl.len().over("pair_id") if exact else pl.lit(1, pl.UInt32)  # of those that stand for their equals
-    left, claims = ranked.with_columns(votes=votes), [pl.DataFrame(schema=CLAIMS)]
+    remaining, duplicates = ranked.with_columns(votes=votes), [pl.DataFrame(schema=DUPLICATES)]
 
     def drop(found: pl.DataFrame) -> None:
-        nonlocal left
-        claims.append(found)
-        left = left.join(found, on="row", how="anti", maintain_order="left")
+        nonlocal remaining
+        duplicates.append(found)
+        remaining = remaining.join(found, on="row", how="anti", maintain_order="left")
 
     if exact:
-        drop(_repeated(left, ["pair_id"], "duplicate_pair"))
+        drop(_repeated(remaining, ["pair_id"], "duplicate_pair"))
     if contradictions != "keep":
-        sides = left.with_columns(
+        sides = remaining.with_columns(
             one=pl.min_horizontal("pair_id", "flipped_id"), two=pl.max_horizontal("pair_id", "flipped_id")
         )
         drop(_opposed(sides, [], pl.col("pair_id") == pl.col("one"), contradictions, "contradiction"))
-    if "chosen_like" in left.columns:
-        one, two = pl.min_horizontal("chosen_like", "rejected_like"), pl.max_horizontal("chosen_like", "rejected_like")
-        key = ["group", "chosen_like", "rejected_like"]
-        left = left.with_columns(one=one, two=two, votes=pl.col("votes").sum().over(key))
-        drop(_repeated(left, key, "duplicate_responses"))
+    if "chosen_cluster" in remaining.columns:
+        both = ["chosen_cluster", "rejected_cluster"]
+        one, two, key = pl.min_horizontal(both), pl.max_horizontal(both), ["group", *both]
+        remaining = remaining.with_columns(one=one, two=two, votes=pl.col("votes").sum().over(key))
+        drop(_repeated(remaining, key, "duplicate_responses"))
         if contradictions != "keep":
-            forward = pl.col("chosen_like") == pl.col("one")
-            drop(_opposed(left, ["group"], forward, contradictions, "near_contradiction"))
+            forward = pl.col("chosen_cluster") == pl.col("one")
+            drop(_opposed(remaining, ["group"], forward, contradictions, "near_contradiction"))
     for cluster, (unit, most) in (clusters or {}).items():
-        drop(_crowded(left, cluster, unit, most))
+        drop(_crowded(remaining, cluster, unit, most))
     if max_pairs_per_prompt is not None:
-        drop(_over_cap(left, max_pairs_per_prompt))
-    return pl.concat(claims).sort("row")
+        drop(_over_cap(remaining, max_pairs_per_prompt))
+    return pl.concat(duplicates).sort("row")
 
 
-def _repeated(left: pl.DataFrame, key: list[str], rule: str) -> pl.DataFrame:
+def _repeated(remaining: pl.DataFrame, key: list[str], rule: str) -> pl.DataFrame:
     """All but the first of a key."""
-    firsts = left.select("row", other=pl.col("row").first().over(key))
-    return _claims(firsts.filter(pl.col("row") != pl.col("other")), rule)
+    firsts = remaining.select("row", duplicate_of=pl.col("row").first().over(key))
+    return _duplicates(firsts.filter(pl.col("row") != pl.col("duplicate_of")), rule)
 
 
-def _opposed(left: pl.DataFrame, key: list[str], forward: pl.Expr, how: str, rule: str) -> pl.DataFrame:
+def _opposed(remaining: pl.DataFrame, key: list[str], forward: pl.Expr, how: str, rule: str) -> pl.DataFrame:
     """
     in : `one` and `two`, what is preferred to each other; `forward` says of a pair that it prefers one to two
     out: those of a key and one and two that go because others of them prefer the other side
     """
     # A pair of two equal responses is its own opposite: nothing contradicts it.
-    sides = left.filter(pl.col("one") != pl.col("two")).with_columns(forward=forward)
+    sides = remaining.filter(pl.col("one") != pl.col("two")).with_columns(forward=forward)
     key = [*key, "one", "two"]
     told = sides.select(
         "row",
@@ -92,32 +92,32 @@ def _opposed(left: pl.DataFrame, key: list[str], forward: pl.Expr, how: str, rul
     )
     own, others = (pl.when("forward").then(a).otherwise(b) for a, b in (("ahead", "behind"), ("behind", "ahead")))
     loses = others > 0 if how == "drop" else (others > 0) & (own <= others)
-    other = pl.when("forward").then("first_behind").otherwise("first")
-    return _claims(told.filter(loses).select("row", other=other), rule)
+    duplicate_of = pl.when("forward").then("first_behind").otherwise("first")
+    return _duplicates(told.filter(loses).select("row", duplicate_of=duplicate_of), rule)
 
 
-def _crowded(left: pl.DataFrame, cluster: str, unit: str, most: int) -> pl.DataFrame:
+def _crowded(remaining: pl.DataFrame, cluster: str, unit: str, most: int) -> pl.DataFrame:
     """Pairs of the units that come after the first `most` of a cluster."""
-    inside = left.filter(pl.col(cluster).is_not_null())
+    inside = remaining.filter(pl.col(cluster).is_not_null())
     units = inside.unique([cluster, unit], keep="first", maintain_order=True).select(
-        cluster, unit, place=pl.int_range(pl.len()).over(cluster), other=pl.col("row").first().over(cluster)
+        cluster, unit, place=pl.int_range(pl.len()).over(cluster), duplicate_of=pl.col("row").first().over(cluster)
     )
     over = inside.join(units.filter(pl.col("place") >= most), on=[cluster, unit])
-    return _claims(over, f"{cluster}_duplicate")
+    return _duplicates(over, f"{cluster}_duplicate")
 
 
-def _over_cap(left: pl.DataFrame, most: int) -> pl.DataFrame:
-    of_prompt = left.select(
+def _over_cap(remaining: pl.DataFrame, most: int) -> pl.DataFrame:
+    of_prompt = remaining.select(
         "row",
         place=pl.int_range(pl.len()).over("prompt_id"),
-        other=pl.col("row").first().over("prompt_id"),
+        duplicate_of=pl.col("row").first().over("prompt_id"),
         pairs=pl.len().over("prompt_id"),
     )
     over = of_prompt.filter(pl.col("place") >= most)
-    return _claims(over, "max_pairs_per_prompt", pl.col("pairs"))
+    return _duplicates(over, "max_pairs_per_prompt", pl.col("pairs"))
 
 
-def _claims(rows: pl.DataFrame, rule: str, value: pl.Expr | None = None) -> pl.DataFrame:
+def _duplicates(rows: pl.DataFrame, rule: str, value: pl.Expr | None = None) -> pl.DataFrame:
     measured = pl.lit(None, pl.Float64) if value is None else value
-    claims = rows.select(pl.col("row"), rule=pl.lit(rule), value=measured, other="other")
-    return claims.cast(CLAIMS).match_to_schema(CLAIMS)
+    duplicates = rows.select(pl.col("row"), rule=pl.lit(rule), value=measured, duplicate_of="duplicate_of")
+    return duplicates.cast(DUPLICATES).match_to_schema(DUPLICATES)

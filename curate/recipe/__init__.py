@@ -1,20 +1,18 @@
 """The recipe's sections, in the order in which data flows, each with its defaults and what they mean."""
 
-from curate.recipe.base import Section, Texts
 from curate.recipe.data import (
     Decontaminate,
     Dedup,
     EvalSet,
-    Near,
     Publish,
     Rules,
     Select,
-    Semantic,
     Source,
     Split,
     Train,
 )
 from curate.recipe.models import Budget, Generate, Judge, Model, Pair, Prompts, Strategy, named, named_model
+from curate.settings import Section, Texts
 
 __all__ = [
     "Budget",
@@ -24,14 +22,12 @@ __all__ = [
     "Generate",
     "Judge",
     "Model",
-    "Near",
     "Pair",
     "Prompts",
     "Publish",
     "Rules",
     "Section",
     "Select",
-    "Semantic",
     "Source",
     "Split",
     "Strategy",

@@ -1,16 +1,17 @@
 """Sections for what is done with pairs: read, rules, duplicates, eval items, selection, splits, publishing."""
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from curate.dedup.finder import FinderSection
+from curate.dedup.finders import FINDERS
 from curate.errors import RecipeError
-from curate.recipe.base import Section, Texts
 from curate.rules import Rule, make_rule, make_rules
+from curate.settings import Section, Texts
 from curate.sources.formats import FORMATS
 
-Compared = Literal["prompt", "prompt+chosen", "chosen", "rejected"]
 # `near: true` is the section with its defaults, `near: false` is none.
 Switch = BeforeValidator(lambda value: {True: {}, False: None}[value] if isinstance(value, bool) else value)
 
@@ -62,55 +63,53 @@ class Rules(BaseModel):
         return make_rules(self.model_extra or {}, defaults=self.defaults)
 
 
-class Near(Section):
-    """Near-duplicates: texts that share most of their word n-grams, whatever their case, spaces and punctuation."""
-
-    compare: Compared = Field("prompt", description="Which text of a pair")
-    threshold: float = Field(0.8, gt=0, le=1, description="Jaccard similarity of the n-grams from which on")
-    shingle_size: int = Field(3, ge=1, description="Words of an n-gram; characters in scripts without spaces")
-    bands: tuple[int, int] | None = Field(
-        None, description="MinHash: bands, and minima a band; null = as many as miss few"
-    )
-    max_per_cluster: int | None = Field(
-        1, ge=1, description="Prompts a cluster keeps, with all their pairs (pairs, where responses count); null = all"
-    )
-
-
-class Semantic(Section):
-    """Duplicates by meaning: texts whose vectors point the same way (extra: embed)."""
-
-    compare: Compared = Field("prompt", description="Which text of a pair")
-    model: str | None = Field(None, description="Folder or Hub id of a sentence-transformers model; null = MiniLM")
-    threshold: float = Field(0.9, gt=0, le=1, description="Cosine from which on")
-    max_per_cluster: int | None = Field(1, ge=1, description="As for near")
-
-
-class Dedup(Section):
-    """What counts as a duplicate, and who survives."""
-
+class _Dedup(Section):
     exact: bool = Field(True, description="Drop pairs whose prompt and responses are the same")
     contradictions: Literal["drop", "vote", "keep"] = Field(
         "drop",
-        description="Pairs that prefer opposite sides: all go, the majority stays (none where it is even), or all",
+        description="Pairs that prefer opposite sides: drop all, keep the majority (none if even), or keep all",
     )
     keep: str = Field(
         "first",
-        description="Which of several stays: first, longest, chosen_score, or the highest of a signal (margin, …)",
+        description="Which of several is kept: first, longest, chosen_score, or the highest of a signal (margin, …)",
     )
-    max_pairs_per_prompt: int | None = Field(None, ge=1, description="Keep this many pairs of a prompt; null = all")
-    near: Annotated[Near | None, Switch] = Field(None, description="true = with these defaults")
-    semantic: Annotated[Semantic | None, Switch] = Field(None, description="true = with these defaults")
+    max_pairs_per_prompt: int | None = Field(None, ge=1, description="Keep this many pairs per prompt; null = all")
     responses: float | None = Field(
         None, gt=0, le=1,
         description="Jaccard similarity from which two responses to one prompt (or one cluster) count as the same one",
     )  # fmt: skip
-    against: Texts = Field((), description="Other sets: what near or semantic finds in them goes, too")
+    against: Texts = Field((), description="Other sets: drop what near or semantic finds in them, too")
+
+    @property
+    def finders(self) -> dict[str, FinderSection]:
+        """The sections of the finders that the recipe asks for, by name."""
+        asked = {name: getattr(self, name) for name in FINDERS}
+        return {name: section for name, section in asked.items() if section}
 
     @model_validator(mode="after")
-    def _fits(self) -> "Dedup":
-        if self.against and not (self.near or self.semantic):
+    def _fits(self) -> "_Dedup":
+        if self.against and not self.finders:
             raise ValueError("against: say how it is compared: near: true, or semantic: true")
         return self
+
+
+if TYPE_CHECKING:
+    from curate.dedup.near_finder import Near
+    from curate.dedup.semantic_finder import Semantic
+
+    class Dedup(_Dedup):
+        """What counts as a duplicate, and which one is kept."""
+
+        near: Near | None = None
+        semantic: Semantic | None = None
+
+else:  # a key per finder, so that a new one is a line in FINDERS alone
+    _KEYS = {
+        name: (Annotated[finder.section | None, Switch], Field(None, description="true = with these defaults"))
+        for name, finder in FINDERS.items()
+    }
+    _ABOUT = "What counts as a duplicate, and which one is kept."
+    Dedup = create_model("Dedup", __base__=_Dedup, __doc__=_ABOUT, **_KEYS)
 
 
 class EvalSet(Section):

@@ -11,10 +11,10 @@ import yaml
 from pydantic import BaseModel, ValidationError, model_validator
 
 from curate.errors import RecipeError, nearest
-from curate.recipe.base import Section
 from curate.recipe.data import Decontaminate, Dedup, Publish, Rules, Select, Source, Split, Train
 from curate.recipe.models import Budget, Generate, Judge, Pair, Prompts
 from curate.rules import TEXT_COLUMNS
+from curate.settings import Section
 from curate.signals import COLUMNS
 
 BESIDE_SIGNALS = ("chosen_score", "longest")  # by which pairs can be ranked, too

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from curate import pairing
+from curate.dedup.finders import FINDERS
 from curate.report.generation import Made
 from curate.rules import DEFAULTS
 from curate.rundir.result import Run
@@ -53,8 +54,7 @@ ABOUT = pairing.ABOUT | {
     "seed": "the prompt served to make others and is not answered itself",
     "duplicate_pair": "the same prompt with the same two responses stands elsewhere",
     "contradiction": "the same two responses stand elsewhere the other way round",
-    "near_duplicate": "nearly the same words stand in another pair, which stays",
-    "semantic_duplicate": "nearly the same is said in another pair, which stays",
+    **{f"{name}_duplicate": finder.about for name, finder in FINDERS.items()},
     "duplicate_responses": "nearly the same two responses to the same, or nearly the same, prompt stand elsewhere",
     "near_contradiction": "nearly the same two responses stand elsewhere the other way round",
     "in_other_set": "it is, or is much like, a row of a set that dedup.against names",

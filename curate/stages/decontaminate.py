@@ -17,7 +17,7 @@ from curate.recipe import Decontaminate
 from curate.recipe import EvalSet as Named
 from curate.recipe.load import Recipe, fingerprint
 from curate.rundir.store import Stage, Store
-from curate.stages.remaining import DROPS, Left, each_part
+from curate.stages.remaining import DROPS, Remaining, each_part
 
 VERSION = 1
 THRESHOLDS = {"ngram": 0.5, "embedding": 0.9}
@@ -25,7 +25,7 @@ RULE = "eval_item"
 Find = Callable[[pl.Series], pl.DataFrame]
 
 
-def decontaminate(store: Store, recipe: Recipe, left: Left) -> Stage:
+def decontaminate(store: Store, recipe: Recipe, remaining: Remaining) -> Stage:
     """
     DROPS, and in the stage's info `sets`: for every set its items, how many are hit, and rows that hold one. `value` is
     the share of the item's words that the pair holds (its cosine, for embedding), `matched` is SET/ITEM.
@@ -33,16 +33,16 @@ def decontaminate(store: Store, recipe: Recipe, left: Left) -> Stage:
     settings = recipe.decontaminate
     assert settings is not None  # noqa: S101 - only called with the section
     items, find, made_from = _finder(settings)
-    key = fingerprint("decontaminate", VERSION, settings.model_dump(mode="json"), made_from, left.key)
+    key = fingerprint("decontaminate", VERSION, settings.model_dump(mode="json"), made_from, remaining.key)
     stage = store.stage("decontaminate", key)
     if stage.info is not None:
         return stage
     found = Stage(stage.folder / "hits", key)  # every hit, for the counts
 
     def drops(number: int) -> pl.DataFrame:
-        start, stop = left.spans[number]
-        wanted = left.mask.slice(start, stop - start).arg_true()
-        sides = pl.read_parquet(left.pairs.part(number), columns=list(settings.fields))[wanted]
+        start, stop = remaining.spans[number]
+        wanted = remaining.mask.slice(start, stop - start).arg_true()
+        sides = pl.read_parquet(remaining.pairs.part(number), columns=list(settings.fields))[wanted]
         rows = wanted.cast(pl.UInt64) + start
         hit = find(row_texts(sides, settings.fields)).with_columns(pl.col("row").replace_strict(_numbered(rows)))
         hit = hit.cast(HITS)
@@ -55,7 +55,7 @@ def decontaminate(store: Store, recipe: Recipe, left: Left) -> Stage:
         counts = by_set(found.scan().collect(), items).to_dicts()
         return {str(one.pop("eval_set")): one for one in counts}
 
-    each_part("decontaminate", left.pairs, stage, drops, sets=sets)
+    each_part("decontaminate", remaining.pairs, stage, drops, sets=sets)
     return stage
 
 

@@ -1,4 +1,4 @@
-"""What stages share: work on parts, several at once, and the pairs that are left at some point of the flow."""
+"""What stages share: work on several parts at once, and the pairs that remain at some point of the flow."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -15,8 +15,8 @@ from curate.progress import progress
 from curate.rundir.store import Stage
 from curate.text.messages import text_of
 
-WORKERS = max(1, min(os.cpu_count() or 1, 8))  # blocks in work at once; polars' own threads come on top
-# What is dropped after the rules, one row a pair; `matched` is the pair_id of another, or SET/ITEM.
+WORKERS = max(1, min(os.cpu_count() or 1, 8))  # parts processed at once; polars' own threads come on top
+# What is dropped after the rules, one row per pair; `matched` is the pair_id of another, or SET/ITEM.
 DROPS = pl.Schema({"row": pl.UInt64(), "rule": pl.String(), "value": pl.Float64(), "matched": pl.String()})
 SIDES = {"prompt": ("prompt",), "prompt+chosen": ("prompt", "chosen"), "chosen": ("chosen",), "rejected": ("rejected",)}
 
@@ -24,7 +24,7 @@ SIDES = {"prompt": ("prompt",), "prompt+chosen": ("prompt", "chosen"), "chosen":
 def each_part(
     what: str, source: Stage, target: Stage, make: Callable[[int], pl.DataFrame], **info: Callable[[], Any]
 ) -> None:
-    """Write every part of the target that is not there yet, several at once; `info` is asked for when all are."""
+    """Write every missing part of the target, several at once; `info` is evaluated when all parts are there."""
     if target.info is not None:
         return
     parts = len(source.parts())
@@ -41,8 +41,8 @@ def each_part(
 
 
 @dataclass(frozen=True)
-class Left:
-    """The pairs that are left at some point of the flow. A row is its place in all parts of `pairs`, from 0."""
+class Remaining:
+    """The pairs that remain at some point of the flow. A row is its place in all parts of `pairs`, from 0."""
 
     pairs: Stage
     signals: Stage
@@ -51,16 +51,16 @@ class Left:
 
     @property
     def key(self) -> str:
-        """Of what decided last."""
+        """The key of the stage that dropped rows last."""
         return [self.rules, *self.drops.values()][-1].key
 
-    def without(self, name: str, stage: Stage) -> "Left":
-        """What is left after one more stage of DROPS."""
+    def drop(self, name: str, stage: Stage) -> "Remaining":
+        """Return what remains after one more stage of DROPS."""
         return replace(self, drops={**self.drops, name: stage})
 
     @cached_property
     def spans(self) -> list[tuple[int, int]]:
-        """First row and end of every part."""
+        """The first row of every part, and the row after its last."""
         heights = (pl.scan_parquet(part).select(pl.len()).collect().item() for part in self.pairs.parts())
         return list(pairwise(accumulate(heights, initial=0)))
 
@@ -73,19 +73,19 @@ class Left:
 
     @cached_property
     def mask(self) -> pl.Series:
-        """bool, one a row: whether it is left."""
+        """bool, one per row: whether it remains."""
         passed = self.rules.scan().select(pl.col("rule").is_null()).collect(engine="streaming").to_series()
         mask = passed.to_numpy(writable=True)
         mask[self.dropped.get_column("row").to_numpy()] = False
-        return pl.Series("left", mask)
+        return pl.Series("remaining", mask)
 
     @cached_property
     def rows(self) -> np.ndarray:
-        """The rows that are left, ascending."""
+        """The remaining rows, ascending."""
         return np.flatnonzero(self.mask.to_numpy())
 
     def frame(self, *columns: str) -> pl.DataFrame:
-        """`row` (u64) and columns of the pairs or signals, for the rows that are left."""
+        """Return `row` (u64) and columns of the pairs or signals, for the remaining rows."""
         stages = {"pairs": self.pairs.scan(), "signals": self.signals.scan()}
         known = {name: set(stage.collect_schema()) for name, stage in stages.items()}
         parts = [pl.LazyFrame(self.mask.to_frame())]
@@ -94,13 +94,13 @@ class Left:
             here = [column for column in columns if column in known[name] - taken]
             taken |= set(here)
             parts += [stage.select(here)] if here else []
-        together = pl.concat(parts, how="horizontal").with_row_index("row").filter("left").drop("left")
+        together = pl.concat(parts, how="horizontal").with_row_index("row").filter("remaining").drop("remaining")
         return together.with_columns(pl.col("row").cast(pl.UInt64)).collect(engine="streaming")
 
     def texts(self, compare: str, rows: pl.Series | None = None) -> Callable[[], Iterator[pl.Series]]:
         """
-        The text of every row, part by part, as often as asked: null for those that are not left (not in the mask
-        `rows`), so that the place of a text is its row.
+        Return a function that gives the text of every row, part by part, as often as it is called. Rows that do not
+        remain (are not in the mask `rows`) are null, so that the place of a text is its row.
         """
         sides, mask = SIDES[compare], self.mask if rows is None else rows
 
@@ -115,14 +115,14 @@ class Left:
 
 
 def best_of(keep: str) -> str | None:
-    """The column that a recipe's `keep` or `by` means; None for "first"."""
+    """Return the column that a recipe's `keep` or `by` means; None for "first"."""
     return {"first": None, "longest": "chosen_chars"}.get(keep, keep)
 
 
-def named(claims: pl.DataFrame, ids: pl.DataFrame) -> pl.DataFrame:
+def with_matched(duplicates: pl.DataFrame, ids: pl.DataFrame) -> pl.DataFrame:
     """
-    in : CLAIMS; row, pair_id of every row that may be matched
+    in : DUPLICATES; row, pair_id of every row that may be matched
     out: DROPS
     """
-    others = ids.select(other="row", matched="pair_id")
-    return claims.join(others, on="other", how="left", maintain_order="left").select(list(DROPS))
+    matched = ids.select(duplicate_of="row", matched="pair_id")
+    return duplicates.join(matched, on="duplicate_of", how="left", maintain_order="left").select(list(DROPS))

@@ -8,11 +8,11 @@ from curate.rundir.store import Stage, Store
 from curate.schema import digest
 from curate.selection import cap, map_2d, prompt_clusters
 from curate.selection import select as choose
-from curate.stages.remaining import DROPS, Left, best_of
-from curate.stages.vectors import vectors_of
+from curate.stages.remaining import DROPS, Remaining, best_of
+from curate.stages.vectors import RunCorpus
 
 VERSION = 1
-# One row a pair that is left: the cluster of its prompt (-1: none), and its place on the map where it is on it.
+# One row a pair that is remaining: the cluster of its prompt (-1: none), and its place on the map where it is on it.
 CLUSTERS = pl.Schema({"row": pl.UInt64(), "cluster": pl.Int64(), "x": pl.Float64(), "y": pl.Float64()})
 
 
@@ -28,14 +28,14 @@ def vector_model(recipe: Recipe) -> str | None:
     return next((section.model for section in sections if section and section.model), None)
 
 
-def cluster(store: Store, recipe: Recipe, left: Left) -> Stage:
+def cluster(store: Store, recipe: Recipe, remaining: Remaining) -> Stage:
     """CLUSTERS in one part, and the clusters' names in the stage's info."""
     model, count = vector_model(recipe), recipe.select.clusters if recipe.select else None
-    stage = store.stage("clusters", fingerprint("clusters", VERSION, model, count, left.key))
+    stage = store.stage("clusters", fingerprint("clusters", VERSION, model, count, remaining.key))
     if stage.info is None:
-        rows = left.rows
-        vectors = vectors_of(store, left, model)[rows]
-        texts = pl.concat(list(left.texts("prompt")()))[rows]
+        rows = remaining.rows
+        vectors = RunCorpus(store, remaining).vectors("prompt", model)[rows]
+        texts = pl.concat(list(remaining.texts("prompt")()))[rows]
         labels, names = prompt_clusters(vectors, texts, count)
         places = map_2d(vectors)
         frame = pl.DataFrame({"row": rows, "cluster": labels, "at": np.arange(len(rows))}).cast({"at": pl.UInt64})
@@ -45,15 +45,15 @@ def cluster(store: Store, recipe: Recipe, left: Left) -> Stage:
     return stage
 
 
-def select(store: Store, recipe: Recipe, left: Left, clusters: Stage) -> Stage:
+def select(store: Store, recipe: Recipe, remaining: Remaining, clusters: Stage) -> Stage:
     """The rows that are not selected, as DROPS; `value` is the rank of the pair by what is better, 1 for the best."""
     settings = recipe.select
     assert settings is not None  # noqa: S101 - only called with the section
-    key = fingerprint("select", VERSION, settings.model_dump(mode="json"), clusters.key, left.key)
+    key = fingerprint("select", VERSION, settings.model_dump(mode="json"), clusters.key, remaining.key)
     stage = store.stage("select", key)
     if stage.info is None:
         by = best_of(settings.by)
-        pairs = left.frame("pair_id", *([by] if by else []))
+        pairs = remaining.frame("pair_id", *([by] if by else []))
         scores = _scores(pairs, by)
         rows = np.arange(len(pairs))
         rules = np.full(len(pairs), "not_selected", dtype=object)
@@ -63,7 +63,7 @@ def select(store: Store, recipe: Recipe, left: Left, clusters: Stage) -> Stage:
             rules[np.setdiff1d(rows, stay)] = "cluster_cap"
             rows = stay
         if settings.n is not None and settings.n < len(rows):
-            rows = rows[_chosen(store, recipe, left, pairs[rows], scores[rows], rows)]
+            rows = rows[_chosen(store, recipe, remaining, pairs[rows], scores[rows], rows)]
         gone = np.setdiff1d(np.arange(len(pairs)), rows)
         rank = pl.Series(-scores).rank("ordinal").cast(pl.Float64)
         drops = pairs[gone].select("row", rule=pl.Series(rules[gone], dtype=pl.String), value=rank[gone])
@@ -81,7 +81,7 @@ def _scores(pairs: pl.DataFrame, by: str | None) -> np.ndarray:
 
 
 def _chosen(
-    store: Store, recipe: Recipe, left: Left, pairs: pl.DataFrame, scores: np.ndarray, places: np.ndarray
+    store: Store, recipe: Recipe, remaining: Remaining, pairs: pl.DataFrame, scores: np.ndarray, places: np.ndarray
 ) -> np.ndarray:
     """Places of the n that are selected."""
     settings = recipe.select
@@ -93,7 +93,7 @@ def _chosen(
         keys = ["by_hash"] if settings.method == "random" else ["score", "by_hash"]
         best = [False] if settings.method == "random" else [True, False]
         return order.select(pl.arg_sort_by(keys, descending=best)).to_series().to_numpy()[: settings.n]
-    vectors = vectors_of(store, left, vector_model(recipe))[left.rows[places]]
+    vectors = RunCorpus(store, remaining).vectors("prompt", vector_model(recipe))[remaining.rows[places]]
     known = None if not np.isfinite(scores).any() else scores
     return choose(
         vectors,

@@ -1,37 +1,38 @@
-"""Pairs that are left → the split of each; prompts that are alike are never on two sides."""
+"""Remaining pairs → the split of each; similar prompts are never in two splits."""
 
 from collections.abc import Iterator
 
 import polars as pl
 
-from curate.dedup import components, near, semantic
-from curate.recipe import Near, Semantic
+from curate.dedup.clusters import components
+from curate.dedup.finder import Corpus, DuplicateFinder, FinderSection
+from curate.dedup.finders import FINDERS
 from curate.recipe.load import Recipe, fingerprint
 from curate.rundir.store import DATA, SPLITS, Stage, Store
 from curate.splits import split
-from curate.stages.dedup import near_links
-from curate.stages.remaining import Left
+from curate.stages.remaining import Remaining
 from curate.stages.select import vector_model
-from curate.stages.vectors import embedded, vectors_of
+from curate.stages.vectors import RunCorpus, TextCorpus
 from curate.text.messages import text_of
 
 VERSION = 1
 STRATA = {"source": "source", "language": "prompt_language"}  # a column each; a cluster's is its number
-TOLERANCE = 0.005  # of the rows by which a split may miss its size before someone is told
+TOLERANCE = 0.005  # share of the rows by which a split may miss its size before the run says so
+COMPARED_BY = {"exact": (), "near": ("near",), "semantic": ("near", "semantic")}  # finders, beside equal prompts
 
 
-def divide(store: Store, recipe: Recipe, left: Left, clusters: Stage | None) -> Stage:
-    """row, split in one part, for the rows that are left; info `short`: rows that splits lack."""
+def assign_splits(store: Store, recipe: Recipe, remaining: Remaining, clusters: Stage | None) -> Stage:
+    """Write row, split of the remaining rows in one part; info `short`: how many rows each split lacks."""
     settings = recipe.split
     shares = {"test": settings.test, "validation": settings.validation}
-    how = [settings.model_dump(mode="json"), _near(recipe).model_dump(), _threshold(recipe), vector_model(recipe)]
-    key = fingerprint("split", VERSION, how, clusters.key if clusters else None, left.key)
-    stage = store.stage("split", key)
+    compared = {name: _section(recipe, name).model_dump(mode="json") for name in COMPARED_BY[settings.clusters]}
+    how = [settings.model_dump(mode="json"), compared, clusters.key if clusters else None]
+    stage = store.stage("split", fingerprint("split", VERSION, how, remaining.key))
     if stage.info is None:
-        pairs = left.frame("prompt_id", *([STRATA[settings.stratify]] if settings.stratify in STRATA else []))
-        pairs = pairs.with_columns(
-            cluster=_sides(store, recipe, left, pairs) if any(shares.values()) else pl.col("row")
-        )
+        stratum = [STRATA[settings.stratify]] if settings.stratify in STRATA else []
+        pairs = remaining.frame("prompt_id", *stratum)
+        corpus = RunCorpus(store, remaining)
+        pairs = pairs.with_columns(cluster=_clusters(recipe, corpus, pairs) if any(shares.values()) else pl.col("row"))
         if settings.stratify is not None:
             by = STRATA.get(settings.stratify, "topic")
             if clusters is not None:
@@ -47,8 +48,8 @@ def divide(store: Store, recipe: Recipe, left: Left, clusters: Stage | None) -> 
 
 def leaks(store: Store, recipe: Recipe) -> int:
     """
-    How many prompts of the written data are alike (as split.clusters says) to one in another split: 0, or prefcurate
-    has a defect. Read from the files, after all is done.
+    Count the prompts of the written data that are similar (as split.clusters says) to one in another split. Anything
+    but 0 is a defect of prefcurate. Reads the files, after all else is done.
     """
     files = [(path, name) for name in SPLITS for path in sorted((store.folder / DATA).glob(f"{name}-*.parquet"))]
     if len({name for _, name in files}) < 2:
@@ -59,41 +60,30 @@ def leaks(store: Store, recipe: Recipe) -> int:
     def texts() -> Iterator[pl.Series]:
         return (scan.select(text=text_of("prompt")).collect().to_series() for scan in scans)
 
-    links = [_same_prompt(rows)]
-    if recipe.split.clusters != "exact":
-        section = _near(recipe)
-        found = near(texts, threshold=section.threshold, shingle_size=section.shingle_size, bands=section.bands)
-        links.append(found.select("row_a", "row_b"))
-    if recipe.split.clusters == "semantic":
-        vectors = embedded(store, texts(), vector_model(recipe), len(rows))
-        links.append(semantic(vectors, threshold=_threshold(recipe)).select("row_a", "row_b"))
+    edges = _edges(recipe, TextCorpus(store, texts, len(rows)), rows)
     sides = rows.get_column("split")
-    linked = pl.concat(links)
-    return int((sides[linked.get_column("row_a")] != sides[linked.get_column("row_b")]).sum())
+    return int((sides[edges.get_column("row_a")] != sides[edges.get_column("row_b")]).sum())
 
 
-def _sides(store: Store, recipe: Recipe, left: Left, pairs: pl.DataFrame) -> pl.Series:
-    """The number of what must stay together, for every row that is left."""
-    links = [_same_prompt(pairs)]
-    if recipe.split.clusters != "exact":
-        links.append(near_links(left, _near(recipe)).select("row_a", "row_b"))
-    if recipe.split.clusters == "semantic":
-        vectors = vectors_of(store, left, vector_model(recipe))
-        links.append(semantic(vectors, threshold=_threshold(recipe)).select("row_a", "row_b"))
-    return pl.Series("cluster", components(len(left.mask), pl.concat(links))[left.rows])
+def _clusters(recipe: Recipe, corpus: Corpus, pairs: pl.DataFrame) -> pl.Series:
+    """The number of the cluster that must stay in one split, for every remaining row."""
+    cluster = components(corpus.rows, _edges(recipe, corpus, pairs))
+    return pl.Series("cluster", cluster[pairs.get_column("row").to_numpy()])
 
 
-def _same_prompt(rows: pl.DataFrame) -> pl.DataFrame:
-    """Every row linked to the first of its prompt."""
-    return rows.select(row_a=pl.col("row").min().over("prompt_id"), row_b="row").cast(pl.UInt64)
+def _edges(recipe: Recipe, corpus: Corpus, rows: pl.DataFrame) -> pl.DataFrame:
+    """row_a, row_b: rows whose prompts are equal or similar."""
+    same_prompt = rows.select(row_a=pl.col("row").min().over("prompt_id"), row_b="row").cast(pl.UInt64)
+    found = [finder.edges().select("row_a", "row_b") for finder in _finders(recipe, corpus)]
+    return pl.concat([same_prompt, *found])
 
 
-def _near(recipe: Recipe) -> Near:
-    """How prompts are compared: as for duplicates, where those are judged on prompts."""
-    own = recipe.dedup.near
-    return own if own and own.compare == "prompt" else Near()
+def _finders(recipe: Recipe, corpus: Corpus) -> list[DuplicateFinder]:
+    return [FINDERS[name](_section(recipe, name), corpus) for name in COMPARED_BY[recipe.split.clusters]]
 
 
-def _threshold(recipe: Recipe) -> float:
-    own = recipe.dedup.semantic
-    return own.threshold if own and own.compare == "prompt" else Semantic().threshold
+def _section(recipe: Recipe, name: str) -> FinderSection:
+    """How prompts are compared: as for duplicates, where those are found among prompts, else by the defaults."""
+    own = recipe.dedup.finders.get(name)
+    section: FinderSection = own if own and own.compare == "prompt" else FINDERS[name].section()
+    return section.model_copy(update={"model": vector_model(recipe)}) if name == "semantic" else section

@@ -1,23 +1,50 @@
-"""The vectors of texts, kept in the run by model and text: asked for again, they are read."""
+"""The remaining pairs of a run as a corpus: their texts, and the embeddings of these, cached in the run by model."""
 
 from collections.abc import Iterable
 
 import numpy as np
 import polars as pl
 
-from curate.dedup.semantic import embed
+from curate.dedup.tables import Blocks
+from curate.embeddings.cache import embed
 from curate.embeddings.encoder import DEFAULT, load_encoder
 from curate.recipe.load import fingerprint
 from curate.rundir.store import STAGES, Store
-from curate.stages.remaining import Left
+from curate.stages.remaining import Remaining
 
 
-def vectors_of(store: Store, left: Left, model: str | None, compare: str = "prompt") -> np.ndarray:
-    """[rows, dim] float32, of unit length; zeros for rows that are not left and for texts that say nothing."""
-    return embedded(store, left.texts(compare)(), model, len(left.mask))
+class RunCorpus:
+    """What a `DuplicateFinder` reads of a run: see `dedup.finder.Corpus`."""
+
+    def __init__(self, store: Store, remaining: Remaining) -> None:
+        self._store, self._remaining = store, remaining
+        self.rows = len(remaining.mask)
+
+    def texts(self, compare: str) -> Blocks:
+        """Return the texts of all rows; null for dropped ones."""
+        return self._remaining.texts(compare)
+
+    def vectors(self, compare: str, model: str | None) -> np.ndarray:
+        """Return their unit vectors; zeros for dropped rows and for texts that say nothing."""
+        return embedded(self._store, self.texts(compare)(), model, self.rows)
+
+
+class TextCorpus:
+    """The same of texts that are there already, whatever is compared."""
+
+    def __init__(self, store: Store, texts: Blocks, rows: int) -> None:
+        self._store, self._texts, self.rows = store, texts, rows
+
+    def texts(self, compare: str) -> Blocks:
+        """Return the texts."""
+        return self._texts
+
+    def vectors(self, compare: str, model: str | None) -> np.ndarray:
+        """Return their unit vectors."""
+        return embedded(self._store, self._texts(), model, self.rows)
 
 
 def embedded(store: Store, texts: Iterable[pl.Series], model: str | None, total: int) -> np.ndarray:
-    """The same, of any texts."""
+    """Return unit vectors of texts, [total, dim] float32; they are read from the run's cache where they are there."""
     cache = store.folder / STAGES / "embeddings" / f"{fingerprint(model or DEFAULT)[:16]}.bin"
     return embed(texts, load_encoder(model), cache, total=total)

@@ -11,25 +11,25 @@ from curate.rundir.store import DATA, SPLITS, Stage, Store
 from curate.rundir.store import LEDGER as LEDGER_FILE
 from curate.rundir.writers import SplitWriter, TableWriter, ledger_rows
 from curate.schema import LEDGER, PAIR
-from curate.stages.remaining import Left
+from curate.stages.remaining import Remaining
 
 
-def write_product(store: Store, left: Left, sides: Stage) -> dict[str, dict[str, int]]:
+def write_product(store: Store, remaining: Remaining, sides: Stage) -> dict[str, dict[str, int]]:
     """Returns rows and bytes (as Arrow) of each split that has any (train always), and the rows of the ledger."""
-    drops, splits = left.dropped, pl.read_parquet(sides.part(0))
+    drops, splits = remaining.dropped, pl.read_parquet(sides.part(0))
     with (
         atomic(store.folder / DATA) as data,
         atomic(store.folder / LEDGER_FILE) as ledger_path,
-        progress("write", len(left.spans)) as advance,
+        progress("write", len(remaining.spans)) as advance,
     ):
         data.mkdir()
         ledger = TableWriter(ledger_path, LEDGER)
         with ExitStack() as stack:
             writers = {name: stack.enter_context(SplitWriter(data, name)) for name in SPLITS}
             writers["train"].write(pl.DataFrame(schema=PAIR))  # a run that keeps nothing still has a train split
-            for number, span in enumerate(left.spans):
-                block = pl.read_parquet(left.pairs.part(number))
-                verdicts = pl.read_parquet(left.rules.part(number))
+            for number, span in enumerate(remaining.spans):
+                block = pl.read_parquet(remaining.pairs.part(number))
+                verdicts = pl.read_parquet(remaining.rules.part(number))
                 rows = ledger_rows(block, verdicts, _of_span(drops, *span), _of_span(splits, *span).get_column("split"))
                 ledger.write(rows)
                 for name, writer in writers.items():

@@ -26,7 +26,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from curate.dedup.clusters import components
-from curate.dedup.near import near
+from curate.dedup.near_edges import near_edges
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared" / "data"
@@ -94,11 +94,11 @@ def edited(texts: pl.Series, chance: np.random.Generator) -> pl.Series:
 def measured(path: Path) -> dict[str, Any]:
     """The whole stage: seconds, edges, and the memory it took beyond the texts."""
     alike = pl.Series(["a text to warm up with", "a text to warm up with!!", "a text to warm up with it"])
-    components(len(alike), near(lambda: [alike], threshold=0.5))  # libraries are loaded, for the others too
+    components(len(alike), near_edges(lambda: [alike], threshold=0.5))  # libraries are loaded, for the others too
     texts = list(blocks(path))
     before = memory("VmRSS")
     started, worked = time.perf_counter(), time.process_time()
-    edges = near(lambda: texts, threshold=THRESHOLD)
+    edges = near_edges(lambda: texts, threshold=THRESHOLD)
     clusters = len(np.unique(components(sum(map(len, texts)), edges)))
     seconds, cpu = time.perf_counter() - started, time.process_time() - worked
     taken = memory("VmHWM") - before
@@ -167,7 +167,7 @@ def quality(count: int) -> None:
 
     originals = corpus(20).unique(maintain_order=True).head(count // 2).to_list()
     texts = planted(originals, seed=7)
-    table = compare(texts, near(lambda: [texts.get_column("text")], threshold=THRESHOLD), THRESHOLD)
+    table = compare(texts, near_edges(lambda: [texts.get_column("text")], threshold=THRESHOLD), THRESHOLD)
     print(f"{len(texts):,} texts, threshold {THRESHOLD}, against the similarity of every pair\n")
     print("| pairs | at least so similar | found | recall | in one cluster | precision |\n|---|---|---|---|---|---|")
     for kind, alike, found, clustered, precision in table.rows():

@@ -15,7 +15,8 @@ import sys
 import numpy as np
 import polars as pl
 
-from curate.dedup.semantic import embed, guarded, semantic
+from curate.dedup.semantic_edges import semantic_edges, star_clusters
+from curate.embeddings.cache import embed
 from curate.embeddings.encoder import load_encoder
 from tests.data import SHARED
 from tests.planted_duplicates import (
@@ -82,7 +83,7 @@ def by_vectors(thresholds: list[float]) -> dict[str, Way]:
         def cluster(texts: pl.Series) -> np.ndarray:
             key = tuple(texts)
             vectors = kept.setdefault(key, embed([texts], encoder) if key not in kept else np.empty(0))
-            clusters = guarded(semantic(vectors, threshold=threshold), vectors, threshold)
+            clusters = star_clusters(semantic_edges(vectors, threshold=threshold), vectors, threshold)
             labels = np.arange(len(texts), dtype=np.uint64)
             labels[clusters.get_column("row").to_numpy()] = clusters.get_column("cluster").to_numpy()
             return labels

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from curate.dedup.semantic import embed
+from curate.embeddings.cache import embed
 from curate.embeddings.encoder import load_encoder
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "alpaca_eval_annotations.parquet"
@@ -30,10 +30,11 @@ THRESHOLD = 0.9
 OURS = """
 import sys
 import numpy as np
-from curate.dedup.semantic import semantic
+from curate.dedup.semantic_edges import semantic_edges
 vectors = np.load(sys.argv[1])
 with measured() as result:
-    edges = semantic(vectors, threshold=float(sys.argv[2]), exact_below=int(sys.argv[3]), neighbours=int(sys.argv[4]))
+    threshold, below, neighbours = float(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+    edges = semantic_edges(vectors, threshold=threshold, exact_below=below, neighbours=neighbours)
 result["duplicates"] = edges.get_column("row_b").n_unique()
 if len(sys.argv) > 5:
     edges.write_parquet(sys.argv[5])

@@ -4,7 +4,7 @@ from typing import Any
 
 import polars as pl
 
-from curate.dedup.resolve import CLAIMS, survivors
+from curate.dedup.resolve import DUPLICATES, resolve_duplicates
 
 
 def pairs(*ids: str, prompts: str | None = None, **columns: Any) -> pl.DataFrame:
@@ -22,10 +22,10 @@ def pairs(*ids: str, prompts: str | None = None, **columns: Any) -> pl.DataFrame
 
 def drops(frame: pl.DataFrame, **options: Any) -> list[tuple[Any, ...]]:
     """(row, rule, value, pair_id of the other) of every dropped row."""
-    dropped = survivors(frame, **options)
-    assert dropped.schema == CLAIMS
+    dropped = resolve_duplicates(frame, **options)
+    assert dropped.schema == DUPLICATES
     ids = dict(frame.select("row", "pair_id").rows())
-    return [(row, rule, value, ids[other]) for row, rule, value, other in dropped.rows()]
+    return [(row, rule, value, ids[duplicate_of]) for row, rule, value, duplicate_of in dropped.rows()]
 
 
 def test_different_pairs_all_stay() -> None:
@@ -137,7 +137,7 @@ def test_votes_without_exact_count_every_pair_once() -> None:
 
 
 # Responses of the same number are alike: 1 and 2 stand for what A, A' and B, B' are.
-LIKE = {"group": [0, 0, 0, 9], "chosen_like": [1, 1, 2, 1], "rejected_like": [2, 2, 1, 2]}
+LIKE = {"group": [0, 0, 0, 9], "chosen_cluster": [1, 1, 2, 1], "rejected_cluster": [2, 2, 1, 2]}
 
 
 def alike(ids: list[str], prompts: str) -> pl.DataFrame:

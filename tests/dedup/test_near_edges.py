@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.dedup.clusters import components
-from curate.dedup.jaccard import EDGES, similarities
-from curate.dedup.near import near
+from curate.dedup.jaccard import similarities
+from curate.dedup.near_edges import near_edges
+from curate.dedup.tables import EDGES
 from curate.errors import InputError
 from curate.text.blocks import pieces
 from tests.data import SHARED
@@ -27,14 +28,15 @@ FOX = "The quick brown fox jumps over the lazy dog while the sun sets slowly beh
 
 def edges(*texts: str | None, **options: object) -> Edges:
     """The edges among texts in one block."""
-    found = near(lambda: [pl.Series(texts, dtype=pl.String)], **options)  # type: ignore[arg-type]
+    found = near_edges(lambda: [pl.Series(texts, dtype=pl.String)], **options)  # type: ignore[arg-type]
     assert found.schema == EDGES
     return found.rows()
 
 
 def clusters(texts: list[str], block: int, workers: int = 2) -> set[frozenset[str]]:
     """The texts of each cluster, found in blocks of this size."""
-    found = near(lambda: (pl.Series(texts[at : at + block]) for at in range(0, len(texts), block)), workers=workers)
+    starts = range(0, len(texts), block)
+    found = near_edges(lambda: (pl.Series(texts[at : at + block]) for at in starts), workers=workers)
     labels = components(len(texts), found)
     groups = pl.DataFrame({"text": texts, "label": labels}).group_by("label").agg("text")
     return {frozenset(group) for group in groups.get_column("text")}
@@ -72,8 +74,8 @@ def test_copies_of_a_near_duplicate_are_linked_to_the_first_copy() -> None:
 
 def test_rows_are_counted_over_all_blocks() -> None:
     blocks = [pl.Series(["a", FOX]), pl.Series([], dtype=pl.String), pl.Series([None, None]), pl.Series(["b", FOX])]
-    assert near(lambda: blocks).rows() == [(1, 5, 1.0)]
-    assert near(lambda: []).rows() == []
+    assert near_edges(lambda: blocks).rows() == [(1, 5, 1.0)]
+    assert near_edges(lambda: []).rows() == []
 
 
 def test_empty_and_one_word_texts() -> None:
@@ -114,7 +116,7 @@ def test_a_word_of_megabytes_and_a_text_of_megabytes() -> None:
 def test_one_text_many_times_is_linear() -> None:
     started = time.process_time()
     block = pl.Series([FOX, "A text that stands alone."]).gather([0] * 50_000)
-    found = near(lambda: [block] * 20)
+    found = near_edges(lambda: [block] * 20)
     assert len(found) == 999_999
     assert found.get_column("row_a").max() == 0
     assert time.process_time() - started < 20
@@ -123,7 +125,7 @@ def test_one_text_many_times_is_linear() -> None:
 def test_a_large_cluster_hangs_together_with_few_pairs() -> None:
     count = 5_000
     texts = [FOX.replace("dog", f"dog{number}") + " and then again " + FOX for number in range(count)]
-    found = near(lambda: [pl.Series(texts)], threshold=0.75)  # any two share 22 of 28 shingles
+    found = near_edges(lambda: [pl.Series(texts)], threshold=0.75)  # any two share 22 of 28 shingles
     assert set(components(count, found).tolist()) == {0}
     assert len(found) < 15 * count
 
@@ -133,7 +135,7 @@ def test_a_large_group_of_several_clusters_stays_apart() -> None:
     head = " ".join(story(number) for number in range(2))
     bodies = [story(100 + number) for number in range(40)]
     texts = [f"{head} {body} x{copy}" for copy in range(30) for body in bodies]
-    found = near(lambda: [pl.Series(texts)], threshold=0.9)
+    found = near_edges(lambda: [pl.Series(texts)], threshold=0.9)
     labels = components(len(texts), found).reshape(30, 40)
     assert (labels == labels[0]).mean() > 0.99
     assert len(set(labels[0].tolist())) == len(bodies)
@@ -148,9 +150,9 @@ def test_little_memory_means_more_passes_and_the_same_edges() -> None:
         passes.append(1)
         yield from (texts[at : at + 100] for at in range(0, len(texts), 100))
 
-    found = near(blocks, memory_mb=1)
+    found = near_edges(blocks, memory_mb=1)
     assert sum(passes) > 3
-    assert found.rows() == near(lambda: [texts]).rows()
+    assert found.rows() == near_edges(lambda: [texts]).rows()
     assert len(found) == 600
 
 
@@ -166,12 +168,12 @@ def test_few_words_and_long_shingles() -> None:
 def test_blocks_that_cannot_be_read_twice() -> None:
     once = iter([pl.Series([FOX, FOX.replace("barn", "shed")])])
     with pytest.raises(InputError, match="fewer rows when they are read again"):
-        near(lambda: once)
+        near_edges(lambda: once)
 
 
 def test_blocks_of_something_else() -> None:
     with pytest.raises(InputError, match="'numbers' is Int64"):
-        near(lambda: [pl.Series("numbers", [1, 2])])
+        near_edges(lambda: [pl.Series("numbers", [1, 2])])
 
 
 def test_similarities_of_any_pairs() -> None:
@@ -216,13 +218,13 @@ def test_the_same_edges_however_they_are_cut(
     texts: list[str], cuts: list[int], sizes: tuple[int, int, int], how: tuple[float, int]
 ) -> None:
     """Blocks of any sizes, empty ones too; pieces of any bytes, chunks of any pairs, threads."""
-    whole = near(lambda: [pl.Series(texts, dtype=pl.String)], threshold=how[0], shingle_size=how[1], workers=1)
+    whole = near_edges(lambda: [pl.Series(texts, dtype=pl.String)], threshold=how[0], shingle_size=how[1], workers=1)
     ends = [min(sum(cuts[:place]), len(texts)) for place in range(len(cuts) + 1)] + [len(texts)]
     blocks = [pl.Series(texts[start:stop], dtype=pl.String) for start, stop in pairwise(ends)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("curate.text.blocks.PIECE_BYTES", sizes[0])
         patch.setattr("curate.dedup.jaccard.CHUNK", sizes[1])
-        found = near(lambda: blocks, threshold=how[0], shingle_size=how[1], workers=sizes[2])
+        found = near_edges(lambda: blocks, threshold=how[0], shingle_size=how[1], workers=sizes[2])
     assert found.equals(whole)
 
 
@@ -237,7 +239,7 @@ def test_every_edge_is_true(texts: list[str], threshold: float) -> None:
 @settings(deadline=None, max_examples=40)
 @given(related())
 def test_texts_of_the_same_shingles_are_in_one_cluster(texts: list[str]) -> None:
-    labels = components(len(texts), near(lambda: [pl.Series(texts, dtype=pl.String)])).tolist()
+    labels = components(len(texts), near_edges(lambda: [pl.Series(texts, dtype=pl.String)])).tolist()
     for (a, one), (b, other) in combinations(enumerate(map(plain_shingles, texts)), 2):
         # A set can be that of two texts that repeat different parts of it: those are candidates as any others.
         if one and texts[a].lower() == texts[b].lower():
@@ -262,7 +264,8 @@ def test_the_same_clusters_of_many_texts_in_any_blocks_and_order() -> None:
 def test_the_same_edges_in_another_process_with_other_threads() -> None:
     texts = [story(number // 2) + " x" * (number % 2) for number in range(200)]
     program = (
-        f"import polars as pl; from curate.dedup.near import near; print(near(lambda: [pl.Series({texts!r})]).rows())"
+        "import polars as pl; from curate.dedup.near_edges import near_edges\n"
+        f"print(near_edges(lambda: [pl.Series({texts!r})]).rows())"
     )
     outputs = {
         subprocess.run(
@@ -283,7 +286,7 @@ def test_the_same_edges_in_another_process_with_other_threads() -> None:
 def test_recall_and_precision_on_real_texts_with_planted_edits() -> None:
     outputs = pl.read_parquet(SHARED / "alpaca_eval_outputs.parquet").get_column("output")
     texts = planted(outputs.unique(maintain_order=True).head(300).to_list(), seed=1)
-    found = near(lambda: [texts.get_column("text")])
+    found = near_edges(lambda: [texts.get_column("text")])
     for kind, alike, hits, clustered, precision in compare(texts, found, 0.8).rows():
         assert precision == 1.0
         assert hits >= 0.98 * alike, kind

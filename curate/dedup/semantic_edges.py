@@ -7,20 +7,16 @@ import numpy as np
 import polars as pl
 
 from curate.dedup.ann import Pairs, all_pairs, by_bucket
-from curate.embeddings.cache import embed
+from curate.dedup.tables import EDGES, MATCHES
 from curate.embeddings.cosine import Distinct, cosines, distinct, least_product, main_axes, shadows
 from curate.errors import RecipeError
 
-__all__ = ["against", "embed", "guarded", "semantic"]
-
-EDGES = pl.Schema({"row_a": pl.UInt64(), "row_b": pl.UInt64(), "similarity": pl.Float64()})
-MATCHES = pl.Schema({"row": pl.UInt64(), "other_row": pl.UInt64(), "similarity": pl.Float64()})
 CLUSTERS = pl.Schema({"row": pl.UInt64(), "cluster": pl.UInt64(), "similarity": pl.Float64()})
-AT_ONCE = 1 << 18  # pairs collected before they are verified
+PAIRS_PER_CHUNK = 1 << 18  # pairs collected before they are verified
 MANY = 1 << 20  # pairs of which all are listed, however few rows they are of
 
 
-def semantic(
+def semantic_edges(
     vectors: np.ndarray, *, threshold: float = 0.9, exact_below: int = 50_000, neighbours: int = 64
 ) -> pl.DataFrame:
     """
@@ -41,7 +37,7 @@ def semantic(
     return pl.concat(rows).select(row_a=low, row_b=high, similarity="similarity").unique().sort("row_a", "row_b")
 
 
-def against(
+def semantic_matches(
     vectors: np.ndarray,
     others: np.ndarray,
     *,
@@ -67,7 +63,7 @@ def against(
     return copies.join(nearest, on="row").drop("row").rename({"copy": "row"}).match_to_schema(MATCHES).sort("row")
 
 
-def guarded(edges: pl.DataFrame, vectors: np.ndarray, threshold: float = 0.9) -> pl.DataFrame:
+def star_clusters(edges: pl.DataFrame, vectors: np.ndarray, threshold: float = 0.9) -> pl.DataFrame:
     """
     in : EDGES of these vectors
     out: CLUSTERS, one row for each row that is in a cluster of two or more; `cluster` is the row that stands in the
@@ -189,7 +185,7 @@ def _collected(pairs: Iterable[Pairs]) -> Iterator[Pairs]:
         left.append(one)
         right.append(two)
         size += len(one)
-        if size >= AT_ONCE:
+        if size >= PAIRS_PER_CHUNK:
             yield np.concatenate(left), np.concatenate(right)
             left, right, size = [], [], 0
     if size:

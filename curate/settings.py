@@ -1,8 +1,11 @@
-"""What every section of the recipe is made of."""
+"""What the sections of a recipe are made of."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+# Which text of a pair is compared with that of others.
+Compared = Literal["prompt", "prompt+chosen", "chosen", "rejected"]
 
 
 class Section(BaseModel):

@@ -1,7 +1,7 @@
 """
 Near-duplicates among texts: MinHash finds who may be alike, their true similarity decides.
 
-    edges = near(lambda: [texts], threshold=0.8)
+    edges = near_edges(lambda: [texts], threshold=0.8)
     cluster = components(len(texts), edges)
 
 In three steps, so that many machines can share the work: what is kept of a block depends on that block alone
@@ -12,9 +12,10 @@ their texts again (`similarities`).
 import numpy as np
 import polars as pl
 
-from curate.dedup.jaccard import EDGES, Blocks, batches, similarities
+from curate.dedup.jaccard import batches, similarities
 from curate.dedup.lsh import candidates, first_alike
 from curate.dedup.minhash import joined, make_plan, sketch
+from curate.dedup.tables import EDGES, Blocks
 from curate.text.blocks import WORKERS, mapped, pieces
 
 SEED = 1
@@ -22,7 +23,7 @@ SEED = 1
 LEAST_BYTES, BYTES_A_ROW, BYTES_A_SHINGLE = 128 << 20, 256, 18
 
 
-def near(
+def near_edges(
     blocks: Blocks,
     *,
     threshold: float = 0.8,

@@ -1,6 +1,5 @@
 """Semantic duplicates: the pairs, their clusters, and vectors that are kept while a run lasts."""
 
-import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -12,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
-from curate.dedup.semantic import against, embed, guarded, semantic
-from curate.embeddings.cache import CHUNK, ends
+from curate.dedup.semantic_edges import semantic_edges, semantic_matches, star_clusters
+from curate.embeddings.cache import CHUNK, embed, ends
 from curate.embeddings.cosine import cosines, distinct, grid, least_product, main_axes, shadows
 from curate.embeddings.encoder import load_encoder
 from curate.errors import CurateError, InputError, RecipeError
@@ -48,7 +47,7 @@ def groups(clusters: pl.DataFrame, names: np.ndarray | None = None) -> set[froze
 @pytest.mark.parametrize("dim", [3, 64, 96, 300])
 def test_exact_pairs_are_all_pairs(threshold: float, dim: int) -> None:
     vectors = cloud(600, dim)
-    edges = semantic(vectors, threshold=threshold)
+    edges = semantic_edges(vectors, threshold=threshold)
     assert pairs(edges) == plainly(vectors, threshold)
     assert edges.equals(edges.sort("row_a", "row_b"))
     assert edges.schema == {"row_a": pl.UInt64, "row_b": pl.UInt64, "similarity": pl.Float64}
@@ -59,8 +58,8 @@ def test_exact_pairs_are_all_pairs(threshold: float, dim: int) -> None:
 
 def test_buckets_find_nearly_all_and_nothing_else() -> None:
     vectors = cloud(6000)
-    every = semantic(vectors, threshold=0.85)
-    found = semantic(vectors, threshold=0.85, exact_below=0)
+    every = semantic_edges(vectors, threshold=0.85)
+    found = semantic_edges(vectors, threshold=0.85, exact_below=0)
     assert len(found.join(every, on=found.columns, how="semi")) == len(found)
     assert len(found) >= 0.97 * len(every) > 1000
 
@@ -69,8 +68,8 @@ def test_buckets_by_way_of_coarser_ones(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("curate.dedup.ann.PLAIN", 16)
     monkeypatch.setattr("curate.dedup.ann.PER_BUCKET", 64)
     vectors = cloud(6000)
-    found = semantic(vectors, threshold=0.85, exact_below=0)
-    assert len(found) >= 0.97 * len(semantic(vectors, threshold=0.85))
+    found = semantic_edges(vectors, threshold=0.85, exact_below=0)
+    assert len(found) >= 0.97 * len(semantic_edges(vectors, threshold=0.85))
 
 
 def test_a_shadow_never_hides_a_near_pair() -> None:
@@ -90,26 +89,26 @@ def test_clusters_do_not_depend_on_the_order_of_rows_or_on_threads(seed: int, ex
     vectors = cloud(900)
     vectors[:20], vectors[20:25] = vectors[20], 0
     order = np.random.default_rng(seed).permutation(len(vectors))
-    edges = semantic(vectors, threshold=0.8, exact_below=exact_below)
+    edges = semantic_edges(vectors, threshold=0.8, exact_below=exact_below)
     with threadpool_limits(threads):
-        shuffled = semantic(vectors[order], threshold=0.8, exact_below=exact_below)
+        shuffled = semantic_edges(vectors[order], threshold=0.8, exact_below=exact_below)
     numbers = {tuple(sorted((int(order[a]), int(order[b])))): s for a, b, s in shuffled.iter_rows()}
     # Equal vectors are joined to the first of them, which is another one now; so those are left out here.
     equal = set(range(20))
     assert {p: s for p, s in numbers.items() if not equal & set(p)} == {
         (a, b): s for a, b, s in edges.iter_rows() if not equal & {a, b}
     }
-    assert groups(guarded(shuffled, vectors[order], 0.8), order) == groups(guarded(edges, vectors, 0.8))
+    assert groups(star_clusters(shuffled, vectors[order], 0.8), order) == groups(star_clusters(edges, vectors, 0.8))
 
 
 def test_block_sizes_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = cloud(1200)
-    before = [semantic(vectors, threshold=0.8, exact_below=below) for below in (0, 50_000)]
+    before = [semantic_edges(vectors, threshold=0.8, exact_below=below) for below in (0, 50_000)]
     monkeypatch.setattr("curate.dedup.ann.TILE", (7, 33))
     monkeypatch.setattr("curate.embeddings.cosine.BLOCK", 100)
-    monkeypatch.setattr(sys.modules["curate.dedup.semantic"], "AT_ONCE", 50)  # the package has a function of this name
+    monkeypatch.setattr("curate.dedup.semantic_edges.PAIRS_PER_CHUNK", 50)
     for below, edges in zip((0, 50_000), before, strict=True):
-        assert semantic(vectors, threshold=0.8, exact_below=below).equals(edges)
+        assert semantic_edges(vectors, threshold=0.8, exact_below=below).equals(edges)
 
 
 def at(*degrees: float) -> np.ndarray:
@@ -120,9 +119,9 @@ def at(*degrees: float) -> np.ndarray:
 
 def test_a_chain_falls_into_pieces() -> None:
     vectors = at(*range(0, 200, 20))  # neighbours are within 25.8 degrees of each other, and no others
-    edges = semantic(vectors)
+    edges = semantic_edges(vectors)
     assert len(edges) == 9
-    clusters = guarded(edges, vectors)
+    clusters = star_clusters(edges, vectors)
     members = clusters.filter(pl.col("row") != pl.col("cluster"))
     assert clusters.get_column("row").is_unique().all()
     assert (members.get_column("similarity") >= 0.9).all()
@@ -131,7 +130,7 @@ def test_a_chain_falls_into_pieces() -> None:
 
 def test_the_middle_has_the_most_near_it_and_a_row_goes_to_the_nearest() -> None:
     vectors = at(0, 10, 20, 40, 50, 60, 31, 200)
-    clusters = guarded(semantic(vectors), vectors)
+    clusters = star_clusters(semantic_edges(vectors), vectors)
     # 31 degrees is near 10, 20, 40 and 50, as many as 20 and 40 are near; which of them leads is up to the vectors.
     assert set(clusters.get_column("row")) == set(range(7))
     for row, middle, similarity in clusters.iter_rows():
@@ -142,10 +141,10 @@ def test_the_middle_has_the_most_near_it_and_a_row_goes_to_the_nearest() -> None
 
 def test_copies_stay_with_their_cluster() -> None:
     vectors = at(0, 0, 0, 20, 20, 90)
-    edges = semantic(vectors)
+    edges = semantic_edges(vectors)
     assert pairs(edges) == {(0, 1), (0, 2), (0, 3), (3, 4)}
     assert edges.get_column("similarity").to_list()[:2] == [1.0, 1.0]
-    assert guarded(edges, vectors).rows() == [
+    assert star_clusters(edges, vectors).rows() == [
         (0, 0, 1.0), (1, 0, 1.0), (2, 0, 1.0), (3, 0, pytest.approx(0.93969, abs=1e-5)),
         (4, 0, pytest.approx(0.93969, abs=1e-5)),
     ]  # fmt: skip
@@ -153,24 +152,24 @@ def test_copies_stay_with_their_cluster() -> None:
 
 def test_a_stricter_threshold_for_clusters_than_for_pairs() -> None:
     vectors = at(0, 5, 20)
-    edges = semantic(vectors, threshold=0.9)
-    assert groups(guarded(edges, vectors, 0.99)) == {frozenset({0, 1})}
+    edges = semantic_edges(vectors, threshold=0.9)
+    assert groups(star_clusters(edges, vectors, 0.99)) == {frozenset({0, 1})}
 
 
 def test_one_text_many_times_is_linear() -> None:
     vectors = np.tile(cloud(2)[:1], (200_000, 1))
-    edges = semantic(vectors)
+    edges = semantic_edges(vectors)
     assert pairs(edges) == {(0, row) for row in range(1, 200_000)}
-    assert guarded(edges, vectors).get_column("cluster").unique().to_list() == [0]
+    assert star_clusters(edges, vectors).get_column("cluster").unique().to_list() == [0]
 
 
 def test_a_crowd_has_one_in_the_middle() -> None:
     chance = np.random.default_rng(0)
     crowd = (cloud(2)[:1] + chance.normal(size=(20_000, 96)) * 0.02).astype(np.float32)
     vectors = np.concatenate([crowd, cloud(2000, seed=5)])
-    edges = semantic(vectors)
+    edges = semantic_edges(vectors)
     assert len(edges) < 200_000  # of 200 million
-    largest = guarded(edges, vectors).group_by("cluster").len().get_column("len").max()
+    largest = star_clusters(edges, vectors).group_by("cluster").len().get_column("len").max()
     assert largest == 20_000
 
 
@@ -178,27 +177,28 @@ def test_a_crowd_has_one_in_the_middle() -> None:
 def test_no_direction_is_near_none(exact_below: int) -> None:
     vectors = at(0, 0, 0, 0, 0)
     vectors[1], vectors[2], vectors[3, 1] = 0, np.nan, np.inf
-    assert pairs(semantic(vectors, exact_below=exact_below)) == {(0, 4)}
-    assert set(guarded(semantic(vectors), vectors).get_column("row")) == {0, 4}
-    assert against(vectors, vectors, exact_below=exact_below).select("row", "other_row").rows() == [(0, 0), (4, 0)]
+    assert pairs(semantic_edges(vectors, exact_below=exact_below)) == {(0, 4)}
+    assert set(star_clusters(semantic_edges(vectors), vectors).get_column("row")) == {0, 4}
+    matches = semantic_matches(vectors, vectors, exact_below=exact_below)
+    assert matches.select("row", "other_row").rows() == [(0, 0), (4, 0)]
 
 
 @pytest.mark.parametrize("rows", [0, 1])
 @pytest.mark.parametrize("exact_below", [0, 50_000])
 def test_none_and_one(rows: int, exact_below: int) -> None:
     vectors = cloud(2)[:rows]
-    edges = semantic(vectors, exact_below=exact_below)
-    assert len(edges) == len(guarded(edges, vectors)) == 0
-    assert len(against(vectors, cloud(10, seed=1), exact_below=exact_below)) == 0
-    assert len(against(cloud(10), vectors[:0], exact_below=exact_below)) == 0
+    edges = semantic_edges(vectors, exact_below=exact_below)
+    assert len(edges) == len(star_clusters(edges, vectors)) == 0
+    assert len(semantic_matches(vectors, cloud(10, seed=1), exact_below=exact_below)) == 0
+    assert len(semantic_matches(cloud(10), vectors[:0], exact_below=exact_below)) == 0
     zeros = np.zeros((rows, 96), np.float32)
-    assert len(semantic(zeros)) == len(guarded(semantic(zeros), zeros)) == 0
+    assert len(semantic_edges(zeros)) == len(star_clusters(semantic_edges(zeros), zeros)) == 0
 
 
 def test_thresholds_that_are_none() -> None:
     for threshold in (0, 1.5, float("nan")):
         with pytest.raises(RecipeError, match="above 0 and at most 1"):
-            semantic(cloud(4), threshold=threshold)
+            semantic_edges(cloud(4), threshold=threshold)
 
 
 def test_products_are_exact() -> None:
@@ -211,7 +211,7 @@ def test_against_another_set(exact_below: int) -> None:
     ours, theirs = cloud(3000), cloud(4000, seed=1)
     theirs[10], theirs[11], theirs[20] = ours[5], ours[5], ours[7] * 2
     ours[100] = ours[7]
-    found = against(ours, theirs, threshold=0.8, exact_below=exact_below)
+    found = semantic_matches(ours, theirs, threshold=0.8, exact_below=exact_below)
     assert found.filter(pl.col("row").is_in([5, 7, 100])).rows() == [(5, 10, 1.0), (7, 20, 1.0), (100, 20, 1.0)]
     a, b = (side / np.linalg.norm(side, axis=1, keepdims=True) for side in (ours, theirs))
     best = (a.astype(np.float64) @ b.astype(np.float64).T).max(axis=1)
@@ -222,7 +222,7 @@ def test_against_another_set(exact_below: int) -> None:
 
 def test_sets_of_two_models() -> None:
     with pytest.raises(RecipeError, match="96 and of 64 numbers"):
-        against(cloud(4, 96), cloud(4, 64))
+        semantic_matches(cloud(4, 96), cloud(4, 64))
 
 
 class Counting:
@@ -338,7 +338,7 @@ def test_one_text_a_million_times_is_encoded_once() -> None:
     vectors = embed([block] * 10, encoder)
     assert encoder.asked == ["Hello there"]
     assert (vectors == vectors[0]).all()
-    assert len(semantic(vectors)) == 999_999
+    assert len(semantic_edges(vectors)) == 999_999
 
 
 def test_texts_of_megabytes_emoji_and_mixed_scripts() -> None:
@@ -348,7 +348,7 @@ def test_texts_of_megabytes_emoji_and_mixed_scripts() -> None:
     vectors = embed([pl.Series(texts)], encoder)
     assert np.linalg.norm(vectors, axis=1).round(5).tolist() == [1, 0, 1, 0, 1]
     assert max(map(len, encoder.asked)) < 210
-    assert semantic(vectors).is_empty()
+    assert semantic_edges(vectors).is_empty()
 
 
 def test_models_that_give_no_numbers(tmp_path: Path) -> None:
@@ -402,4 +402,4 @@ def test_a_static_model(tmp_path: Path) -> None:
     texts = ["red car", "car red", "green tree", "zebra", "yak", "", "red " * 5000 + "car", "red"]
     vectors = embed([pl.Series(texts)], encoder, tmp_path / "vectors")
     assert vectors.shape == (8, len(words))
-    assert pairs(semantic(vectors)) == {(0, 1), (6, 7)}
+    assert pairs(semantic_edges(vectors)) == {(0, 1), (6, 7)}

@@ -1,0 +1,75 @@
+"""Near-duplicates (`dedup.near`): texts that share most of their word n-grams, by MinHash and verified Jaccard."""
+
+from collections.abc import Iterable
+from itertools import chain
+from typing import Any, ClassVar
+
+import numpy as np
+import polars as pl
+from pydantic import Field
+
+from curate.dedup.clusters import components
+from curate.dedup.finder import Corpus, FinderSection
+from curate.dedup.jaccard import similarities
+from curate.dedup.near_edges import near_edges
+from curate.dedup.tables import MATCHES
+from curate.settings import Compared
+
+
+class Near(FinderSection):
+    """Near-duplicates: texts that share most of their word n-grams, whatever their case, spaces and punctuation."""
+
+    compare: Compared = Field("prompt", description="Which text of a pair")
+    threshold: float = Field(0.8, gt=0, le=1, description="Least Jaccard similarity of the n-grams")
+    shingle_size: int = Field(3, ge=1, description="Words per n-gram; characters in scripts without spaces")
+    bands: tuple[int, int] | None = Field(
+        None, description="MinHash: bands, and minima per band; null = enough to miss few pairs"
+    )
+    max_per_cluster: int | None = Field(
+        1, ge=1, description="Prompts a cluster keeps, with all their pairs (pairs, where responses count); null = all"
+    )
+
+
+class NearFinder:
+    """MinHash with LSH bands finds candidates; their Jaccard similarity decides. Clusters are connected components."""
+
+    section: ClassVar = Near
+    about: ClassVar = "nearly the same words occur in another pair, which is kept"
+
+    def __init__(self, settings: Near, corpus: Corpus) -> None:
+        self._settings, self._corpus = settings, corpus
+
+    def edges(self) -> pl.DataFrame:
+        """Return EDGES of the texts, verified."""
+        return near_edges(self._corpus.texts(self._settings.compare), **self._options())
+
+    def clusters(self, edges: pl.DataFrame) -> pl.DataFrame:
+        """Return the connected components."""
+        linked = np.unique(np.concatenate([edges.get_column(end).to_numpy() for end in ("row_a", "row_b")]))
+        cluster = components(self._corpus.rows, edges)[linked.astype(np.int64)]
+        return pl.DataFrame({"row": linked, "cluster": cluster}, schema={"row": pl.UInt64(), "cluster": pl.UInt64()})
+
+    def similarity(self, pairs: pl.DataFrame) -> pl.Series:
+        """Return Jaccard similarities of the n-grams."""
+        rows = pairs.select(row_a="row", row_b="duplicate_of")
+        texts, size = self._corpus.texts(self._settings.compare), self._settings.shingle_size
+        return similarities(texts, rows, size=size).get_column("similarity")
+
+    def against(self, texts: Iterable[pl.Series]) -> pl.DataFrame:
+        """Return MATCHES: their texts and ours are compared as one set."""
+        theirs, ours = list(texts), self._corpus.texts(self._settings.compare)
+        count = sum(map(len, theirs))
+        edges = near_edges(lambda: chain(theirs, ours()), **self._options())
+        across = edges.filter(pl.col("row_a") < count, pl.col("row_b") >= count)
+        # Of ours with the same words only the first is compared with others: its matches hold for all of them.
+        same = edges.filter(pl.col("row_a") >= count, pl.col("similarity") == 1).select("row_a", copy="row_b")
+        first = across.select("row_b", other_row="row_a", of_first="similarity")
+        copies = same.join(first, left_on="row_a", right_on="row_b").select(
+            row="copy", other_row="other_row", similarity="of_first"
+        )
+        direct = across.select(row="row_b", other_row="row_a", similarity="similarity")
+        found = pl.concat([direct, copies]).sort("row", "similarity", "other_row", descending=[False, True, False])
+        return found.unique("row", maintain_order=True).with_columns(pl.col("row") - count).match_to_schema(MATCHES)
+
+    def _options(self) -> dict[str, Any]:
+        return self._settings.model_dump(include={"threshold", "shingle_size", "bands"})

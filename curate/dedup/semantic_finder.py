@@ -1,0 +1,57 @@
+"""Semantic duplicates (`dedup.semantic`): texts whose embeddings have a high cosine, whatever their words."""
+
+from collections.abc import Iterable
+from functools import cached_property
+from typing import ClassVar
+
+import numpy as np
+import polars as pl
+from pydantic import Field
+
+from curate.dedup.finder import Corpus, FinderSection
+from curate.dedup.semantic_edges import semantic_edges, semantic_matches, star_clusters
+from curate.embeddings.cache import embed
+from curate.embeddings.cosine import cosines
+from curate.embeddings.encoder import load_encoder
+from curate.settings import Compared
+
+
+class Semantic(FinderSection):
+    """Duplicates by meaning: texts whose embeddings point the same way (extra: embed)."""
+
+    compare: Compared = Field("prompt", description="Which text of a pair")
+    model: str | None = Field(None, description="Folder or Hub id of a sentence-transformers model; null = MiniLM")
+    threshold: float = Field(0.9, gt=0, le=1, description="Least cosine similarity")
+    max_per_cluster: int | None = Field(1, ge=1, description="As for near")
+
+
+class SemanticFinder:
+    """Embeddings are compared by cosine, in full or by IVF search. Clusters are stars around their densest row."""
+
+    section: ClassVar = Semantic
+    about: ClassVar = "another pair, which is kept, says nearly the same in other words"
+
+    def __init__(self, settings: Semantic, corpus: Corpus) -> None:
+        self._settings, self._corpus = settings, corpus
+
+    def edges(self) -> pl.DataFrame:
+        """Return EDGES of the embeddings, verified in float64."""
+        return semantic_edges(self._vectors, threshold=self._settings.threshold)
+
+    def clusters(self, edges: pl.DataFrame) -> pl.DataFrame:
+        """Return clusters in which every row is similar to the same one, so that chains fall apart."""
+        return star_clusters(edges, self._vectors, self._settings.threshold).select("row", "cluster")
+
+    def similarity(self, pairs: pl.DataFrame) -> pl.Series:
+        """Return cosines."""
+        a, b = (pairs.get_column(name).to_numpy().astype(np.int64) for name in ("row", "duplicate_of"))
+        return pl.Series(cosines(self._vectors, a, self._vectors, b))
+
+    def against(self, texts: Iterable[pl.Series]) -> pl.DataFrame:
+        """Return MATCHES with the embeddings of their texts."""
+        theirs = embed(texts, load_encoder(self._settings.model))
+        return semantic_matches(self._vectors, theirs, threshold=self._settings.threshold)
+
+    @cached_property
+    def _vectors(self) -> np.ndarray:
+        return self._corpus.vectors(self._settings.compare, self._settings.model)
