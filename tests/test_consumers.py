@@ -36,7 +36,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 def test_counts_of_real_data_add_up(run: Run) -> None:
     counts = run.counts
     assert counts["rows"] == counts["ledger"] == counts["kept"] + counts["dropped"]
-    (name,) = list(run.manifest["inputs"])[:1]
+    (name,) = list(run.manifest.inputs)[:1]
     if name in EXPECTED:
         rows, ties = EXPECTED[name]
         assert (counts["rows"], counts.get("dropped_pair", 0)) == (rows, ties)

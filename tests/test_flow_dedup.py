@@ -12,7 +12,7 @@ from curate.contamination.eval_sets import EvalSet
 from curate.contamination.index import EvalIndex
 from curate.errors import RecipeError
 from curate.flow import run as run_recipe
-from curate.recipe.load import make_recipe
+from curate.recipe.load import as_recipe
 from curate.report.summary import Summary
 from curate.rundir.store import SPLITS
 from tests.data import row, write_jsonl
@@ -117,7 +117,7 @@ def test_eval_items_name_the_set_the_item_and_the_overlap(tmp_path: Path) -> Non
     against = json.dumps([{"path": str(evals), "columns": ["question"], "id": "id"}])
     run = cleaned(tmp_path, rows, f"decontaminate.against={against}")
     assert fates(run) == [(0, "eval_item", 1.0, "bench/q1"), (2, "eval_item", 0.7, "bench/q1")]
-    assert run.manifest["decontaminate"] == {"sets": {"bench": {"items": 2, "hit": 1, "rows": 2}}}
+    assert run.manifest.to_dict()["decontaminate"] == {"sets": {"bench": {"items": 2, "hit": 1, "rows": 2}}}
     assert "| bench | 2 | 1 | 2 |" in run.card.read_text("utf-8")
     exact = cleaned(tmp_path, rows, f"decontaminate.against={against}", "decontaminate.method=exact")
     assert fates(exact) == []
@@ -169,7 +169,8 @@ def test_selection_without_vectors_of_its_own(tmp_path: Path, method: str) -> No
     assert len(kept) == 2
     assert method == "random" or kept == [4, 5]
     assert run.counts["dropped_select"] == 4
-    assert run.manifest["clusters"]["names"]
+    assert run.manifest.clusters is not None
+    assert run.manifest.clusters.names
 
 
 def test_three_splits_of_the_sizes_asked_for_and_no_leak(tmp_path: Path) -> None:
@@ -177,7 +178,7 @@ def test_three_splits_of_the_sizes_asked_for_and_no_leak(tmp_path: Path) -> None
     rows += [row(n) for n in range(400)]
     run = cleaned(tmp_path, rows, "split.test=0.1", "split.validation=0.05")
     assert {name: run.counts[name] for name in SPLITS} == {"train": 510, "validation": 30, "test": 60}
-    assert run.manifest["leaks"] == 0
+    assert run.manifest.leaks == 0
     text = pl.col("prompt").list.first().struct.field("content")
     eggs = {name: getattr(run, name).filter(text.str.starts_with(EGG)).collect().height for name in SPLITS}
     assert sorted(eggs.values()) == [0, 0, 200]  # one cluster, larger than what a split may take
@@ -197,9 +198,9 @@ def test_strata_by_source(tmp_path: Path) -> None:
 def test_an_edit_repeats_only_what_depends_on_it(tmp_path: Path) -> None:
     rows = [pair(EGG), pair(EGG_AGAIN), *(row(n) for n in range(20))]
     before = cleaned(tmp_path, rows, "dedup.near=true")
-    keys = {name: stage["key"] for name, stage in before.manifest["stages"].items()}
-    after = run_recipe(make_recipe(before.recipe, ["split.salt=other"]), before.folder)
-    changed = {name for name, stage in after.manifest["stages"].items() if stage["key"] != keys[name]}
+    keys = {name: stage.key for name, stage in before.manifest.stages.items()}
+    after = run_recipe(as_recipe(before.recipe, ["split.salt=other"]), before.folder)
+    changed = {name for name, stage in after.manifest.stages.items() if stage.key != keys[name]}
     assert changed == {"split"}
 
 

@@ -88,6 +88,6 @@ def test_broken_lines_are_named(run: Run) -> None:
 
 
 def test_the_manifest_names_no_folder_of_this_machine(run: Run) -> None:
-    assert list(run.manifest["inputs"]) == ["answers.jsonl", "chat.jsonl"]
+    assert list(run.manifest.inputs) == ["answers.jsonl", "chat.jsonl"]
     for path in (run.folder / "manifest.json", run.report, run.card):
         assert str(Path.home()) not in path.read_text("utf-8")

@@ -18,14 +18,14 @@ def write_card(folder: Path, run: Run, result: dict[str, Any]) -> None:
     """Write README.md into the model's folder, over the one that TRL leaves there."""
     base = str(result["model"])
     on_hub = not is_folder(base)  # a path of this machine says nothing to anyone else
-    inputs = run.manifest.get("inputs", {})  # pairs that were put together for a bake-off have none
+    inputs = run.manifest.inputs  # pairs that were put together for a bake-off have none
     datasets = hub_sources({"inputs": inputs}, run.recipe) if inputs else []
     header = {
         "library_name": "peft" if (folder / "adapter_config.json").is_file() else "transformers",
         "tags": ["preference", result["method"], "trl", "prefcurate"],
         **({"base_model": base} if on_hub else {}),
         **({"datasets": datasets} if datasets else {}),
-        **({"license": license_} if (license_ := run.recipe.get("publish", {}).get("license")) else {}),
+        **({"license": license_} if (license_ := run.recipe.publish.license) else {}),
     }
     environment = Environment(
         loader=PackageLoader("train"),
@@ -42,7 +42,7 @@ def write_card(folder: Path, run: Run, result: dict[str, Any]) -> None:
         base=options["model"],
         result=result,
         inputs={_plain(name): entry for name, entry in inputs.items()},
-        revision=run.recipe["source"]["revision"] if inputs else None,
+        revision=run.recipe.source.revision if inputs else None,
         cell=cell,
         options=to_plain_yaml(options),
     )

@@ -115,8 +115,8 @@ def _do(  # noqa: PLR0913 - the options that both commands have
         show_estimates(estimate(part, out), as_json=as_json)
         return
     made = do(recipe, out, force=force)
-    print_json({"run": str(out), **made}) if as_json else render.made(
-        made["made"], out, judged=recipe.judge is not None
+    print_json({"run": str(out), **made}) if as_json else render.generation(
+        made["generation"], out, judged=recipe.judge is not None
     )
     sys.stdout.flush()
 

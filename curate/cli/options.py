@@ -30,7 +30,7 @@ def finish(finished: Any, *, as_json: bool) -> None:
     from curate.cli import render
 
     if as_json:
-        print_json({"run": str(finished.folder), **finished.manifest})
+        print_json({"run": str(finished.folder), **finished.manifest.to_dict()})
     else:
         render.run(finished)
     if not finished.counts["kept"]:

@@ -73,10 +73,11 @@ def pull(
     from curate.publish.pull import pull as fetch
 
     run = fetch(repo, out, revision=revision, config=config)
+    pulled = run.manifest.pulled
     if as_json:
-        print_json({"run": str(run.folder), **run.manifest})
-    else:
-        typer.echo(f"{run.folder}: {run.counts['kept']:,} pairs of {repo} at {run.manifest['pulled']['revision'][:8]}")
+        print_json({"run": str(run.folder), **run.manifest.to_dict()})
+    elif pulled is not None:
+        typer.echo(f"{run.folder}: {run.counts['kept']:,} pairs of {repo} at {pulled.revision[:8]}")
 
 
 @app.command(epilog="Example: [bold]curate export RUN s3://BUCKET/pairs[/]")

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from curate.report.generation import Made
+from curate.report.generation import GenerationSummary
 from curate.report.summary import Summary, about, cell
 from curate.rundir.result import Run
 from curate.signals import COLUMNS
@@ -34,12 +34,12 @@ def table(rows: Sequence[Mapping[str, Any]]) -> None:
 def run(finished: Run) -> None:
     """Counts, reasons, and where everything lies."""
     counts, manifest = finished.counts, finished.manifest
-    for name, found in manifest["inputs"].items():
-        console.print(Text(f"{name}: {found['rows']:,} rows, format {found.get('format', 'unknown')}"))
+    for name, found in manifest.inputs.items():
+        console.print(Text(f"{name}: {found.rows:,} rows, format {found.format}"))
     summary = Summary(finished)
-    _made(summary.made)
+    _generation(summary.generation)
     splits = f"({', '.join(f'{rows:,} {name}' for name, rows in summary.splits.items())})"
-    if summary.made:
+    if summary.generation:
         made = f"{counts['sets']:,} prompts with {counts['answers']:,} answers"
         console.print(f"[bold]{counts['kept']:,} pairs[/] {splits} of {made} · {counts['dropped']:,} dropped")
     else:
@@ -57,7 +57,7 @@ def run(finished: Run) -> None:
     if summary.evals:
         console.print()
         table(summary.evals)
-    for name, rows in manifest["split"]["short"].items():
+    for name, rows in (manifest.split.short if manifest.split else {}).items():
         console.print(f"{name} lacks {rows:,} pairs: clusters of prompts that are alike are too large", style="yellow")
     console.print()
     for what, path in (
@@ -67,10 +67,10 @@ def run(finished: Run) -> None:
         ("card", finished.card),
     ):
         console.print(Text(f"{what:<7} {path}"), soft_wrap=True)
-    console.print(
-        f"{manifest['seconds']['total']:.1f} s, {manifest['peak_memory_mb']['total']:,} MB at most", style="dim"
-    )
-    if not finished.recipe["publish"]["license"]:
+    peak = manifest.peak_memory_mb.get("total")
+    memory = "" if peak is None else f", peak memory {peak:,} MB"
+    console.print(f"{manifest.seconds['total']:.1f} s{memory}", style="dim")
+    if not finished.recipe.publish.license:
         console.print("no licence is stated yet: --set publish.license=… puts one on the card", style="dim")
 
 
@@ -110,15 +110,15 @@ def estimates(rows: Sequence[Mapping[str, Any]]) -> None:
         console.print(Text(said), style="dim")
 
 
-def made(found: Mapping[str, Any], folder: Path, *, judged: bool) -> None:
+def generation(found: Mapping[str, Any], folder: Path, *, judged: bool) -> None:
     """What models made: prompts, answers, judges, requests and their price."""
-    _made(Made(found))
+    _generation(GenerationSummary(found))
     judge = "" if judged else " --set judge.models=MODEL"
     console.print(Text(f"candidates {folder / 'candidates.parquet'}"), soft_wrap=True)
     console.print(Text(f"next       curate run {folder / 'recipe.yaml'} -o {folder}{judge}"), soft_wrap=True)
 
 
-def _made(about: Made) -> None:
+def _generation(about: GenerationSummary) -> None:
     for title, rows in about.tables.items():
         console.print(f"[bold]{title}[/]")
         table(rows)

@@ -12,15 +12,15 @@ from curate.publish.candidates import Candidates
 from curate.publish.gates import Gate
 from curate.publish.hub import Remote
 from curate.publish.repo_file import File, plain_file
-from curate.recipe.load import to_plain_yaml
+from curate.recipe.load import Recipe, resolved, to_yaml
 from curate.report.card import Publication, render, with_overview
 from curate.report.card_header import DEFAULT, data_folder, header_of, infos_of, join, read_header
+from curate.rundir.manifest import Manifest
 from curate.rundir.result import Run
 from curate.rundir.store import CARD, DATA, LEDGER, MANIFEST, RECIPE, SUMMARY
 from curate.sources.hub import HUB_ID
 
 META = "prefcurate"  # the folder of everything that is no data
-OF_THIS_MACHINE = ("seconds", "peak_memory_mb", "seal")  # of the manifest: another run of the same has others
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Bundle:
 
     run: Run
     facts: Mapping[str, Any]
-    recipe: Mapping[str, Any]  # as published: no folders and addresses of this machine
+    recipe: Recipe  # as published: no folders and addresses of this machine
     repo: str
     config: str = DEFAULT
     append: bool = False
@@ -40,7 +40,7 @@ class Bundle:
     @cached_property
     def part(self) -> str:
         """A name for what is appended, by its content: the same data is the same part."""
-        sums = [self.run.manifest["files"][f"{DATA}/{shard.name}"] for shard in self.shards]
+        sums = [self.run.manifest.files[f"{DATA}/{shard.name}"] for shard in self.shards]
         return hashlib.sha256("".join(sums).encode()).hexdigest()[:12]
 
     @cached_property
@@ -72,10 +72,10 @@ class Bundle:
         ledger = self.run.folder / LEDGER
         return [
             *(self._shard(shard, appended=appended) for shard in self.shards),
-            File(f"{meta}/{LEDGER}", ledger, self.run.manifest["files"][LEDGER]),
-            plain_file(f"{meta}/{RECIPE}", to_plain_yaml(self.recipe).encode()),
+            File(f"{meta}/{LEDGER}", ledger, self.run.manifest.files[LEDGER]),
+            plain_file(f"{meta}/{RECIPE}", to_yaml(self.recipe).encode()),
             plain_file(f"{meta}/{SUMMARY}", _json(self.facts)),
-            plain_file(f"{meta}/{MANIFEST}", _json(self._manifest())),
+            plain_file(f"{meta}/{MANIFEST}", _json(self._manifest().to_dict())),
             plain_file(f"{meta}/{CARD}", self._card("").encode()),
         ]
 
@@ -90,13 +90,16 @@ class Bundle:
         if appended:
             split, _, rest = name.partition("-")
             name = f"{split}-{self.part}-{rest}"
-        return File(f"{data_folder(self.config)}/{name}", shard, self.run.manifest["files"][f"{DATA}/{shard.name}"])
+        return File(f"{data_folder(self.config)}/{name}", shard, self.run.manifest.files[f"{DATA}/{shard.name}"])
 
-    def _manifest(self) -> dict[str, Any]:
-        manifest = {name: value for name, value in self.run.manifest.items() if name not in OF_THIS_MACHINE}
-        sums = {path: sha for path, sha in manifest["files"].items() if path.startswith(DATA) or path == LEDGER}
+    def _manifest(self) -> Manifest:
+        """The manifest without what is this machine's: another run of the same recipe has other values there."""
+        manifest = self.run.manifest
+        sums = {path: sha for path, sha in manifest.files.items() if path.startswith(DATA) or path == LEDGER}
         gates = [{"name": gate.name, "status": gate.status, "text": gate.text} for gate in self.gates]
-        return manifest | {"files": sums, "gates": gates, "waived": self._needed_waivers}
+        return manifest.replace(
+            seconds={}, peak_memory_mb={}, seal=None, files=sums, gates=gates, waived=self._needed_waivers
+        )
 
     def _publication(self) -> Publication:
         gates = [{"name": gate.name, "status": gate.status, "text": gate.text} for gate in self.gates]
@@ -137,9 +140,9 @@ class Bundle:
         return sorted(named)
 
 
-def published_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
+def published_recipe(recipe: Recipe) -> Recipe:
     """A recipe without what is this machine's or the publisher's alone: folders of files, addresses of endpoints."""
-    tree: dict[str, Any] = json.loads(json.dumps(recipe))
+    tree: dict[str, Any] = json.loads(json.dumps(resolved(recipe)))
     tree["source"]["paths"] = [_file_name(path) for path in tree["source"]["paths"]]
     for name in ("prompts", "generate", "judge"):
         section = tree.get(name)
@@ -149,7 +152,7 @@ def published_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
                 model.update(model=_model_name(model["model"]), base_url=None)
             if "documents" in section:
                 section["documents"] = [_file_name(path) for path in section["documents"]]
-    return tree
+    return Recipe.model_validate(tree)
 
 
 def _file_name(path: str) -> str:

@@ -52,7 +52,7 @@ def name_beside(config: str) -> str:
 @contextmanager
 def opened(run: Run, config: str) -> Iterator[Candidates]:
     """The answers of a run whose pairs are `config`. Raises InputError for a run that has none."""
-    if ANSWERS not in run.manifest["files"]:
+    if ANSWERS not in run.manifest.files:
         raise InputError(f"{run.folder} has no candidates: only a run that made or judged answers itself has them")
     with TemporaryDirectory(prefix="prefcurate-") as folder:
         shards = _shards(run, Path(folder))
@@ -65,7 +65,7 @@ def _shards(run: Run, folder: Path) -> dict[Path, str]:
     """The file of the run as it is, or cut into shards of the size that the Hub's viewer takes well."""
     whole = run.folder / ANSWERS
     if whole.stat().st_size <= writers.SHARD_BYTES:
-        return {whole: run.manifest["files"][ANSWERS]}
+        return {whole: run.manifest.files[ANSWERS]}
     with writers.SplitWriter(folder, SPLIT, CANDIDATES) as writer:
         for group in writers.row_groups(whole):
             writer.write(group)

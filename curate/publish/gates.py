@@ -10,7 +10,8 @@ import polars as pl
 
 from curate.errors import CurateError, unknown
 from curate.publish import licences, secrets
-from curate.recipe.load import to_plain_yaml
+from curate.recipe.data import Publish
+from curate.recipe.load import Recipe, to_yaml
 from curate.report.card_data import PERSONAL
 from curate.report.card_header import hub_sources
 from curate.rundir.result import Run
@@ -53,7 +54,7 @@ def check_names(waived: Sequence[str]) -> None:
 def check(
     run: Run,
     facts: Mapping[str, Any],
-    recipe: Mapping[str, Any],
+    recipe: Recipe,
     known: Mapping[str, str | None],
     answers: Sequence[Path] = (),
 ) -> list[Gate]:
@@ -61,15 +62,15 @@ def check(
     Every gate's finding, in the order of NAMES. `known` is what the Hub says of the licences of its datasets, `answers`
     are the shards of candidates that are to be published, too.
     """
-    publish = recipe["publish"]
+    publish = recipe.publish
     return [
-        secrets_in(run, {"the recipe": to_plain_yaml(recipe)}, answers),
-        _personal(facts, publish["max_personal"], answers),
+        secrets_in(run, {"the recipe": to_yaml(recipe)}, answers),
+        _personal(facts, publish.max_personal, answers),
         _licence(facts, recipe, known),
         _contamination(run, facts, with_answers=bool(answers)),
-        _splits(facts["counts"], publish, recipe["split"]["test"]),
+        _splits(facts["counts"], publish, recipe.split.test),
         _leaks(run, facts),
-        _kept(facts, publish["min_kept"]),
+        _kept(facts, publish.min_kept),
     ]
 
 
@@ -141,20 +142,20 @@ def _personal_answers(answers: Sequence[Path]) -> tuple[int, dict[str, int]]:
     return rows, counted
 
 
-def _licence(facts: Mapping[str, Any], recipe: Mapping[str, Any], known: Mapping[str, str | None]) -> Gate:
-    publish = recipe["publish"]
-    said = publish["source_license"]
+def _licence(facts: Mapping[str, Any], recipe: Recipe, known: Mapping[str, str | None]) -> Gate:
+    publish = recipe.publish
+    said = publish.source_license
     hub = hub_sources(facts, recipe)
     sources: dict[str, str | None] = {}
     for name in facts["inputs"]:
         repo = next((repo for repo in hub if name.startswith(repo)), name)
         sources[repo] = said if isinstance(said, str) else (said or {}).get(repo) or known.get(repo)
-    if (facts["made"] or {}).get("prompts") and not recipe["source"]["paths"]:
+    if (facts["generation"] or {}).get("prompts") and not recipe.source.paths:
         sources = {}  # prompts and answers are all models'
-    wrong = licences.problem(publish["license"], sources)
+    wrong = licences.problem(publish.license, sources)
     if wrong:
         return Gate("licence", "failed", wrong)
-    return Gate("licence", "passed", "; ".join([publish["license"], *(f"{n}: {x}" for n, x in sources.items())]))
+    return Gate("licence", "passed", "; ".join([str(publish.license), *(f"{n}: {x}" for n, x in sources.items())]))
 
 
 def _contamination(run: Run, facts: Mapping[str, Any], *, with_answers: bool) -> Gate:
@@ -172,8 +173,8 @@ def _contamination(run: Run, facts: Mapping[str, Any], *, with_answers: bool) ->
     return Gate("contamination", "passed", f"found and dropped: {said}")
 
 
-def _splits(counts: Mapping[str, int], publish: Mapping[str, Any], test_share: float) -> Gate:
-    least = {"train": publish["min_train"], "test": publish["min_test"] if test_share else 0}
+def _splits(counts: Mapping[str, int], publish: Publish, test_share: float) -> Gate:
+    least = {"train": publish.min_train, "test": publish.min_test if test_share else 0}
     small = [f"{name} has {counts[name]:,} pairs, fewer than {n:,}" for name, n in least.items() if counts[name] < n]
     sizes = ", ".join(f"{name} {counts[name]:,}" for name in SPLITS)
     return Gate("splits", "failed" if small else "passed", "; ".join(small) or sizes)

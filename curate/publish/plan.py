@@ -94,7 +94,7 @@ def _stale(bundle: Bundle, remote: Remote, files: list[File]) -> list[str]:
 
 def _readers(bundle: Bundle, remote: Remote, hub: Hub) -> tuple[list[str], list[str]]:
     """Differences of columns, and those of them (and of splits) that break readers."""
-    files = bundle.run.manifest["files"]
+    files = bundle.run.manifest.files
     pairs = {shard: files[f"{DATA}/{shard.name}"] for shard in bundle.shards}
     differences = _columns(bundle.config, pairs, remote, hub, append=bundle.append)
     if answers := bundle.candidates:

@@ -1,9 +1,7 @@
 """`curate pull`: a published run as a run directory again: recipe, ledger, data. `why` answers from it."""
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -14,7 +12,8 @@ from curate.publish.bundle import META
 from curate.publish.hub import MAIN, Hub, Remote, patiently, quiet
 from curate.publish.names import check_names
 from curate.report.card_header import DEFAULT, data_folder
-from curate.rundir.checksums import digest, seal
+from curate.rundir.checksums import digest, sealed
+from curate.rundir.manifest import Manifest, Pulled
 from curate.rundir.result import Run, open_run
 from curate.rundir.store import CARD, DATA, LEDGER, LOCK, MANIFEST, RECIPE, SUMMARY
 from curate.rundir.writers import TableWriter
@@ -72,15 +71,14 @@ def _fetch(hub: Hub, remote: Remote, folder: Path, base: str, config: str) -> No
     for meta, ledger in zip((base, *parts), ledgers, strict=True):
         get(f"{meta}/{LEDGER}", ledger)
     _join_ledgers(ledgers, folder / LEDGER)
-    manifest = _joined(manifests) | {"pulled": {"repo": hub.repo, "revision": remote.sha, "config": config}}
-    seal(folder, manifest)
-    write_json(folder / MANIFEST, manifest)
+    pulled = Pulled(hub.repo, remote.sha or "", config)
+    manifest = sealed(folder, _joined(manifests).replace(pulled=pulled))
+    write_json(folder / MANIFEST, manifest.to_dict())
 
 
-def _manifest(hub: Hub, path: str, remote: Remote) -> dict[str, Any]:
+def _manifest(hub: Hub, path: str, remote: Remote) -> Manifest:
     read = patiently(hub.repo, lambda: hub.read(path, remote.sha or ""))
-    manifest: dict[str, Any] = json.loads(read)
-    return manifest
+    return Manifest.parse(read, f"{hub.repo}/{path}")
 
 
 def _copy(hub: Hub, path: str, revision: str, to: Path) -> None:
@@ -90,9 +88,9 @@ def _copy(hub: Hub, path: str, revision: str, to: Path) -> None:
             target.write(chunk)
 
 
-def _check(data: Path, manifests: Iterable[Mapping[str, Any]]) -> None:
+def _check(data: Path, manifests: Iterable[Manifest]) -> None:
     """Every shard is one that a manifest knows, whatever it is called."""
-    known = {sha for manifest in manifests for path, sha in manifest["files"].items() if path.startswith(DATA)}
+    known = {sha for manifest in manifests for path, sha in manifest.files.items() if path.startswith(DATA)}
     for shard in sorted(data.iterdir()):
         if digest(shard) not in known:
             raise InputError(f"{shard.name} is not what the run published: it was changed on the Hub")
@@ -107,9 +105,9 @@ def _join_ledgers(ledgers: Iterable[Path], target: Path) -> None:
         writer.close()
 
 
-def _joined(manifests: list[dict[str, Any]]) -> dict[str, Any]:
+def _joined(manifests: list[Manifest]) -> Manifest:
     """The first manifest with the counts and inputs of all."""
-    names = dict.fromkeys(name for manifest in manifests for name in manifest["counts"])
-    counts = {name: sum(manifest["counts"].get(name, 0) for manifest in manifests) for name in names}
-    inputs = {name: found for manifest in manifests for name, found in manifest["inputs"].items()}
-    return manifests[0] | {"counts": counts, "inputs": inputs}
+    names = dict.fromkeys(name for manifest in manifests for name in manifest.counts)
+    counts = {name: sum(manifest.counts.get(name, 0) for manifest in manifests) for name in names}
+    inputs = {name: found for manifest in manifests for name, found in manifest.inputs.items()}
+    return manifests[0].replace(counts=counts, inputs=inputs)

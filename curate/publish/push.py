@@ -15,7 +15,7 @@ from curate.publish.bundle import Bundle, published_recipe
 from curate.publish.hub import DATASET, MAIN, Hub, Remote, patiently, quiet
 from curate.publish.names import check_names
 from curate.publish.plan import Plan, check_readers, make_plan
-from curate.recipe.load import make_recipe, resolved
+from curate.recipe.load import Recipe, make_recipe, resolved
 from curate.report.card_header import DEFAULT, hub_sources
 from curate.rundir.checksums import check_seal
 from curate.rundir.result import Run, open_run
@@ -101,15 +101,14 @@ def _bundle(run: Run, repo: str, options: Options, answers: candidates.Candidate
     )
 
 
-def _with_settings(recipe: dict[str, Any], settings: Sequence[str]) -> dict[str, Any]:
+def _with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
     """The run's recipe with changes of its publish section; anything else would need another run."""
     if not settings:
         return recipe
     wrong = [text for text in settings if not text.strip().startswith("publish.")]
     if wrong:
         raise RecipeError(f"--set {wrong[0]}: of a finished run only publish.… can be set; run it again for the rest")
-    changed = resolved(make_recipe(recipe, settings))
-    return recipe | {"publish": changed["publish"]}
+    return make_recipe(resolved(recipe), settings)
 
 
 def _licences(repos: Sequence[str]) -> dict[str, str | None]:

@@ -58,8 +58,8 @@ class Rules(BaseModel):
                 raise PydanticCustomError("rule", "{text}", {"text": str(error), "rule": name}) from error
         return self
 
-    def made(self) -> list[Rule]:
-        """The rules themselves, in the order in which reasons are given."""
+    def build(self) -> list[Rule]:
+        """Return the rules themselves, in the order in which reasons are given."""
         return make_rules(self.model_extra or {}, defaults=self.defaults)
 
 

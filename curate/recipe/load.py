@@ -90,11 +90,18 @@ def make_recipe(
         raise RecipeError("; ".join(_explain(e, where, text) for e in error.errors())) from error
 
 
+def as_recipe(source: "str | Path | Mapping[str, Any] | Recipe", overrides: Sequence[str] = ()) -> Recipe:
+    """Return the recipe of a file, of plain data, or itself, with `section.key=value` overrides. Raises RecipeError."""
+    if isinstance(source, Recipe):
+        return make_recipe(resolved(source), overrides) if overrides else source
+    return make_recipe(source, overrides) if isinstance(source, Mapping) else load_recipe(source, overrides)
+
+
 def resolved(recipe: Recipe) -> dict[str, Any]:
     """Plain data with every default written out, the rules included: what `recipe.yaml` of a run holds."""
     tree = {name: section for name, section in recipe.model_dump(mode="json").items() if section is not None}
     rules: dict[str, Any] = {"defaults": False}
-    for rule in recipe.rules.made():
+    for rule in recipe.rules.build():
         value = list(rule.allowed) or (
             True if rule.name.startswith("no_") else rule.min if rule.max is None else rule.max
         )

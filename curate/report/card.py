@@ -8,9 +8,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from curate.files import write_json, write_text
+from curate.recipe.load import Recipe
 from curate.report.card_data import facts
 from curate.report.card_header import DEFAULT, Header, header_of, infos_of, join, read_header, to_text
-from curate.report.generation import Made
+from curate.report.generation import GenerationSummary
 from curate.report.summary import Summary, cell
 from curate.rundir.store import DATA, SUMMARY
 from curate.sources import title
@@ -39,9 +40,7 @@ def write_card(summary: Summary) -> None:
     write_text(summary.run.card, render(found, summary.run.recipe, files, Publication()))
 
 
-def render(
-    found: Mapping[str, Any], recipe: Mapping[str, Any], files: Sequence[Path], about: Publication, there: str = ""
-) -> str:
+def render(found: Mapping[str, Any], recipe: Recipe, files: Sequence[Path], about: Publication, there: str = "") -> str:
     """
     A run's card. `there` is the repository's card now: what it says of other configs stays in the header.
 
@@ -55,10 +54,10 @@ def render(
     return f"---\n{to_text(header)}---\n\n# {plain(name)}\n\n{_body(found, recipe, header, about)}"
 
 
-def title_of(recipe: Mapping[str, Any]) -> str:
+def title_of(recipe: Recipe) -> str:
     """What the dataset is called."""
-    paths = recipe["source"]["paths"]  # none where all prompts were made
-    return recipe["publish"]["name"] or (f"{title(paths)}, curated" if paths else "Preference pairs")
+    paths = recipe.source.paths  # none where all prompts were made
+    return recipe.publish.name or (f"{title(paths)}, curated" if paths else "Preference pairs")
 
 
 def with_overview(card: str, header: Header, links: Sequence[tuple[str, str]] = ()) -> str:
@@ -81,17 +80,17 @@ def plain(text: str, most: int = 200) -> str:
     return "".join(c for c in " ".join(text.split()) if c not in "`<>|\\[]")[:most]
 
 
-def _body(found: Mapping[str, Any], recipe: Mapping[str, Any], header: Header, about: Publication) -> str:
+def _body(found: Mapping[str, Any], recipe: Recipe, header: Header, about: Publication) -> str:
     return _rendered(
         "card.md.j2",
-        summary={**found, "made": Made(found["made"] or {})},
+        summary={**found, "generation": GenerationSummary(found["generation"] or {})},
         recipe=recipe,
         about=about,
         overview=OVERVIEW[0] + overview(header, about.links) + OVERVIEW[1],
         cell=cell,
         plain=plain,
         counts=found["counts"],
-        license=recipe["publish"]["license"],
+        license=recipe.publish.license,
         version=found["prefcurate"],
         inputs={plain(name): entry for name, entry in found["inputs"].items()},
         sample=found["sample"],

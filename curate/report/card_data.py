@@ -18,12 +18,12 @@ SIDES = ("prompt", "chosen", "rejected")
 BARS = "▁▂▃▄▅▆▇█"
 BINS = 12
 CLUSTERS = 20  # of prompts, the largest
-FROM_MANIFEST = ("prefcurate", "counts", "bytes", "inputs", "made", "decontaminate", "leaks")
+FROM_MANIFEST = ("prefcurate", "counts", "bytes", "inputs", "generation", "decontaminate", "leaks")
 
 
 def facts(summary: Summary) -> dict[str, Any]:
-    """Everything the card says in numbers; null for what the run did not do (made, decontaminate, leaks)."""
-    manifest = summary.run.manifest
+    """Everything the card says in numbers; null for what the run did not do (generation, decontaminate, leaks)."""
+    manifest = summary.run.manifest.to_dict()
     shown = [column for signal in SIGNALS.values() for column in signal.card_columns]
     return {
         **{name: manifest.get(name) for name in FROM_MANIFEST},

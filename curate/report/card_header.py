@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 import yaml
 
+from curate.recipe.load import Recipe
 from curate.rundir.store import DATA, SPLITS
 from curate.schema import PAIR
 from curate.sources.hub import HUB_ID
@@ -36,14 +37,14 @@ def data_folder(config: str) -> str:
     return DATA if config == DEFAULT else f"{config}/{DATA}"
 
 
-def header_of(found: Mapping[str, Any], recipe: Mapping[str, Any], files: Sequence[Path], config: str) -> Header:
+def header_of(found: Mapping[str, Any], recipe: Recipe, files: Sequence[Path], config: str) -> Header:
     """The header of one run, under the config's name; `files` are its shards."""
-    publish, counts, sizes = recipe["publish"], found["counts"], found["bytes"]
+    publish, counts, sizes = recipe.publish, found["counts"], found["bytes"]
     splits = [name for name in SPLITS if any(file.name.startswith(f"{name}-") for file in files)]
-    languages = publish["language"] or [code for code, share in found["languages"] if share >= LANGUAGE_SHARE]
+    languages = publish.language or [code for code, share in found["languages"] if share >= LANGUAGE_SHARE]
     size = sum(file.stat().st_size for file in files)
     return {
-        **({"license": publish["license"]} if publish["license"] else {}),
+        **({"license": publish.license} if publish.license else {}),
         **({"language": languages} if languages else {}),
         "task_categories": ["text-generation", "reinforcement-learning"],
         "tags": ["preference", "dpo", "rlhf", "trl", "prefcurate"],
@@ -74,19 +75,19 @@ def _feature(name: str, dtype: Any) -> dict[str, Any]:
     return {"name": name, "dtype": _PLAIN[dtype]}
 
 
-def _origin(found: Mapping[str, Any], recipe: Mapping[str, Any]) -> Header:
+def _origin(found: Mapping[str, Any], recipe: Recipe) -> Header:
     """Who wrote and who labelled, where models did; which Hub datasets it comes from."""
-    made = found["made"] or {}
+    generation = found["generation"] or {}
     return {
-        **({"annotations_creators": ["machine-generated"]} if made.get("judges") else {}),
-        **({"language_creators": ["machine-generated"]} if made.get("answers") else {}),
+        **({"annotations_creators": ["machine-generated"]} if generation.get("judges") else {}),
+        **({"language_creators": ["machine-generated"]} if generation.get("answers") else {}),
         "source_datasets": hub_sources(found, recipe) or ["original"],
     }
 
 
-def hub_sources(found: Mapping[str, Any], recipe: Mapping[str, Any]) -> list[str]:
+def hub_sources(found: Mapping[str, Any], recipe: Recipe) -> list[str]:
     """The Hub datasets that were read: what the recipe names so and an input is called by."""
-    matches = [match for path in recipe["source"]["paths"] if (match := HUB_ID.fullmatch(path))]
+    matches = [match for path in recipe.source.paths if (match := HUB_ID.fullmatch(path))]
     repos = [match["repo"] for match in matches]
     return [repo for repo in dict.fromkeys(repos) if any(name.startswith(repo) for name in found["inputs"])]
 
@@ -101,11 +102,12 @@ def join(ours: Header, there: Header, *, append: bool = False) -> Header:
     info = _sum(infos.get(config), ours["dataset_info"]) if append else ours["dataset_info"]
     infos |= {config: info}
     files = {entry["config_name"]: entry for entry in _listed(there.get("configs")) if "config_name" in entry}
+    entry = ours["configs"][0]
     if append and config in files:
-        ours_split = {file["split"]: file for file in ours["configs"][0]["data_files"]}
+        ours_split = {file["split"]: file for file in entry["data_files"]}
         theirs = {file["split"]: file for file in files[config].get("data_files", [])}
-        ours["configs"][0]["data_files"] = list((theirs | ours_split).values())
-    files |= {config: ours["configs"][0]}
+        entry = entry | {"data_files": list((theirs | ours_split).values())}
+    files |= {config: entry}
     joined = there | ours
     for key in ("language", "source_datasets", "tags"):
         if others := [value for value in _listed(there.get(key)) if len(infos) > 1 or append]:

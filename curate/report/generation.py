@@ -18,8 +18,8 @@ ABOUT_JUDGES = {
 
 
 @dataclass(frozen=True)
-class Made:
-    """`found` is the manifest's `made`: prompts, answers, judges, panel, requests; empty where the pairs were read."""
+class GenerationSummary:
+    """What models generated; `found` is the manifest's `generation`, empty where the pairs were read."""
 
     found: Mapping[str, Any]
 

@@ -5,7 +5,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from curate.files import write_text
-from curate.recipe.load import to_plain_yaml
+from curate.recipe.load import to_yaml
 from curate.report import charts
 from curate.report.summary import Summary, cell
 from curate.signals import COLUMNS, SIGNALS
@@ -25,12 +25,12 @@ def write_report(summary: Summary) -> None:
         counts=summary.counts,
         most=max(left for _, left in summary.funnel) or 1,
         cell=cell,
-        inputs=summary.run.manifest["inputs"],
-        version=summary.run.manifest["prefcurate"],
+        inputs=summary.run.manifest.inputs,
+        version=summary.run.manifest.prefcurate,
         length_chart=Markup(_length_chart(summary)),  # noqa: S704 - drawn by us from numbers
         map_chart=Markup(_map(summary)),  # noqa: S704
         charts=[(COLUMNS[name].about, Markup(svg)) for name, svg in _signal_charts(summary)],  # noqa: S704
-        recipe=to_plain_yaml(summary.run.recipe),
+        recipe=to_yaml(summary.run.recipe),
     )
     write_text(summary.run.report, html)
 

@@ -9,7 +9,7 @@ import polars as pl
 
 from curate import pairing
 from curate.dedup.finders import FINDERS
-from curate.report.generation import Made
+from curate.report.generation import GenerationSummary
 from curate.rules import DEFAULTS
 from curate.rundir.result import Run
 from curate.rundir.store import SPLITS
@@ -106,7 +106,7 @@ class Summary:
         for stage, what in LEFT_AFTER.items():
             left -= self.counts.get(f"dropped_{stage}", 0)
             if sets is not None or stage not in ("prompts", "generate", "judge"):
-                if stage in OPTIONAL and stage not in self.run.manifest["stages"]:
+                if stage in OPTIONAL and stage not in self.run.manifest.stages:
                     continue
                 steps.append((what, left))
             if sets is not None and stage == "pair":
@@ -117,13 +117,13 @@ class Summary:
     @cached_property
     def splits(self) -> dict[str, int]:
         """Rows of train and of every split that was asked for."""
-        asked = self.run.recipe["split"]
-        return {name: self.counts[name] for name in SPLITS if name == "train" or asked[name]}
+        asked = self.run.recipe.split
+        return {name: self.counts[name] for name in SPLITS if name == "train" or getattr(asked, name)}
 
     @cached_property
     def evals(self) -> list[dict[str, Any]]:
         """For every eval set: items, how many of them some pair holds, and how many pairs hold one."""
-        sets = self.run.manifest.get("decontaminate", {}).get("sets", {})
+        sets = self.run.manifest.decontaminate.sets if self.run.manifest.decontaminate else {}
         return [
             {"eval set": name, "items": n["items"], "hit": n["hit"], "pairs": n["rows"]} for name, n in sets.items()
         ]
@@ -131,7 +131,7 @@ class Summary:
     @cached_property
     def clusters(self) -> list[dict[str, Any]]:
         """Prompt clusters, the largest first: name, and how many pairs of it there were and are kept."""
-        names = self.run.manifest.get("clusters", {}).get("names", [])
+        names = self.run.manifest.clusters.names if self.run.manifest.clusters else []
         if not names:
             return []
         rows = self.cluster_rows.filter(pl.col("cluster") >= 0)
@@ -145,9 +145,9 @@ class Summary:
         return self.run.stage("clusters").scan().join(kept, on="row", how="left").collect().drop("row")
 
     @cached_property
-    def made(self) -> Made:
-        """What models made for it."""
-        return Made(self.run.manifest.get("made", {}))
+    def generation(self) -> GenerationSummary:
+        """What models generated for it."""
+        return GenerationSummary(self.run.manifest.generation or {})
 
     @cached_property
     def reasons(self) -> list[Reason]:

@@ -4,33 +4,31 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from curate.errors import InputError
+from curate.rundir.manifest import Manifest
 from curate.rundir.store import ANSWERS, CARD, DATA, LEDGER, RECIPE, SUMMARY
 
 CHUNK = 1 << 20
 
 
-def seal(folder: Path, manifest: dict[str, Any]) -> None:
-    """Put the SHA-256 of every file that may be published into the manifest, and one of the manifest's own values."""
-    answers = [ANSWERS] if manifest.get("made") and (folder / ANSWERS).is_file() else []  # else another recipe left it
-    manifest["files"] = {path: digest(folder / path) for path in (*_sealed(folder), *answers)}
-    manifest["seal"] = _of_values(manifest)
+def sealed(folder: Path, manifest: Manifest) -> Manifest:
+    """Return the manifest with the SHA-256 of every file that may be published, and one of its own values."""
+    answers = [ANSWERS] if manifest.generation and (folder / ANSWERS).is_file() else []  # else another recipe left it
+    files = {path: digest(folder / path) for path in (*_sealed(folder), *answers)}
+    manifest = manifest.replace(files=files, seal=None)
+    return manifest.replace(seal=_of_values(manifest))
 
 
-def check_seal(folder: Path, manifest: dict[str, Any]) -> None:
+def check_seal(folder: Path, manifest: Manifest) -> None:
     """Raise InputError naming the first file that is not what the run wrote."""
-    again = "; run the same command again to make it anew"
-    files = manifest.get("files")
-    if files is None:
-        raise InputError(f"{folder} was made by an older version, without checksums{again}")
-    if manifest.get("seal") != _of_values(manifest):
+    again = "; run the same command again to write it anew"
+    if manifest.seal != _of_values(manifest):
         raise InputError(f"{folder}/manifest.json was edited after the run{again}")
-    for path in dict.fromkeys([*files, *_sealed(folder)]):
+    for path in dict.fromkeys([*manifest.files, *_sealed(folder)]):
         if not (folder / path).is_file():
             raise InputError(f"{folder}/{path} is missing{again}")
-        if files.get(path) != digest(folder / path):
+        if manifest.files.get(path) != digest(folder / path):
             raise InputError(f"{folder}/{path} was edited after the run{again}")
 
 
@@ -48,6 +46,6 @@ def _sealed(folder: Path) -> Iterator[str]:
     yield from (LEDGER, RECIPE, SUMMARY, CARD)
 
 
-def _of_values(manifest: dict[str, Any]) -> str:
-    values = {name: value for name, value in manifest.items() if name != "seal"}
+def _of_values(manifest: Manifest) -> str:
+    values = manifest.replace(seal=None).to_dict()
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

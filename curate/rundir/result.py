@@ -1,18 +1,20 @@
 """A finished run, opened again: its splits, its ledger, its counts, and why a row went where it did."""
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
-import yaml
 
 from curate.errors import InputError, require
+from curate.rundir.manifest import Manifest
 from curate.rundir.store import CARD, DATA, LEDGER, MANIFEST, RECIPE, REPORT, SPLITS, STAGES, Stage
 from curate.schema import PAIR
 from curate.signals import measure
+
+if TYPE_CHECKING:
+    from curate.recipe.load import Recipe
 
 MIN_ID = 6  # letters of a pair_id that are enough to find it
 
@@ -22,19 +24,19 @@ class Run:
     """A run directory that is complete."""
 
     folder: Path
-    manifest: dict[str, Any]  # versions, inputs, stage keys, counts, seconds, peak memory
+    manifest: Manifest
 
     @cached_property
-    def recipe(self) -> dict[str, Any]:
+    def recipe(self) -> "Recipe":
         """The recipe with every default written out."""
-        recipe: dict[str, Any] = yaml.safe_load((self.folder / RECIPE).read_text("utf-8"))
-        return recipe
+        from curate.recipe.load import load_recipe
+
+        return load_recipe(self.folder / RECIPE)
 
     @property
     def counts(self) -> dict[str, int]:
         """rows, kept, dropped, train, test, and dropped_STAGE for every stage that dropped some."""
-        counts: dict[str, int] = self.manifest["counts"]
-        return counts
+        return self.manifest.counts
 
     @property
     def train(self) -> pl.LazyFrame:
@@ -63,7 +65,7 @@ class Run:
 
     def stage(self, name: str) -> Stage:
         """A stage's folder."""
-        return Stage(self.folder / STAGES / name, self.manifest["stages"][name]["key"])
+        return Stage(self.folder / STAGES / name, self.manifest.stages[name].key)
 
     @property
     def validation(self) -> pl.LazyFrame:
@@ -98,7 +100,7 @@ def open_run(folder: str | Path) -> Run:
         unfinished = (folder / RECIPE).is_file()
         what = "a run that is not finished; start the same command again" if unfinished else "no run"
         raise InputError(f"{folder} holds {what}" if folder.exists() else f"{folder} does not exist")
-    return Run(folder, json.loads((folder / MANIFEST).read_text("utf-8")))
+    return Run(folder, Manifest.read(folder / MANIFEST))
 
 
 def why(run: Run, row: int | str, source: str | None = None) -> list[dict[str, Any]]:
@@ -118,7 +120,7 @@ def why(run: Run, row: int | str, source: str | None = None) -> list[dict[str, A
             f"no row {text}{where} in {run.folder}: it holds {run.counts['rows']} rows, numbered from 0 in each source "
             f"(a pair_id needs its first {MIN_ID} letters or more)"
         )
-    texts = _fetched(run, found) if "pulled" in run.manifest else _staged(run, found)
+    texts = _fetched(run, found) if run.manifest.pulled else _staged(run, found)
     return found.join(texts, on="place", how="left", maintain_order="left").drop("place").to_dicts()
 
 

@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from curate.errors import RecipeError
 from curate.files import atomic, no_space, remove, write_json, write_text
+from curate.rundir.manifest import Manifest
 
 RECIPE, MANIFEST, LEDGER, DATA, STAGES = "recipe.yaml", "manifest.json", "ledger.parquet", "data", "stages"
 SUMMARY, CARD, REPORT = "summary.json", "README.md", "report.html"
@@ -112,6 +113,8 @@ def _check_place(folder: Path, recipe: dict[str, Any], *, force: bool) -> None:
                 f"{folder} is not empty and holds no run ({others[0]}, …); choose another --out, or --force"
             )
         return
+    if (folder / MANIFEST).is_file():
+        Manifest.read(folder / MANIFEST)  # raises for a run of version 0.1
     there = _source_of(folder / RECIPE)
     if any(there.get(key) != recipe["source"][key] for key in WHAT_IS_READ):
         was = ", ".join(map(str, there.get("paths", ["?"])))

@@ -29,7 +29,7 @@ def measure(store: Store, pairs: Stage) -> Stage:
 
 def decide(store: Store, recipe: Recipe, pairs: Stage, signals: Stage) -> Stage:
     """Signals → verdicts (stage, rule, value, reasons), row for row; rows that are no pairs keep their problem."""
-    rules = recipe.rules.made()
+    rules = recipe.rules.build()
     stage = store.stage("rules", fingerprint("rules", [repr(rule) for rule in rules], signals.key))
 
     def verdicts(number: int) -> pl.DataFrame:

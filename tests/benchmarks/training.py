@@ -57,7 +57,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         pairs = drawn(open_run(options.run).train.collect(), options.steps * options.batch, "benchmark")
         model = options.model or made(pairs, Path(folder) / "model")
-        run = as_run(Path(folder) / "run", pairs, {"publish": {"license": None}})
+        run = as_run(Path(folder) / "run", pairs)
         trl = {"max_steps": options.steps, "learning_rate": options.rate, "logging_steps": 1, "save_strategy": "no"}
         section = Train(model=model, batch=options.batch, max_length=options.max_length, trl=trl, early_stop=False)
         done = [plain_trl(run, section, Path(folder) / "trl"), ours(run, section, Path(folder) / "ours")]

@@ -121,9 +121,9 @@ def test_json_is_for_programs(server: ChatServer, curate: Curate) -> None:
     (line,) = json.loads(curate("generate", *options, "--dry-run", "--json").out)
     assert (line["stage"], line["requests"], line["known"], line["usd"]) == ("generate", 4, 0, None)
     made = json.loads(curate("generate", *options, "--json").out)
-    assert (made["run"], made["made"]["answers"][0]["answers"]) == ("RUN", 4)
+    assert (made["run"], made["generation"]["answers"][0]["answers"]) == ("RUN", 4)
     judged = json.loads(curate("judge", "RUN", "--judge", server.line("judge"), "-o", "RUN2", "--json").out)
-    assert judged["made"]["judges"][0]["verdicts"] == 4
+    assert judged["generation"]["judges"][0]["verdicts"] == 4
     finished = json.loads(curate("run", "RUN2/recipe.yaml", "-o", "RUN2", "--json").out)
     assert finished["counts"]["kept"] == 2
 

@@ -56,7 +56,7 @@ def test_the_estimate_is_no_less_than_what_is_then_asked(server: ChatServer, tmp
         wanted = whole(server, source, generate={"models": [server.line("w")], "n": 3}, judge=judges)
         found = {line.model: line for line in estimate(wanted)}
         server.forget()
-        made = judge(wanted, tmp_path / method)["made"]
+        made = judge(wanted, tmp_path / method)["generation"]
         assert {name: len(server.of(name.removeprefix("openai:"))) for name in found} == {
             name: line.requests for name, line in found.items()
         }

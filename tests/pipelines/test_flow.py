@@ -138,7 +138,7 @@ def test_the_product(finished: Run) -> None:
 
 
 def test_the_manifest_says_how_the_pairs_were_made(finished: Run) -> None:
-    made = finished.manifest["made"]
+    made = finished.manifest.generation
     assert made["answers"] == [
         {"model": "openai:writer", "answers": 30, "failed": 3, "cut_off": 0, "on_policy": False, "mean_tokens": 20.3}
     ]
@@ -150,7 +150,7 @@ def test_the_manifest_says_how_the_pairs_were_made(finished: Run) -> None:
     assert {row["model"]: row["requests"] for row in made["requests"]} == {
         "openai:judge": 27 - 2 + 3, "openai:maker": 1, "openai:writer": 27,  # equal ones once, three repairs
     }  # fmt: skip
-    assert finished.manifest["inputs"]["p.jsonl"]["rows"] == 11
+    assert finished.manifest.inputs["p.jsonl"].rows == 11
 
 
 def test_why(finished: Run) -> None:
@@ -223,7 +223,7 @@ def test_a_set_from_nothing_but_a_description(server: ChatServer, tmp_path: Path
     made = {"model": server.line("maker"), "description": "Backups", "n": 3}
     finished = run(whole(server, None, prompts=made), tmp_path / "RUN")
     assert finished.counts["kept"] == 3
-    assert list(finished.manifest["inputs"]) == ["prompts:self_instruct"]
+    assert list(finished.manifest.inputs) == ["prompts:self_instruct"]
     assert "# Preference pairs\n" in finished.card.read_text("utf-8")
 
 
@@ -281,12 +281,12 @@ def test_reports_of_judges_over_pairs_that_are_judged_again(server: ChatServer, 
     source = prompts(tmp_path / "p.jsonl", *lines)
     panel = [server.line("judge"), server.line("judge-first")]
     found = run(recipe(source, judge={"models": panel, "method": "pairwise"}), tmp_path / "RUN")
-    one, two = found.manifest["made"]["judges"]
+    one, two = found.manifest.generation["judges"]
     assert (one["position_consistency"], one["tie_rate"], one["first_position_rate"]) == (1.0, 0.0, 0.5)
     assert (one["human_agreement"], one["human_pairs"], one["length_bias"]) == (0.75, 4, 0.0)
     assert (two["position_consistency"], two["tie_rate"], two["first_position_rate"]) == (0.0, 1.0, 1.0)
     assert (two["human_agreement"], two["human_ties"], two["length_bias"]) == (None, 4, None)
-    panel_ = found.manifest["made"]["panel"]
+    panel_ = found.manifest.generation["panel"]
     assert (panel_["statistic"], panel_["items"], panel_["kappa"]) == ("cohen", 4, 0.0)
     assert found.train.collect().select("chosen_score", "rejected_score").rows() == [(0.75, 0.25)] * 4
     chosen = [turns[0]["content"] for turns in found.train.collect().get_column("chosen").to_list()]

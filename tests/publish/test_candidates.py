@@ -19,11 +19,12 @@ from curate.recipe.load import make_recipe
 from curate.report.card_header import read_header
 from curate.rundir import writers
 from curate.rundir.checksums import check_seal
+from curate.rundir.manifest import Manifest
 from curate.rundir.result import Run
 from curate.schema import CANDIDATES
 from tests.hub_server import HubServer, read
 from tests.publish.test_gates import GITHUB, checked
-from tests.publish.user import LICENSED, SMALL, User, command, environment, make_run
+from tests.publish.user import LICENSED, SMALL, User, command, environment, make_run, with_publish
 
 PLACE = "candidates/data/train-00000-of-00001.parquet"
 QUESTIONS = ("How do I boil an egg?", "Why is bread dough left to rest?", "What keeps cut apples white?")
@@ -130,7 +131,7 @@ def test_a_large_file_is_cut_into_shards(run: Run, tmp_path: Path, monkeypatch: 
     for group in groups:
         writer.write(group)
     writer.close()
-    large = Run(tmp_path, {"files": {"candidates.parquet": ""}})
+    large = Run(tmp_path, Manifest(files={"candidates.parquet": ""}))
     with candidates.opened(large, "default") as found:
         assert len(found.shards) == 3
         assert next(found.places(appended=False))[0].endswith("/train-00000-of-00003.parquet")
@@ -160,7 +161,7 @@ def answers_checked(
 ) -> dict[str, tuple[str, str]]:
     """Gate → status and text, with the candidates looked at, and e-mail addresses in a tenth of them allowed."""
     found = json.loads((run.folder / "summary.json").read_text()) | dict(facts or {})
-    recipe = run.recipe | {"publish": run.recipe["publish"] | {"max_personal": 0.1}}
+    recipe = with_publish(run.recipe, max_personal=0.1)
     looked = gates.check(run, found, recipe, {}, [file or run.folder / "candidates.parquet"])
     return {gate.name: (gate.status, gate.text) for gate in looked}
 

@@ -9,9 +9,10 @@ import pytest
 import curate
 from curate.errors import RecipeError
 from curate.publish import gates, licences, secrets
+from curate.recipe.load import Recipe
 from curate.rundir.result import Run
 from tests.data import row, write_jsonl
-from tests.publish.user import LICENSED, make_run
+from tests.publish.user import LICENSED, make_run, with_publish
 
 AWS = "AKIA" + "Z" * 16  # in the form of a key, and nobody's
 GITHUB = "ghp_" + "a1B2" * 9
@@ -87,7 +88,7 @@ def test_licences_that_fit(target: str | None, sources: dict[str, str | None], s
     assert found is None if said is None else said in (found or "")
 
 
-def checked(run: Run, recipe: dict[str, Any] | None = None, **facts: Any) -> dict[str, tuple[str, str]]:
+def checked(run: Run, recipe: Recipe | None = None, **facts: Any) -> dict[str, tuple[str, str]]:
     """Gate → status and text, with some of the run's facts changed."""
     found = json.loads((run.folder / "summary.json").read_text()) | facts
     return {gate.name: (gate.status, gate.text) for gate in gates.check(run, found, recipe or run.recipe, {})}
@@ -107,7 +108,7 @@ def test_a_good_run_passes(run: Run) -> None:
 
 def test_each_gate_fails_on_what_it_is_for(run: Run) -> None:
     counts = {**run.counts, "train": 0, "kept": 2, "rows": 40}
-    strict = run.recipe | {"publish": run.recipe["publish"] | {"max_personal": 0.1, "license": None, "min_test": 50}}
+    strict = with_publish(run.recipe, max_personal=0.1, license=None, min_test=50)
     sets = {"gsm8k": {"items": 1319, "hit": 3, "rows": 4}}
     found = checked(
         run, strict, counts=counts, personal={"emails": 1, "phones": 0, "ips": 0}, leaks=2, decontaminate={"sets": sets}
@@ -136,8 +137,6 @@ def test_failed_gates_are_named_unless_waived() -> None:
 
 
 def test_one_licence_a_source(run: Run) -> None:
-    publish = run.recipe["publish"] | {"source_license": {"p.jsonl": "cc-by-nc-4.0"}}
-    assert (
-        "p.jsonl: cc-by-nc-4.0 forbids commercial use" in checked(run, run.recipe | {"publish": publish})["licence"][1]
-    )
+    recipe = with_publish(run.recipe, source_license={"p.jsonl": "cc-by-nc-4.0"})
+    assert "p.jsonl: cc-by-nc-4.0 forbids commercial use" in checked(run, recipe)["licence"][1]
     assert LICENSED[0] == "publish.license=mit"

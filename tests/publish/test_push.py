@@ -231,7 +231,7 @@ def test_a_pulled_run_answers_why(hub: HubServer, user: User, tmp_path: Path) ->
         assert (now["kept"], now["rule"], now["value"]) == (was["kept"], was["rule"], was["value"])
         assert now["chosen"] == (was["chosen"] if was["kept"] else None)
     assert pulled.why(3)[0]["chosen_chars"] == run.why(3)[0]["chosen_chars"]
-    assert pulled.recipe["source"]["paths"] == ["p.jsonl"]
+    assert pulled.recipe.source.paths == ("p.jsonl",)
     assert str(tmp_path) not in "".join(map(str, files_of(hub, "me/why").values()))
     # A pulled run is a run: it can be published again.
     assert user.push(pulled, "me/why2")["changed"] is True

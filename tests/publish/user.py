@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import curate
+from curate.recipe.load import Recipe
 from curate.rundir.result import Run
 from tests.data import row, write_jsonl
 from tests.hub_server import WRITE
@@ -23,7 +24,7 @@ from curate.publish.export import export
 from curate.publish.pull import pull
 from curate.publish.push import push
 hub.WAITS = hub.AT_ONCE = (0.02,) * 12
-CALLS = {"push": lambda *a, **o: push(*a, **o).to_dict(), "pull": lambda *a, **o: pull(*a, **o).manifest}
+CALLS = {"push": lambda *a, **o: push(*a, **o).to_dict(), "pull": lambda *a, **o: pull(*a, **o).manifest.to_dict()}
 for line in sys.stdin:
     name, arguments, options = json.loads(line)
     try:
@@ -86,3 +87,8 @@ def make_run(folder: Path, numbers: range, *settings: str) -> Run:
     folder.mkdir(parents=True, exist_ok=True)
     source = write_jsonl(folder / "p.jsonl", [row(number) for number in numbers])
     return curate.clean(source, folder / "RUN", settings=[*SMALL, *LICENSED, *settings])
+
+
+def with_publish(recipe: Recipe, **changes: Any) -> Recipe:
+    """The recipe with some settings of its publish section changed."""
+    return recipe.model_copy(update={"publish": recipe.publish.model_copy(update=changes)})

@@ -1,5 +1,6 @@
 """Headers of several configs and parts as one, and cards that are written again."""
 
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -35,7 +36,9 @@ def test_what_is_appended_adds_up() -> None:
     more = header("default", 7)
     more["dataset_info"]["splits"].append({"name": "test", "num_bytes": 1, "num_examples": 1})
     more["configs"][0]["data_files"].append({"split": "test", "path": "data/test-*.parquet"})
-    joined = join(more, join(header("default", 5), {}), append=True)
+    unchanged = deepcopy(more)
+    joined = join(more, join(header("default", 5, extra=1), {}), append=True)
+    assert more == unchanged
     counts = {split["name"]: split["num_examples"] for split in joined["dataset_info"]["splits"]}
     assert counts == {"train": 12, "test": 1}
     assert joined["dataset_info"]["dataset_size"] == 120

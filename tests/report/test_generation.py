@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from curate.report.generation import Made
+from curate.report.generation import GenerationSummary
 
 JUDGE: dict[str, Any] = {
     "judge": "openai:j", "method": "rubric", "rubric": "honesty, helpfulness", "rubric_hash": "a, b", "verdicts": 1200,
@@ -14,7 +14,7 @@ REQUESTS = {"model": "openai:a", "requests": 8, "input_tokens": 10, "output_toke
 
 
 def test_columns_that_say_nothing_are_left_out() -> None:
-    tables = Made({"answers": [ANSWERS], "judges": [JUDGE], "requests": [REQUESTS]}).tables
+    tables = GenerationSummary({"answers": [ANSWERS], "judges": [JUDGE], "requests": [REQUESTS]}).tables
     assert tables == {
         "Answers": [{"model": "openai:a", "answers": 8, "cut off": 2, "tokens, mean": 21}],
         "Judges (rubric)": [
@@ -29,18 +29,19 @@ def test_columns_that_say_nothing_are_left_out() -> None:
 
 def test_a_column_stays_where_one_row_fills_it() -> None:
     other = JUDGE | {"judge": "heuristic", "method": "heuristic", "rubric": None, "null_rate": 0.004}
-    rows = Made({"judges": [JUDGE, other]}).tables["Judges"]
+    rows = GenerationSummary({"judges": [JUDGE, other]}).tables["Judges"]
     assert [(row["method"], row["by"], row["unusable"]) for row in rows] == [
         ("rubric", "honesty, helpfulness", None), ("heuristic", None, "0.4%"),
     ]  # fmt: skip
     paid = [REQUESTS | {"usd": 0.01234}, REQUESTS | {"usd": 0.0}, REQUESTS]
-    found = Made({"requests": paid}).tables["Requests"]
+    found = GenerationSummary({"requests": paid}).tables["Requests"]
     assert [row["USD, by list price"] for row in found] == ["0.0123", "0", None]
 
 
 def test_what_the_columns_mean_is_said_of_those_that_are_there() -> None:
-    assert [name for name, _ in Made({"judges": [JUDGE]}).judge_columns] == ["ties", "longer wins", "as labelled"]
-    assert Made({}).judge_columns == []
+    columns = GenerationSummary({"judges": [JUDGE]}).judge_columns
+    assert [name for name, _ in columns] == ["ties", "longer wins", "as labelled"]
+    assert GenerationSummary({}).judge_columns == []
 
 
 def test_prompts_and_the_panel_in_words() -> None:
@@ -49,7 +50,8 @@ def test_prompts_and_the_panel_in_words() -> None:
         "unusable": 0, "other_language": 0, "duplicates": 2, "surplus": 0, "kept": 1234,
         "topics": {"billing": 1000, "sharing": 234}, "difficulties": {},
     }  # fmt: skip
-    about = Made({"prompts": prompts, "panel": {"judges": ["a", "b"], "items": 12, "statistic": "cohen", "kappa": 0.5}})
+    panel = {"judges": ["a", "b"], "items": 12, "statistic": "cohen", "kappa": 0.5}
+    about = GenerationSummary({"prompts": prompts, "panel": panel})
     assert about.tables["Prompts"] == [
         {"method": "self_instruct", "model": "openai:m", "new prompts": 1234, "duplicates": 2, "bad replies": 1}
     ]
@@ -59,6 +61,7 @@ def test_prompts_and_the_panel_in_words() -> None:
 
 
 def test_nothing_was_made() -> None:
-    assert not Made({})
-    assert (Made({}).tables, Made({}).sentences, Made({}).by_form) == ({}, [], False)
-    assert Made({"judges": [JUDGE | {"method": "heuristic"}]}).by_form
+    assert not GenerationSummary({})
+    nothing = GenerationSummary({})
+    assert (nothing.tables, nothing.sentences, nothing.by_form) == ({}, [], False)
+    assert GenerationSummary({"judges": [JUDGE | {"method": "heuristic"}]}).by_form

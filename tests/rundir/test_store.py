@@ -5,8 +5,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from curate.errors import RecipeError
+from curate.errors import InputError, RecipeError
 from curate.files import atomic, write_json
+from curate.rundir.result import open_run
 from curate.rundir.store import Store, open_store
 
 RECIPE = {"source": {"paths": ["a"], "split": None, "config": None, "revision": None}}
@@ -58,3 +59,30 @@ def test_the_manifest_goes_when_a_run_begins(tmp_path: Path) -> None:
     write_json(tmp_path / "manifest.json", {})
     with open_store(tmp_path, RECIPE, "", force=True):
         assert not (tmp_path / "manifest.json").exists()
+
+
+def test_a_run_of_version_0_1_is_refused_in_one_line_and_stays_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("source: {paths: [p.jsonl]}")
+    write_json(tmp_path / "manifest.json", {"prefcurate": "0.1.0", "counts": {"rows": 3}, "made": {}})
+    before = (tmp_path / "manifest.json").read_bytes()
+    said = r"manifest\.json was written by prefcurate 0\.1\.0, whose runs this version does not read; run its recipe"
+    with pytest.raises(InputError, match=said):
+        open_run(tmp_path)
+    with pytest.raises(InputError, match=said), open_store(tmp_path, RECIPE, ""):
+        pass
+    assert (tmp_path / "manifest.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (b"[]", "Expected `object`, got `array`"),
+        (b"{", "truncated"),
+        (b'{"counts": {"rows": "three"}}', r"Expected `int`, got `str` - at `\$\.counts\[\.\.\.\]`"),
+        (b'{"counts": "\xff"}', ""),
+    ],
+)
+def test_a_manifest_that_is_none_names_the_file_and_the_field(tmp_path: Path, raw: bytes, said: str) -> None:
+    (tmp_path / "manifest.json").write_bytes(raw)
+    with pytest.raises(InputError, match=f"manifest.json is not a manifest of a run: .*{said}"):
+        open_run(tmp_path)

@@ -1,6 +1,6 @@
 """What a bake-off compares: sets of pairs made from the same source in different ways, and options to sweep."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ from pydantic import Field, ValidationError, model_validator
 
 from curate.errors import InputError, RecipeError, nearest
 from curate.recipe import Section, Texts, Train
-from curate.recipe.load import load_recipe
+from curate.recipe.load import load_recipe, make_recipe, to_yaml
+from curate.rundir.manifest import Manifest
 from curate.rundir.result import Run, open_run
 from curate.schema import digest
 
@@ -113,9 +114,9 @@ def _run(arm: Arm, folder: Path, where: Path) -> Run:
     return flow.run(recipe, folder)
 
 
-def as_run(folder: Path, pairs: pl.DataFrame, recipe: Mapping[str, Any]) -> Run:
+def as_run(folder: Path, pairs: pl.DataFrame) -> Run:
     """Pairs as a run directory of their own, with nothing held out: what a training takes."""
     (folder / "data").mkdir(parents=True, exist_ok=True)
     pairs.write_parquet(folder / "data" / "train-00000-of-00001.parquet")
-    (folder / "recipe.yaml").write_text(yaml.safe_dump(dict(recipe)), "utf-8")
-    return Run(folder, {"counts": {"train": len(pairs), "test": 0}})
+    (folder / "recipe.yaml").write_text(to_yaml(make_recipe({"source": {"paths": ["data"]}})), "utf-8")
+    return Run(folder, Manifest(counts={"train": len(pairs), "test": 0}))

@@ -70,7 +70,7 @@ def _one(
     if not done.is_file():
         remove(folder)
         started = time.perf_counter()
-        trained = train(as_run(folder / "run", chosen, {"publish": {"license": None}}), section, folder / "out")
+        trained = train(as_run(folder / "run", chosen), section, folder / "out")
         seconds = time.perf_counter() - started
         adapter = (trained.model / "adapter_config.json").is_file()
         two = load_two(trained.model, None if adapter else str(section.model))

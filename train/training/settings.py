@@ -11,7 +11,7 @@ import yaml
 
 from curate.errors import RecipeError, nearest, require
 from curate.recipe import Train
-from curate.recipe.load import make_recipe
+from curate.recipe.load import make_recipe, resolved
 from curate.rundir.result import Run
 from train.models import EXTRA
 
@@ -36,7 +36,7 @@ def section_of(
 
     Raises RecipeError for a key that nobody knows, with the nearest one.
     """
-    tree: dict[str, Any] = {"source": {"paths": ["-"]}} if run is None else dict(run.recipe)
+    tree: dict[str, Any] = {"source": {"paths": ["-"]}} if run is None else resolved(run.recipe)
     tree["train"] = {**(tree.get("train") or {}), **({} if model is None else {"model": model})}
     if config is not None:
         tree["train"] |= _from_file(config, tree["train"])

@@ -28,7 +28,7 @@ def test_the_heuristic(server: ChatServer, tmp_path: Path) -> None:
     fates = done.ledger.select("kept", "stage", "rule").collect().rows()
     assert fates[3] == (False, "generate", "no_answer")
     assert [rule for _, stage, rule in fates if stage == "judge"] == []
-    (report,) = done.manifest["made"]["judges"]
+    (report,) = done.manifest.generation["judges"]
     assert (report["judge"], report["method"], report["verdicts"], report["null_rate"]) == (
         "heuristic", "heuristic", 9, 0.0,
     )  # fmt: skip
@@ -50,7 +50,7 @@ def test_a_reward_model_beside_a_judge_that_is_asked(server: ChatServer, tmp_pat
     writes = {"models": [server.line("writer")], "max_failed": 1}
     panel = {"models": [f"reward:{folder}", server.line("judge")]}
     done = run(whole(server, source, generate=writes, judge=panel), tmp_path / "RUN")
-    reward, asked = sorted(done.manifest["made"]["judges"], key=lambda report: report["method"])
+    reward, asked = sorted(done.manifest.generation["judges"], key=lambda report: report["method"])
     assert (reward["judge"], reward["method"], reward["verdicts"], reward["null_rate"]) == (
         "reward:my-reward", "reward", 6, 0.0,
     )  # fmt: skip

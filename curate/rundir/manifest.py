@@ -1,0 +1,107 @@
+"""The manifest of a run: what made it, what it read, how many rows went where. Written last, checked when read."""
+
+import builtins
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+
+from curate.errors import InputError
+
+
+class Input(msgspec.Struct, frozen=True):
+    """One input: a file, a split of a Hub dataset, or a table in memory."""
+
+    fingerprint: str
+    rows: int
+    format: str = "unknown"
+
+
+class StageKey(msgspec.Struct, frozen=True):
+    """What made a stage: the hash of its settings, its inputs' keys and its own version."""
+
+    key: str
+
+
+class SplitFacts(msgspec.Struct, frozen=True):
+    """`short`: how many rows a split lacks, where clusters of similar prompts were too large for its share."""
+
+    short: dict[str, int] = {}
+
+
+class ClusterFacts(msgspec.Struct, frozen=True):
+    """Names of the prompt clusters, by number."""
+
+    names: list[str] = []
+
+
+class ContaminationFacts(msgspec.Struct, frozen=True):
+    """By eval set: `items`, `hit` (items that some pair holds), `rows` (pairs that hold one)."""
+
+    sets: dict[str, dict[str, int]] = {}
+
+
+class Pulled(msgspec.Struct, frozen=True):
+    """Where a run was pulled from."""
+
+    repo: str
+    revision: str
+    config: str
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """
+    manifest.json of a run directory. What is empty or null is not written.
+
+    `counts`: rows, kept, dropped, a count per split, dropped_STAGE per stage that dropped some, and where models
+    answered also sets and answers. `bytes`: of each split as Arrow. `seconds` and `peak_memory_mb`: by step, and total;
+    memory is missing where the system does not measure it. `files`: SHA-256 by path. `seal`: SHA-256 of all the rest.
+    """
+
+    prefcurate: str = ""
+    python: str = ""
+    libraries: dict[str, str] = {}
+    inputs: dict[str, Input] = {}
+    stages: dict[str, StageKey] = {}
+    counts: dict[str, int] = {}
+    bytes: dict[str, int] = {}
+    leaks: int | None = None  # similar prompts in two splits, as checked in the written data
+    split: SplitFacts | None = None
+    clusters: ClusterFacts | None = None
+    decontaminate: ContaminationFacts | None = None
+    generation: dict[str, Any] = {}  # prompts, answers, judges, panel, requests; empty where pairs were read
+    seconds: dict[str, float] = {}
+    peak_memory_mb: dict[str, int] = {}
+    files: dict[str, str] = {}
+    seal: str | None = None
+    pulled: Pulled | None = None
+    gates: list[dict[str, str]] = []  # of a published run: name, status, text
+    waived: list[str] = []
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        plain: dict[str, Any] = msgspec.to_builtins(self)
+        return plain
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with some fields changed."""
+        return msgspec.structs.replace(self, **changes)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a manifest.json. Raises InputError naming the file and the field that cannot be read."""
+        return cls.parse(path.read_bytes(), str(path))
+
+    @classmethod
+    def parse(cls, raw: "builtins.bytes", where: str) -> Self:
+        """Decode a manifest. Raises InputError for what is none, and for one of version 0.1."""
+        try:
+            found = msgspec.json.decode(raw, type=cls)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise InputError(f"{where} is not a manifest of a run: {error}") from error
+        if found.prefcurate.startswith("0.1."):
+            raise InputError(
+                f"{where} was written by prefcurate {found.prefcurate}, whose runs this version does not read; "
+                f"run its recipe again into another folder"
+            )
+        return found
