@@ -16,6 +16,8 @@ from curate.sources.paths import find_inputs
 from curate.sources.raw_block import RawBlock
 from curate.sources.sniff import raw_blocks
 
+MEMORY = "memory:"  # prefix of the path of a table in memory
+
 
 @dataclass(frozen=True, slots=True)
 class Feed:
@@ -27,10 +29,18 @@ class Feed:
     path: Path | None = None  # null where it is no file on this machine
 
 
+# Tables that a call from Python reads just now, by path; see `sources.memory.readable_paths`.
+OFFERED: dict[str, list[Feed]] = {}
+
+
 def open_feeds(
     paths: Sequence[str], *, split: str | None = None, config: str | None = None, revision: str | None = None
 ) -> list[Feed]:
     """Everything the paths name, in a stable order. Raises InputError where there is nothing to read."""
+    if memory := [path for path in paths if path.startswith(MEMORY)]:
+        if gone := [path for path in memory if path not in OFFERED]:
+            raise InputError(f"{gone[0]} was a table in memory: pass it from Python again, it cannot be read from here")
+        return [feed for path in memory for feed in OFFERED[path]]
     remote = [path for path in paths if is_hub(path)]
     local = [path for path in paths if path not in remote]
     files = [
