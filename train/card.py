@@ -11,13 +11,13 @@ from curate.recipe.load import to_plain_yaml
 from curate.report.card_header import hub_sources
 from curate.report.summary import cell
 from curate.rundir.result import Run
-from train.models import is_folder
+from train.models import is_local
 
 
 def write_card(folder: Path, run: Run, result: dict[str, Any]) -> None:
     """Write README.md into the model's folder, over the one that TRL leaves there."""
     base = str(result["model"])
-    on_hub = not is_folder(base)  # a path of this machine says nothing to anyone else
+    on_hub = not is_local(base)  # a path of this machine says nothing to anyone else
     inputs = run.manifest.get("inputs", {})  # pairs that were put together for a bake-off have none
     datasets = hub_sources({"inputs": inputs}, run.recipe) if inputs else []
     header = {

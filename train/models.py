@@ -23,7 +23,7 @@ class Shape:
     context: int | None  # tokens that the model was made for; None = it does not say
 
 
-def is_folder(name: str) -> bool:
+def is_local(name: str) -> bool:
     """Whether a model is a folder of this machine, and none of the Hub."""
     return name.startswith(("/", ".", "~")) or name.count("/") > 1 or Path(name).is_dir()
 

@@ -15,8 +15,8 @@ from train.training.monitor import History, curves
 
 def write_page(path: Path, history: History, beta: float, result: Mapping[str, Any]) -> None:
     """Write training.html."""
-    drawn = [Markup(charts.lines(found, title)) for title, found in curves(history, beta).items()]  # noqa: S704 - by us
-    html = templates().get_template("training.html.j2").render(result=result, charts=drawn, cell=cell)
+    sample_pairs = [Markup(charts.lines(found, title)) for title, found in curves(history, beta).items()]  # noqa: S704 - by us
+    html = templates().get_template("training.html.j2").render(result=result, charts=sample_pairs, cell=cell)
     write_text(path, html)
 
 

@@ -16,8 +16,8 @@ from curate.rundir.checksums import digest
 from curate.rundir.result import Run
 from train.card import write_card
 from train.preflight import pairs_of
-from train.training.sft import ADAPTER, merged
-from train.training.train import RESULT, WHOLE, Training, data_revision, open_training, smoothed
+from train.training.sft import ADAPTER, merge_adapter
+from train.training.train import RESULT, WHOLE, Training, data_revision, open_training, with_label_smoothing
 
 OF_THIS_MACHINE = "training_args.bin"  # a pickle, with folders of this machine
 
@@ -33,7 +33,7 @@ def finished(run: Run, section: Train | None, folder: Path) -> Training | None:
     done = open_training(folder)
     if section is None:
         return done
-    asked = smoothed(section, pairs_of(run, "train")).model_dump(mode="json")
+    asked = with_label_smoothing(section, pairs_of(run, "train")).model_dump(mode="json")
     same = done.result["options"] == json.loads(json.dumps(asked)) and done.result["data"] == data_revision(run)
     return done if same else None
 
@@ -80,6 +80,6 @@ def _whole(done: Training, run: Run) -> Path:
     folder = done.folder / WHOLE
     if not folder.is_dir():
         with atomic(folder) as temporary, loading(str(done.model)):
-            merged(done.model, temporary)
+            merge_adapter(done.model, temporary)
             write_card(temporary, run, done.result)
     return folder

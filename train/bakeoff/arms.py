@@ -89,13 +89,13 @@ def open_arms(bakeoff: Bakeoff, out: Path, where: Path) -> tuple[dict[str, pl.Da
     pairs = {name: run.train.filter(~pl.col("prompt_id").is_in(seen)).collect() for name, run in runs.items()}
     for name, arm in bakeoff.arms.items():
         if arm.random_of is not None and arm.as_many_as is not None:
-            pairs[name] = drawn(pairs[arm.random_of], len(pairs[arm.as_many_as]), f"arm {name}")
+            pairs[name] = sample_pairs(pairs[arm.random_of], len(pairs[arm.as_many_as]), f"arm {name}")
     if empty := [name for name, rows in pairs.items() if rows.is_empty()]:
         raise InputError(f"arms.{empty[0]}: no pair is left to train on")
     return {name: pairs[name] for name in bakeoff.arms}, test
 
 
-def drawn(pairs: pl.DataFrame, count: int, salt: str) -> pl.DataFrame:
+def sample_pairs(pairs: pl.DataFrame, count: int, salt: str) -> pl.DataFrame:
     """`count` pairs by a hash of their id and the salt, the same ones every time; all where there are fewer."""
     return pairs.sort(digest(pl.concat_str(pl.lit(salt), "pair_id", separator=" "))).head(count)
 
@@ -113,7 +113,7 @@ def _run(arm: Arm, folder: Path, where: Path) -> Run:
     return flow.run(recipe, folder)
 
 
-def as_run(folder: Path, pairs: pl.DataFrame, recipe: Mapping[str, Any]) -> Run:
+def write_run(folder: Path, pairs: pl.DataFrame, recipe: Mapping[str, Any]) -> Run:
     """Pairs as a run directory of their own, with nothing held out: what a training takes."""
     (folder / "data").mkdir(parents=True, exist_ok=True)
     pairs.write_parquet(folder / "data" / "train-00000-of-00001.parquet")

@@ -13,11 +13,11 @@ import polars as pl
 from curate.files import atomic, remove, write_json
 from curate.progress import say as say_to_watchers
 from curate.recipe.load import fingerprint
-from train.bakeoff.arms import Bakeoff, as_run, drawn, open_arms
+from train.bakeoff.arms import Bakeoff, write_run, sample_pairs, open_arms
 from train.evaluation import intervals
 from train.evaluation.answers import HELD_OUT, prompts, say
 from train.evaluation.intervals import Estimate, Z
-from train.evaluation.logps import REFERENCE, TUNED, Two, load_two, score, sides, tokenized
+from train.evaluation.logps import REFERENCE, TUNED, ModelPair, load_with_reference, score, sides, tokenized
 from train.evaluation.slices import scored
 from train.models import shape
 from train.training.settings import check_trl
@@ -28,7 +28,7 @@ LENGTH = 1024  # tokens, where train.max_length says nothing: one for all arms, 
 
 
 def bakeoff(
-    plan: Bakeoff, out: Path, *, where: Path = Path(), say_so: Callable[[str], None] = say_to_watchers
+    plan: Bakeoff, out: Path, *, where: Path = Path(), log_line: Callable[[str], None] = say_to_watchers
 ) -> list[dict[str, Any]]:
     """
     Train and judge every arm × swept options × seed into `out`; what is there of the same pairs and options is not
@@ -43,7 +43,7 @@ def bakeoff(
             for seed in plan.seeds:
                 rows, facts = _one(plan, pairs, test, point, seed, out / "trainings" / _folder(name, shown, seed))
                 right = over_seeds([rows], "correct").mean
-                say_so(f"{name} {shown} seed {seed}: accuracy {right:.3f}")
+                log_line(f"{name} {shown} seed {seed}: accuracy {right:.3f}")
                 runs.setdefault((name, shown), []).append((rows, facts))
     first = next(iter(runs.values()))
     table = [_row(name, shown, len(arms[name]), done, first) for (name, shown), done in runs.items()]
@@ -63,45 +63,45 @@ def _one(
     options = {**plan.train.trl, **point, "max_steps": plan.steps}
     changes = {"seed": seed, "trl": options, "max_length": length, "evaluations": 1, "early_stop": False}
     section = plan.train.model_copy(update=changes)
-    chosen = drawn(pairs, plan.steps * plan.train.batch, f"seed {seed}")
+    chosen = sample_pairs(pairs, plan.steps * plan.train.batch, f"seed {seed}")
     made_by = [section.model_dump(mode="json"), chosen.get_column("pair_id").to_list()]
     key = fingerprint(made_by, test.get_column("pair_id").to_list(), plan.prompts, plan.max_tokens)
     done, facts = folder / f"{key}.parquet", folder / f"{key}.json"
     if not done.is_file():
         remove(folder)
         started = time.perf_counter()
-        trained = train(as_run(folder / "run", chosen, {"publish": {"license": None}}), section, folder / "out")
+        trained = train(write_run(folder / "run", chosen, {"publish": {"license": None}}), section, folder / "out")
         seconds = time.perf_counter() - started
         adapter = (trained.model / "adapter_config.json").is_file()
-        two = load_two(trained.model, None if adapter else str(section.model))
-        answers = tokenized(two.tokenizer, test, length)
-        logps = [sides(TUNED, score(two.tuned, answers)), _reference(plan, two, test, length, folder.parent)]
-        write_json(facts, {"seconds": seconds, "words": _words(plan, two, test)})
+        models = load_with_reference(trained.model, None if adapter else str(section.model))
+        answers = tokenized(models.tokenizer, test, length)
+        logps = [sides(TUNED, score(models.tuned, answers)), _reference(plan, models, test, length, folder.parent)]
+        write_json(facts, {"seconds": seconds, "words": _words(plan, models, test)})
         rows = scored(test, pl.concat(logps, how="horizontal"))
         with atomic(done) as temporary:  # last: its presence means that the training is judged
             rows.write_parquet(temporary)
     return pl.read_parquet(done), json.loads(facts.read_text("utf-8"))
 
 
-def _reference(plan: Bakeoff, two: Two, test: pl.DataFrame, length: int, folder: Path) -> pl.DataFrame:
+def _reference(plan: Bakeoff, models: ModelPair, test: pl.DataFrame, length: int, folder: Path) -> pl.DataFrame:
     """The reference's log-probs of the test pairs: the same for all arms, so they are computed once."""
     key = fingerprint(plan.train.model, length, test.get_column("pair_id").to_list())
     file = folder / f"reference-{key}.parquet"
     if not file.is_file():
-        with two.off(), atomic(file) as temporary:
-            found = sides(REFERENCE, score(two.reference, tokenized(two.tokenizer, test, length)))
+        with models.as_reference(), atomic(file) as temporary:
+            found = sides(REFERENCE, score(models.reference, tokenized(models.tokenizer, test, length)))
             found.write_parquet(temporary)
     return pl.read_parquet(file)
 
 
-def _words(plan: Bakeoff, two: Two, test: pl.DataFrame) -> dict[str, float] | None:
+def _words(plan: Bakeoff, models: ModelPair, test: pl.DataFrame) -> dict[str, float] | None:
     """Mean words of the answers of the tuned model and the reference; None where no prompt is asked."""
     if not plan.prompts:
         return None
     asked = prompts(test, plan.prompts).filter(kind=HELD_OUT)
-    said = {TUNED: say(two.tuned, two.tokenizer, asked, plan.max_tokens)}
-    with two.off():
-        said[REFERENCE] = say(two.reference, two.tokenizer, asked, plan.max_tokens)
+    said = {TUNED: say(models.tuned, models.tokenizer, asked, plan.max_tokens)}
+    with models.as_reference():
+        said[REFERENCE] = say(models.reference, models.tokenizer, asked, plan.max_tokens)
     return {who: float(np.mean([len((text or "").split()) for text, _, _ in replies])) for who, replies in said.items()}
 
 

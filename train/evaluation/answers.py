@@ -10,7 +10,7 @@ import polars as pl
 from curate.schema import CANDIDATES, PAIR, digest, empty, prompt_ids
 from curate.signals import measure
 from curate.text.messages import one_message
-from train.evaluation.logps import REFERENCE, TUNED, Two
+from train.evaluation.logps import REFERENCE, TUNED, ModelPair
 
 EDGE_CASES = Path(__file__).parent / "edge_cases.jsonl"
 HELD_OUT = "held out"
@@ -54,14 +54,14 @@ def _repeated(line: dict[str, Any]) -> list[dict[str, str]]:
     return [{**message, "content": message["content"] * times} for message in line["prompt"]]
 
 
-def answer(two: Two, asked: pl.DataFrame, max_tokens: int) -> pl.DataFrame:
+def answer(models: ModelPair, asked: pl.DataFrame, max_tokens: int) -> pl.DataFrame:
     """
     in : kind, prompt_id, prompt
     out: ANSWERS, row for row. Both take the most probable token each time, so that a difference is the training's.
     """
-    said = {TUNED: say(two.tuned, two.tokenizer, asked, max_tokens)}
-    with two.off():
-        said[REFERENCE] = say(two.reference, two.tokenizer, asked, max_tokens)
+    said = {TUNED: say(models.tuned, models.tokenizer, asked, max_tokens)}
+    with models.as_reference():
+        said[REFERENCE] = say(models.reference, models.tokenizer, asked, max_tokens)
     errors = [tuned[2] or other[2] for tuned, other in zip(said[TUNED], said[REFERENCE], strict=True)]
     columns = [pl.Series(who, [text for text, _, _ in replies], pl.String) for who, replies in said.items()]
     columns += [pl.Series(f"{who}_tokens", [n for _, n, _ in replies], pl.UInt32) for who, replies in said.items()]
@@ -130,7 +130,7 @@ def candidates(answers: pl.DataFrame) -> pl.DataFrame:
     return pl.concat(sides).sort("source_row", "model")
 
 
-def kl(two: Two, answers: pl.DataFrame) -> float | None:
+def kl(models: ModelPair, answers: pl.DataFrame) -> float | None:
     """
     KL divergence of the tuned model from the reference on the tuned model's own answers, nats a token: the plain
     estimate, log p - log q (Schulman 2020, "Approximating KL Divergence"). Of greedy answers, so rather low.
@@ -138,10 +138,10 @@ def kl(two: Two, answers: pl.DataFrame) -> float | None:
     from train.evaluation.logps import score
 
     said = answers.filter(pl.col("kind") == HELD_OUT, pl.col(TUNED).is_not_null())
-    rows = [_tokens(two.tokenizer, row) for row in said.select("prompt", TUNED).iter_rows()]
-    p = score(two.tuned, rows)
-    with two.off():
-        q = score(two.reference, rows)
+    rows = [_tokens(models.tokenizer, row) for row in said.select("prompt", TUNED).iter_rows()]
+    p = score(models.tuned, rows)
+    with models.as_reference():
+        q = score(models.reference, rows)
     known = [(a - b, len(ids)) for a, b, (_, ids) in zip(p, q, rows, strict=True) if a is not None and b is not None]
     tokens = sum(length for _, length in known)
     return sum(gap for gap, _ in known) / tokens if tokens else None

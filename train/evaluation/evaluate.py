@@ -11,9 +11,9 @@ from curate.errors import InputError
 from curate.files import write_json
 from curate.rundir.result import Run
 from train.evaluation.answers import HELD_OUT, answer, candidates, drift, kl, prompts
-from train.evaluation.logps import load_two, log_probs
+from train.evaluation.logps import load_with_reference, log_probs
 from train.evaluation.slices import scored, slices
-from train.evaluation.wins import judge_section, judged, rates
+from train.evaluation.wins import judge_section, judge_answers, win_rates
 from train.page import write_evaluation
 from train.training.fit import quiet
 from train.training.train import Training
@@ -46,21 +46,21 @@ def evaluate(
     if reference is None and not (training.model / "adapter_config.json").is_file():
         reference = training.result["model"]
     with quiet():
-        two = load_two(training.model, reference)
-        rows = scored(test, log_probs(two, test, training.result["max_length"]))
-        answers = answer(two, prompts(test, count), max_tokens)
+        models = load_with_reference(training.model, reference)
+        rows = scored(test, log_probs(models, test, training.result["max_length"]))
+        answers = answer(models, prompts(test, count), max_tokens)
     rows.write_parquet(folder / "pairs.parquet")
     answers.write_parquet(folder / "answers.parquet")
     offered = candidates(answers)
-    verdicts = {line: judged(offered, judge_section(line), folder) for line in judges}
+    verdicts = {line: judge_answers(offered, judge_section(line), folder) for line in judges}
     found: dict[str, Any] = {
         "model": training.result["model"],
         "reference": reference or "the same model without the adapter",
         "pairs": len(test),
         "slices": slices(rows),
-        "wins": [rates(wins, judge_section(line).models[0].name) for line, wins in verdicts.items()],
+        "wins": [win_rates(wins, judge_section(line).models[0].name) for line, wins in verdicts.items()],
         "drift": drift(answers),
-        "kl_a_token": kl(two, answers),
+        "kl_per_token": kl(models, answers),
         "prompts": answers.filter(kind=HELD_OUT).height,
         "warnings": training.result["warnings"],
     }

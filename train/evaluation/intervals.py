@@ -68,11 +68,11 @@ def length_controlled(wins: pl.Series, longer: pl.Series, clusters: pl.Series, *
         return None
     gap = longer.filter(keep).to_numpy().astype(float)
     size = np.tanh(gap / gap.std()) if gap.std() else np.zeros(known)
-    drawn = np.random.default_rng(0)
+    sample_pairs = np.random.default_rng(0)
     members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
     found = []
     for _ in range(draws):
-        rows = np.concatenate([members[i] for i in drawn.integers(len(members), size=len(members))])
+        rows = np.concatenate([members[i] for i in sample_pairs.integers(len(members), size=len(members))])
         found.append(_at_equal_length(won[rows], size[rows]))
     low, high = np.quantile(found, [0.025, 0.975])
     return Estimate(_at_equal_length(won, size), float(low), float(high), known, len(members))

@@ -22,19 +22,19 @@ Answer = tuple[list[int], list[int]]  # tokens of the prompt, tokens of the answ
 
 
 @dataclass(frozen=True)
-class Two:
+class ModelPair:
     """A tuned model and its reference. With an adapter they are one model, and the reference is it switched off."""
 
     tuned: Any
     reference: Any
     tokenizer: Any
 
-    def off(self) -> AbstractContextManager[Any]:
+    def as_reference(self) -> AbstractContextManager[Any]:
         """Inside, the reference speaks."""
         return self.tuned.disable_adapter() if self.reference is self.tuned else nullcontext()
 
 
-def load_two(folder: Path, reference: str | None) -> Two:
+def load_with_reference(folder: Path, reference: str | None) -> ModelPair:
     """
     The model or adapter of a folder, and the reference it is compared with. An adapter's is its own base unless
     another is named; a whole model's has to be named.
@@ -55,19 +55,19 @@ def load_two(folder: Path, reference: str | None) -> Two:
         with loading(reference) as place:
             other = transformers.AutoModelForCausalLM.from_pretrained(place, **options)
     device = "cuda" if cuda else "cpu"
-    return Two(tuned.to(device).eval(), other.to(device).eval(), tokenizer)
+    return ModelPair(tuned.to(device).eval(), other.to(device).eval(), tokenizer)
 
 
-def log_probs(two: Two, pairs: pl.DataFrame, max_length: int | None) -> pl.DataFrame:
+def log_probs(models: ModelPair, pairs: pl.DataFrame, max_length: int | None) -> pl.DataFrame:
     """
     in : PAIR
     out: row for row tuned_chosen, tuned_rejected, reference_chosen, reference_rejected (f64, nats), cut at max_length
          as in training; null where the template takes no such pair or the prompt fills max_length.
     """
-    answers = tokenized(two.tokenizer, pairs, max_length)
-    tuned = sides(TUNED, score(two.tuned, answers))
-    with two.off():
-        return pl.concat([tuned, sides(REFERENCE, score(two.reference, answers))], how="horizontal")
+    answers = tokenized(models.tokenizer, pairs, max_length)
+    tuned = sides(TUNED, score(models.tuned, answers))
+    with models.as_reference():
+        return pl.concat([tuned, sides(REFERENCE, score(models.reference, answers))], how="horizontal")
 
 
 def tokenized(tokenizer: Any, pairs: pl.DataFrame, max_length: int | None) -> list[Answer | None]:

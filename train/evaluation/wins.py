@@ -18,7 +18,7 @@ def judge_section(line: str) -> Judge:
     return Judge.model_validate({"models": [named(line)], "method": "pairwise"})
 
 
-def judged(candidates: pl.DataFrame, section: Judge, folder: Path) -> pl.DataFrame:
+def judge_answers(candidates: pl.DataFrame, section: Judge, folder: Path) -> pl.DataFrame:
     """
     in : CANDIDATES, two a prompt, of the models `tuned` and `reference`
     out: prompt_id, win (1 = tuned is better, 0 = reference, 0.5 = tie, or the orders disagree), longer (words that
@@ -37,7 +37,7 @@ def judged(candidates: pl.DataFrame, section: Judge, folder: Path) -> pl.DataFra
     )
 
 
-def rates(wins: pl.DataFrame, judge: str) -> dict[str, Any]:
+def win_rates(wins: pl.DataFrame, judge: str) -> dict[str, Any]:
     """The win rate, ties half, and what is left of it at equal length; with intervals."""
     groups = wins.get_column("prompt_id")
     return {

@@ -24,13 +24,13 @@ def stop_reason(history: History, beta: float) -> str | None:
     accuracies = _values(history, "eval_rewards/accuracies")
     if len(accuracies) > PATIENCE and all(a < max(accuracies) - FALL for a in accuracies[-PATIENCE:]):
         return f"held-out accuracy fell from {max(accuracies):.2f} to {accuracies[-1]:.2f}"
-    lost, share = chosen_loss(history, beta)
+    lost, share = chosen_logp_drop(history, beta)
     if lost > MIN_NATS and share > COLLAPSE:
         return f"chosen log-probs fell by {lost:.0f} nats, {share:.0%} of what they were"
     return None
 
 
-def chosen_loss(history: History, beta: float) -> tuple[float, float]:
+def chosen_logp_drop(history: History, beta: float) -> tuple[float, float]:
     """Nats that the held-out chosen answers have lost against the reference, and their share of its log-prob."""
     rewards, logps = (_values(history, f"eval_{name}/chosen") for name in ("rewards", "logps"))
     if not rewards or not logps or not beta:
@@ -43,7 +43,7 @@ def chosen_loss(history: History, beta: float) -> tuple[float, float]:
 def warnings(history: History, beta: float) -> list[str]:
     """Plain sentences about what went wrong, each with what to do; none where nothing did."""
     said = []
-    lost, share = chosen_loss(history, beta)
+    lost, share = chosen_logp_drop(history, beta)
     if lost > MIN_NATS:
         said.append(
             f"chosen log-probs fell by {lost:.0f} nats ({share:.0%} of what they were): lower the learning rate or "

@@ -20,7 +20,7 @@ def chosen_only(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.rename({"chosen": "completion"}).drop("rejected").unique(["prompt", "completion"], maintain_order=True)
 
 
-def merged(adapter: Path, out: Path) -> str:
+def merge_adapter(adapter: Path, out: Path) -> str:
     """The model with its adapter worked in, saved as a whole model; a whole model stays as it is."""
     if not (adapter / ADAPTER).is_file():
         return str(adapter)

@@ -24,7 +24,7 @@ from train.training import memory, processes
 from train.training.defaults import Facts
 from train.training.fit import Fitted, Job, check_disk, fit, quiet
 from train.training.monitor import warnings
-from train.training.sft import chosen_only, merged
+from train.training.sft import chosen_only, merge_adapter
 
 FOLDER, MODEL, CHECKPOINTS, RESULT, LOG, PAGE, WHOLE = (
     "training",
@@ -84,15 +84,15 @@ def train(
         _claim(folder, resume=resume, force=force)
     started = time.perf_counter()
     found = preflight(run, section)
-    section = smoothed(section, pairs_of(run, "train"))
+    section = with_label_smoothing(section, pairs_of(run, "train"))
     start = model_folder(str(section.model))
     if section.sft_first and section.method != "sft":
-        start = merged(_sft(run, section, found, folder, resume=resume, say=say), folder / "sft" / "merged")
+        start = merge_adapter(_sft(run, section, found, folder, resume=resume, say=say), folder / "sft" / "merged")
     fitted = _fit(run, section, found, start, folder, resume=resume, say=say)
     return _finish(run, section, found, fitted, folder, time.perf_counter() - started)
 
 
-def smoothed(section: Train, pairs: pl.DataFrame) -> Train:
+def with_label_smoothing(section: Train, pairs: pl.DataFrame) -> Train:
     """
     With a column `label_confidence` (0..1) DPO's loss is the robust one, smoothed by the mean doubt: TRL 1.16 has one
     smoothing for all rows (arXiv:2403.00409), no weights. What the user says about loss or smoothing stays.

@@ -12,7 +12,7 @@ from curate.recipe.load import make_recipe
 from tests.benchmarks.bakeoff import AS_IS
 from tests.data import write_jsonl
 from tests.train.tiny import tiny_model, toy_rows
-from train.bakeoff.arms import Bakeoff, drawn, load_bakeoff, open_arms
+from train.bakeoff.arms import Bakeoff, sample_pairs, load_bakeoff, open_arms
 from train.bakeoff.bakeoff import bakeoff, over_seeds
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of torch, transformers and TRL
@@ -50,7 +50,7 @@ def test_which_curation_wins(tmp_path: Path) -> None:
     (tmp_path / "bakeoff.yaml").write_text(yaml.safe_dump(plan, sort_keys=False))
     loaded = load_bakeoff(tmp_path / "bakeoff.yaml")
     said: list[str] = []
-    table = bakeoff(loaded, tmp_path / "OUT", where=tmp_path, say_so=said.append)
+    table = bakeoff(loaded, tmp_path / "OUT", where=tmp_path, log_line=said.append)
     flipped, curated = table
     assert [row["arm"] for row in table] == ["flipped", "curated"]
     assert curated["options"] == "beta=0.1"
@@ -120,7 +120,7 @@ def test_over_seeds() -> None:
 
 def test_drawn_is_by_the_ids() -> None:
     pairs = pl.DataFrame({"pair_id": [f"id{n}" for n in range(50)]})
-    some = drawn(pairs, 10, "seed 0")
-    assert some.equals(drawn(pairs.reverse(), 10, "seed 0"))
-    assert not some.equals(drawn(pairs, 10, "seed 1"))
-    assert len(drawn(pairs, 100, "x")) == 50
+    some = sample_pairs(pairs, 10, "seed 0")
+    assert some.equals(sample_pairs(pairs.reverse(), 10, "seed 0"))
+    assert not some.equals(sample_pairs(pairs, 10, "seed 1"))
+    assert len(sample_pairs(pairs, 100, "x")) == 50

@@ -13,9 +13,9 @@ from curate.schema import CANDIDATES, check
 from tests.train.tiny import tiny_model, toy_rows, toy_run
 from train.evaluation.answers import ANSWERS, candidates, drift, prompts
 from train.evaluation.evaluate import evaluate
-from train.evaluation.logps import load_two, log_probs
+from train.evaluation.logps import load_with_reference, log_probs
 from train.evaluation.slices import scored, slices
-from train.evaluation.wins import rates
+from train.evaluation.wins import win_rates
 from train.page import write_evaluation
 from train.training.train import Training, train
 
@@ -46,7 +46,7 @@ def answers(*rows: tuple[str, str, str | None, str | None]) -> pl.DataFrame:
 @pytest.mark.slow
 def test_log_probs_are_trls_own(done: Training, toy: Run) -> None:
     test = toy.test.collect()
-    found = log_probs(load_two(done.model, None), test, done.result["max_length"])
+    found = log_probs(load_with_reference(done.model, None), test, done.result["max_length"])
     held_out = done.result["held_out"]
     assert found.get_column("tuned_chosen").mean() == pytest.approx(held_out["logps/chosen"], abs=1e-3)
     rows = scored(test, found)
@@ -63,7 +63,7 @@ def test_evaluate_a_training(done: Training, toy: Run) -> None:
     assert found["slices"][0]["slice"] == "all"
     assert found["slices"][0]["accuracy"]["mean"] > 0.9
     assert found["prompts"] == 6
-    assert found["kl_a_token"] > 0
+    assert found["kl_per_token"] > 0
     folder = done.folder / "evaluation"
     assert json.loads((folder / "evaluation.json").read_text("utf-8")) == json.loads(json.dumps(found))
     page = (folder / "evaluation.html").read_text("utf-8")
@@ -85,7 +85,7 @@ def test_a_whole_model_is_compared_with_where_it_began(toy: Run, tmp_path: Path)
     assert found["reference"] == model
     assert found["slices"][0]["accuracy"]["mean"] > 0.9
     with pytest.raises(InputError, match="is a whole model: name what it is compared with"):
-        load_two(done.model, None)
+        load_with_reference(done.model, None)
 
 
 @pytest.mark.slow
@@ -135,7 +135,7 @@ def test_drift_and_candidates() -> None:
 
 def test_rates() -> None:
     wins = pl.DataFrame({"prompt_id": list("abcd"), "win": [1.0, 0.5, 0.0, None], "longer": [1, 0, -1, 5]})
-    found = rates(wins, "judge")
+    found = win_rates(wins, "judge")
     assert (found["prompts"], found["unjudged"], found["ties"]) == (4, 1, 1)
     assert found["win rate"].mean == 0.5
 
@@ -146,7 +146,7 @@ def test_the_page_escapes_everything(tmp_path: Path) -> None:
     told[0] |= {"error": bad, "said": [{"judge": bad, "win": 1.0, "reason": bad}]}
     found = {
         "model": bad, "reference": bad, "pairs": 1, "prompts": 1, "warnings": [bad], "slices": [{"slice": bad}],
-        "wins": [{"judge": bad}], "drift": [{"of": bad}], "kl_a_token": None,
+        "wins": [{"judge": bad}], "drift": [{"of": bad}], "kl_per_token": None,
     }  # fmt: skip
     write_evaluation(tmp_path / "page.html", found, told)
     page = (tmp_path / "page.html").read_text("utf-8")

@@ -7,7 +7,7 @@ import pytest
 from train.training.monitor import curves, stop_reason, warnings
 
 
-def looks(*accuracies: float, **last: float) -> list[dict[str, float]]:
+def evaluations_at(*accuracies: float, **last: float) -> list[dict[str, float]]:
     history = [{"step": 10 * (n + 1), "eval_rewards/accuracies": a} for n, a in enumerate(accuracies)]
     history[-1] |= last
     return history
@@ -16,16 +16,16 @@ def looks(*accuracies: float, **last: float) -> list[dict[str, float]]:
 @pytest.mark.parametrize(
     ("history", "reason"),
     [
-        (looks(0.6, 0.7, 0.68), None),
-        (looks(0.6, 0.7, 0.6), None),
-        (looks(0.6, 0.7, 0.6, 0.62), "held-out accuracy fell from 0.70 to 0.62"),
-        (looks(0.6, 0.7, 0.6, 0.69), None),
+        (evaluations_at(0.6, 0.7, 0.68), None),
+        (evaluations_at(0.6, 0.7, 0.6), None),
+        (evaluations_at(0.6, 0.7, 0.6, 0.62), "held-out accuracy fell from 0.70 to 0.62"),
+        (evaluations_at(0.6, 0.7, 0.6, 0.69), None),
         (
-            looks(0.9, **{"eval_rewards/chosen": -4.0, "eval_logps/chosen": -100.0}),
+            evaluations_at(0.9, **{"eval_rewards/chosen": -4.0, "eval_logps/chosen": -100.0}),
             "chosen log-probs fell by 40 nats, 67% of what they were",
         ),
-        (looks(0.9, **{"eval_rewards/chosen": -4.0, "eval_logps/chosen": -200.0}), None),
-        (looks(0.9, **{"eval_rewards/chosen": -1.0, "eval_logps/chosen": -12.0}), None),
+        (evaluations_at(0.9, **{"eval_rewards/chosen": -4.0, "eval_logps/chosen": -200.0}), None),
+        (evaluations_at(0.9, **{"eval_rewards/chosen": -1.0, "eval_logps/chosen": -12.0}), None),
         ([], None),
     ],
 )
@@ -56,7 +56,7 @@ def test_warnings() -> None:
         "one gradient was 30, 20 times the usual",
     ]
     assert warnings([], 0.1) == []
-    assert warnings(looks(0.7, 0.8), 0.1) == []
+    assert warnings(evaluations_at(0.7, 0.8), 0.1) == []
     assert warnings([{"step": n, "eval_generation_tokens": tokens} for n, tokens in ((0, 4), (9, 20))], 0.1) == []
 
 

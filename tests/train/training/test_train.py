@@ -23,7 +23,7 @@ from train.preflight import preflight
 from train.training.defaults import Facts
 from train.training.fit import ROWS, Job, fit
 from train.training.generations import TOKENS
-from train.training.train import Training, open_training, rows_of, smoothed, train
+from train.training.train import Training, open_training, rows_of, with_label_smoothing, train
 from train.training.watch import TrainingStopped
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # of torch, transformers and TRL
@@ -283,11 +283,11 @@ def test_rows_without_anything_to_learn_are_left_out(model: str, tmp_path: Path)
 
 def test_label_confidence_smooths(model: str) -> None:
     pairs = pl.DataFrame({"label_confidence": [1.0, 0.8, 0.9]})
-    assert smoothed(Train(model=model), pairs).trl == {"loss_type": ["robust"], "label_smoothing": 0.1}
+    assert with_label_smoothing(Train(model=model), pairs).trl == {"loss_type": ["robust"], "label_smoothing": 0.1}
     said = Train(model=model, trl={"loss_type": ["ipo"]})
-    assert smoothed(said, pairs) == said
-    assert smoothed(Train(model=model), pl.DataFrame({"other": [1.0]})).trl == {}
-    assert smoothed(Train(model=model), pl.DataFrame({"label_confidence": [1.0]})).trl == {}
+    assert with_label_smoothing(said, pairs) == said
+    assert with_label_smoothing(Train(model=model), pl.DataFrame({"other": [1.0]})).trl == {}
+    assert with_label_smoothing(Train(model=model), pl.DataFrame({"label_confidence": [1.0]})).trl == {}
 
 
 def test_no_training_there(tmp_path: Path) -> None:
