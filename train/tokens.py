@@ -32,7 +32,7 @@ TOKENS = pl.Schema(
     }
 )
 ROWS_PER_BLOCK = 2_000  # rows whose texts and tokens are in memory at the same time
-TAIL = 4  # the end token is looked for in the last tokens of an answer: templates write a line break or so after it
+TAIL = 4  # last tokens of an answer that are searched for an end token: templates add a line break or so after it
 # With tokenizers made only of these parts, text between two special tokens is tokenized independently of its context,
 # so its tokens can be cached.
 SEPARABLE = {"ByteLevel", "Split", "Digits", "Sequence", "NFC", "NFD", "NFKC", "NFKD"}

@@ -35,7 +35,7 @@ def by_trl(frame: pl.DataFrame, tokenizer, max_length: int | None = None) -> lis
 @pytest.mark.slow
 @pytest.mark.parametrize("metaspace", [False, True])
 @pytest.mark.parametrize("template", [TEMPLATE, TRIMMING, THINKING])
-def test_the_same_tokens_as_trl(template: str, metaspace: bool) -> None:
+def test_same_tokens_as_trl(template: str, metaspace: bool) -> None:
     tokenizer = tiny_tokenizer(template, metaspace=metaspace)
     theirs = by_trl(pairs(*ROWS), tokenizer)
     assert [list(sequences(row, tokenizer)) for row in ROWS] == [list(row.values()) for row in theirs]
@@ -50,7 +50,7 @@ def test_the_same_tokens_as_trl(template: str, metaspace: bool) -> None:
 
 
 @pytest.mark.slow
-def test_real_rows_as_trl() -> None:
+def test_same_tokens_as_trl_on_real_rows() -> None:
     file = SHARED / "hh_rlhf_harmless.jsonl.gz"
     if not file.is_file():
         pytest.skip(f"{file.name} is not in ../shared/data")
@@ -67,7 +67,7 @@ def test_real_rows_as_trl() -> None:
         assert ours.get_column(f"{name}_tokens").to_list() == [len(row[f"{name}_ids"]) for row in theirs]
 
 
-def test_pieces_are_learned_once_and_forgotten() -> None:
+def test_segments_are_cached_and_evicted() -> None:
     tokenizer = tiny_tokenizer()
     segments = SegmentTokenizer(tokenizer)
     texts = ["<user>Is the door red?<assistant>Yes</s>", "", "<user><user>", "Is the door red?"]
@@ -79,7 +79,7 @@ def test_pieces_are_learned_once_and_forgotten() -> None:
     assert sorted(segments._cache) == ["Yes"]
 
 
-def test_a_refused_row_says_why_and_the_others_are_measured() -> None:
+def test_a_refused_row_has_the_error_and_the_others_are_measured() -> None:
     strict = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system turn') }}{% endif %}" + TEMPLATE
     tokenizer = tiny_tokenizer(strict)
     ours = tokens(pairs(*ROWS[:2]), tokenizer, frozenset({tokenizer.eos_token_id}))
@@ -87,7 +87,7 @@ def test_a_refused_row_says_why_and_the_others_are_measured() -> None:
     assert ours.get_column("prompt_tokens").null_count() == 1
 
 
-def test_ends_and_system_turns() -> None:
+def test_end_tokens_and_system_turns() -> None:
     without = TEMPLATE.replace("</s>", "").replace(
         "{% for m in messages %}", "{% for m in messages if m.role != 'system' %}"
     )

@@ -135,8 +135,9 @@ def _fit_once(job: Job, facts: Facts, folder: Path, messages: list[str]) -> Fitt
     if is_watched() is False:  # without a progress bar the trainer prints every log line
         transformers = require("transformers", EXTRA)
         trainer.remove_callback(transformers.PrinterCallback)
-    checkpoint = _last_checkpoint(facts.out) if job.resume or messages else None
-    trainer.train(resume_from_checkpoint=checkpoint)
+    last_checkpoint = require("transformers.trainer_utils", EXTRA).get_last_checkpoint
+    resumed = (job.resume or messages) and facts.out.is_dir()
+    trainer.train(resume_from_checkpoint=last_checkpoint(facts.out) if resumed else None)
     return Fitted(trainer, facts, watcher.stopped, tuple(messages))
 
 
@@ -175,11 +176,6 @@ def _datasets(job: Job, args: Any, folder: Path) -> tuple[Any, Any]:
                     dataset(ordered.to_arrow()).save_to_disk(folder / name)
     train, test = (None if rows is None else dataset.load_from_disk(folder / name) for name, rows in splits.items())
     return train, test
-
-
-def _last_checkpoint(folder: Path) -> str | None:
-    found = require("transformers.trainer_utils", EXTRA).get_last_checkpoint(folder) if folder.is_dir() else None
-    return str(found) if found else None
 
 
 def _not_finite(job: Job, error: NotFinite) -> TrainingStopped:

@@ -73,7 +73,7 @@ def callback(log: Path, beta: float, *, early_stop: bool) -> Any:
 
 
 def write_log(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
-    """Write the whole log, one line per entry. It is short, and rewriting it is right after resuming, too."""
+    """Write the whole log, one line per entry; rewriting it also keeps it correct after resuming."""
     names = dict.fromkeys(name for line in history for name in line)
     with atomic(path) as temporary:
         rows = [{name: line.get(name) for name in names} for line in history]
