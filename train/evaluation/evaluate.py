@@ -69,10 +69,19 @@ def evaluate(
         raise InputError(f"{run.folder} has no test split: nothing was held out (split.test is 0)")
     if training.result["method"] == "reward":
         raise InputError(f"{training.folder} is a reward model; use it as a judge: --judge reward:{training.model}")
-    folder = evaluation_folder(training)
-    folder.mkdir(exist_ok=True)
     if reference is None and not (training.model / "adapter_config.json").is_file():
         reference = training.result["model"]
+    plain: dict[str, Any] = to_plain(_evaluate(test, training, reference, judges, count, max_tokens))
+    write_json(evaluation_folder(training) / RESULT, plain)
+    return plain
+
+
+def _evaluate(
+    test: pl.DataFrame, training: Training, reference: str | None, judges: Sequence[str], count: int, max_tokens: int
+) -> dict[str, Any]:
+    """Score the test pairs, generate and judge answers, write all files but evaluation.json, and return the report."""
+    folder = evaluation_folder(training)
+    folder.mkdir(exist_ok=True)
     with quiet():
         models = load_with_reference(training.model, reference)
         rows = score_pairs(test, log_probs(models, test, training.result["max_length"]))
@@ -93,9 +102,7 @@ def evaluate(
         "warnings": training.result["warnings"],
     }
     write_evaluation(folder / PAGE, report, page_rows(answers, verdicts))
-    plain: dict[str, Any] = to_plain(report)
-    write_json(folder / RESULT, plain)
-    return plain
+    return report
 
 
 def page_rows(answers: pl.DataFrame, verdicts: dict[str, pl.DataFrame]) -> list[dict[str, Any]]:
