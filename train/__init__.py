@@ -1,13 +1,14 @@
 """
-Training over TRL: what a run's rows become, a model from them, and whether it is better than where it began.
+Preference training with TRL: check a run's rows, train a model on them, and compare it with its reference.
 
     from curate import open_run
-    from curate.sections import Train
+    from curate.recipe import Train
     from train import train
-    from train.evaluate import evaluate
+    from train.evaluation.evaluate import evaluate
 
-    done = train(open_run("RUN"), Train(model="HuggingFaceTB/SmolLM2-135M-Instruct"))  # preflight, LoRA DPO, card, page
-    evaluate(open_run("RUN"), done, judges=["heuristic"])
+    run = open_run("RUN")
+    training = train(run, Train(model="HuggingFaceTB/SmolLM2-135M-Instruct"))  # preflight, LoRA DPO, card, page
+    evaluate(run, training, judges=["heuristic"])
 """
 
 import importlib

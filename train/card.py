@@ -1,4 +1,4 @@
-"""The model card: what was trained on what, with which options, and what the held-out pairs say."""
+"""Model card: the base model, the training data, the options, and the metrics on held-out pairs."""
 
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,14 @@ from curate.recipe.load import to_plain_yaml
 from curate.report.card_header import hub_sources
 from curate.report.summary import cell
 from curate.rundir.result import Run
-from train.models import is_folder
+from train.models import is_local
 
 
 def write_card(folder: Path, run: Run, result: dict[str, Any]) -> None:
-    """Write README.md into the model's folder, over the one that TRL leaves there."""
+    """Write README.md into the model's folder, replacing the one that TRL writes there."""
     base = str(result["model"])
-    on_hub = not is_folder(base)  # a path of this machine says nothing to anyone else
-    inputs = run.manifest.inputs  # pairs that were put together for a bake-off have none
+    on_hub = not is_local(base)  # a path on this machine is of no use to a reader of the card
+    inputs = run.manifest.inputs  # empty for the runs that a bake-off assembles
     datasets = hub_sources({"inputs": inputs}, run.recipe) if inputs else []
     header = {
         "library_name": "peft" if (folder / "adapter_config.json").is_file() else "transformers",
@@ -29,7 +29,7 @@ def write_card(folder: Path, run: Run, result: dict[str, Any]) -> None:
     }
     environment = Environment(
         loader=PackageLoader("train"),
-        autoescape=False,  # noqa: S701 - markdown of numbers and of our own words
+        autoescape=False,  # noqa: S701 - Markdown, from numbers and our own text
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -41,14 +41,10 @@ def write_card(folder: Path, run: Run, result: dict[str, Any]) -> None:
         header=yaml.safe_dump(header, sort_keys=False),
         base=options["model"],
         result=result,
-        inputs={_plain(name): entry for name, entry in inputs.items()},
+        # A backtick in a name would end the code span it is shown in.
+        inputs={" ".join(name.replace("`", "").split()): entry for name, entry in inputs.items()},
         revision=run.recipe.source.revision if inputs else None,
         cell=cell,
         options=to_plain_yaml(options),
     )
     write_text(folder / "README.md", text)
-
-
-def _plain(name: str) -> str:
-    """A name that closes no code."""
-    return " ".join(name.replace("`", "").split())

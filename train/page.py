@@ -1,4 +1,4 @@
-"""The training page: curves and plain warnings in one HTML file that opens offline."""
+"""HTML pages of a training and an evaluation: one file each, which opens offline."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,20 +14,20 @@ from train.training.monitor import History, curves
 
 
 def write_page(path: Path, history: History, beta: float, result: Mapping[str, Any]) -> None:
-    """Write training.html."""
-    drawn = [Markup(charts.lines(found, title)) for title, found in curves(history, beta).items()]  # noqa: S704 - by us
+    """Write training.html: curves and warnings."""
+    drawn = [Markup(charts.lines(found, title)) for title, found in curves(history, beta).items()]  # noqa: S704 - ours
     html = templates().get_template("training.html.j2").render(result=result, charts=drawn, cell=cell)
     write_text(path, html)
 
 
+def write_evaluation(path: Path, report: Mapping[str, Any], prompts: Sequence[Mapping[str, Any]]) -> None:
+    """Write evaluation.html: the metrics, then both models' answers side by side."""
+    html = templates().get_template("evaluation.html.j2").render(report=report, prompts=prompts, cell=cell)
+    write_text(path, html)
+
+
 def templates() -> Environment:
-    """The pages' templates; every text is escaped."""
+    """Return the environment of the page templates, with escaping of all text."""
     return Environment(
         loader=PackageLoader("train"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-
-
-def write_evaluation(path: Path, found: Mapping[str, Any], told: Sequence[Mapping[str, Any]]) -> None:
-    """Write evaluation.html: the figures, then both models' answers next to each other."""
-    html = templates().get_template("evaluation.html.j2").render(found=found, told=told, cell=cell)
-    write_text(path, html)

@@ -1,4 +1,4 @@
-"""A finished training to the Hub: its model or adapter with its card, as anyone else can load them."""
+"""Push a finished training to the Hub: its model or adapter with its card, in a form that others can load."""
 
 import json
 from collections.abc import Iterator
@@ -16,70 +16,97 @@ from curate.rundir.checksums import digest
 from curate.rundir.result import Run
 from train.card import write_card
 from train.preflight import pairs_of
-from train.training.sft import ADAPTER, merged
-from train.training.train import RESULT, WHOLE, Training, data_revision, open_training, smoothed
+from train.training.sft import ADAPTER, merge_adapter
+from train.training.train import MERGED, RESULT, Training, data_revision, open_training, with_label_smoothing
 
-OF_THIS_MACHINE = "training_args.bin"  # a pickle, with folders of this machine
+TRAINING_ARGS = "training_args.bin"  # a pickle with local paths: not pushed
 
 
-def finished(run: Run, section: Train | None, folder: Path) -> Training | None:
+def finished_training(run: Run, section: Train | None, folder: Path) -> Training | None:
     """
-    The training in `folder`, if it is complete and what `section` would give on the run's data; else None.
+    Return the training in `folder` if it is complete and has the options of `section` and the run's current data.
 
-    With no section, whatever training is there.
+    None otherwise. If `section` is None, any complete training is returned.
     """
     if not (folder / RESULT).is_file():
         return None
-    done = open_training(folder)
+    training = open_training(folder)
     if section is None:
-        return done
-    asked = smoothed(section, pairs_of(run, "train")).model_dump(mode="json")
-    same = done.result["options"] == json.loads(json.dumps(asked)) and done.result["data"] == data_revision(run)
-    return done if same else None
+        return training
+    wanted = with_label_smoothing(section, pairs_of(run, "train")).model_dump(mode="json")
+    same = training.result["options"] == json.loads(json.dumps(wanted)) and training.result["data"] == data_revision(
+        run
+    )
+    return training if same else None
 
 
-def push(done: Training, run: Run, repo: str, *, private: bool = False) -> PushedModel:
-    """Push a training as OWNER/NAME in one commit; nothing changed, no commit. Raises as `curate.publish.push` does."""
+def push(training: Training, run: Run, repo: str, *, private: bool = False) -> PushedModel:
+    """
+    Push the model or adapter of a training to the Hub, with its card, in one commit.
+
+    Parameters
+    ----------
+    training
+        A complete training.
+    run
+        The run it was trained on; the card names its sources.
+    repo
+        OWNER/NAME; created if it does not exist.
+    private
+        Make a new repository private. An existing repository keeps its visibility.
+
+    Returns
+    -------
+    PushedModel
+        `changed` is False if the repository already has these files; then no commit is made.
+
+    Raises InputError for a repository name or token that cannot be used, and ServiceError if the Hub fails. The trained
+    model remains on disk in either case.
+
+        push(open_training("RUN/training"), open_run("RUN"), "OWNER/NAME", private=True)
+    """
     with busy("model"):
-        files = list(published(done, run))
-    result = done.result
+        files = list(files_to_push(training, run))
+    result = training.result
     message = f"{result['method'].upper()}: {result['rows']:,} pairs of data revision {result['data']}"
     try:
         return push_model(repo, files, message, private=private)
     except (InputError, ServiceError) as error:
-        kept = f"the model is whole in {done.model}, and the same command does not train again"
+        kept = f"the trained model is in {training.model}; run the same command again to push it without training again"
         raise type(error)(f"{error}; {kept}") from None
 
 
-def published(done: Training, run: Run) -> Iterator[File]:
+def files_to_push(training: Training, run: Run) -> Iterator[File]:
     """
-    The files. An adapter over a model of the Hub names it and its commit, not the folder of this machine's cache; over
-    a model of this machine, which nobody else has (SFT's too), it is worked into the whole model.
+    Yield the files to push.
+
+    An adapter for a model from the Hub names that model and its commit instead of the folder in the local cache. An
+    adapter for a local model, which nobody else has (also the result of `sft_first`), is merged into a whole model.
     """
-    folder, replaced = done.model, {}
+    folder, replaced = training.model, {}
     if (folder / ADAPTER).is_file():
         adapter = json.loads((folder / ADAPTER).read_text("utf-8"))
-        if (base := _on_hub(adapter, str(done.result["model"]))) is None:
-            folder = _whole(done, run)
+        if (base := _hub_base(adapter, str(training.result["model"]))) is None:
+            folder = _merged_model(training, run)
         else:
             replaced[ADAPTER] = (json.dumps({**adapter, **base}, indent=2) + "\n").encode()
-    for path in sorted(path for path in folder.iterdir() if path.is_file() and path.name != OF_THIS_MACHINE):
-        named = replaced.get(path.name)
-        yield plain_file(path.name, named) if named else File(path.name, path, digest(path))
+    for path in sorted(path for path in folder.iterdir() if path.is_file() and path.name != TRAINING_ARGS):
+        content = replaced.get(path.name)
+        yield plain_file(path.name, content) if content else File(path.name, path, digest(path))
 
 
-def _on_hub(adapter: dict[str, Any], model: str) -> dict[str, str] | None:
-    """The Hub's name and commit of what the adapter lies over: it was read from the cache, as snapshots/COMMIT."""
+def _hub_base(adapter: dict[str, Any], model: str) -> dict[str, str] | None:
+    """Return the adapter's base as Hub id and commit; None for a local model (the cache has snapshots/COMMIT)."""
     base = Path(adapter["base_model_name_or_path"])
     if base.parent.name != "snapshots":
         return None
     return {"base_model_name_or_path": model, "revision": base.name}
 
 
-def _whole(done: Training, run: Run) -> Path:
-    folder = done.folder / WHOLE
+def _merged_model(training: Training, run: Run) -> Path:
+    folder = training.folder / MERGED
     if not folder.is_dir():
-        with atomic(folder) as temporary, loading(str(done.model)):
-            merged(done.model, temporary)
-            write_card(temporary, run, done.result)
+        with atomic(folder) as temporary, loading(str(training.model)):
+            merge_adapter(training.model, temporary)
+            write_card(temporary, run, training.result)
     return folder

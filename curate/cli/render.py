@@ -171,7 +171,7 @@ def evaluation(found: Mapping[str, Any], folder: Path) -> None:
         if rows:
             console.print()
             table([{name: _interval(value) for name, value in row.items()} for row in rows])
-    console.print(f"\nKL from the reference: {cell(found['kl_a_token'])} nats a token on its own answers")
+    console.print(f"\nKL from the reference: {cell(found['kl_per_token'])} nats a token on its own answers")
     for sentence in found["warnings"]:
         console.print(Text(sentence, style="yellow"))
     console.print(Text(f"page   {folder / 'evaluation.html'}"), soft_wrap=True)

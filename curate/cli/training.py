@@ -46,7 +46,7 @@ def preflight(
 
     run = open_run(folder)
     found = measure(run, section_of(run, model, settings or (), config))
-    print_json(found.plain()) if as_json else render.preflight(found.plain())
+    print_json(found.to_dict()) if as_json else render.preflight(found.to_dict())
     if found.findings():
         raise typer.Exit(1)
 
@@ -71,22 +71,22 @@ def train(  # noqa: PLR0913 - the options of the command
     from curate.cli import render
     from curate.publish.model import check_model_repo
     from curate.rundir.result import open_run
-    from train.push import finished
+    from train.push import finished_training
     from train.push import push as push_training
-    from train.training.processes import is_first
+    from train.training.processes import is_main
     from train.training.settings import section_of
     from train.training.train import FOLDER
     from train.training.train import train as train_on
 
     run = open_run(folder)
     section = section_of(run, model, settings or (), config)
-    first = is_first()
+    first = is_main()
     if push and first:
         check_model_repo(push, private=private)  # a mistake must not cost hours
     asked = section if model or settings or config else None
-    done = finished(run, asked, out or folder / FOLDER) if push and not force else None
+    done = finished_training(run, asked, out or folder / FOLDER) if push and not force else None
     if done is None:
-        done = train_on(run, section, out, resume=resume, force=force, say=lambda text: typer.echo(text, err=True))
+        done = train_on(run, section, out, resume=resume, force=force, log_line=lambda text: typer.echo(text, err=True))
     if not first:
         return
     if not as_json:
@@ -115,13 +115,13 @@ def evaluate(
     from curate.cli import render
     from curate.rundir.result import open_run
     from train.evaluation.evaluate import evaluate as compare
-    from train.evaluation.evaluate import folder_of
+    from train.evaluation.evaluate import evaluation_folder
     from train.training.train import FOLDER, open_training
 
     run = open_run(folder)
     done = open_training(training or folder / FOLDER)
     found = compare(run, done, reference=reference, judges=judge or (), count=prompts, max_tokens=max_tokens)
-    print_json(found) if as_json else render.evaluation(found, folder_of(done))
+    print_json(found) if as_json else render.evaluation(found, evaluation_folder(done))
 
 
 @app.command(epilog="Example: [bold]curate bakeoff bakeoff.yaml -o OUT[/] (`--schema` prints the JSON schema)")
@@ -136,12 +136,12 @@ def bakeoff(
     from curate.cli import render
     from train.bakeoff.arms import Bakeoff, load_bakeoff
     from train.bakeoff.bakeoff import bakeoff as bake
-    from train.bakeoff.bakeoff import plain
+    from train.evaluation.intervals import to_plain
 
     if schema:
         print_json(Bakeoff.model_json_schema())
         return
     if file is None:
         raise typer.BadParameter("name a bake-off's file")
-    table = [plain(row) for row in bake(load_bakeoff(file), out, where=file.parent)]
+    table = to_plain(bake(load_bakeoff(file), out, root=file.parent))
     print_json(table) if as_json else render.bakeoff(table)

@@ -17,9 +17,31 @@ Errors = Literal["warn", "raise", "return"]
 
 
 @overload
-def read(source: Any, *, errors: Literal["warn", "raise"] = "warn", **options: Any) -> pl.DataFrame: ...
+def read(
+    source: Any,
+    *,
+    format: str | None = ...,
+    columns: Mapping[str, str] | None = ...,
+    winners: Mapping[Any, Sequence[Any]] | None = ...,
+    split: str | None = ...,
+    config: str | None = ...,
+    revision: str | None = ...,
+    limit: int | None = ...,
+    errors: Literal["warn", "raise"] = ...,
+) -> pl.DataFrame: ...
 @overload
-def read(source: Any, *, errors: Literal["return"], **options: Any) -> tuple[pl.DataFrame, pl.DataFrame]: ...
+def read(
+    source: Any,
+    *,
+    format: str | None = ...,
+    columns: Mapping[str, str] | None = ...,
+    winners: Mapping[Any, Sequence[Any]] | None = ...,
+    split: str | None = ...,
+    config: str | None = ...,
+    revision: str | None = ...,
+    limit: int | None = ...,
+    errors: Literal["return"],
+) -> tuple[pl.DataFrame, pl.DataFrame]: ...
 def read(  # noqa: PLR0913 - the options of a source
     source: Any,
     *,

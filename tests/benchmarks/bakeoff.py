@@ -62,7 +62,7 @@ def main() -> None:
     (options.out / "bakeoff.yaml").write_text(yaml.safe_dump(plan, sort_keys=False), "utf-8")
     loaded = load_bakeoff(options.out / "bakeoff.yaml")
     table = bakeoff(
-        loaded, options.out, where=options.out, say_so=lambda text: print(text, file=sys.stderr, flush=True)
+        loaded, options.out, root=options.out, log_line=lambda text: print(text, file=sys.stderr, flush=True)
     )
     print(f"{datetime.now(UTC):%Y-%m-%d}\n")
     print(f"| {' | '.join(table[0])} |\n|{'|'.join('---' for _ in table[0])}|")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from curate.rundir.result import open_run
 from tests.train.test_tokens import by_trl
-from train.models import ends, load_tokenizer
+from train.models import end_tokens, load_tokenizer
 from train.tokens import tokens
 
 SIDES = ("prompt", "chosen", "rejected")
@@ -29,7 +29,7 @@ def main() -> None:
     for run in options.runs:
         pairs = open_run(run).train.head(options.rows).select(*SIDES).collect()
         tokenizer = load_tokenizer(options.model)
-        stop = ends(options.model, tokenizer)
+        stop = end_tokens(options.model, tokenizer)
         started = time.perf_counter()
         ours = tokens(pairs, tokenizer, stop)
         between = time.perf_counter()

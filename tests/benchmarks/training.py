@@ -23,8 +23,8 @@ import polars as pl
 from curate.recipe import Train
 from curate.rundir.result import Run, open_run
 from tests.train.tiny import tiny_model, tiny_tokenizer
-from train.bakeoff.arms import as_run, drawn
-from train.models import shape
+from train.bakeoff.arms import sample_pairs, write_run
+from train.models import model_shape
 from train.preflight import preflight
 from train.training.train import rows_of, train
 from train.training.watch import read_log
@@ -55,13 +55,13 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1e-5)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        pairs = drawn(open_run(options.run).train.collect(), options.steps * options.batch, "benchmark")
+        pairs = sample_pairs(open_run(options.run).train.collect(), options.steps * options.batch, "benchmark")
         model = options.model or made(pairs, Path(folder) / "model")
-        run = as_run(Path(folder) / "run", pairs)
+        run = write_run(Path(folder) / "run", pairs)
         trl = {"max_steps": options.steps, "learning_rate": options.rate, "logging_steps": 1, "save_strategy": "no"}
         section = Train(model=model, batch=options.batch, max_length=options.max_length, trl=trl, early_stop=False)
         done = [plain_trl(run, section, Path(folder) / "trl"), ours(run, section, Path(folder) / "ours")]
-        weights = shape(model).parameters
+        weights = model_shape(model).parameters
     sizes = f"{weights / 1e6:,.1f} M weights, {options.steps} steps of {options.batch}"
     print(f"{datetime.now(UTC):%Y-%m-%d}, {device()}, {sizes}\n")
     print("| training | seconds | CPU s | tokens/s | times | mean loss | peak GB | MFU |")

@@ -50,7 +50,7 @@ def test_preflight(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["train", "RUN"], "no model is named: --model"),
+        (["train", "RUN"], "no model given: --model"),
         (["train", "NONE", "-m", "model"], "NONE does not exist"),
         (["train", "RUN", "-m", "./none"], "there is no folder ./none"),
         (["train", "RUN", "-m", "bare"], "bare has no chat template"),
@@ -59,11 +59,14 @@ def test_preflight(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
         (["train", "RUN", "-m", "model", "--config", "none.yaml"], "none.yaml does not exist"),
         (["train", "RUN", "-m", "model", "--set", "trl.packing=true"], "It is an option of sft."),
         (["train", "RUN", "-m", "model", "--set", "trl.output_dir=x"], "trl.output_dir is set by --out"),
-        (["train", "RUN", "-m", "model", "--set", "trl.hub_token=x"], "is set by the login of the Hub, or HF_TOKEN"),
+        (["train", "RUN", "-m", "model", "--set", "trl.hub_token=x"], "is set by the Hub login, or HF_TOKEN"),
         (["train", "RUN", "-m", "model", "--set", "train.lorra=false"], "Did you mean 'lora'?"),
         (["train", "RUN", "-m", "model", "--set", "split.test=0"], "expected train.key=value, or trl.key=value"),
-        (["train", "RUN", "-m", "model", "--set", "trl.max_length=3"], "no row is left to train on: 24 of 24 dropped"),
-        (["evaluate", "RUN"], "holds no training"),
+        (
+            ["train", "RUN", "-m", "model", "--set", "trl.max_length=3"],
+            "no row is usable for training: 24 of 24 dropped",
+        ),
+        (["evaluate", "RUN"], "has no training"),
         (["bakeoff", "none.yaml"], "none.yaml does not exist"),
     ],
 )
@@ -92,7 +95,7 @@ def test_train_and_evaluate(place: Path, monkeypatch: pytest.MonkeyPatch, capsys
     options = json.loads(Path("OUT/result.json").read_text())["options"]
     assert (options["lora_rank"], options["trl"]["beta"], options["model"]) == (4, 0.2, "model")
     assert curate("train", "RUN", "-m", "model", "-o", "OUT") == 2
-    assert "--resume goes on with it, --force starts anew" in capsys.readouterr().err
+    assert "continue it with --resume, replace it with --force" in capsys.readouterr().err
     asked = ["--prompts", "2", "--max-tokens", "4", "--judge", "heuristic"]
     assert curate("evaluate", "RUN", "--training", "OUT", *asked) == 0
     printed = capsys.readouterr()

@@ -1,4 +1,4 @@
-"""What a preflight finds, on rows and templates that have it."""
+"""Findings of the preflight, on rows and templates that have them."""
 
 from pathlib import Path
 
@@ -8,8 +8,8 @@ import pytest
 from curate.errors import InputError
 from curate.recipe import Train
 from tests.train.tiny import TEMPLATE, tiny_model, tiny_tokenizer, toy_run
-from train.models import Shape, load_tokenizer
-from train.preflight import found, preflight, rounded
+from train.models import ModelShape, load_tokenizer
+from train.preflight import finding_flags, preflight, rounded
 from train.tokens import TOKENS
 from train.training import memory
 
@@ -43,7 +43,7 @@ def row(**changes: object) -> dict[str, object]:
     ],
 )
 def test_findings(changes: dict[str, object], max_length: int | None, names: list[str]) -> None:
-    holds = pl.DataFrame([row(**changes)], schema=TOKENS).select(**found(max_length)).row(0, named=True)
+    holds = pl.DataFrame([row(**changes)], schema=TOKENS).select(**finding_flags(max_length)).row(0, named=True)
     assert [name for name, has in holds.items() if has] == names
 
 
@@ -57,7 +57,7 @@ def test_a_run_without_findings(tmp_path: Path) -> None:
     ]
     assert result.usable("train").all()
     assert result.max_length == 64
-    assert [line["rows kept whole"] for line in result.lengths()] == ["95%", "99%", "100%"]
+    assert [line["rows that fit"] for line in result.lengths()] == ["95%", "99%", "100%"]
     assert [line["max_length"] for line in result.lengths()] == [64] * 3
 
 
@@ -72,15 +72,15 @@ def test_findings_name_their_rows(tmp_path: Path) -> None:
 
 def test_all_rows_too_long(tmp_path: Path) -> None:
     run = toy_run(tmp_path, 10)
-    with pytest.raises(InputError, match=r"no row is left to train on: 10 of 10 dropped .* max_length is 3"):
+    with pytest.raises(InputError, match=r"no row is usable for training: 10 of 10 dropped .* max_length is 3"):
         preflight(run, Train(model=tiny_model(tmp_path / "model"), trl={"max_length": 3}))
 
 
-def test_no_chat_template_and_the_offered_one(tmp_path: Path) -> None:
+def test_no_chat_template_and_the_builtin_one(tmp_path: Path) -> None:
     model = tiny_model(tmp_path / "model", tiny_tokenizer(template=None))
     with pytest.raises(InputError, match=r"has no chat template.*--set train.chat_template=zephyr"):
         load_tokenizer(model)
-    with pytest.raises(InputError, match="there is no chat template 'chatml'"):
+    with pytest.raises(InputError, match="cannot read chat template 'chatml'"):
         load_tokenizer(model, "chatml")
     tokenizer = load_tokenizer(model, "zephyr")
     turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
@@ -93,14 +93,14 @@ def test_no_chat_template_and_the_offered_one(tmp_path: Path) -> None:
     assert preflight(toy_run(tmp_path, 10), Train(model=model, chat_template="zephyr")).findings() == []
 
 
-def test_a_tokenizer_without_pad_pads_with_its_end(tmp_path: Path) -> None:
+def test_a_tokenizer_without_padding_token_pads_with_its_end_token(tmp_path: Path) -> None:
     tokenizer = tiny_tokenizer(pad=None)
     tokenizer.save_pretrained(tmp_path / "model")
     assert load_tokenizer(str(tmp_path / "model")).pad_token == "</s>"
 
 
-def test_no_model_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no model is named: --model"):
+def test_no_model_given(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no model given: --model"):
         preflight(toy_run(tmp_path, 4), Train())
 
 
@@ -109,15 +109,15 @@ def test_rounded() -> None:
     assert rounded(65, 100) == 100
 
 
-def test_memory_grows_with_what_it_depends_on() -> None:
-    smol = Shape(parameters=134_515_008, linear_sizes=500_000, hidden=576, layers=30, context=8192)
-    lora = memory.Plan(16, half=True)
-    assert memory.needed(smol, lora, 1, 1024) == 2 * 134_515_008 + 16 * 16 * 500_000 + 2 * 1024 * 576 * 34 * 30
-    full = memory.needed(smol, memory.Plan(None, half=True), 1, 1024)
-    assert full - memory.needed(smol, lora, 1, 1024) == 14 * 134_515_008 - 16 * 16 * 500_000
-    assert memory.needed(smol, memory.Plan(16, half=True, checkpointing=True), 8, 1024) < memory.needed(
-        smol, lora, 8, 1024
-    )
-    assert memory.first_batch(smol, lora, 1024, 16, 10**12) == 16
-    assert memory.first_batch(smol, lora, 1024, 16, 10**9) == 1
-    assert memory.first_batch(smol, lora, 1024, 16, 7 * 10**9) == 4
+def test_memory_estimates() -> None:
+    smol = ModelShape(parameters=134_515_008, linear_sizes=500_000, hidden=576, layers=30, context=8192)
+    lora = memory.Plan(16, half_precision=True)
+    assert memory.required_bytes(smol, lora, 1, 1024) == 2 * 134_515_008 + 16 * 16 * 500_000 + 2 * 1024 * 576 * 34 * 30
+    full = memory.required_bytes(smol, memory.Plan(None, half_precision=True), 1, 1024)
+    assert full - memory.required_bytes(smol, lora, 1, 1024) == 14 * 134_515_008 - 16 * 16 * 500_000
+    assert memory.required_bytes(
+        smol, memory.Plan(16, half_precision=True, checkpointing=True), 8, 1024
+    ) < memory.required_bytes(smol, lora, 8, 1024)
+    assert memory.largest_batch(smol, lora, 1024, 16, 10**12) == 16
+    assert memory.largest_batch(smol, lora, 1024, 16, 10**9) == 1
+    assert memory.largest_batch(smol, lora, 1024, 16, 7 * 10**9) == 4

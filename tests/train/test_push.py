@@ -1,4 +1,4 @@
-"""`curate train --push`: the real client against a Hub on loopback; what is checked first, what is never done twice."""
+"""`curate train --push` with the real client against a Hub on loopback: checks, retries, resuming."""
 
 import json
 import subprocess
@@ -28,7 +28,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def hub(place: Path) -> Iterator[HubServer]:
-    """With the tiny model on it, as me/base."""
+    """A Hub with the tiny model as me/base."""
     files = {path.name: path.read_bytes() for path in (place / "model").iterdir()}
     with HubServer({"me/base": files}, kind="models") as server:
         yield server
@@ -67,8 +67,8 @@ def test_an_adapter_over_a_model_of_the_hub(hub: HubServer, place: Path, tmp_pat
     )
     card = there["README.md"].decode()
     result = json.loads((tmp_path / "OUT" / "result.json").read_text())
-    for said in ("base_model: me/base", f"data revision `{result['data']}`", "`toy.jsonl` (24 rows, fingerprint `"):
-        assert said in card
+    for text in ("base_model: me/base", f"data revision `{result['data']}`", "`toy.jsonl` (24 rows, fingerprint `"):
+        assert text in card
     assert "| rewards/accuracies |" in card
     assert not any(str(place).encode() in data or str(tmp_path).encode() in data for data in there.values())
     assert_no_token(tmp_path, place / "RUN", done)
@@ -80,8 +80,8 @@ def test_an_adapter_over_a_model_of_the_hub(hub: HubServer, place: Path, tmp_pat
     assert (model / "adapter_model.safetensors").stat().st_mtime_ns == trained
 
 
-def assert_no_token(*places: Path | subprocess.CompletedProcess[str]) -> None:
-    for where in places:
+def assert_no_token(*checked: Path | subprocess.CompletedProcess[str]) -> None:
+    for where in checked:
         if isinstance(where, Path):
             files = [path for path in where.rglob("*") if path.is_file()]
             assert not any(WRITE.encode() in path.read_bytes() for path in files)
@@ -89,15 +89,15 @@ def assert_no_token(*places: Path | subprocess.CompletedProcess[str]) -> None:
             assert WRITE not in where.stdout + where.stderr
 
 
-def test_a_push_that_broke_off_goes_on_without_training(hub: HubServer, place: Path, tmp_path: Path) -> None:
-    """Over a model of this machine, which nobody else has: the whole model goes out, and what it replaces goes."""
+def test_a_failed_push_is_retried_without_training(hub: HubServer, place: Path, tmp_path: Path) -> None:
+    """With a local base model: the whole model is pushed and old adapter files are removed."""
     out = tmp_path / "OUT"
     arguments = ("-m", place / "model", "-o", out, "--push", "me/tuned")
     hub.commit("me/tuned", {"adapter_config.json": b"{}", "notes/config.json": b"{}", "NOTES.md": b"mine"})
     hub.faults = [Fault("/api/models/me/tuned/preupload", "400", times=1)]
     done = train(hub, place, *arguments)
     assert done.returncode == 2
-    assert "and the same command does not train again" in done.stderr.splitlines()[-1]
+    assert "run the same command again to push it without training again" in done.stderr.splitlines()[-1]
     assert len(hub.repos["me/tuned"].history()) == 1
     result = (out / "result.json").read_bytes()
     trained = (out / "model" / "adapter_model.safetensors").stat().st_mtime_ns
@@ -114,18 +114,20 @@ def test_a_push_that_broke_off_goes_on_without_training(hub: HubServer, place: P
     assert "library_name: transformers" in there["README.md"].decode()
     assert not any(str(place).encode() in data or str(tmp_path).encode() in data for data in there.values())
     assert all(
-        data == (out / "whole" / path).read_bytes() for path, data in there.items() if (out / "whole" / path).is_file()
+        data == (out / "merged" / path).read_bytes()
+        for path, data in there.items()
+        if (out / "merged" / path).is_file()
     )
 
     other = train(hub, place, *arguments, "--set", "trl.beta=0.3")
     assert (other.returncode, other.stderr.count("\n")) == (2, 1)
-    assert "holds a training: --resume goes on with it, --force starts anew" in other.stderr
+    assert "already has a training: continue it with --resume, replace it with --force" in other.stderr
     as_it_is = command(hub.url, place / "home", "train", place / "RUN", "-o", out, "--push", "me/second")
     assert as_it_is.returncode == 0, as_it_is.stderr
     assert files_of(hub, "me/second").items() <= there.items()
 
 
-def test_a_push_killed_in_mid_upload_goes_on_without_training(hub: HubServer, place: Path, tmp_path: Path) -> None:
+def test_a_push_killed_during_upload_is_resumed_without_training(hub: HubServer, place: Path, tmp_path: Path) -> None:
     out = tmp_path / "OUT"
     arguments = ("-m", place / "model", "-o", out, "--push", "me/killed")
     hub.faults = [Fault("/blobs/", "hang")]
@@ -143,11 +145,11 @@ def test_a_push_killed_in_mid_upload_goes_on_without_training(hub: HubServer, pl
     assert (out / "model" / "adapter_model.safetensors").stat().st_mtime_ns == trained
     assert len(hub.repos["me/killed"].history()) == 2
     there = files_of(hub, "me/killed")
-    assert there["model.safetensors"] == (out / "whole" / "model.safetensors").read_bytes()
+    assert there["model.safetensors"] == (out / "merged" / "model.safetensors").read_bytes()
     assert len(hub.uploads) == len(set(hub.uploads)) > 0
 
 
-# repository, token, what is said
+# repository, token, part of the message
 MISTAKES = (
     ("me/tuned", None, "no token for the Hub"),
     ("me/tuned", "hf_nobody", "the Hub does not know this token"),
@@ -176,21 +178,21 @@ def test_names_and_tokens(hub: HubServer, tmp_path: Path) -> None:
     program = [sys.executable, "-c", CHECK, json.dumps(MISTAKES)]
     done = subprocess.run(program, env=environment(hub.url, tmp_path), capture_output=True, text=True, timeout=120)
     assert done.stderr == ""
-    for line, (repo, token, said) in zip(done.stdout.splitlines(), MISTAKES, strict=True):
+    for line, (repo, token, message) in zip(done.stdout.splitlines(), MISTAKES, strict=True):
         assert line.startswith("2 "), line
-        assert said in line, repo
+        assert message in line, repo
         assert token is None or token not in line
     assert set(hub.repos) == {"me/base", "theirs/there"}
 
 
-def test_a_mistake_costs_no_training(hub: HubServer, place: Path, tmp_path: Path) -> None:
+def test_a_token_error_is_found_before_training(hub: HubServer, place: Path, tmp_path: Path) -> None:
     done = train(hub, place, "-m", place / "model", "-o", tmp_path / "OUT", "--push", "me/tuned", token=READ)
     assert (done.returncode, done.stderr.count("\n"), done.stdout) == (2, 1, ""), done.stderr
     assert "the token of me only reads" in done.stderr
     assert not (tmp_path / "OUT").exists()
 
 
-def test_no_network_is_3_and_costs_no_training(place: Path, tmp_path: Path) -> None:
+def test_without_network_exit_code_3_before_training(place: Path, tmp_path: Path) -> None:
     arguments = ("train", place / "RUN", "-m", place / "model", "-o", tmp_path / "OUT", "--push", "me/tuned")
     done = command("http://127.0.0.1:9", place / "home", *arguments)
     assert done.returncode == 3

@@ -1,11 +1,11 @@
-"""Tokens are TRL's own, row by row."""
+"""Tokens are identical to TRL's, row by row."""
 
 import polars as pl
 import pytest
 
 from tests.data import SHARED
 from tests.train.tiny import TEMPLATE, pair, pairs, tiny_tokenizer, toy_rows
-from train.tokens import Pieces, sequences, tokens
+from train.tokens import SegmentTokenizer, sequences, tokens
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of torch and transformers
 
@@ -21,21 +21,21 @@ THINKING = TEMPLATE.replace("<assistant>{% endif %}", "<assistant>think{% endif 
 
 
 def by_trl(frame: pl.DataFrame, tokenizer, max_length: int | None = None) -> list[dict[str, list[int]]]:
-    """The rows that TRL's trainer makes; it drops those whose prompt fills max_length."""
+    """Return the rows that TRL's trainer prepares; it drops those whose prompt fills max_length."""
     import datasets
     from trl import DPOConfig, DPOTrainer
 
     args = DPOConfig(output_dir="unused", max_length=max_length, report_to="none", use_cpu=True, bf16=False)
-    trainer = DPOTrainer.__new__(DPOTrainer)  # only its own preparation of the data: no model is needed
+    trainer = DPOTrainer.__new__(DPOTrainer)  # only its data preparation, which needs no model
     trainer._tokenizer = tokenizer
-    made = trainer._prepare_dataset(datasets.Dataset.from_list(frame.to_dicts()), tokenizer, args, "train")
-    return [{name: row[name] for name in ("prompt_ids", "chosen_ids", "rejected_ids")} for row in made]
+    prepared = trainer._prepare_dataset(datasets.Dataset.from_list(frame.to_dicts()), tokenizer, args, "train")
+    return [{name: row[name] for name in ("prompt_ids", "chosen_ids", "rejected_ids")} for row in prepared]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("metaspace", [False, True])
 @pytest.mark.parametrize("template", [TEMPLATE, TRIMMING, THINKING])
-def test_the_same_tokens_as_trl(template: str, metaspace: bool) -> None:
+def test_same_tokens_as_trl(template: str, metaspace: bool) -> None:
     tokenizer = tiny_tokenizer(template, metaspace=metaspace)
     theirs = by_trl(pairs(*ROWS), tokenizer)
     assert [list(sequences(row, tokenizer)) for row in ROWS] == [list(row.values()) for row in theirs]
@@ -50,7 +50,7 @@ def test_the_same_tokens_as_trl(template: str, metaspace: bool) -> None:
 
 
 @pytest.mark.slow
-def test_real_rows_as_trl() -> None:
+def test_same_tokens_as_trl_on_real_rows() -> None:
     file = SHARED / "hh_rlhf_harmless.jsonl.gz"
     if not file.is_file():
         pytest.skip(f"{file.name} is not in ../shared/data")
@@ -67,19 +67,19 @@ def test_real_rows_as_trl() -> None:
         assert ours.get_column(f"{name}_tokens").to_list() == [len(row[f"{name}_ids"]) for row in theirs]
 
 
-def test_pieces_are_learned_once_and_forgotten() -> None:
+def test_segments_are_cached_and_evicted() -> None:
     tokenizer = tiny_tokenizer()
-    pieces = Pieces(tokenizer)
+    segments = SegmentTokenizer(tokenizer)
     texts = ["<user>Is the door red?<assistant>Yes</s>", "", "<user><user>", "Is the door red?"]
-    pieces.learn(texts)
-    assert sorted(pieces._known) == ["Is the door red?", "Yes"]
+    segments.load(texts)
+    assert sorted(segments._cache) == ["Is the door red?", "Yes"]
     for text in [*texts, "unseen <user> before"]:
-        assert pieces.ids(text).tolist() == tokenizer(text, add_special_tokens=False)["input_ids"]
-    pieces.learn(["Yes"])
-    assert sorted(pieces._known) == ["Yes"]
+        assert segments.ids(text).tolist() == tokenizer(text, add_special_tokens=False)["input_ids"]
+    segments.load(["Yes"])
+    assert sorted(segments._cache) == ["Yes"]
 
 
-def test_a_refused_row_says_why_and_the_others_are_measured() -> None:
+def test_a_refused_row_has_the_error_and_the_others_are_measured() -> None:
     strict = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system turn') }}{% endif %}" + TEMPLATE
     tokenizer = tiny_tokenizer(strict)
     ours = tokens(pairs(*ROWS[:2]), tokenizer, frozenset({tokenizer.eos_token_id}))
@@ -87,7 +87,7 @@ def test_a_refused_row_says_why_and_the_others_are_measured() -> None:
     assert ours.get_column("prompt_tokens").null_count() == 1
 
 
-def test_ends_and_system_turns() -> None:
+def test_end_tokens_and_system_turns() -> None:
     without = TEMPLATE.replace("</s>", "").replace(
         "{% for m in messages %}", "{% for m in messages if m.role != 'system' %}"
     )

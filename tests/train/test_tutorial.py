@@ -1,4 +1,4 @@
-"""The tutorial runs, cell by cell, with a model of some thousand weights."""
+"""The tutorial runs, cell by cell, with a model of a few thousand weights."""
 
 import json
 import os
@@ -18,7 +18,7 @@ def cells() -> list[str]:
     return ["".join(cell["source"]) for cell in NOTEBOOK["cells"] if cell["cell_type"] == "code"]
 
 
-def test_it_holds_no_outputs() -> None:
+def test_it_has_no_outputs() -> None:
     assert all(not cell["outputs"] for cell in NOTEBOOK["cells"] if cell["cell_type"] == "code")
 
 

@@ -1,4 +1,4 @@
-"""Models of some thousand weights, made on the spot, and preferences that they can learn."""
+"""Models of a few thousand random weights, and toy preferences that they can learn."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ THINGS = ("door", "lamp", "boat", "chair", "stone", "bird", "roof", "cup", "hat"
 
 
 def toy_rows(count: int, *, flipped: Sequence[int] = ()) -> list[dict[str, Any]]:
-    """Which colour was asked about is the better answer; rows that are `flipped` prefer the other one."""
+    """Return rows in which the answer that repeats the colour is chosen; in `flipped` rows it is rejected."""
     rows = []
     for number in range(count):
         color, thing = COLORS[number % len(COLORS)], THINGS[number // len(COLORS) % len(THINGS)]
@@ -35,7 +35,7 @@ def toy_rows(count: int, *, flipped: Sequence[int] = ()) -> list[dict[str, Any]]
 
 
 def toy_run(folder: Path, count: int = 60, *, test: float = 0.25, **changes: Any) -> Run:
-    """A finished run of toy preferences."""
+    """Return a finished run of toy preferences."""
     source = write_jsonl(folder / "toy.jsonl", changes.pop("rows", toy_rows(count)))
     return curate.clean(source, folder / "RUN", settings=[f"split.test={test}", *changes.pop("settings", ())])
 
@@ -48,7 +48,7 @@ def tiny_tokenizer(
     texts: Sequence[str] = (),
     size: int = 500,
 ) -> Any:
-    """A byte-level tokenizer (or one that marks words, as Llama 2's) over the texts, else the toy preferences."""
+    """Train a byte-level tokenizer (or one with metaspaces, like Llama 2's) on the texts, else the toy preferences."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -68,7 +68,7 @@ def tiny_tokenizer(
 
 
 def tiny_model(folder: Path, tokenizer: Any = None, *, hidden: int = 32, layers: int = 2, seed: int = 0) -> str:
-    """A Llama of two small layers with random weights, saved with its tokenizer."""
+    """Save a Llama of two small layers with random weights and its tokenizer; return the folder."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -85,7 +85,7 @@ def tiny_model(folder: Path, tokenizer: Any = None, *, hidden: int = 32, layers:
 
 
 def pair(prompt: Sequence[tuple[str, str]], chosen: str, rejected: str) -> dict[str, Any]:
-    """A row of prompt, chosen and rejected as messages."""
+    """Return a row of prompt, chosen and rejected as messages."""
     answers = {
         side: [{"role": "assistant", "content": text}] for side, text in (("chosen", chosen), ("rejected", rejected))
     }
@@ -93,7 +93,7 @@ def pair(prompt: Sequence[tuple[str, str]], chosen: str, rejected: str) -> dict[
 
 
 def pairs(*rows: dict[str, Any]) -> pl.DataFrame:
-    """A frame of such rows, of the columns that tokenizing looks at."""
+    """Return a frame of such rows, with the columns used for tokenizing."""
     from curate.schema import PAIR
 
     return pl.DataFrame(rows, schema={name: PAIR[name] for name in ("prompt", "chosen", "rejected")})

@@ -1,1 +1,1 @@
-"""Bake-offs: short trainings on several sets of pairs, judged by the same held-out pairs."""
+"""Bake-offs: short trainings on several sets of pairs, compared on the same held-out pairs."""

@@ -1,9 +1,8 @@
-"""Which curation wins: short trainings on several sets of pairs, judged by the same held-out pairs."""
+"""Compare ways to curate: short trainings on several sets of pairs, scored on the same held-out pairs."""
 
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,126 +10,160 @@ import numpy as np
 import polars as pl
 
 from curate.files import atomic, remove, write_json
-from curate.progress import say as say_to_watchers
+from curate.progress import say as print_progress
 from curate.recipe.load import fingerprint
-from train.bakeoff.arms import Bakeoff, as_run, drawn, open_arms
+from train.bakeoff.arms import Bakeoff, open_arms, sample_pairs, write_run
 from train.evaluation import intervals
-from train.evaluation.answers import HELD_OUT, prompts, say
-from train.evaluation.intervals import Estimate, Z
-from train.evaluation.logps import REFERENCE, TUNED, Two, load_two, score, sides, tokenized
-from train.evaluation.slices import scored
-from train.models import shape
+from train.evaluation.answers import HELD_OUT, evaluation_prompts, generate_answers
+from train.evaluation.intervals import Estimate, Z, to_plain
+from train.evaluation.logps import (
+    REFERENCE,
+    TUNED,
+    ModelPair,
+    load_with_reference,
+    score,
+    score_columns,
+    tokenized,
+)
+from train.evaluation.slices import score_pairs
+from train.models import model_shape
 from train.training.settings import check_trl
 from train.training.train import train
 
 RESULT = "bakeoff.json"
-LENGTH = 1024  # tokens, where train.max_length says nothing: one for all arms, or they could not be compared
+DEFAULT_MAX_LENGTH = 1024  # tokens, if train.max_length is null: arms are comparable only with the same max_length
 
 
 def bakeoff(
-    plan: Bakeoff, out: Path, *, where: Path = Path(), say_so: Callable[[str], None] = say_to_watchers
+    plan: Bakeoff, out: Path, *, root: Path = Path(), log_line: Callable[[str], None] = print_progress
 ) -> list[dict[str, Any]]:
     """
-    Train and judge every arm × swept options × seed into `out`; what is there of the same pairs and options is not
-    done again. Returns one row an arm and point: pairs, accuracy, its difference to the first row's, length, seconds.
+    Train every arm × swept options × seed and score each training on the same held-out pairs.
+
+    Parameters
+    ----------
+    plan
+        The arms and options, from `load_bakeoff` or built in Python.
+    out
+        Folder for runs, trainings and bakeoff.json. Trainings there of the same pairs and options are not repeated.
+    root
+        Folder that relative paths in the plan start at.
+    log_line
+        Called with one line per training; by default they go to standard error if it is a terminal.
+
+    Returns
+    -------
+    list of dict
+        One row per arm and option set, also written to bakeoff.json: arm, options, pairs (available), seeds, accuracy,
+        difference to first row, margin in nats (all three an Estimate over prompts and seeds), extra words (by how many
+        words answers are longer than the reference's), seconds per training. The difference of the first row is null,
+        and so is `extra words` if `plan.prompts` is 0.
+
+    Raises RecipeError for an unknown TRL option, InputError if the test split or an arm is empty, and whatever `train`
+    raises.
+
+        table = bakeoff(load_bakeoff(Path("bakeoff.yaml")), Path("OUT"))
+        {row["arm"]: str(row["accuracy"]) for row in table}
     """
     check_trl(plan.train.method, [*plan.train.trl, *plan.sweep])
-    arms, test = open_arms(plan, out, where)
+    arms, test = open_arms(plan, out, root)
     runs: dict[tuple[str, str], list[tuple[pl.DataFrame, dict[str, Any]]]] = {}
     for name, pairs in arms.items():
         for point in plan.points():
-            shown = ", ".join(f"{key}={value}" for key, value in point.items())
+            options = ", ".join(f"{key}={value}" for key, value in point.items())
             for seed in plan.seeds:
-                rows, facts = _one(plan, pairs, test, point, seed, out / "trainings" / _folder(name, shown, seed))
-                right = over_seeds([rows], "correct").mean
-                say_so(f"{name} {shown} seed {seed}: accuracy {right:.3f}")
-                runs.setdefault((name, shown), []).append((rows, facts))
+                # Names and values come from the user and may not be valid in a path.
+                folder = out / "trainings" / f"{fingerprint(name, options)[:8]}-{seed}"
+                rows, facts = _train_and_score(plan, pairs, test, point, seed, folder)
+                log_line(f"{name} {options} seed {seed}: accuracy {over_seeds([rows], 'correct').mean:.3f}")
+                runs.setdefault((name, options), []).append((rows, facts))
     first = next(iter(runs.values()))
-    table = [_row(name, shown, len(arms[name]), done, first) for (name, shown), done in runs.items()]
-    write_json(out / RESULT, [plain(row) for row in table])
+    table = [_row(name, options, len(arms[name]), done, first) for (name, options), done in runs.items()]
+    write_json(out / RESULT, to_plain(table))
     return table
 
 
-def _folder(name: str, shown: str, seed: int) -> str:
-    return f"{fingerprint(name, shown)[:8]}-{seed}"  # names and values come from outside: they are no path
-
-
-def _one(
+def _train_and_score(
     plan: Bakeoff, pairs: pl.DataFrame, test: pl.DataFrame, point: dict[str, Any], seed: int, folder: Path
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
-    """One training, judged: the scored test pairs, and what it cost."""
-    length = plan.train.max_length or min(LENGTH, shape(str(plan.train.model)).context or LENGTH)
+    """Return the scored test pairs of one training, and its seconds and mean words; from `folder` if already there."""
+    length = plan.train.max_length or min(
+        DEFAULT_MAX_LENGTH, model_shape(str(plan.train.model)).context or DEFAULT_MAX_LENGTH
+    )
     options = {**plan.train.trl, **point, "max_steps": plan.steps}
     changes = {"seed": seed, "trl": options, "max_length": length, "evaluations": 1, "early_stop": False}
     section = plan.train.model_copy(update=changes)
-    chosen = drawn(pairs, plan.steps * plan.train.batch, f"seed {seed}")
-    made_by = [section.model_dump(mode="json"), chosen.get_column("pair_id").to_list()]
-    key = fingerprint(made_by, test.get_column("pair_id").to_list(), plan.prompts, plan.max_tokens)
-    done, facts = folder / f"{key}.parquet", folder / f"{key}.json"
-    if not done.is_file():
+    sample = sample_pairs(pairs, plan.steps * plan.train.batch, f"seed {seed}")
+    inputs = [section.model_dump(mode="json"), sample.get_column("pair_id").to_list()]
+    key = fingerprint(inputs, test.get_column("pair_id").to_list(), plan.prompts, plan.max_tokens)
+    scores, facts = folder / f"{key}.parquet", folder / f"{key}.json"
+    if not scores.is_file():
         remove(folder)
         started = time.perf_counter()
-        trained = train(as_run(folder / "run", chosen), section, folder / "out")
+        training = train(write_run(folder / "run", sample), section, folder / "out")
         seconds = time.perf_counter() - started
-        adapter = (trained.model / "adapter_config.json").is_file()
-        two = load_two(trained.model, None if adapter else str(section.model))
-        answers = tokenized(two.tokenizer, test, length)
-        logps = [sides(TUNED, score(two.tuned, answers)), _reference(plan, two, test, length, folder.parent)]
-        write_json(facts, {"seconds": seconds, "words": _words(plan, two, test)})
-        rows = scored(test, pl.concat(logps, how="horizontal"))
-        with atomic(done) as temporary:  # last: its presence means that the training is judged
+        adapter = (training.model / "adapter_config.json").is_file()
+        models = load_with_reference(training.model, None if adapter else str(section.model))
+        answers = tokenized(models.tokenizer, test, length)
+        logps = [
+            score_columns(TUNED, score(models.tuned, answers)),
+            _reference_logps(plan, models, test, length, folder.parent),
+        ]
+        write_json(facts, {"seconds": seconds, "words": _mean_words(plan, models, test)})
+        rows = score_pairs(test, pl.concat(logps, how="horizontal"))
+        with atomic(scores) as temporary:  # last: its presence means that the training has been scored
             rows.write_parquet(temporary)
-    return pl.read_parquet(done), json.loads(facts.read_text("utf-8"))
+    return pl.read_parquet(scores), json.loads(facts.read_text("utf-8"))
 
 
-def _reference(plan: Bakeoff, two: Two, test: pl.DataFrame, length: int, folder: Path) -> pl.DataFrame:
-    """The reference's log-probs of the test pairs: the same for all arms, so they are computed once."""
+def _reference_logps(plan: Bakeoff, models: ModelPair, test: pl.DataFrame, length: int, folder: Path) -> pl.DataFrame:
+    """Return the reference's log-probs of the test pairs; they are the same for all arms, so they are cached."""
     key = fingerprint(plan.train.model, length, test.get_column("pair_id").to_list())
     file = folder / f"reference-{key}.parquet"
     if not file.is_file():
-        with two.off(), atomic(file) as temporary:
-            found = sides(REFERENCE, score(two.reference, tokenized(two.tokenizer, test, length)))
+        with models.as_reference(), atomic(file) as temporary:
+            found = score_columns(REFERENCE, score(models.reference, tokenized(models.tokenizer, test, length)))
             found.write_parquet(temporary)
     return pl.read_parquet(file)
 
 
-def _words(plan: Bakeoff, two: Two, test: pl.DataFrame) -> dict[str, float] | None:
-    """Mean words of the answers of the tuned model and the reference; None where no prompt is asked."""
+def _mean_words(plan: Bakeoff, models: ModelPair, test: pl.DataFrame) -> dict[str, float] | None:
+    """Return the mean words per answer of the tuned model and the reference; None if `plan.prompts` is 0."""
     if not plan.prompts:
         return None
-    asked = prompts(test, plan.prompts).filter(kind=HELD_OUT)
-    said = {TUNED: say(two.tuned, two.tokenizer, asked, plan.max_tokens)}
-    with two.off():
-        said[REFERENCE] = say(two.reference, two.tokenizer, asked, plan.max_tokens)
-    return {who: float(np.mean([len((text or "").split()) for text, _, _ in replies])) for who, replies in said.items()}
+    prompts = evaluation_prompts(test, plan.prompts).filter(kind=HELD_OUT)
+    replies = {TUNED: generate_answers(models.tuned, models.tokenizer, prompts, plan.max_tokens)}
+    with models.as_reference():
+        replies[REFERENCE] = generate_answers(models.reference, models.tokenizer, prompts, plan.max_tokens)
+    return {who: float(np.mean([len((text or "").split()) for text, _, _ in found])) for who, found in replies.items()}
 
 
 def _row(
     name: str,
-    shown: str,
+    options: str,
     pairs: int,
     done: list[tuple[pl.DataFrame, dict[str, Any]]],
     first: list[tuple[pl.DataFrame, dict[str, Any]]],
 ) -> dict[str, Any]:
     words = [facts["words"] for _, facts in done if facts["words"]]
-    moved = float(np.mean([each[TUNED] - each[REFERENCE] for each in words])) if words else None
+    extra_words = float(np.mean([each[TUNED] - each[REFERENCE] for each in words])) if words else None
     return {
         "arm": name,
-        "options": shown,
+        "options": options,
         "pairs": pairs,
         "seeds": len(done),
         "accuracy": over_seeds([rows for rows, _ in done], "correct"),
-        "against the first": None if done is first else over_seeds(_gaps(done, first), "correct"),
+        "difference to first row": None if done is first else over_seeds(_differences(done, first), "correct"),
         "margin, nats": over_seeds([rows for rows, _ in done], "margin"),
-        "words more": moved,
-        "seconds a training": round(float(np.mean([facts["seconds"] for _, facts in done])), 1),
+        "extra words": extra_words,
+        "seconds per training": round(float(np.mean([facts["seconds"] for _, facts in done])), 1),
     }
 
 
-def _gaps(
+def _differences(
     done: list[tuple[pl.DataFrame, dict[str, Any]]], first: list[tuple[pl.DataFrame, dict[str, Any]]]
 ) -> list[pl.DataFrame]:
-    """Pair by pair the difference in `correct`: what is hard for both cancels out."""
+    """Return the difference in `correct` pair by pair: pairs that are hard for both cancel out."""
     return [
         rows.select("prompt_id", correct=pl.col("correct") - base.get_column("correct"))
         for (rows, _), (base, _) in zip(done, first, strict=True)
@@ -139,21 +172,19 @@ def _gaps(
 
 def over_seeds(rows: list[pl.DataFrame], name: str) -> Estimate:
     """
-    The mean over test pairs and seeds. Its 95 % interval holds both what another draw of prompts would change (the
-    variance of their sums) and what another seed would (the variance between seeds).
+    Return the mean of a column over test pairs and seeds.
+
+    Its 95 % interval covers both sampling of prompts (variance of the prompts' sums) and the choice of seeds (variance
+    between seeds; 0 for a single seed). NaN without values.
     """
     together = pl.select(pl.mean_horizontal(*(frame.get_column(name) for frame in rows))).to_series()
-    middle = intervals.mean(together, rows[0].get_column("prompt_id"))
-    if middle is None:
+    by_prompt = intervals.mean(together, rows[0].get_column("prompt_id"))
+    if by_prompt is None:
         return Estimate(float("nan"), float("nan"), float("nan"), 0, 0)
     means = [frame.get_column(name).mean() for frame in rows]
     between = (
         float(np.var([float(m) for m in means if isinstance(m, float)], ddof=1)) / len(rows) if len(rows) > 1 else 0.0
     )
-    half = float(np.hypot(middle.high - middle.mean, Z * np.sqrt(between)))
-    return Estimate(middle.mean, middle.mean - half, middle.mean + half, middle.n, middle.clusters)
-
-
-def plain(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of the table with estimates as dicts, for JSON."""
-    return {key: asdict(value) if isinstance(value, Estimate) else value for key, value in row.items()}
+    half = float(np.hypot(by_prompt.high - by_prompt.mean, Z * np.sqrt(between)))
+    center = by_prompt.mean
+    return Estimate(center, center - half, center + half, by_prompt.n, by_prompt.clusters)

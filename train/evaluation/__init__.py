@@ -1,1 +1,1 @@
-"""A trained model beside its reference: held-out pairs by slice, answers, win rates, with intervals."""
+"""Comparison of a trained model with its reference: held-out pairs by slice, answers, win rates, with intervals."""

@@ -1,4 +1,4 @@
-"""What both models say: to held-out prompts and to a file of edge cases; and what became longer, or goes in circles."""
+"""Answers of the tuned model and its reference to held-out prompts and edge cases, and how they drift apart."""
 
 import json
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ import polars as pl
 from curate.schema import CANDIDATES, PAIR, digest, empty, prompt_ids
 from curate.signals import measure
 from curate.text.messages import one_message
-from train.evaluation.logps import REFERENCE, TUNED, Two
+from train.evaluation.logps import REFERENCE, TUNED, ModelPair, score
 
 EDGE_CASES = Path(__file__).parent / "edge_cases.jsonl"
 HELD_OUT = "held out"
-# One row a prompt: what it is (held out, or the kind of edge case), and what each model said; null = nothing came.
+# One row per prompt: its kind (held out, or the kind of edge case) and both models' answers; null = no answer.
 ANSWERS = pl.Schema(
     {
         "kind": pl.String(),
@@ -27,62 +27,77 @@ ANSWERS = pl.Schema(
         "error": pl.String(),
     }
 )
-# What may drift, and how it is measured: signals of curate, over the tuned model's answers and the reference's.
+# Metrics of drift, and the signal that measures each on both models' answers.
 DRIFT = {
     "words": "words",
     "refusals": "refusal",
-    "no end (stops mid-sentence)": "ends_midsentence",
-    "one phrase again and again (share of words)": "top_4gram_share",
-    "passages again (share of 10-grams)": "dup_10gram_share",
+    "ends mid-sentence": "ends_midsentence",
+    "repeated phrase (share of words)": "top_4gram_share",
+    "repeated passages (share of 10-grams)": "dup_10gram_share",
     "markdown (share of lines)": "markdown_share",
     "says it is an AI": "ai_boilerplate",
 }
 
 
-def prompts(test: pl.DataFrame, count: int) -> pl.DataFrame:
-    """kind, prompt_id, prompt: `count` distinct held-out prompts, by their hash the same every time; the edge cases."""
+def evaluation_prompts(test: pl.DataFrame, count: int) -> pl.DataFrame:
+    """
+    Return the prompts to answer: `count` distinct held-out prompts, the first by prompt_id, and all edge cases.
+
+    in : PAIR
+    out: kind, prompt_id, prompt; the same rows for the same data, whatever its order
+    """
     held_out = test.select("prompt_id", "prompt").unique("prompt_id").sort("prompt_id").head(count)
     lines = [json.loads(line) for line in EDGE_CASES.read_text("utf-8").splitlines()]
-    edges = [{"kind": line["kind"], "prompt": _repeated(line)} for line in lines]
-    made = pl.DataFrame(edges, schema={"kind": pl.String, "prompt": PAIR["prompt"]}).with_columns(prompt_ids())
+    edge_cases = pl.DataFrame(
+        [{"kind": line["kind"], "prompt": _repeated(line["prompt"], line.get("repeat", 1))} for line in lines],
+        schema={"kind": pl.String, "prompt": PAIR["prompt"]},
+    ).with_columns(prompt_ids())
     columns = ("kind", "prompt_id", "prompt")
-    return pl.concat([held_out.select(pl.lit(HELD_OUT).alias("kind"), "prompt_id", "prompt"), made.select(columns)])
+    held_out = held_out.select(pl.lit(HELD_OUT).alias("kind"), "prompt_id", "prompt")
+    return pl.concat([held_out, edge_cases.select(columns)])
 
 
-def _repeated(line: dict[str, Any]) -> list[dict[str, str]]:
-    times = line.get("repeat", 1)
-    return [{**message, "content": message["content"] * times} for message in line["prompt"]]
+def _repeated(prompt: list[dict[str, str]], times: int) -> list[dict[str, str]]:
+    return [{**message, "content": message["content"] * times} for message in prompt]
 
 
-def answer(two: Two, asked: pl.DataFrame, max_tokens: int) -> pl.DataFrame:
+def answer_prompts(models: ModelPair, prompts: pl.DataFrame, max_tokens: int) -> pl.DataFrame:
     """
+    Let both models answer every prompt. Decoding is greedy, so any difference comes from training.
+
     in : kind, prompt_id, prompt
-    out: ANSWERS, row for row. Both take the most probable token each time, so that a difference is the training's.
+    out: ANSWERS, one row per prompt, in order
     """
-    said = {TUNED: say(two.tuned, two.tokenizer, asked, max_tokens)}
-    with two.off():
-        said[REFERENCE] = say(two.reference, two.tokenizer, asked, max_tokens)
-    errors = [tuned[2] or other[2] for tuned, other in zip(said[TUNED], said[REFERENCE], strict=True)]
-    columns = [pl.Series(who, [text for text, _, _ in replies], pl.String) for who, replies in said.items()]
-    columns += [pl.Series(f"{who}_tokens", [n for _, n, _ in replies], pl.UInt32) for who, replies in said.items()]
-    return asked.with_columns(*columns, pl.Series("error", errors, pl.String)).match_to_schema(ANSWERS)
+    replies = {TUNED: generate_answers(models.tuned, models.tokenizer, prompts, max_tokens)}
+    with models.as_reference():
+        replies[REFERENCE] = generate_answers(models.reference, models.tokenizer, prompts, max_tokens)
+    errors = [tuned[2] or other[2] for tuned, other in zip(replies[TUNED], replies[REFERENCE], strict=True)]
+    columns = [pl.Series(who, [text for text, _, _ in found], pl.String) for who, found in replies.items()]
+    columns += [pl.Series(f"{who}_tokens", [n for _, n, _ in found], pl.UInt32) for who, found in replies.items()]
+    return prompts.with_columns(*columns, pl.Series("error", errors, pl.String)).match_to_schema(ANSWERS)
 
 
-Said = tuple[str | None, int | None, str | None]  # text, tokens, error
+Reply = tuple[str | None, int | None, str | None]  # text, tokens, error
 
 
-def say(model: Any, tokenizer: Any, asked: pl.DataFrame, max_tokens: int) -> list[Said]:
-    """What a model answers to each prompt, the most probable token each time."""
+def generate_answers(model: Any, tokenizer: Any, prompts: pl.DataFrame, max_tokens: int) -> list[Reply]:
+    """Return a model's answer to each prompt, decoded greedily."""
     from pipelines.clients.local import TransformersModel
     from pipelines.clients.requests import Request
 
-    speaker = TransformersModel.of(model, tokenizer)
-    requests = [Request(prompt, {"temperature": 0, "max_tokens": max_tokens}) for prompt in asked.get_column("prompt")]
-    return [(reply.text, reply.output_tokens, reply.error) for reply in speaker.generate(requests)]
+    client = TransformersModel.of(model, tokenizer)
+    parameters = {"temperature": 0, "max_tokens": max_tokens}
+    requests = [Request(prompt, parameters) for prompt in prompts.get_column("prompt")]
+    return [(reply.text, reply.output_tokens, reply.error) for reply in client.generate(requests)]
 
 
 def drift(answers: pl.DataFrame) -> list[dict[str, Any]]:
-    """For each of DRIFT the mean over held-out prompts that both answered: reference, tuned, and how much it moved."""
+    """
+    Return a dict per metric of DRIFT: its mean over the reference's answers, over the tuned model's, and the change.
+
+    Only held-out prompts that both models answered count; empty if there are none. A metric that could not be measured
+    on either side is left out; a mean is None if it could not be measured on that side.
+    """
     both = answers.filter(pl.col("kind") == HELD_OUT, pl.col(TUNED).is_not_null(), pl.col(REFERENCE).is_not_null())
     if both.is_empty():
         return []
@@ -93,23 +108,24 @@ def drift(answers: pl.DataFrame) -> list[dict[str, Any]]:
         rejected=one_message("assistant", pl.col(REFERENCE)),
     )
     measured = measure(pairs)
-    means = {
+    means: dict[str, list[Any]] = {
         title: [measured.get_column(f"{side}_{signal}").cast(pl.Float64).mean() for side in ("rejected", "chosen")]
         for title, signal in DRIFT.items()
     }
     return [
-        {"of the answers": title, REFERENCE: before, TUNED: after, "moved": _moved(before, after)}
+        {
+            "metric": title,
+            REFERENCE: before,
+            TUNED: after,
+            "change": None if before is None or after is None else after - before,
+        }
         for title, (before, after) in means.items()
         if before is not None or after is not None
     ]
 
 
-def _moved(before: Any, after: Any) -> float | None:
-    return None if before is None or after is None else after - before
-
-
 def candidates(answers: pl.DataFrame) -> pl.DataFrame:
-    """ANSWERS of held-out prompts -> CANDIDATES: two of each prompt, the tuned model's and the reference's."""
+    """Turn ANSWERS of held-out prompts into CANDIDATES, two rows per prompt: the tuned model's and the reference's."""
     rows = answers.filter(kind=HELD_OUT).with_row_index("source_row")
     sides = [
         rows.select(
@@ -130,18 +146,18 @@ def candidates(answers: pl.DataFrame) -> pl.DataFrame:
     return pl.concat(sides).sort("source_row", "model")
 
 
-def kl(two: Two, answers: pl.DataFrame) -> float | None:
+def kl_per_token(models: ModelPair, answers: pl.DataFrame) -> float | None:
     """
-    KL divergence of the tuned model from the reference on the tuned model's own answers, nats a token: the plain
-    estimate, log p - log q (Schulman 2020, "Approximating KL Divergence"). Of greedy answers, so rather low.
-    """
-    from train.evaluation.logps import score
+    Return the KL divergence of the tuned model from the reference on the tuned model's answers, in nats per token.
 
-    said = answers.filter(pl.col("kind") == HELD_OUT, pl.col(TUNED).is_not_null())
-    rows = [_tokens(two.tokenizer, row) for row in said.select("prompt", TUNED).iter_rows()]
-    p = score(two.tuned, rows)
-    with two.off():
-        q = score(two.reference, rows)
+    The plain estimate, log p - log q (Schulman 2020, "Approximating KL Divergence"), over answers to held-out prompts;
+    greedy decoding biases it downwards. None without any token.
+    """
+    answered = answers.filter(pl.col("kind") == HELD_OUT, pl.col(TUNED).is_not_null())
+    rows = [_tokens(models.tokenizer, row) for row in answered.select("prompt", TUNED).iter_rows()]
+    p = score(models.tuned, rows)
+    with models.as_reference():
+        q = score(models.reference, rows)
     known = [(a - b, len(ids)) for a, b, (_, ids) in zip(p, q, rows, strict=True) if a is not None and b is not None]
     tokens = sum(length for _, length in known)
     return sum(gap for gap, _ in known) / tokens if tokens else None

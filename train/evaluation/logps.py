@@ -1,4 +1,4 @@
-"""How probable a model finds both answers of each pair, as TRL counts it: sums over the answer's tokens, in nats."""
+"""Log-probs of both answers of each pair, as TRL computes them: sums over the answer's tokens, in nats."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -12,66 +12,68 @@ from jinja2 import TemplateError
 from curate.embeddings.encoder import loading
 from curate.errors import InputError, require
 from train.models import EXTRA
-from train.tokens import sequences
+from train.tokens import SIDES, sequences
 
-BATCH = 4  # sequences at once: their logits over the whole vocabulary lie in memory together
-
-SIDES = ("chosen", "rejected")
+SEQUENCES_PER_BATCH = 4  # their logits over the whole vocabulary are in memory at the same time
 TUNED, REFERENCE = "tuned", "reference"
 Answer = tuple[list[int], list[int]]  # tokens of the prompt, tokens of the answer
 
 
 @dataclass(frozen=True)
-class Two:
-    """A tuned model and its reference. With an adapter they are one model, and the reference is it switched off."""
+class ModelPair:
+    """A tuned model and its reference. For an adapter both are one model; the reference is it with the adapter off."""
 
     tuned: Any
     reference: Any
     tokenizer: Any
 
-    def off(self) -> AbstractContextManager[Any]:
-        """Inside, the reference speaks."""
+    def as_reference(self) -> AbstractContextManager[Any]:
+        """Return a context in which `reference` computes as the reference: an adapter is disabled."""
         return self.tuned.disable_adapter() if self.reference is self.tuned else nullcontext()
 
 
-def load_two(folder: Path, reference: str | None) -> Two:
+def load_with_reference(folder: Path, reference: str | None) -> ModelPair:
     """
-    The model or adapter of a folder, and the reference it is compared with. An adapter's is its own base unless
-    another is named; a whole model's has to be named.
+    Load the model or adapter of a folder, and its reference, a folder or Hub id, in bfloat16 on a GPU, else float32.
+
+    If `reference` is None, an adapter's reference is its own base model. Raises InputError if it is None for a whole
+    model.
     """
     transformers, peft, torch = (require(name, EXTRA) for name in ("transformers", "peft", "torch"))
     cuda = torch.cuda.is_available()
     options = {"dtype": "bfloat16" if cuda else "float32", "trust_remote_code": False}
     is_adapter = (folder / "adapter_config.json").is_file()
-    kind = peft.AutoPeftModelForCausalLM if is_adapter else transformers.AutoModelForCausalLM
+    auto = peft.AutoPeftModelForCausalLM if is_adapter else transformers.AutoModelForCausalLM
     with loading(str(folder)):
         tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder))
-        tuned = kind.from_pretrained(str(folder), **options)
+        tuned = auto.from_pretrained(str(folder), **options)
     if is_adapter and reference is None:
         other = tuned
     elif reference is None:
-        raise InputError(f"{folder} is a whole model: name what it is compared with (--reference ID_OR_FOLDER)")
+        raise InputError(f"{folder} is a whole model: specify what to compare it with (--reference ID_OR_FOLDER)")
     else:
         with loading(reference) as place:
             other = transformers.AutoModelForCausalLM.from_pretrained(place, **options)
     device = "cuda" if cuda else "cpu"
-    return Two(tuned.to(device).eval(), other.to(device).eval(), tokenizer)
+    return ModelPair(tuned.to(device).eval(), other.to(device).eval(), tokenizer)
 
 
-def log_probs(two: Two, pairs: pl.DataFrame, max_length: int | None) -> pl.DataFrame:
+def log_probs(models: ModelPair, pairs: pl.DataFrame, max_length: int | None) -> pl.DataFrame:
     """
+    Score both answers of each pair with both models.
+
     in : PAIR
-    out: row for row tuned_chosen, tuned_rejected, reference_chosen, reference_rejected (f64, nats), cut at max_length
-         as in training; null where the template takes no such pair or the prompt fills max_length.
+    out: tuned_chosen, tuned_rejected, reference_chosen, reference_rejected (f64, nats), one row per pair, in order,
+         truncated at max_length as in training; null if the template refuses the pair or the prompt fills max_length
     """
-    answers = tokenized(two.tokenizer, pairs, max_length)
-    tuned = sides(TUNED, score(two.tuned, answers))
-    with two.off():
-        return pl.concat([tuned, sides(REFERENCE, score(two.reference, answers))], how="horizontal")
+    answers = tokenized(models.tokenizer, pairs, max_length)
+    tuned = score_columns(TUNED, score(models.tuned, answers))
+    with models.as_reference():
+        return pl.concat([tuned, score_columns(REFERENCE, score(models.reference, answers))], how="horizontal")
 
 
 def tokenized(tokenizer: Any, pairs: pl.DataFrame, max_length: int | None) -> list[Answer | None]:
-    """Two answers a pair, chosen and rejected; None, twice, where there is nothing to score."""
+    """Return two answers per pair, chosen and rejected; two Nones if there is nothing to score."""
     answers: list[Answer | None] = []
     for row in pairs.select("prompt", "chosen", "rejected").iter_rows(named=True):
         try:
@@ -84,19 +86,21 @@ def tokenized(tokenizer: Any, pairs: pl.DataFrame, max_length: int | None) -> li
     return answers
 
 
-def sides(who: str, sums: Sequence[float | None]) -> pl.DataFrame:
-    """WHO_chosen and WHO_rejected of the scores of `tokenized` pairs."""
+def score_columns(who: str, sums: Sequence[float | None]) -> pl.DataFrame:
+    """Return the scores of `tokenized` pairs as the columns WHO_chosen and WHO_rejected, one row per pair."""
     columns = {f"{who}_{side}": sums[place::2] for place, side in enumerate(SIDES)}
     return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.Float64))
 
 
 def score(model: Any, answers: Sequence[Answer | None]) -> list[float | None]:
-    """The log-prob of each answer after its prompt; None for None."""
+    """Return the log-prob of each answer given its prompt, in nats; None for None."""
     from pipelines.clients.batches import batched
 
     jobs = sorted(((n, answer) for n, answer in enumerate(answers) if answer), key=lambda job: -sum(map(len, job[1])))
-    done = batched(jobs, BATCH, lambda batch: _score(model, [answer for _, answer in batch]), lambda _: None)
-    found = {place: number for (place, _), number in done}
+    scored = batched(
+        jobs, SEQUENCES_PER_BATCH, lambda batch: _score(model, [answer for _, answer in batch]), lambda _: None
+    )
+    found = {place: number for (place, _), number in scored}
     return [found.get(place) for place in range(len(answers))]
 
 
@@ -110,7 +114,7 @@ def _score(model: Any, answers: Sequence[Answer]) -> list[float | None]:
         found: list[float | None] = []
         for row, (prompt, answer) in enumerate(answers):
             at = slice(len(prompt) - 1, len(prompt) + len(answer) - 1)
-            said = torch.tensor(answer, device=ids.device)
-            logps = logits[row, at].float().log_softmax(-1).gather(-1, said[:, None])
+            targets = torch.tensor(answer, device=ids.device)
+            logps = logits[row, at].float().log_softmax(-1).gather(-1, targets[:, None])
             found.append(float(logps.sum().item()))
     return found

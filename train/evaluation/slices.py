@@ -1,4 +1,4 @@
-"""Held-out accuracy and margin, overall and for the parts of the data in which a model may be different."""
+"""Held-out accuracy and margin, overall and by slices of the data where they may differ."""
 
 from typing import Any
 
@@ -7,73 +7,78 @@ import polars as pl
 from curate.signals import measure
 from train.evaluation import intervals
 
-FEWEST = 10  # pairs below which a slice is not shown: its interval would say nothing
+MIN_SLICE_PAIRS = 10  # smaller slices are not shown: their intervals are too wide to be useful
 
-# margin: how much the tuned model moved towards chosen, against the reference, in nats; DPO's reward without beta.
+# How far the tuned model moved towards chosen relative to the reference, in nats: DPO's reward margin without beta.
 margin = (pl.col("tuned_chosen") - pl.col("reference_chosen")) - (
     pl.col("tuned_rejected") - pl.col("reference_rejected")
 )
 correct = pl.when(margin == 0).then(0.5).otherwise((margin > 0).cast(pl.Float64))
-# The same for the reference by itself, which has no reference: does it find chosen the more probable answer?
-by_itself = pl.col("reference_chosen") - pl.col("reference_rejected")
+# For the reference alone: whether it gives chosen a higher log-prob than rejected.
+reference_margin = pl.col("reference_chosen") - pl.col("reference_rejected")
 
 
-def scored(pairs: pl.DataFrame, logps: pl.DataFrame) -> pl.DataFrame:
+def score_pairs(pairs: pl.DataFrame, logps: pl.DataFrame) -> pl.DataFrame:
     """
-    in : PAIR; log-probs row for row
-    out: pair_id, prompt_id, the log-probs, margin (nats), correct (1, 0, 0.5 = tie), and the slices: source, language
-         (of the prompt), longer (which side), length (thirds of chosen, in words), cluster where there is one.
+    Add margins, correctness and slices to the log-probs of pairs.
+
+    in : PAIR; the log-probs of `log_probs`, one row per pair
+    out: pair_id, prompt_id, the log-probs, margin (nats), correct and reference_correct (1, 0, 0.5 = tie), and the
+         slices: source, language (of the prompt), longer (chosen, rejected or neither), length (terciles of chosen, in
+         words), and cluster if PAIR has it; margin and correct are null without log-probs
     """
     measured = measure(pairs).select("prompt_language", "chosen_words", "chosen_chars", "rejected_chars")
     names = [name for name in ("cluster",) if name in pairs.columns]
     both = pl.concat([pairs.select("pair_id", "prompt_id", "source", *names), logps, measured], how="horizontal")
     longer = (pl.col("chosen_chars").cast(pl.Int64) - pl.col("rejected_chars").cast(pl.Int64)).sign()
-    side = longer.replace_strict({1: "chosen", -1: "rejected", 0: "neither"}, return_dtype=pl.String)
     return both.select(
         "pair_id",
         "prompt_id",
         *logps.columns,
         margin=margin,
         correct=correct,
-        reference_correct=pl.when(by_itself == 0).then(0.5).otherwise((by_itself > 0).cast(pl.Float64)),
+        reference_correct=pl.when(reference_margin == 0).then(0.5).otherwise((reference_margin > 0).cast(pl.Float64)),
         source="source",
         language="prompt_language",
-        longer=side,
-        length=_thirds("chosen_words"),
+        longer=longer.replace_strict({1: "chosen", -1: "rejected", 0: "neither"}, return_dtype=pl.String),
+        length=_terciles("chosen_words"),
         **{name: pl.col(name).cast(pl.String) for name in names},
     )
 
 
 def slices(rows: pl.DataFrame) -> list[dict[str, Any]]:
-    """Accuracy and margin with their intervals: all pairs first, then every slice of ten pairs or more."""
+    """Return accuracy and margin with intervals, one dict per slice: all pairs, then every slice of ten or more."""
     parts = [("all", "", rows)]
     for name in ("source", "language", "longer", "length", "cluster"):
         if name in rows.columns and rows.get_column(name).n_unique() > 1:
             groups = rows.filter(pl.col(name).is_not_null()).partition_by(name, as_dict=True)
-            parts += [(name, str(value), part) for (value,), part in sorted(groups.items()) if len(part) >= FEWEST]
+            parts += [
+                (name, str(value), part) for (value,), part in sorted(groups.items()) if len(part) >= MIN_SLICE_PAIRS
+            ]
     return [
-        {"slice": name, "value": value, "pairs": len(part), **_figures(part)}
+        {"slice": name, "value": value, "pairs": len(part), **_metrics(part)}
         for name, value, part in parts
         if part.get_column("margin").count()
     ]
 
 
-def _figures(part: pl.DataFrame) -> dict[str, Any]:
-    groups = part.get_column("prompt_id")
-    right = intervals.share(part.get_column("correct"), groups)
-    moved = intervals.mean(part.get_column("margin"), groups)
-    before = intervals.share(part.get_column("reference_correct"), groups)
-    return {"accuracy": right, "margin": moved, "reference_finds_chosen_likelier": before}
+def _metrics(part: pl.DataFrame) -> dict[str, Any]:
+    prompts = part.get_column("prompt_id")
+    return {
+        "accuracy": intervals.proportion(part.get_column("correct"), prompts),
+        "margin": intervals.mean(part.get_column("margin"), prompts),
+        "reference_accuracy": intervals.proportion(part.get_column("reference_correct"), prompts),
+    }
 
 
-def _thirds(name: str) -> pl.Expr:
+def _terciles(name: str) -> pl.Expr:
     low, high = (pl.col(name).quantile(share, "nearest") for share in (1 / 3, 2 / 3))
     words = pl.col(name)
     return (
         pl.when(words <= low)
         .then(pl.lit("1 short"))
         .when(words <= high)
-        .then(pl.lit("2 middle"))
+        .then(pl.lit("2 medium"))
         .when(words > high)
         .then(pl.lit("3 long"))
     )

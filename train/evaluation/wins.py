@@ -1,4 +1,4 @@
-"""Which of two models' answers is better, by any judge of `pipelines`: LLMs in both orders, reward models, form."""
+"""Win rate of the tuned model's answers by any judge of `pipelines`: LLMs in both orders, reward models, heuristic."""
 
 from pathlib import Path
 from typing import Any
@@ -14,17 +14,23 @@ REQUESTS = "requests.sqlite"
 
 
 def judge_section(line: str) -> Judge:
-    """A judge by its line; LLMs compare both answers in both orders, reward models and the heuristic score each."""
+    """
+    Return the judge section for a line such as `openai:MODEL`.
+
+    LLMs compare both answers in both orders; reward models and the heuristic score each answer.
+    """
     return Judge.model_validate({"models": [named(line)], "method": "pairwise"})
 
 
-def judged(candidates: pl.DataFrame, section: Judge, folder: Path) -> pl.DataFrame:
+def judge_answers(candidates: pl.DataFrame, section: Judge, folder: Path) -> pl.DataFrame:
     """
-    in : CANDIDATES, two a prompt, of the models `tuned` and `reference`
-    out: prompt_id, win (1 = tuned is better, 0 = reference, 0.5 = tie, or the orders disagree), longer (words that
-         tuned has more), reason; win is null where the judge gave no score.
+    Judge which of the two answers to each prompt is better.
 
-    Replies are kept in `folder`, so that asking again costs nothing. Raises as `pipelines.run` does.
+    in : CANDIDATES, two per prompt, of the models `tuned` and `reference`
+    out: prompt_id, win (1 = tuned is better, 0 = reference, 0.5 = tie or the orders disagree; null if the judge gave no
+         score), longer (by how many words tuned is longer, negative if shorter), reason
+
+    Replies are cached in `folder`, so that repeating it costs nothing. Raises as `pipelines.run` does.
     """
     scores = _scores(candidates, section, folder)
     words = text_of("response").str.split(" ").list.len().cast(pl.Int64)
@@ -37,16 +43,16 @@ def judged(candidates: pl.DataFrame, section: Judge, folder: Path) -> pl.DataFra
     )
 
 
-def rates(wins: pl.DataFrame, judge: str) -> dict[str, Any]:
-    """The win rate, ties half, and what is left of it at equal length; with intervals."""
-    groups = wins.get_column("prompt_id")
+def win_rates(wins: pl.DataFrame, judge: str) -> dict[str, Any]:
+    """Return the win rate (ties count half) and the length-controlled win rate of one judge, with intervals."""
+    prompts = wins.get_column("prompt_id")
     return {
         "judge": judge,
         "prompts": len(wins),
         "unjudged": wins.get_column("win").null_count(),
         "ties": int((wins.get_column("win") == 0.5).sum()),
-        "win rate": intervals.share(wins.get_column("win"), groups),
-        "length-controlled": intervals.length_controlled(wins.get_column("win"), wins.get_column("longer"), groups),
+        "win rate": intervals.proportion(wins.get_column("win"), prompts),
+        "length-controlled": intervals.length_controlled(wins.get_column("win"), wins.get_column("longer"), prompts),
     }
 
 

@@ -1,1 +1,1 @@
-"""Training over TRL: settings that fit, the run itself, what is logged and when it stops early."""
+"""Training with TRL: options that fit the data and the machine, the training itself, its log, and early stopping."""

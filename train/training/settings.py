@@ -1,4 +1,4 @@
-"""From a run's recipe, a TRL file and options to one checked section: every TRL option passes through by its name."""
+"""Build one checked `Train` section from a run's recipe, a TRL config file and --set options."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,89 +15,107 @@ from curate.recipe.load import make_recipe, resolved
 from curate.rundir.result import Run
 from train.models import EXTRA
 
-TRAINERS = {  # method: module, trainer, its options
+TRAINERS = {  # method: module, trainer class, config class
     "dpo": ("trl", "DPOTrainer", "DPOConfig"),
     "orpo": ("trl.experimental.orpo", "ORPOTrainer", "ORPOConfig"),
     "reward": ("trl", "RewardTrainer", "RewardConfig"),
     "sft": ("trl", "SFTTrainer", "SFTConfig"),
 }
-# Options of TRL's own script that are ours under another name.
-SCRIPT = {"model_name_or_path": "model", "use_peft": "lora", "lora_r": "lora_rank"}
-OURS = {"output_dir": "--out", "resume_from_checkpoint": "--resume", "seed": "train.seed"}
-OURS |= {"push_to_hub": "--push", "hub_model_id": "--push", "hub_private_repo": "--private"}
-OURS |= {"hub_token": "the login of the Hub, or HF_TOKEN"}  # a token in an option would reach the card
+# Options of the script `trl dpo` that have another name in our train section.
+SCRIPT_OPTIONS = {"model_name_or_path": "model", "use_peft": "lora", "lora_r": "lora_rank"}
+# TRL options that cannot be set in `trl`, and what sets them.
+RESERVED = {"output_dir": "--out", "resume_from_checkpoint": "--resume", "seed": "train.seed"}
+RESERVED |= {"push_to_hub": "--push", "hub_model_id": "--push", "hub_private_repo": "--private"}
+RESERVED |= {"hub_token": "the Hub login, or HF_TOKEN"}  # a token in an option would end up in the card
 
 
 def section_of(
     run: Run | None, model: str | None = None, settings: Sequence[str] = (), config: Path | None = None
 ) -> Train:
     """
-    The recipe's train section, with a TRL file over it, then `train.key=value` and `trl.key=value`, then the model.
+    Return the train section of a run's recipe with overrides applied.
 
-    Raises RecipeError for a key that nobody knows, with the nearest one.
+    Parameters
+    ----------
+    run
+        The run whose recipe has the section; None starts from the defaults.
+    model
+        Folder or Hub id of the model to train; overrides the recipe and the config file. None keeps theirs.
+    settings
+        `train.key=value` and `trl.key=value`, as for --set; they override everything else.
+    config
+        A YAML file as for `trl dpo --config`; it overrides the recipe.
+
+    Raises RecipeError for an unknown key (with the nearest known one), a value of the wrong type, a TRL option that a
+    command-line option sets (such as `output_dir`), and a config file that cannot be read.
+
+        section_of(open_run("RUN"), "./base", ["train.lora_rank=32", "trl.beta=0.05"])
     """
     tree: dict[str, Any] = {"source": {"paths": ["-"]}} if run is None else resolved(run.recipe)
-    tree["train"] = {**(tree.get("train") or {}), **({} if model is None else {"model": model})}
+    tree["train"] = dict(tree.get("train") or {})
     if config is not None:
         tree["train"] |= _from_file(config, tree["train"])
+    if model is not None:
+        tree["train"]["model"] = model
     sets = [f"train.{text}" if text.startswith("trl.") else text for text in settings]
-    if strange := [text for text in sets if not text.startswith("train.")]:
-        raise RecipeError(f"--set {strange[0]!r}: expected train.key=value, or trl.key=value for an option of TRL")
+    if unknown := [text for text in sets if not text.startswith("train.")]:
+        raise RecipeError(f"--set {unknown[0]!r}: expected train.key=value, or trl.key=value for a TRL option")
     section = make_recipe(tree, sets).train or Train()
     check_trl(section.method, section.trl)
     return section
 
 
-def options(method: str) -> Any:
-    """The class that holds the options of a TRL trainer."""
+def config_class(method: str) -> Any:
+    """Return the class of a TRL trainer's options, such as DPOConfig."""
     return _from_trl(method, 2)
 
 
-def trainer(method: str) -> Any:
-    """A trainer of TRL."""
+def trainer_class(method: str) -> Any:
+    """Return the class of a TRL trainer, such as DPOTrainer."""
     return _from_trl(method, 1)
 
 
 def _from_trl(method: str, place: int) -> Any:
-    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # we know what is experimental there
+    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # ORPO is experimental in TRL, which warns about it
     require("trl", EXTRA)
     return getattr(import_module(TRAINERS[method][0]), TRAINERS[method][place])
 
 
 def check_trl(method: str, names: Iterable[str]) -> None:
-    """Raise RecipeError for a name that is no option of the method's trainer, with the nearest one that is."""
-    kind = options(method)
-    known = {field.name for field in fields(kind) if field.init}
+    """Raise RecipeError for a name that is not an option of the method's trainer, with the nearest one that is."""
+    config = config_class(method)
+    known = _option_names(method)
     for name in names:
-        if name in OURS:
-            raise RecipeError(f"trl.{name} is set by {OURS[name]}")
+        if name in RESERVED:
+            raise RecipeError(f"trl.{name} is set by {RESERVED[name]}")
         if name not in known:
-            where = f"It is an option of {', '.join(others)}." if (others := _elsewhere(name)) else ""
+            others = [other for other in TRAINERS if name in _option_names(other)]
+            where = f"It is an option of {', '.join(others)}." if others else ""
             raise RecipeError(
                 f"unknown TRL option trl.{name}.{nearest(name, known)} {where}".rstrip()
-                + f" {kind.__name__} of TRL has {len(known)} options"
+                + f" TRL's {config.__name__} has {len(known)} options"
             )
 
 
-def typed(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The options with numbers where numbers belong: YAML reads 1e-5 (without a point) as text."""
-    numbers = {field.name for field in fields(options(method)) if "float" in str(field.type)}
-    return {name: _number(value) if name in numbers else value for name, value in given.items()}
+def _option_names(method: str) -> set[str]:
+    return {field.name for field in fields(config_class(method)) if field.init}
 
 
-def _number(value: Any) -> Any:
+def with_floats(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options with text converted to float where TRL expects one: YAML reads 1e-5 (no point) as text."""
+    numbers = {field.name for field in fields(config_class(method)) if "float" in str(field.type)}
+    return {name: _as_float(value) if name in numbers else value for name, value in given.items()}
+
+
+def _as_float(value: Any) -> Any:
     try:
         return float(value) if isinstance(value, str) else value
     except ValueError:
         return value
 
 
-def _elsewhere(name: str) -> list[str]:
-    return [m for m in TRAINERS if name in {field.name for field in fields(options(m))}]
-
-
 def _from_file(path: Path, section: Mapping[str, Any]) -> dict[str, Any]:
-    """A file for `trl dpo --config`: the options of its trainer, and of its script what has a meaning here."""
+    """Read a file for `trl dpo --config`: options of its trainer, and those of the script that have an equivalent."""
     try:
         tree = yaml.safe_load(path.read_text("utf-8"))
     except FileNotFoundError as error:
@@ -105,7 +123,7 @@ def _from_file(path: Path, section: Mapping[str, Any]) -> dict[str, Any]:
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise RecipeError(f"{path} is not a YAML file: {' '.join(str(error).split())}") from error
     if not isinstance(tree, dict):
-        raise RecipeError(f"{path} holds {type(tree).__name__}; expected options of TRL, one a line")
-    named = {SCRIPT[name]: value for name, value in tree.items() if name in SCRIPT}
-    known = {name: value for name, value in tree.items() if name not in SCRIPT}
-    return named | {"trl": {**section.get("trl", {}), **known}}
+        raise RecipeError(f"{path} contains a {type(tree).__name__}; expected TRL options, one per line")
+    named = {SCRIPT_OPTIONS[name]: value for name, value in tree.items() if name in SCRIPT_OPTIONS}
+    trl = {name: value for name, value in tree.items() if name not in SCRIPT_OPTIONS}
+    return named | {"trl": {**section.get("trl", {}), **trl}}

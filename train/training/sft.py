@@ -13,23 +13,28 @@ ADAPTER = "adapter_config.json"
 
 def chosen_only(rows: pl.DataFrame) -> pl.DataFrame:
     """
+    Turn pairs into SFT examples in TRL's conversational prompt-completion format (loss on the completion only).
+
     in : prompt, chosen, rejected, row, length
-    out: prompt, completion (the chosen answer), row, length: TRL's "conversational prompt-completion"; the loss is of
-         the completion alone. A prompt whose chosen answer stands in several pairs is there once.
+    out: prompt, completion (the chosen answer), row, length; one row per distinct prompt and chosen answer
     """
     return rows.rename({"chosen": "completion"}).drop("rejected").unique(["prompt", "completion"], maintain_order=True)
 
 
-def merged(adapter: Path, out: Path) -> str:
-    """The model with its adapter worked in, saved as a whole model; a whole model stays as it is."""
+def merge_adapter(adapter: Path, out: Path) -> str:
+    """
+    Merge an adapter into its base model, save the whole model with its tokenizer to `out`, and return its folder.
+
+    The folder of a whole model is returned as it is.
+    """
     if not (adapter / ADAPTER).is_file():
         return str(adapter)
     peft, transformers = require("peft", EXTRA), require("transformers", EXTRA)
     if json.loads((adapter / ADAPTER).read_text("utf-8"))["task_type"] == "SEQ_CLS":  # a reward model: one score
-        kind, more = peft.AutoPeftModelForSequenceClassification, {"num_labels": 1}
+        auto, options = peft.AutoPeftModelForSequenceClassification, {"num_labels": 1}
     else:
-        kind, more = peft.AutoPeftModelForCausalLM, {}
-    model = kind.from_pretrained(str(adapter), dtype="auto", **more).merge_and_unload()
+        auto, options = peft.AutoPeftModelForCausalLM, {}
+    model = auto.from_pretrained(str(adapter), dtype="auto", **options).merge_and_unload()
     model.save_pretrained(out)
     transformers.AutoTokenizer.from_pretrained(str(adapter)).save_pretrained(out)
     return str(out)

@@ -1,4 +1,4 @@
-"""Train on a run: preflight, then TRL's trainer with options that fit, then a model with card, log and page."""
+"""Train on a run: preflight, TRL's trainer with options that fit, then the model with its card, log and page."""
 
 import hashlib
 import json
@@ -13,52 +13,64 @@ import polars as pl
 from curate.embeddings.encoder import model_folder
 from curate.errors import InputError, RecipeError, require
 from curate.files import remove, write_json
-from curate.progress import say as say_to_watchers
+from curate.progress import say as print_progress
 from curate.recipe import Train
 from curate.rundir.result import Run
 from train.card import write_card
 from train.models import EXTRA, load_tokenizer
 from train.page import write_page
-from train.preflight import Preflight, pairs_of, preflight, whole
+from train.preflight import Preflight, pairs_of, preflight, total_tokens
 from train.training import memory, processes
 from train.training.defaults import Facts
 from train.training.fit import Fitted, Job, check_disk, fit, quiet
 from train.training.monitor import warnings
-from train.training.sft import chosen_only, merged
+from train.training.sft import chosen_only, merge_adapter
 
-FOLDER, MODEL, CHECKPOINTS, RESULT, LOG, PAGE, WHOLE = (
+FOLDER, MODEL, CHECKPOINTS, RESULT, LOG, PAGE, MERGED = (
     "training",
     "model",
     "checkpoints",
     "result.json",
     "log.csv",
     "training.html",
-    "whole",
+    "merged",
 )
-HELD_OUT = 512  # held-out pairs that are looked at while training; `curate evaluate` takes all
-CONFIDENCE = "label_confidence"  # column: how probable it is that chosen is the better one, 0..1
+EVALUATION_PAIRS = 512  # held-out pairs scored during training; `curate evaluate` uses all of them
+CONFIDENCE = "label_confidence"  # column: probability that the label is right, 0..1
 
 
 @dataclass(frozen=True)
 class Training:
-    """A training that is complete: `model` is a folder that transformers loads, an adapter or a whole model."""
+    """
+    A complete training.
+
+    `result` is the content of result.json: method, model, data (revision), rows, left_out, steps, batch, max_length
+    (tokens; null = no limit), seconds, held_out (metrics of the saved checkpoint; empty if nothing was held out),
+    stopped (reason; null = not stopped early), warnings, findings of the preflight, and all options.
+    """
 
     folder: Path
     result: dict[str, Any]
 
     @property
     def model(self) -> Path:
-        """The model or adapter, with its tokenizer and card."""
+        """The folder of the adapter or whole model, with its tokenizer and card; transformers and peft load it."""
         return self.folder / MODEL
 
 
 def open_training(folder: str | Path) -> Training:
-    """Open a training's folder. Raises InputError where there is none, or one that is not finished."""
+    """
+    Open the folder of a complete training.
+
+    Raises InputError if the folder has no training or an unfinished one.
+
+        open_training("RUN/training").result["held_out"]
+    """
     folder = Path(folder)
     if not (folder / RESULT).is_file():
         unfinished = (folder / CHECKPOINTS).is_dir()
         raise InputError(
-            f"{folder} holds {'a training that is not finished; --resume goes on' if unfinished else 'no training'}"
+            f"{folder} has {'an unfinished training; continue it with --resume' if unfinished else 'no training'}"
         )
     return Training(folder, json.loads((folder / RESULT).read_text("utf-8")))
 
@@ -70,32 +82,59 @@ def train(
     *,
     resume: bool = False,
     force: bool = False,
-    say: Callable[[str], None] = say_to_watchers,
+    log_line: Callable[[str], None] = print_progress,
 ) -> Training:
     """
-    Train `section.model` on a run's train split; the test split is held out. Into `out`, else RUN/training.
+    Train a model on a run's train split with TRL; the test split is held out for evaluation.
 
-    Rows without anything to learn from (see `Preflight.usable`) are left out and counted. `resume` goes on from the
-    last checkpoint, `force` starts anew where a training is. Raises InputError and RecipeError for what cannot be
-    trained on, TrainingStopped for what goes wrong on the way.
+    Parameters
+    ----------
+    run
+        A finished run.
+    section
+        What to train and how; `model` is required. Any option of the TRL trainer can be set in `section.trl`.
+    out
+        Folder of the training; None is RUN/training.
+    resume
+        Continue from the last checkpoint in `out`.
+    force
+        Replace a training in `out`.
+    log_line
+        Called with each progress message; by default they go to standard error if it is a terminal.
+
+    Returns
+    -------
+    Training
+        The adapter (or whole model, for `lora=False`) is in `Training.model`.
+
+    Rows without anything to learn from (see `Preflight.usable`) are left out and counted in `result["left_out"]`.
+
+    Raises InputError for data or a model that cannot be used, RecipeError for an unknown TRL option or if `out` already
+    has a training, and TrainingStopped if a loss is not finite or not even one pair fits into memory.
+
+        training = train(open_run("RUN"), Train(model="HuggingFaceTB/SmolLM2-135M-Instruct", trl={"beta": 0.05}))
+        training.result["held_out"]["rewards/accuracies"]
     """
     folder = Path(out) if out is not None else run.folder / FOLDER
-    if processes.is_first():
-        _claim(folder, resume=resume, force=force)
+    if processes.is_main():
+        _prepare_folder(folder, resume=resume, force=force)
     started = time.perf_counter()
-    found = preflight(run, section)
-    section = smoothed(section, pairs_of(run, "train"))
-    start = model_folder(str(section.model))
+    checked = preflight(run, section)
+    section = with_label_smoothing(section, pairs_of(run, "train"))
+    base = model_folder(str(section.model))
     if section.sft_first and section.method != "sft":
-        start = merged(_sft(run, section, found, folder, resume=resume, say=say), folder / "sft" / "merged")
-    fitted = _fit(run, section, found, start, folder, resume=resume, say=say)
-    return _finish(run, section, found, fitted, folder, time.perf_counter() - started)
+        adapter = _train_sft(run, section, checked, folder, resume=resume, log_line=log_line)
+        base = merge_adapter(adapter, folder / "sft" / "merged")
+    fitted = _fit(run, section, checked, base, folder, resume=resume, log_line=log_line)
+    return _finish(run, section, checked, fitted, folder, time.perf_counter() - started)
 
 
-def smoothed(section: Train, pairs: pl.DataFrame) -> Train:
+def with_label_smoothing(section: Train, pairs: pl.DataFrame) -> Train:
     """
-    With a column `label_confidence` (0..1) DPO's loss is the robust one, smoothed by the mean doubt: TRL 1.16 has one
-    smoothing for all rows (arXiv:2403.00409), no weights. What the user says about loss or smoothing stays.
+    Return the section with TRL's robust DPO loss, smoothed by 1 - the mean of the column `label_confidence` (0..1).
+
+    TRL 1.16 has one label smoothing for all rows (arXiv:2403.00409) and no weights per row. The section is unchanged
+    without the column, for a mean outside (0.5, 1), for other methods, and if `trl` sets the loss or the smoothing.
     """
     if (
         section.method != "dpo"
@@ -106,91 +145,102 @@ def smoothed(section: Train, pairs: pl.DataFrame) -> Train:
     confidence = pairs.get_column(CONFIDENCE).mean()
     if not isinstance(confidence, float) or not 0.5 < confidence < 1:
         return section
-    doubt = {"loss_type": ["robust"], "label_smoothing": round(1 - confidence, 4)}
-    return section.model_copy(update={"trl": {**section.trl, **doubt}})
+    smoothing = {"loss_type": ["robust"], "label_smoothing": round(1 - confidence, 4)}
+    return section.model_copy(update={"trl": {**section.trl, **smoothing}})
 
 
-def rows_of(run: Run, found: Preflight, split: str, method: str) -> pl.DataFrame:
-    """What TRL is given of a split: the usable rows, with `row`, their number in it, and `length`, their tokens."""
-    places = found.rows.filter(split=split).select("row", length=whole.cast(pl.Int64))
+def rows_of(run: Run, checked: Preflight, split: str, method: str) -> pl.DataFrame:
+    """Return the usable rows of a split for TRL, with `row`, their number in the split, and `length` in tokens."""
+    places = checked.rows.filter(split=split).select("row", length=total_tokens.cast(pl.Int64))
     both = pl.concat([pairs_of(run, split).select("prompt", "chosen", "rejected"), places], how="horizontal")
-    usable = both.filter(found.usable(split))
+    usable = both.filter(checked.usable(split))
     return chosen_only(usable) if method == "sft" else usable
 
 
-def _claim(folder: Path, *, resume: bool, force: bool) -> None:
+def _prepare_folder(folder: Path, *, resume: bool, force: bool) -> None:
     if force and not resume:
         for name in (MODEL, CHECKPOINTS, RESULT, LOG, PAGE, "sft"):
             remove(folder / name)
     elif not resume and any((folder / name).exists() for name in (CHECKPOINTS, RESULT)):
         raise RecipeError(
-            f"{folder} holds a training: --resume goes on with it, --force starts anew, --out names another"
+            f"{folder} already has a training: continue it with --resume, replace it with --force, or choose another "
+            "--out"
         )
     folder.mkdir(parents=True, exist_ok=True)
     (folder / RESULT).unlink(missing_ok=True)
-    remove(folder / WHOLE)
+    remove(folder / MERGED)
 
 
-def _sft(run: Run, section: Train, found: Preflight, folder: Path, *, resume: bool, say: Callable[[str], None]) -> Path:
-    """Train on the chosen answers first; TRL's options are not for this trainer, so it has its defaults."""
-    first = section.model_copy(update={"method": "sft", "trl": {}})
-    say("first: SFT on the chosen answers")
-    fitted = _fit(run, first, found, model_folder(str(section.model)), folder / "sft", resume=resume, say=say)
+def _train_sft(
+    run: Run, section: Train, checked: Preflight, folder: Path, *, resume: bool, log_line: Callable[[str], None]
+) -> Path:
+    """Train on the chosen answers, with default options: `trl` has those of the other trainer."""
+    sft = section.model_copy(update={"method": "sft", "trl": {}})
+    log_line("SFT on the chosen answers first")
+    base = model_folder(str(section.model))
+    fitted = _fit(run, sft, checked, base, folder / "sft", resume=resume, log_line=log_line)
     fitted.trainer.save_model(str(folder / "sft" / MODEL))
     return folder / "sft" / MODEL
 
 
 def _fit(
-    run: Run, section: Train, found: Preflight, start: str, folder: Path, *, resume: bool, say: Callable[[str], None]
+    run: Run,
+    section: Train,
+    checked: Preflight,
+    base: str,
+    folder: Path,
+    *,
+    resume: bool,
+    log_line: Callable[[str], None],
 ) -> Fitted:
-    rows, held_out = (rows_of(run, found, split, section.method) for split in ("train", "test"))
-    held_out = held_out.gather_every(-(-len(held_out) // HELD_OUT) or 1)  # from all over the split
+    rows, held_out = (rows_of(run, checked, split, section.method) for split in ("train", "test"))
+    held_out = held_out.gather_every(-(-len(held_out) // EVALUATION_PAIRS) or 1)  # spread over the whole split
     tokenizer = load_tokenizer(str(section.model), section.chat_template)
-    job = Job(section, start, tokenizer, rows, None if held_out.is_empty() else held_out, folder / LOG, resume)
-    return fit(job, _facts(section, found, folder, len(rows), len(held_out)), say)
+    job = Job(section, base, tokenizer, rows, None if held_out.is_empty() else held_out, folder / LOG, resume)
+    return fit(job, _facts(section, checked, folder, len(rows), len(held_out)), log_line)
 
 
-def _facts(section: Train, found: Preflight, folder: Path, rows: int, held_out: int) -> Facts:
+def _facts(section: Train, checked: Preflight, folder: Path, rows: int, held_out: int) -> Facts:
     torch = require("torch", EXTRA)
-    length = found.max_length or found.shape.context or 1024
-    room = memory.free()
+    length = checked.max_length or checked.shape.context or 1024
+    free = memory.free_bytes()
     cuda = torch.cuda.is_available()
-    most = max(1, section.batch // processes.count())
+    limit = max(1, section.batch // processes.world_size())
     if not cuda:
-        most = min(most, max(1, memory.CPU_TOKENS // (2 * length)))
+        limit = min(limit, max(1, memory.CPU_TOKENS // (2 * length)))
     return Facts(
         out=folder / CHECKPOINTS,
         rows=rows,
         held_out=held_out,
-        max_length=found.max_length,
-        micro=memory.first_batch(found.shape, found.plan, length, most, room),
+        max_length=checked.max_length,
+        micro_batch=memory.largest_batch(checked.shape, checked.plan, length, limit, free),
         cuda=cuda,
-        half=found.plan.half,
-        checkpointing=memory.needed(found.shape, found.plan, 1, length) > memory.SPARE * room,
-        processes=processes.count(),
+        half_precision=checked.plan.half_precision,
+        checkpointing=memory.required_bytes(checked.shape, checked.plan, 1, length) > memory.USABLE_SHARE * free,
+        processes=processes.world_size(),
     )
 
 
-def _finish(run: Run, section: Train, found: Preflight, fitted: Fitted, folder: Path, seconds: float) -> Training:
+def _finish(run: Run, section: Train, checked: Preflight, fitted: Fitted, folder: Path, seconds: float) -> Training:
     trainer = fitted.trainer
     history = trainer.state.log_history
     beta = float(getattr(trainer.args, "beta", 0)) if section.method == "dpo" else 0.0
-    held_out = [line for line in history if "eval_loss" in line]
-    best: dict[str, Any] = min(held_out, key=lambda line: line["eval_loss"], default={})
+    evaluations = [line for line in history if "eval_loss" in line]
+    best: dict[str, Any] = min(evaluations, key=lambda line: line["eval_loss"], default={})
     result = {
         "method": section.method,
         "model": section.model,
         "data": data_revision(run),
         "rows": len(trainer.train_dataset),
-        "left_out": int((~found.usable("train")).sum()),
+        "left_out": int((~checked.usable("train")).sum()),
         "steps": trainer.state.global_step,
-        "batch": {"at_once": fitted.facts.micro, "said": list(fitted.said)},
-        "max_length": found.max_length,
+        "batch": {"micro_batch": fitted.facts.micro_batch, "messages": list(fitted.messages)},
+        "max_length": checked.max_length,
         "seconds": round(seconds, 1),
         "held_out": {name.removeprefix("eval_"): value for name, value in best.items() if name.startswith("eval_")},
         "stopped": fitted.stopped,
         "warnings": warnings(history, beta),
-        "findings": found.findings(),
+        "findings": checked.findings(),
         "options": dict(sorted(section.model_dump(mode="json").items())),
     }
     try:
@@ -207,7 +257,7 @@ def _finish(run: Run, section: Train, found: Preflight, fitted: Fitted, folder: 
 
 
 def data_revision(run: Run) -> str:
-    """What was trained on, as 16 letters: a hash of the train split's files."""
+    """Return a hash of the train split's files, 16 hexadecimal digits, which identifies the training data."""
     digest = hashlib.sha256()
     for shard in sorted((run.folder / "data").glob("train-*.parquet")):
         digest.update(shard.read_bytes())

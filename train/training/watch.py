@@ -1,4 +1,4 @@
-"""What looks on while TRL trains: the log as CSV, a stop where it goes wrong, and which rows a broken loss is of."""
+"""Hooks into TRL's trainer: the log as CSV, early stopping, and the rows of a batch whose loss is not finite."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,24 +13,24 @@ from train.training.monitor import stop_reason
 
 
 class TrainingStopped(CurateError):
-    """Training cannot go on; what was saved is kept."""
+    """Training cannot continue; earlier checkpoints are kept."""
 
     exit_code = 1
 
 
 class NotFinite(Exception):
-    """A loss is NaN or infinite; `rows` are the batch's numbers in the train split, none where they are not known."""
+    """A loss is NaN or infinite; `rows` are the batch's row numbers in the train split, empty if unknown."""
 
     def __init__(self, rows: Sequence[int]) -> None:
-        super().__init__("the loss is no finite number")
+        super().__init__("the loss is not finite")
         self.rows = list(rows)
 
 
-def watched(kind: Any) -> Any:
-    """A trainer class of TRL that raises NotFinite instead of training on."""
+def finite_loss_trainer(base: Any) -> Any:
+    """Return a subclass of a TRL trainer that raises NotFinite as soon as a training loss is NaN or infinite."""
     torch = require("torch", EXTRA)
 
-    class Watched(kind):  # type: ignore[misc]  # TRL has no types
+    class FiniteLossTrainer(base):  # type: ignore[misc]  # TRL has no types
         def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **options: Any) -> Any:
             rows = inputs.pop("row", ())
             result = super().compute_loss(model, inputs, *args, **options)
@@ -39,22 +39,22 @@ def watched(kind: Any) -> Any:
                 raise NotFinite([int(row) for row in rows])
             return result
 
-    return Watched
+    return FiniteLossTrainer
 
 
-def with_rows(collate: Callable[[list[dict[str, Any]]], dict[str, Any]]) -> Callable[..., dict[str, Any]]:
-    """The collator, with the rows' numbers beside what it makes."""
+def with_row_numbers(collate: Callable[[list[dict[str, Any]]], dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """Return a collator that adds the rows' numbers as `row`, int64, to the batch."""
     torch = require("torch", EXTRA)
 
-    def collated(examples: list[dict[str, Any]]) -> dict[str, Any]:
+    def collate_with_rows(examples: list[dict[str, Any]]) -> dict[str, Any]:
         rows = [example["row"] for example in examples if "row" in example]
         return {**collate(examples), **({"row": torch.tensor(rows)} if rows else {})}
 
-    return collated
+    return collate_with_rows
 
 
 def callback(log: Path, beta: float, *, early_stop: bool) -> Any:
-    """A callback for TRL: keeps `log` as CSV, and stops by `stop_reason`. Its `stopped` says why, or is None."""
+    """Return a trainer callback that writes `log` as CSV and stops by `stop_reason`; `stopped` is that reason."""
     base: Any = require("transformers", EXTRA).TrainerCallback
 
     class Watcher(base):  # type: ignore[misc]
@@ -73,7 +73,7 @@ def callback(log: Path, beta: float, *, early_stop: bool) -> Any:
 
 
 def write_log(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
-    """The whole log, one line a log entry: it is short, and after a resume it is the one that was gone on from."""
+    """Write the whole log, one line per entry; rewriting it also keeps it correct after resuming."""
     names = dict.fromkeys(name for line in history for name in line)
     with atomic(path) as temporary:
         rows = [{name: line.get(name) for name in names} for line in history]
@@ -81,5 +81,5 @@ def write_log(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The log again; an empty cell is None."""
+    """Read a log written by `write_log`; an empty cell is None."""
     return pl.read_csv(path, infer_schema_length=None).to_dicts() if path.is_file() else []

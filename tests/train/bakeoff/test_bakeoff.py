@@ -1,4 +1,4 @@
-"""A bake-off of toy preferences: what is half flipped loses against what is not."""
+"""A bake-off of toy preferences: half-flipped labels lose to clean ones."""
 
 from pathlib import Path
 
@@ -12,14 +12,14 @@ from curate.recipe.load import make_recipe
 from tests.benchmarks.bakeoff import AS_IS
 from tests.data import write_jsonl
 from tests.train.tiny import tiny_model, toy_rows
-from train.bakeoff.arms import Bakeoff, drawn, load_bakeoff, open_arms
+from train.bakeoff.arms import Bakeoff, load_bakeoff, open_arms, sample_pairs
 from train.bakeoff.bakeoff import bakeoff, over_seeds
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of torch, transformers and TRL
 
 
 def sources(folder: Path, count: int = 80) -> None:
-    """clean/ and flipped/ runs (every second label of it turned round), and a recipe."""
+    """Write the runs clean/ and flipped/ (every second label swapped), and a recipe."""
     for name, flipped in (("clean", ()), ("flipped", range(0, count, 2))):
         source = write_jsonl(folder / f"{name}.jsonl", toy_rows(count, flipped=flipped))
         curate.clean(source, folder / name, settings=["split.test=0.3"])
@@ -33,14 +33,14 @@ ARMS = {
 }
 
 
-def test_the_settings_of_the_benchmark_are_there() -> None:
-    """It takes too long to be run here."""
+def test_the_settings_of_the_benchmark_are_valid() -> None:
+    """The benchmark itself takes too long to run here."""
     recipe = make_recipe({"source": {"paths": "pairs.jsonl"}}, AS_IS)
     assert (recipe.dedup.exact, recipe.dedup.contradictions) == (False, "keep")
 
 
 @pytest.mark.slow
-def test_which_curation_wins(tmp_path: Path) -> None:
+def test_clean_labels_win(tmp_path: Path) -> None:
     sources(tmp_path)
     train = {"model": tiny_model(tmp_path / "model"), "batch": 8, "trl": {"learning_rate": 5e-3}}
     plan = {
@@ -49,19 +49,19 @@ def test_which_curation_wins(tmp_path: Path) -> None:
     }  # fmt: skip
     (tmp_path / "bakeoff.yaml").write_text(yaml.safe_dump(plan, sort_keys=False))
     loaded = load_bakeoff(tmp_path / "bakeoff.yaml")
-    said: list[str] = []
-    table = bakeoff(loaded, tmp_path / "OUT", where=tmp_path, say_so=said.append)
+    messages: list[str] = []
+    table = bakeoff(loaded, tmp_path / "OUT", root=tmp_path, log_line=messages.append)
     flipped, curated = table
     assert [row["arm"] for row in table] == ["flipped", "curated"]
     assert curated["options"] == "beta=0.1"
     assert curated["accuracy"].mean > 0.9
-    assert curated["against the first"].mean > 0
+    assert curated["difference to first row"].mean > 0
     assert curated["accuracy"].mean > flipped["accuracy"].mean
-    assert flipped["against the first"] is None
-    assert isinstance(curated["words more"], float)
-    assert len(said) == 2
+    assert flipped["difference to first row"] is None
+    assert isinstance(curated["extra words"], float)
+    assert len(messages) == 2
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "OUT" / "trainings").rglob("*.parquet")}
-    again = bakeoff(loaded, tmp_path / "OUT", where=tmp_path)
+    again = bakeoff(loaded, tmp_path / "OUT", root=tmp_path)
     assert again == table
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "OUT" / "trainings").rglob("*.parquet")}
 
@@ -75,7 +75,7 @@ def test_arms_and_no_leak(tmp_path: Path) -> None:
     for pairs in arms.values():
         assert not set(pairs["prompt_id"]) & set(test["prompt_id"])
     curate.clean(tmp_path / "clean.jsonl", tmp_path / "untested", settings=["split.test=0"])
-    with pytest.raises(InputError, match="has no test split to judge by"):
+    with pytest.raises(InputError, match="has no test split to score on"):
         open_arms(plan.model_copy(update={"test": "untested"}), tmp_path / "OUT", tmp_path)
 
 
@@ -88,19 +88,19 @@ def test_points() -> None:
 
 
 @pytest.mark.parametrize(
-    ("plan", "said"),
+    ("plan", "message"),
     [
-        ({"arms": {"a": {}}}, "arms.a: name one of run, recipe, random_of"),
-        ({"arms": {"a": {"run": "A", "recipe": "B"}}}, "arms.a: name one of"),
-        ({"arms": {"a": {"random_of": "b"}}}, "arms.a: random_of and as_many_as go together"),
+        ({"arms": {"a": {}}}, "arms.a: set exactly one of run, recipe, random_of"),
+        ({"arms": {"a": {"run": "A", "recipe": "B"}}}, "arms.a: set exactly one of"),
+        ({"arms": {"a": {"random_of": "b"}}}, "arms.a: random_of and as_many_as must be set together"),
         ({"arms": {"raw": {"run": "A"}, "b": {"random_of": "rw", "as_many_as": "raw"}}}, "Did you mean 'raw'?"),
-        ({"arms": {"a": {"run": "A"}}}, "train.model: name the model"),
+        ({"arms": {"a": {"run": "A"}}}, "train.model: specify the model"),
         ({"arm": {}}, "arm: Extra inputs are not permitted"),
     ],
 )
-def test_mistakes(tmp_path: Path, plan: dict[str, object], said: str) -> None:
+def test_mistakes(tmp_path: Path, plan: dict[str, object], message: str) -> None:
     (tmp_path / "b.yaml").write_text(yaml.safe_dump(plan))
-    with pytest.raises(RecipeError, match=said.replace("?", r"\?")):
+    with pytest.raises(RecipeError, match=message.replace("?", r"\?")):
         load_bakeoff(tmp_path / "b.yaml")
     with pytest.raises(RecipeError, match="does not exist"):
         load_bakeoff(tmp_path / "none.yaml")
@@ -115,12 +115,12 @@ def test_over_seeds() -> None:
     assert (two.mean, two.n, two.clusters) == (0.5, 4, 4)
     assert two.mean - two.low == pytest.approx(two.high - two.mean)
     assert one.mean == 0.75
-    assert two.high - two.mean > 1.96 * (0.5**2 / 2 / 2) ** 0.5  # at least what is between the seeds
+    assert two.high - two.mean > 1.96 * (0.5**2 / 2 / 2) ** 0.5  # at least the variance between seeds
 
 
-def test_drawn_is_by_the_ids() -> None:
+def test_samples_depend_on_the_ids_only() -> None:
     pairs = pl.DataFrame({"pair_id": [f"id{n}" for n in range(50)]})
-    some = drawn(pairs, 10, "seed 0")
-    assert some.equals(drawn(pairs.reverse(), 10, "seed 0"))
-    assert not some.equals(drawn(pairs, 10, "seed 1"))
-    assert len(drawn(pairs, 100, "x")) == 50
+    some = sample_pairs(pairs, 10, "seed 0")
+    assert some.equals(sample_pairs(pairs.reverse(), 10, "seed 0"))
+    assert not some.equals(sample_pairs(pairs, 10, "seed 1"))
+    assert len(sample_pairs(pairs, 100, "x")) == 50

@@ -1,4 +1,4 @@
-"""Intervals, against figures from textbooks and against what they must hold."""
+"""Intervals, checked against textbook figures and properties they must have."""
 
 import math
 
@@ -6,12 +6,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from train.evaluation.intervals import Estimate, difference, length_controlled, mean, share
+from train.evaluation.intervals import Estimate, difference, length_controlled, mean, proportion
 
 
 def test_wilson_of_independent_values() -> None:
     values = pl.Series([1.0] * 8 + [0.0] * 2)
-    found = share(values, pl.int_range(10, eager=True))
+    found = proportion(values, pl.int_range(10, eager=True))
     assert found is not None
     assert (found.mean, found.n, found.clusters) == (0.8, 10, 10)
     assert (round(found.low, 2), round(found.high, 2)) == (0.49, 0.94)
@@ -19,9 +19,9 @@ def test_wilson_of_independent_values() -> None:
 
 def test_pairs_of_one_prompt_count_once() -> None:
     values = pl.Series(([1.0] * 10 + [0.0] * 10) * 5)
-    alone = share(values, pl.int_range(100, eager=True))
-    together = share(values, pl.Series([n // 10 for n in range(100)]))
-    ten = share(pl.Series([1.0, 0.0] * 5), pl.int_range(10, eager=True))
+    alone = proportion(values, pl.int_range(100, eager=True))
+    together = proportion(values, pl.Series([n // 10 for n in range(100)]))
+    ten = proportion(pl.Series([1.0, 0.0] * 5), pl.int_range(10, eager=True))
     assert alone is not None
     assert together is not None
     assert ten is not None
@@ -30,15 +30,15 @@ def test_pairs_of_one_prompt_count_once() -> None:
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
-def test_all_alike_is_not_certain(value: float) -> None:
-    found = share(pl.Series([value] * 20), pl.Series([n // 10 for n in range(20)]))
+def test_equal_values_are_not_certain(value: float) -> None:
+    found = proportion(pl.Series([value] * 20), pl.Series([n // 10 for n in range(20)]))
     assert found is not None
-    assert found.high - found.low > 0.5  # two prompts say little
+    assert found.high - found.low > 0.5  # only two prompts
 
 
-def test_nothing_measured() -> None:
+def test_only_nulls() -> None:
     nothing, groups = pl.Series([None, None], dtype=pl.Float64), pl.Series([0, 1])
-    assert share(nothing, groups) is None
+    assert proportion(nothing, groups) is None
     assert mean(nothing, groups) is None
     assert length_controlled(nothing, nothing, groups) is None
 
@@ -53,12 +53,12 @@ def test_mean_and_difference() -> None:
     )
 
 
-def test_a_win_rate_that_is_all_length_is_none() -> None:
+def test_a_win_rate_due_to_length_vanishes_at_equal_length() -> None:
     random = np.random.default_rng(0)
     longer = random.normal(50, 100, 400)  # mostly longer, and the longer one mostly wins
     wins = pl.Series((random.random(400) < 1 / (1 + np.exp(-3 * np.tanh(longer / 100)))).astype(float))
     groups = pl.int_range(400, eager=True)
-    plain, controlled = share(wins, groups), length_controlled(wins, pl.Series(longer), groups)
+    plain, controlled = proportion(wins, groups), length_controlled(wins, pl.Series(longer), groups)
     assert plain is not None
     assert controlled is not None
     assert plain.low > 0.55

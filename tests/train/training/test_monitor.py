@@ -1,4 +1,4 @@
-"""Logs in, sentences out."""
+"""Warnings, stop reasons and charts from logs."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import pytest
 from train.training.monitor import curves, stop_reason, warnings
 
 
-def looks(*accuracies: float, **last: float) -> list[dict[str, float]]:
+def evaluations_at(*accuracies: float, **last: float) -> list[dict[str, float]]:
     history = [{"step": 10 * (n + 1), "eval_rewards/accuracies": a} for n, a in enumerate(accuracies)]
     history[-1] |= last
     return history
@@ -16,16 +16,16 @@ def looks(*accuracies: float, **last: float) -> list[dict[str, float]]:
 @pytest.mark.parametrize(
     ("history", "reason"),
     [
-        (looks(0.6, 0.7, 0.68), None),
-        (looks(0.6, 0.7, 0.6), None),
-        (looks(0.6, 0.7, 0.6, 0.62), "held-out accuracy fell from 0.70 to 0.62"),
-        (looks(0.6, 0.7, 0.6, 0.69), None),
+        (evaluations_at(0.6, 0.7, 0.68), None),
+        (evaluations_at(0.6, 0.7, 0.6), None),
+        (evaluations_at(0.6, 0.7, 0.6, 0.62), "held-out accuracy fell from 0.70 to 0.62"),
+        (evaluations_at(0.6, 0.7, 0.6, 0.69), None),
         (
-            looks(0.9, **{"eval_rewards/chosen": -4.0, "eval_logps/chosen": -100.0}),
-            "chosen log-probs fell by 40 nats, 67% of what they were",
+            evaluations_at(0.9, **{"eval_rewards/chosen": -4.0, "eval_logps/chosen": -100.0}),
+            "chosen log-probs fell by 40 nats, 67% of the reference's",
         ),
-        (looks(0.9, **{"eval_rewards/chosen": -4.0, "eval_logps/chosen": -200.0}), None),
-        (looks(0.9, **{"eval_rewards/chosen": -1.0, "eval_logps/chosen": -12.0}), None),
+        (evaluations_at(0.9, **{"eval_rewards/chosen": -4.0, "eval_logps/chosen": -200.0}), None),
+        (evaluations_at(0.9, **{"eval_rewards/chosen": -1.0, "eval_logps/chosen": -12.0}), None),
         ([], None),
     ],
 )
@@ -46,17 +46,17 @@ def test_warnings() -> None:
         },
         {"step": 3, "eval_generation_tokens": 120.4},
     ]  # fmt: skip
-    said = warnings(history, 0.1)
-    assert [sentence.split(":")[0] for sentence in said] == [
-        "chosen log-probs fell by 40 nats (40% of what they were)",
-        "train accuracy 0.83 against 0.50 held out",
-        "held-out accuracy is 0.50, no better than a coin",
-        "held-out loss was lowest at look 1 of 2 and rose since",
+    found = warnings(history, 0.1)
+    assert [sentence.split(":")[0] for sentence in found] == [
+        "chosen log-probs fell by 40 nats (40% of the reference's)",
+        "accuracy is 0.83 on training pairs and 0.50 on held-out pairs",
+        "held-out accuracy is 0.50, no better than chance",
+        "held-out loss was lowest at evaluation 1 of 2 and rose afterwards",
         "answers grew from 60 to 120 tokens",
-        "one gradient was 30, 20 times the usual",
+        "a gradient norm of 30 is more than 20 times the median",
     ]
     assert warnings([], 0.1) == []
-    assert warnings(looks(0.7, 0.8), 0.1) == []
+    assert warnings(evaluations_at(0.7, 0.8), 0.1) == []
     assert warnings([{"step": n, "eval_generation_tokens": tokens} for n, tokens in ((0, 4), (9, 20))], 0.1) == []
 
 
@@ -67,6 +67,6 @@ def test_curves() -> None:
     ]
     assert curves(history, 0.1) == {
         "loss": {"train": [(1, 0.7)], "held out": [(1, 0.6)]},
-        "distance from the reference on held-out answers, nats": {"chosen": [(1, 2.0)]},
+        "log-ratio to the reference on held-out answers, nats": {"chosen": [(1, 2.0)]},
     }
     assert list(curves(history, 0)) == ["loss"]

@@ -1,4 +1,4 @@
-"""Trainings on the spot: a tiny Llama and preferences that it can learn."""
+"""Trainings of a tiny Llama on preferences that it can learn."""
 
 import csv
 import json
@@ -21,14 +21,14 @@ from tests.train.tiny import tiny_model, tiny_tokenizer, toy_rows, toy_run
 from train.models import load_tokenizer
 from train.preflight import preflight
 from train.training.defaults import Facts
-from train.training.fit import ROWS, Job, fit
-from train.training.generations import TOKENS
-from train.training.train import Training, open_training, rows_of, smoothed, train
+from train.training.fit import ROWS_FOLDER, Job, fit
+from train.training.generations import MAX_TOKENS
+from train.training.train import Training, open_training, rows_of, train, with_label_smoothing
 from train.training.watch import TrainingStopped
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # of torch, transformers and TRL
 
-# In 32 bits, so that figures can be compared, on a CPU that is made for 16, too.
+# In float32, so that figures are comparable even on a CPU with native bfloat16.
 FAST = {
     "learning_rate": 5e-3, "num_train_epochs": 3, "logging_steps": 1, "per_device_eval_batch_size": 1, "bf16": False,
 }  # fmt: skip
@@ -68,30 +68,32 @@ def test_it_learns(done: Training, toy: Run) -> None:
     assert open_training(done.folder).result == json.loads(json.dumps(done.result))
 
 
-def test_held_out_prompts_are_answered_at_the_start_and_every_look(done: Training) -> None:
+def test_held_out_prompts_are_answered_at_the_start_and_every_evaluation(done: Training) -> None:
     with (done.folder / "log.csv").open() as file:
         lines = list(csv.DictReader(file))
     answered = [int(line["step"]) for line in lines if line["eval_generation_tokens"]]
     assert answered == [0, *(int(line["step"]) for line in lines if line["eval_loss"])]
-    assert all(0 < float(line["eval_generation_tokens"]) <= TOKENS for line in lines if line["eval_generation_tokens"])
+    assert all(
+        0 < float(line["eval_generation_tokens"]) <= MAX_TOKENS for line in lines if line["eval_generation_tokens"]
+    )
     assert "length of answers to held-out prompts" in (done.folder / "training.html").read_text("utf-8")
 
 
-def test_what_it_leaves(done: Training) -> None:
+def test_files_of_a_training(done: Training) -> None:
     card = (done.model / "README.md").read_text("utf-8")
     assert f"data revision `{done.result['data']}`" in card
     assert "rewards/accuracies" in card
     assert str(done.folder.parent) not in card
     page = (done.folder / "training.html").read_text("utf-8")
     assert page.count("<svg") >= 6
-    assert "Every row was trained on whole." in page
+    assert "Every row was used in full." in page
     assert done.result["findings"] == []
 
 
 def test_the_same_losses_as_plain_trl(toy: Run, model: str, tmp_path: Path) -> None:
     """
-    Ours precomputes the reference and keeps activations; TRL, with its own defaults, does neither. In random order:
-    grouped by length it depends on every random number drawn before, those of held-out looks too.
+    Ours precomputes the reference and keeps activations; TRL's defaults do neither. In random order, because grouping
+    by length depends on every random number drawn before, also by evaluations.
     """
     import datasets
     import peft
@@ -135,7 +137,9 @@ def test_the_saved_adapter_reproduces_its_log_probs(done: Training, toy: Run) ->
     assert total / len(pairs) == pytest.approx(done.result["held_out"]["logps/chosen"], abs=1e-3)
 
 
-def test_killed_and_resumed_it_ends_with_the_same_loss(done: Training, toy: Run, model: str, tmp_path: Path) -> None:
+def test_a_killed_and_resumed_training_ends_with_the_same_loss(
+    done: Training, toy: Run, model: str, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     sets = [f"trl.{name}={value}" for name, value in FAST.items()] + ["train.batch=8"]
     command = [sys.executable, "-m", "curate", "train", toy.folder, "--model", model, "-o", out]
@@ -148,14 +152,14 @@ def test_killed_and_resumed_it_ends_with_the_same_loss(done: Training, toy: Run,
     os.kill(started.pid, signal.SIGKILL)
     started.wait()
     assert not (out / "result.json").exists()
-    with pytest.raises(RecipeError, match="--resume goes on with it, --force starts anew"):
+    with pytest.raises(RecipeError, match="continue it with --resume, replace it with --force"):
         train(toy, small(model), out)
     resumed = train(toy, small(model), out, resume=True)
     assert losses(out) == pytest.approx(losses(done.folder), abs=1e-6)
     assert resumed.result["held_out"]["loss"] == pytest.approx(done.result["held_out"]["loss"], abs=1e-6)
 
 
-def test_out_of_memory_halves_the_batch_and_says_so(
+def test_out_of_memory_halves_the_batch_and_reports_it(
     toy: Run, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, done: Training
 ) -> None:
     import torch
@@ -169,18 +173,18 @@ def test_out_of_memory_halves_the_batch_and_says_so(
         return forward(self, input_ids, *args, **options)
 
     monkeypatch.setattr(LlamaModel, "forward", with_little_memory)
-    said: list[str] = []
-    result = train(toy, small(model), tmp_path / "out", say=said.append).result
-    assert said == [
-        "out of memory with 8 pairs at once: half of it, 4 at once now",
-        "out of memory with 4 pairs at once: half of it, 2 at once now",
+    messages: list[str] = []
+    result = train(toy, small(model), tmp_path / "out", log_line=messages.append).result
+    assert messages == [
+        "out of memory with a micro-batch of 8 pairs: retrying with 4",
+        "out of memory with a micro-batch of 4 pairs: retrying with 2",
     ]
-    assert result["batch"] == {"at_once": 2, "said": said}
+    assert result["batch"] == {"micro_batch": 2, "messages": messages}
     assert result["steps"] == done.result["steps"]
     assert result["held_out"]["rewards/accuracies"] > 0.9
 
 
-def test_in_16_bits_where_the_cpu_is_made_for_it(toy: Run, model: str, tmp_path: Path) -> None:
+def test_default_precision_for_the_device(toy: Run, model: str, tmp_path: Path) -> None:
     trl = {name: value for name, value in FAST.items() if name != "bf16"}
     done = train(toy, Train(model=model, batch=8, trl=trl), tmp_path / "out")
     assert losses(done.folder)[-1] < 0.6 * losses(done.folder)[0]
@@ -188,52 +192,56 @@ def test_in_16_bits_where_the_cpu_is_made_for_it(toy: Run, model: str, tmp_path:
 
 
 def test_two_processes_train_one_model(toy: Run, model: str, tmp_path: Path, done: Training) -> None:
-    """As `accelerate launch` does it on GPUs: as many steps, half of each batch in either process."""
+    """As with `accelerate launch` on GPUs: the same number of steps, with half of each batch per process."""
     sets = [f"trl.{name}={value}" for name, value in FAST.items()] + ["train.batch=8"]
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", 2, "-m", "curate"]
     command = [*launch, "train", toy.folder, "--model", model, "-o", tmp_path, *(p for s in sets for p in ("--set", s))]
     run = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300, check=False)
     assert run.returncode == 0, run.stderr
-    assert run.stdout.count("held out") == 1  # said by the first one only
+    assert run.stdout.count("held out") == 1  # printed by the main process only
     result = open_training(tmp_path).result
-    assert (result["steps"], result["batch"]["at_once"]) == (done.result["steps"], 4)
+    assert (result["steps"], result["batch"]["micro_batch"]) == (done.result["steps"], 4)
     assert result["held_out"]["rewards/accuracies"] > 0.9
     assert losses(tmp_path)[0] == pytest.approx(math.log(2), abs=1e-4)
 
 
 def test_two_processes_without_memory(toy: Run, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One of them cannot begin again by itself: the others are in the middle of a step."""
+    """A single process cannot retry: the others are in the middle of a step."""
     import torch
     from transformers import LlamaModel
 
-    def without_memory(*_: Any, **__: Any) -> Any:
+    def raise_out_of_memory(*_: Any, **__: Any) -> Any:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(LlamaModel, "forward", without_memory)
+    monkeypatch.setattr(LlamaModel, "forward", raise_out_of_memory)
     section = small(model)
     rows = rows_of(toy, preflight(toy, section), "train", "dpo")
     job = Job(section, model, load_tokenizer(model), rows, None, tmp_path / "log.csv")
-    facts = Facts(tmp_path / "checkpoints", len(rows), 0, 64, micro=4, cuda=False, half=False, processes=2)
-    with pytest.raises(TrainingStopped, match=r"4 pairs at once .* 2 devices.*per_device_train_batch_size=2 --resume"):
+    facts = Facts(
+        tmp_path / "checkpoints", len(rows), 0, 64, micro_batch=4, cuda=False, half_precision=False, processes=2
+    )
+    with pytest.raises(
+        TrainingStopped, match=r"micro-batch of 4 pairs .* 2 devices.*per_device_train_batch_size=2 --resume"
+    ):
         fit(job, facts, print)
-    assert not (tmp_path / ROWS).exists()
+    assert not (tmp_path / ROWS_FOLDER).exists()
 
 
 def test_no_memory_at_all(toy: Run, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
     from transformers import LlamaModel
 
-    def without_memory(*_: Any, **__: Any) -> Any:
+    def raise_out_of_memory(*_: Any, **__: Any) -> Any:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(LlamaModel, "forward", without_memory)
-    with pytest.raises(TrainingStopped, match=r"one pair at once and checkpointing; lower train.max_length \(64\)"):
+    monkeypatch.setattr(LlamaModel, "forward", raise_out_of_memory)
+    with pytest.raises(TrainingStopped, match=r"one pair and gradient checkpointing; lower train.max_length \(64\)"):
         train(toy, small(model, batch=2), tmp_path / "out")
 
 
 def test_a_loss_that_is_not_finite_stops_and_names_rows(toy: Run, model: str, tmp_path: Path) -> None:
     section = small(model, lora=False, trl={"learning_rate": 1e30, "max_grad_norm": 0, "warmup_steps": 0})
-    with pytest.raises(TrainingStopped, match=r"no finite number in rows train \d+, train \d+"):
+    with pytest.raises(TrainingStopped, match=r"not finite in rows train \d+, train \d+"):
         train(toy, section, tmp_path / "out")
 
 
@@ -254,23 +262,23 @@ def test_sft_first(toy: Run, model: str, tmp_path: Path) -> None:
     assert base == str(tmp_path / "out" / "sft" / "merged")
 
 
-def test_all_weights_need_no_second_model(toy: Run, model: str, tmp_path: Path) -> None:
+def test_full_training_needs_no_second_model(toy: Run, model: str, tmp_path: Path) -> None:
     done = train(toy, small(model, lora=False), tmp_path / "out")
     assert (done.model / "model.safetensors").is_file()
     kept = [json.loads((Path(folder) / "generation_config.json").read_text()) for folder in (model, done.model)]
-    assert kept[0] == kept[1]  # asking it while it was trained left nothing behind
+    assert kept[0] == kept[1]  # sampling during training did not change it
     assert done.result["held_out"]["rewards/accuracies"] > 0.9
 
 
-def test_one_row_and_nothing_held_out(model: str, tmp_path: Path) -> None:
+def test_one_row_and_no_held_out_pairs(model: str, tmp_path: Path) -> None:
     run = toy_run(tmp_path, rows=toy_rows(1), test=0)
     done = train(run, small(model))
     assert (done.result["rows"], done.result["steps"], done.result["held_out"]) == (1, 3, {})
     assert done.folder == run.folder / "training"
-    assert "No pair was held out" in (done.folder / "training.html").read_text("utf-8")
+    assert "No pairs were held out" in (done.folder / "training.html").read_text("utf-8")
 
 
-def test_rows_without_anything_to_learn_are_left_out(model: str, tmp_path: Path) -> None:
+def test_unusable_rows_are_left_out(model: str, tmp_path: Path) -> None:
     strict = tiny_tokenizer().chat_template.replace(
         "{% for", "{% if '3' in messages[0].content %}{{ raise_exception('no threes') }}{% endif %}{% for", 1
     )
@@ -283,13 +291,13 @@ def test_rows_without_anything_to_learn_are_left_out(model: str, tmp_path: Path)
 
 def test_label_confidence_smooths(model: str) -> None:
     pairs = pl.DataFrame({"label_confidence": [1.0, 0.8, 0.9]})
-    assert smoothed(Train(model=model), pairs).trl == {"loss_type": ["robust"], "label_smoothing": 0.1}
-    said = Train(model=model, trl={"loss_type": ["ipo"]})
-    assert smoothed(said, pairs) == said
-    assert smoothed(Train(model=model), pl.DataFrame({"other": [1.0]})).trl == {}
-    assert smoothed(Train(model=model), pl.DataFrame({"label_confidence": [1.0]})).trl == {}
+    assert with_label_smoothing(Train(model=model), pairs).trl == {"loss_type": ["robust"], "label_smoothing": 0.1}
+    explicit = Train(model=model, trl={"loss_type": ["ipo"]})
+    assert with_label_smoothing(explicit, pairs) == explicit
+    assert with_label_smoothing(Train(model=model), pl.DataFrame({"other": [1.0]})).trl == {}
+    assert with_label_smoothing(Train(model=model), pl.DataFrame({"label_confidence": [1.0]})).trl == {}
 
 
-def test_no_training_there(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no training"):
+def test_a_folder_without_a_training(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="has no training"):
         open_training(tmp_path)
