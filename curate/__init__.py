@@ -1,13 +1,21 @@
 """
-prefcurate: prompts and raw comparisons become preference datasets worth training on.
+prefcurate: turn prompts and raw comparisons into preference datasets worth training on.
+
+In a notebook, frames in and frames out, no run directory needed:
 
     import curate
 
-    run = curate.clean("data.jsonl", out="RUN", rules={"max_chars_ratio": 4})
+    pairs = curate.read("pairs.jsonl")  # also a frame, a datasets.Dataset, a list of dicts, several paths, a Hub id
+    table = curate.measure(pairs, signals=["chars_ratio"])
+    kept = curate.filter(pairs, max_chars_ratio=4).kept
+    unique = curate.dedup.near(kept, threshold=0.8).kept
+
+A whole run, with ledger, report and card:
+
+    run = curate.clean("pairs.jsonl", out="RUN", rules={"max_chars_ratio": 4})
     run.train.collect(), run.counts, run.why(17)
 
-Single stages work on any frame of the schema, without a run: `curate.with_signals(pairs)`,
-`curate.apply_rules(signals, curate.make_rules({}))`, `curate.dedup.exact(pairs)`.
+`help(curate.filter)` and the like say what each function takes, returns and raises.
 """
 
 import importlib
@@ -15,36 +23,78 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from curate import dedup
+    from curate.api.choosing import select, split
+    from curate.api.frames import decontaminate, filter, measure, pair  # noqa: A004 - the name of the step
+    from curate.api.publishing import export, pull, push
+    from curate.api.runs import clean, generate, judge, run
+    from curate.api.training import bakeoff, evaluate, preflight, train
     from curate.errors import CurateError
-    from curate.flow import clean, run
-    from curate.rules import apply_rules, make_rules
+    from curate.recipe.load import Recipe
+    from curate.result import Result
     from curate.rundir.result import Run, open_run
-    from curate.schema import PAIR
-    from curate.signals import with_signals
+    from curate.schema import CANDIDATES, PAIR, PROMPTS
+    from curate.signals.base import Signal
+    from curate.sources.frames import read
 
 # Loaded when first asked for, so that `import curate` costs next to nothing.
 _HOMES = {
-    "PAIR": "curate.schema",
-    "CurateError": "curate.errors",
-    "Run": "curate.rundir.result",
-    "apply_rules": "curate.rules",
-    "clean": "curate.flow",
-    "make_rules": "curate.rules",
-    "open_run": "curate.rundir.result",
-    "run": "curate.flow",
-    "with_signals": "curate.signals",
+    "CANDIDATES": "schema",
+    "CurateError": "errors",
+    "PAIR": "schema",
+    "PROMPTS": "schema",
+    "Recipe": "recipe.load",
+    "Result": "result",
+    "Run": "rundir.result",
+    "Signal": "signals.base",
+    "bakeoff": "api.training",
+    "clean": "api.runs",
+    "decontaminate": "api.frames",
+    "evaluate": "api.training",
+    "export": "api.publishing",
+    "filter": "api.frames",
+    "generate": "api.runs",
+    "judge": "api.runs",
+    "measure": "api.frames",
+    "open_run": "rundir.result",
+    "pair": "api.frames",
+    "preflight": "api.training",
+    "pull": "api.publishing",
+    "push": "api.publishing",
+    "read": "sources.frames",
+    "run": "api.runs",
+    "select": "api.choosing",
+    "split": "api.choosing",
+    "train": "api.training",
 }
 __all__ = [
+    "CANDIDATES",
     "PAIR",
+    "PROMPTS",
     "CurateError",
+    "Recipe",
+    "Result",
     "Run",
-    "apply_rules",
+    "Signal",
+    "bakeoff",
     "clean",
+    "decontaminate",
     "dedup",
-    "make_rules",
+    "evaluate",
+    "export",
+    "filter",
+    "generate",
+    "judge",
+    "measure",
     "open_run",
+    "pair",
+    "preflight",
+    "pull",
+    "push",
+    "read",
     "run",
-    "with_signals",
+    "select",
+    "split",
+    "train",
 ]
 
 
@@ -53,7 +103,7 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module("curate.dedup")
     if name not in _HOMES:
         raise AttributeError(f"module 'curate' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    return getattr(importlib.import_module(f"curate.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

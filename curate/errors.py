@@ -2,7 +2,9 @@
 
 import difflib
 import importlib
+import importlib.util
 from collections.abc import Iterable
+from pathlib import Path
 from types import ModuleType
 
 
@@ -48,6 +50,23 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> RecipeError:
     """The error for a name that is not in a list: the closest one first, then all of them."""
     names = sorted(known)
     return RecipeError(f"unknown {kind} {name!r}.{nearest(name, names)} Known: {', '.join(names)}")
+
+
+def check_not_hidden(package: str) -> None:
+    """
+    Raise CurateError where a file or folder of the user's own is found before our package of that name (`train`,
+    `pipelines`), as happens in a notebook or script beside a train.py.
+    """
+    spec = importlib.util.find_spec(package)
+    if spec is None:
+        raise CurateError(f"the package {package!r} of prefcurate is missing; install prefcurate again")
+    found = Path(spec.origin or next(iter(spec.submodule_search_locations or [package])))
+    if Path(__file__).resolve().parents[1] not in found.resolve().parents:
+        shown = found.parent if found.name == "__init__.py" else found
+        raise CurateError(
+            f"{shown} hides prefcurate's own package {package!r}: rename it, or start Python where it does not lie "
+            f"(python -P keeps the current folder off the import path)"
+        )
 
 
 def require(module: str, extra: str) -> ModuleType:

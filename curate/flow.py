@@ -3,7 +3,7 @@
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -16,7 +16,7 @@ import polars as pl
 from curate.errors import RecipeError
 from curate.files import write_json
 from curate.progress import busy
-from curate.recipe.load import Recipe, make_recipe, resolved, to_yaml
+from curate.recipe.load import Recipe, resolved, to_yaml
 from curate.report.card import write_card
 from curate.report.html import write_report
 from curate.report.summary import STAGES, Summary
@@ -48,27 +48,6 @@ class GeneratedPairs:
     pairs: Stage
     stages: Mapping[str, Stage] = field(default_factory=dict)
     generation: Mapping[str, Any] = field(default_factory=dict)  # prompts, answers, judges, panel, requests
-
-
-def clean(
-    source: str | Path | Sequence[str | Path],
-    out: str | Path,
-    *,
-    rules: Mapping[str, Any] | None = None,
-    settings: Sequence[str] = (),
-    force: bool = False,
-    **source_options: Any,
-) -> Run:
-    """
-    Clean a preference dataset into `out`, a run directory, and return the run.
-
-    `source` is a file, folder, glob, Hub id, or several of them; `rules` changes the default rules
-    (`{"max_chars_ratio": 4}`); `settings` are `section.key=value` texts; other keywords go to the recipe's source
-    section (format, columns, split, config, revision, limit, max_bad_rows). Raises CurateError and its kinds.
-    """
-    paths = [str(source)] if isinstance(source, (str, Path)) else [str(path) for path in source]
-    tree = {"source": {"paths": paths, **source_options}, "rules": dict(rules or {})}
-    return run(make_recipe(tree, settings), out, force=force)
 
 
 def run(recipe: Recipe, out: str | Path, *, force: bool = False, make_pairs: PairSource | None = None) -> Run:

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from curate.errors import RecipeError, nearest
-from curate.signals import COLUMNS, signal_of
+from curate.signals import COLUMNS, Signal
 
 OnNull = Literal["keep", "drop"]
 TEXT_COLUMNS = tuple(name for name, signal in COLUMNS.items() if signal.is_text)
@@ -85,7 +85,7 @@ class Rule:
         return pl.concat_str(pl.lit(f"{self.name} ("), shown, pl.lit(")"))
 
 
-def make_rule(name: str, value: Any) -> Rule | None:
+def make_rule(name: str, value: Any, columns: Mapping[str, Signal] = COLUMNS) -> Rule | None:
     """
     A rule from its name and setting: `max_chars_ratio: 4`, `no_tie: true`, `only_chosen_language: [en, pt]`, or
     `{value: 4, on_null: drop}`. None when it is switched off (false or null). Raises RecipeError.
@@ -96,8 +96,8 @@ def make_rule(name: str, value: Any) -> Rule | None:
             raise RecipeError(f"rules.{name}: expected {{value: …, on_null: keep or drop}}, found {dict(value)}")
         on_null, value = value.get("on_null", "keep"), value.get("value", True)
     kind, _, column = name.partition("_")
-    if kind not in BOUNDS or column not in COLUMNS:
-        raise _unknown_rule(name)
+    if kind not in BOUNDS or column not in columns:
+        raise _unknown_rule(name, columns)
     if value is None or value is False:
         return None
     return BOUNDS[kind](Rule(name, column, on_null=on_null), value)
@@ -135,10 +135,12 @@ def _number(rule: Rule, value: Any) -> float:
 BOUNDS: dict[str, Callable[[Rule, Any], Rule]] = {"no": _no, "min": _min, "max": _max, "only": _only}
 
 
-def make_rules(settings: Mapping[str, Any], *, defaults: bool = True) -> list[Rule]:
+def make_rules(
+    settings: Mapping[str, Any], *, defaults: bool = True, columns: Mapping[str, Signal] = COLUMNS
+) -> list[Rule]:
     """The default rules, then the settings: each adds a rule, changes a default, or switches it off."""
     merged = {name: value for name, (value, _) in DEFAULTS.items()} if defaults else {}
-    rules = (make_rule(name, value) for name, value in (merged | dict(settings)).items())
+    rules = (make_rule(name, value, columns) for name, value in (merged | dict(settings)).items())
     return [rule for rule in rules if rule is not None]
 
 
@@ -170,11 +172,11 @@ def apply_rules(signals: pl.DataFrame, rules: Sequence[Rule]) -> pl.DataFrame:
     )
 
 
-def _unknown_rule(name: str) -> RecipeError:
-    known = [f"{kind}_{column}" for column in COLUMNS for kind in _kinds(column)]
+def _unknown_rule(name: str, columns: Mapping[str, Signal]) -> RecipeError:
+    known = [f"{kind}_{column}" for column, signal in columns.items() for kind in _kinds(signal)]
     shape = "A rule is no_SIGNAL, min_SIGNAL, max_SIGNAL or only_SIGNAL; `curate signals` lists the signals."
     return RecipeError(f"unknown rule {name!r}.{nearest(name, known)} {shape}")
 
 
-def _kinds(column: str) -> tuple[str, ...]:
-    return ("only",) if signal_of(column).is_text else ("no", "min", "max")
+def _kinds(signal: Signal) -> tuple[str, ...]:
+    return ("only",) if signal.is_text else ("no", "min", "max")

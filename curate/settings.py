@@ -1,17 +1,32 @@
 """What the sections of a recipe are made of."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+
+from curate.errors import RecipeError
 
 # Which text of a pair is compared with that of others.
 Compared = Literal["prompt", "prompt+chosen", "chosen", "rejected"]
+
+
+Kind = TypeVar("Kind", bound=BaseModel)
 
 
 class Section(BaseModel):
     """A part of the recipe: unknown keys are errors, values do not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def checked(section: type[Kind], **values: Any) -> Kind:
+    """Return a section of these values. Raises RecipeError naming the value that is out of range."""
+    try:
+        return section.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise RecipeError(f"{where}: {first['msg']}, found {first['input']!r}") from error
 
 
 def _one_or_many(value: Any) -> Any:

@@ -8,6 +8,7 @@ import pytest
 import curate
 from curate.errors import InputError, RecipeError
 from curate.schema import LEDGER, PAIR
+from curate.signals import COLUMNS
 from tests.data import contents, row, rows, write_jsonl
 
 
@@ -151,8 +152,9 @@ def test_the_best_of_duplicates_by_a_signal(tmp_path: Path) -> None:
 
 def test_single_stages_work_without_a_run(tmp_path: Path) -> None:
     pairs = curate.clean(write_jsonl(tmp_path / "a.jsonl", rows(3)), tmp_path / "RUN").train.collect()
-    measured = curate.with_signals(pairs)
-    verdicts = curate.apply_rules(measured, curate.make_rules({"max_chosen_chars": 10}, defaults=False))
+    measured = curate.measure(pairs)
+    assert set(measured.columns) == {*curate.PAIR, *COLUMNS}
+    verdicts = curate.filter(measured, defaults=False, max_chosen_chars=10).dropped
     assert verdicts.get_column("rule").to_list() == ["max_chosen_chars"] * len(pairs)
 
 

@@ -43,3 +43,17 @@ def _fail(message: str, code: int, *, debug: bool) -> int:
     hint = "; --debug before the command shows the traceback" if message.endswith(DEFECT) and not debug else ""
     print(f"curate: {message}{hint}", file=sys.stderr)  # noqa: T201
     return code
+
+
+__all__ = [
+    "commands",
+    "models",
+    "options",
+    "publishing",
+    "render",
+    "training",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -80,7 +80,7 @@ def clean(  # noqa: PLR0913 - the options of the command
     as_json: Json = False,
 ) -> None:
     """Clean a preference dataset: measure, filter, deduplicate, split, and account for every row."""
-    from curate import flow
+    from curate.api.runs import clean as clean_source
 
     found = {"dedup.near": near, "dedup.semantic": semantic, "dedup.against": against, "decontaminate.against": evals}
     asked = [f"{key}={json.dumps(value)}" for key, value in found.items() if value]
@@ -94,7 +94,7 @@ def clean(  # noqa: PLR0913 - the options of the command
         "limit": limit,
     }
     chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    finish(flow.clean(source, out, settings=[*asked, *(settings or ())], force=force, **chosen), as_json=as_json)
+    finish(clean_source(source, out, settings=[*asked, *(settings or ())], force=force, **chosen), as_json=as_json)
 
 
 @app.command(epilog="Example: [bold]curate run recipe.yaml -o RUN --set split.test=0.05[/]")
@@ -108,13 +108,10 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run a recipe. The same command continues an interrupted run; an edit repeats only what depends on it."""
+    from curate.api.runs import run as run_recipe
     from curate.recipe.load import load_recipe
 
     loaded = load_recipe(recipe, settings or ())
-    if loaded.asks_models:
-        from pipelines.flow import run as run_recipe
-    else:
-        from curate.flow import run as run_recipe
     if dry_run:
         show_estimates(_estimated(loaded, out), as_json=as_json)
     else:

@@ -45,8 +45,8 @@ def push(  # noqa: PLR0913 - the options of the command
     as_json: Json = False,
 ) -> None:
     """Publish a run on the Hub in one commit, after checks; the same command again changes nothing."""
+    from curate.api.publishing import push as publish
     from curate.cli import render
-    from curate.publish.push import push as publish
 
     waived = [name.strip() for names in waive or () for name in names.split(",") if name.strip()]
     options: dict[str, Any] = {
@@ -70,7 +70,7 @@ def pull(
     as_json: Json = False,
 ) -> None:
     """Fetch a published run again: recipe, ledger and data, so that `why` works on it."""
-    from curate.publish.pull import pull as fetch
+    from curate.api.publishing import pull as fetch
 
     run = fetch(repo, out, revision=revision, config=config)
     pulled = run.manifest.pulled
@@ -92,7 +92,7 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write a run beside the Hub: a folder like the Hub's, JSONL, or save_to_disk, here or in a store."""
-    from curate.publish.export import export as write
+    from curate.api.publishing import export as write
 
     files = write(folder, target, form, force=force)
     print_json({"target": target, "files": files}) if as_json else typer.echo(f"{target}: {', '.join(files)}")

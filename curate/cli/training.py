@@ -39,13 +39,10 @@ def preflight(
     as_json: Json = False,
 ) -> None:
     """Say what TRL would drop, cut or garble of a run's rows with this model, and what max_length costs."""
+    from curate.api.training import preflight as check
     from curate.cli import render
-    from curate.rundir.result import open_run
-    from train.preflight import preflight as measure
-    from train.training.settings import section_of
 
-    run = open_run(folder)
-    found = measure(run, section_of(run, model, settings or (), config))
+    found = check(folder, model, settings=settings or (), config=config)
     print_json(found.to_dict()) if as_json else render.preflight(found.to_dict())
     if found.findings():
         raise typer.Exit(1)
@@ -112,15 +109,13 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Compare a trained model with its reference: held-out pairs by slice, answers side by side, win rate, drift."""
+    from curate.api.training import evaluate as compare
     from curate.cli import render
-    from curate.rundir.result import open_run
-    from train.evaluation.evaluate import evaluate as compare
     from train.evaluation.evaluate import evaluation_folder
     from train.training.train import FOLDER, open_training
 
-    run = open_run(folder)
     done = open_training(training or folder / FOLDER)
-    found = compare(run, done, reference=reference, judges=judge or (), count=prompts, max_tokens=max_tokens)
+    found = compare(folder, done, reference=reference, judges=judge or (), count=prompts, max_tokens=max_tokens)
     print_json(found) if as_json else render.evaluation(found, evaluation_folder(done))
 
 
@@ -133,15 +128,15 @@ def bakeoff(
     as_json: Json = False,
 ) -> None:
     """Which curation wins: short trainings on several sets of pairs (and swept options), judged by the same pairs."""
+    from curate.api.training import bakeoff as bake
     from curate.cli import render
-    from train.bakeoff.arms import Bakeoff, load_bakeoff
-    from train.bakeoff.bakeoff import bakeoff as bake
-    from train.evaluation.intervals import to_plain
 
     if schema:
+        from train.bakeoff.arms import Bakeoff
+
         print_json(Bakeoff.model_json_schema())
         return
     if file is None:
         raise typer.BadParameter("name a bake-off's file")
-    table = to_plain(bake(load_bakeoff(file), out, root=file.parent))
+    table = bake(file, out)
     print_json(table) if as_json else render.bakeoff(table)

@@ -1,1 +1,23 @@
 """Publish a run to the Hub in one commit, fetch it back, and export it beside the Hub."""
+
+__all__ = [
+    "append_check",
+    "bundle",
+    "candidates",
+    "croissant",
+    "export",
+    "gates",
+    "hub",
+    "licences",
+    "model",
+    "names",
+    "plan",
+    "pull",
+    "push",
+    "repo_file",
+    "secrets",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

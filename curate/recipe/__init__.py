@@ -36,3 +36,7 @@ __all__ = [
     "named",
     "named_model",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from curate.errors import InputError, require
+from curate.result import html_table
 from curate.rundir.manifest import Manifest
 from curate.rundir.store import CARD, DATA, LEDGER, MANIFEST, RECIPE, REPORT, SPLITS, STAGES, Stage
 from curate.schema import PAIR
@@ -19,12 +20,30 @@ if TYPE_CHECKING:
 MIN_ID = 6  # letters of a pair_id that are enough to find it
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """A run directory that is complete."""
 
     folder: Path
     manifest: Manifest
+
+    def __repr__(self) -> str:
+        splits = ", ".join(f"{name} {self.counts.get(name, 0):,}" for name in self._splits())
+        kept, rows = self.counts.get("kept", 0), self.counts.get("rows", 0)
+        return f"Run({str(self.folder)!r}: {kept:,} of {rows:,} kept · {splits})"
+
+    def _repr_html_(self) -> str:
+        rows = [(name, self.counts.get(name, 0)) for name in self._splits()]
+        dropped = [
+            (name.replace("_", ": "), count) for name, count in self.counts.items() if name.startswith("dropped_")
+        ]
+        return html_table(repr(self), ("", "pairs"), [*rows, *dropped])
+
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if not name.startswith("_")]
+
+    def _splits(self) -> list[str]:
+        return [name for name in SPLITS if name != "validation" or self.counts.get(name)]
 
     @cached_property
     def recipe(self) -> "Recipe":
@@ -93,8 +112,22 @@ class Run:
         return pl.scan_parquet(shards).match_to_schema(PAIR) if shards else pl.LazyFrame(schema=PAIR)
 
 
+RunLike = Run | str | Path
+
+
+def opened(run: RunLike) -> Run:
+    """Return the run, opened first where a folder is given."""
+    return run if isinstance(run, Run) else open_run(run)
+
+
 def open_run(folder: str | Path) -> Run:
-    """Open a run directory. Raises InputError when it holds no complete run."""
+    """
+    Open a run directory.
+
+    Returns the `Run` in `folder`. Raises InputError when it holds no complete run, or one of version 0.1.
+
+        curate.open_run("RUN").why(17)
+    """
     folder = Path(folder)
     if not (folder / MANIFEST).is_file():
         unfinished = (folder / RECIPE).is_file()

@@ -133,3 +133,7 @@ def signal_of(column: str, columns: Mapping[str, Signal] = COLUMNS) -> Signal:
     if column not in columns:
         raise unknown("signal", column, columns)
     return columns[column]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

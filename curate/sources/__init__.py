@@ -45,3 +45,7 @@ def convert(block: RawBlock, found: DetectedFormat, name: str) -> pl.DataFrame:
     ids = ("pair_id", "prompt_id", "flipped_id")
     frame = with_ids(frame).with_columns(pl.when(usable).then(column).otherwise(None) for column in ids)
     return frame.select(pl.col(column).cast(dtype) for column, dtype in STAGED.items())
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

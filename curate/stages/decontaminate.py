@@ -32,7 +32,7 @@ def decontaminate(store: Store, recipe: Recipe, remaining: Remaining) -> Stage:
     """
     settings = recipe.decontaminate
     assert settings is not None  # noqa: S101 - only called with the section
-    items, find, made_from = _finder(settings)
+    items, find, made_from = finder_of(settings)
     key = fingerprint("decontaminate", VERSION, settings.model_dump(mode="json"), made_from, remaining.key)
     stage = store.stage("decontaminate", key)
     if stage.info is not None:
@@ -63,8 +63,8 @@ def _numbered(rows: pl.Series) -> dict[int, int]:
     return dict(enumerate(rows.to_list()))
 
 
-def _finder(settings: Decontaminate) -> tuple[pl.DataFrame, Find, str]:
-    """The items of all sets, what finds them in texts, and a key of what they hold."""
+def finder_of(settings: Decontaminate) -> tuple[pl.DataFrame, Find, str]:
+    """Return the items of all sets, the function that finds them in texts, and a key of what they hold."""
     method, threshold = settings.method, settings.threshold
     threshold = THRESHOLDS.get(method, 0.0) if threshold is None else threshold
     if method == "embedding":

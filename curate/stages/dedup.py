@@ -19,9 +19,9 @@ from curate.rundir.store import Stage, Store
 from curate.sources import read
 from curate.sources.input import Feed, open_feeds
 from curate.sources.prompts import read_prompts
-from curate.stages.remaining import DROPS, SIDES, Remaining, best_of, with_matched
+from curate.stages.remaining import DROPS, Remaining, best_of, with_matched
 from curate.stages.vectors import RunCorpus
-from curate.text.messages import text_of
+from curate.text.messages import compared_text
 
 VERSION = 1
 OTHER_SET = "in_other_set"
@@ -136,7 +136,6 @@ def _feeds(settings: Dedup) -> list[Feed]:
 
 def _other_texts(settings: Dedup, compare: str) -> Iterator[pl.DataFrame]:
     """name (SET:row), text of every row of the other sets."""
-    sides = SIDES[compare]
     for feed in _feeds(settings):
         for block, _ in read_prompts(feed) if compare == "prompt" else read(feed):
             broken = block.filter(pl.col("problem") == "broken_row")
@@ -144,5 +143,5 @@ def _other_texts(settings: Dedup, compare: str) -> Iterator[pl.DataFrame]:
                 raise InputError(f"dedup.against: {feed.name}: {broken.item(0, 'detail')}")
             yield block.select(
                 name=pl.concat_str(pl.lit(feed.name), pl.lit(":"), "source_row"),
-                text=pl.concat_str([text_of(side) for side in sides], separator="\n\n"),
+                text=compared_text(compare),
             )

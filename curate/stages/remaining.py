@@ -13,12 +13,11 @@ import polars as pl
 
 from curate.progress import progress
 from curate.rundir.store import Stage
-from curate.text.messages import text_of
+from curate.text.messages import COMPARED, compared_text
 
 WORKERS = max(1, min(os.cpu_count() or 1, 8))  # parts processed at once; polars' own threads come on top
 # What is dropped after the rules, one row per pair; `matched` is the pair_id of another, or SET/ITEM.
 DROPS = pl.Schema({"row": pl.UInt64(), "rule": pl.String(), "value": pl.Float64(), "matched": pl.String()})
-SIDES = {"prompt": ("prompt",), "prompt+chosen": ("prompt", "chosen"), "chosen": ("chosen",), "rejected": ("rejected",)}
 
 
 def each_part(
@@ -102,14 +101,13 @@ class Remaining:
         Return a function that gives the text of every row, part by part, as often as it is called. Rows that do not
         remain (are not in the mask `rows`) are null, so that the place of a text is its row.
         """
-        sides, mask = SIDES[compare], self.mask if rows is None else rows
+        mask = self.mask if rows is None else rows
 
         def blocks() -> Iterator[pl.Series]:
             for number, (start, stop) in enumerate(self.spans):
-                part = pl.scan_parquet(self.pairs.part(number)).select(sides)
+                part = pl.scan_parquet(self.pairs.part(number)).select(COMPARED[compare])
                 here = part.with_columns(mask.slice(start, stop - start).alias("wanted"))
-                text = pl.concat_str([text_of(side) for side in sides], separator="\n\n")
-                yield here.select(text=pl.when("wanted").then(text)).collect().to_series()
+                yield here.select(text=pl.when("wanted").then(compared_text(compare))).collect().to_series()
 
         return blocks
 

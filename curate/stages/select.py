@@ -1,8 +1,12 @@
 """Pairs that are left → prompt clusters with a name and a place on a map; and those that are not selected."""
 
+from collections.abc import Callable
+from typing import Literal
+
 import numpy as np
 import polars as pl
 
+from curate.recipe.data import Select
 from curate.recipe.load import Recipe, fingerprint
 from curate.rundir.store import Stage, Store
 from curate.schema import digest
@@ -46,7 +50,7 @@ def cluster(store: Store, recipe: Recipe, remaining: Remaining) -> Stage:
 
 
 def select(store: Store, recipe: Recipe, remaining: Remaining, clusters: Stage) -> Stage:
-    """The rows that are not selected, as DROPS; `value` is the rank of the pair by what is better, 1 for the best."""
+    """Write the rows that are not selected, as DROPS; `value` is the rank by `select.by`, 1 for the best."""
     settings = recipe.select
     assert settings is not None  # noqa: S101 - only called with the section
     key = fingerprint("select", VERSION, settings.model_dump(mode="json"), clusters.key, remaining.key)
@@ -54,22 +58,36 @@ def select(store: Store, recipe: Recipe, remaining: Remaining, clusters: Stage) 
     if stage.info is None:
         by = best_of(settings.by)
         pairs = remaining.frame("pair_id", *([by] if by else []))
-        scores = _scores(pairs, by)
-        rows = np.arange(len(pairs))
-        rules = np.full(len(pairs), "not_selected", dtype=object)
-        if settings.max_per_cluster is not None:
-            labels = clusters.scan().select("cluster").collect().to_series().to_numpy()
-            stay = cap(labels, scores, settings.max_per_cluster)
-            rules[np.setdiff1d(rows, stay)] = "cluster_cap"
-            rows = stay
-        if settings.n is not None and settings.n < len(rows):
-            rows = rows[_chosen(store, recipe, remaining, pairs[rows], scores[rows], rows)]
-        gone = np.setdiff1d(np.arange(len(pairs)), rows)
-        rank = pl.Series(-scores).rank("ordinal").cast(pl.Float64)
-        drops = pairs[gone].select("row", rule=pl.Series(rules[gone], dtype=pl.String), value=rank[gone])
-        stage.write(0, drops.with_columns(matched=pl.lit(None, pl.String)).cast(DROPS))
+        labels = clusters.scan().select("cluster").collect().to_series().to_numpy()
+        corpus = RunCorpus(store, remaining)
+        drops = not_selected(
+            settings, pairs, labels, lambda: corpus.vectors("prompt", vector_model(recipe))[remaining.rows]
+        )
+        stage.write(0, drops.with_columns(matched=pl.lit(None, pl.String)).select(list(DROPS)).cast(DROPS))
         stage.finish(dropped=len(drops))
     return stage
+
+
+def not_selected(
+    settings: Select, pairs: pl.DataFrame, labels: np.ndarray, vectors: Callable[[], np.ndarray]
+) -> pl.DataFrame:
+    """
+    in : row, pair_id and the column of `settings.by`; of the same rows the cluster (-1: none) and, if they are needed,
+         the unit vectors of the prompts
+    out: row, rule (cluster_cap or not_selected), value: the rank by `settings.by`, of the rows that are not selected
+    """
+    scores = _scores(pairs, best_of(settings.by))
+    rows = np.arange(len(pairs))
+    rules = np.full(len(pairs), "not_selected", dtype=object)
+    if settings.max_per_cluster is not None:
+        within = cap(labels, scores, settings.max_per_cluster)
+        rules[np.setdiff1d(rows, within)] = "cluster_cap"
+        rows = within
+    if settings.n is not None and settings.n < len(rows):
+        rows = rows[_chosen(settings, settings.n, pairs[rows], scores[rows], lambda: vectors()[rows])]
+    dropped = np.setdiff1d(np.arange(len(pairs)), rows)
+    rank = pl.Series(-scores).rank("ordinal").cast(pl.Float64)
+    return pairs[dropped].select("row", rule=pl.Series(rules[dropped], dtype=pl.String), value=rank[dropped])
 
 
 def _scores(pairs: pl.DataFrame, by: str | None) -> np.ndarray:
@@ -81,25 +99,15 @@ def _scores(pairs: pl.DataFrame, by: str | None) -> np.ndarray:
 
 
 def _chosen(
-    store: Store, recipe: Recipe, remaining: Remaining, pairs: pl.DataFrame, scores: np.ndarray, places: np.ndarray
+    settings: Select, n: int, pairs: pl.DataFrame, scores: np.ndarray, vectors: Callable[[], np.ndarray]
 ) -> np.ndarray:
     """Places of the n that are selected."""
-    settings = recipe.select
-    assert settings is not None  # noqa: S101 - only called with the section
-    assert settings.n is not None  # noqa: S101
     if settings.method in ("best", "random"):
         seed = pl.concat_str(pl.lit(f"{settings.seed}|"), "pair_id")
         order = pairs.select(score=pl.Series(scores), by_hash=digest(seed))
         keys = ["by_hash"] if settings.method == "random" else ["score", "by_hash"]
         best = [False] if settings.method == "random" else [True, False]
-        return order.select(pl.arg_sort_by(keys, descending=best)).to_series().to_numpy()[: settings.n]
-    vectors = RunCorpus(store, remaining).vectors("prompt", vector_model(recipe))[remaining.rows[places]]
+        return order.select(pl.arg_sort_by(keys, descending=best)).to_series().to_numpy()[:n]
     known = None if not np.isfinite(scores).any() else scores
-    return choose(
-        vectors,
-        known,
-        settings.n,
-        method="farthest" if settings.method == "farthest" else "mmr",
-        lambda_=settings.relevance,
-        seed=settings.seed,
-    )
+    method: Literal["farthest", "mmr"] = "farthest" if settings.method == "farthest" else "mmr"
+    return choose(vectors(), known, n, method=method, lambda_=settings.relevance, seed=settings.seed)

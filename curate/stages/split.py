@@ -60,19 +60,19 @@ def leaks(store: Store, recipe: Recipe) -> int:
     def texts() -> Iterator[pl.Series]:
         return (scan.select(text=text_of("prompt")).collect().to_series() for scan in scans)
 
-    edges = _edges(recipe, TextCorpus(store, texts, len(rows)), rows)
+    edges = prompt_edges(recipe, TextCorpus(store, texts, len(rows)), rows)
     sides = rows.get_column("split")
     return int((sides[edges.get_column("row_a")] != sides[edges.get_column("row_b")]).sum())
 
 
 def _clusters(recipe: Recipe, corpus: Corpus, pairs: pl.DataFrame) -> pl.Series:
     """The number of the cluster that must stay in one split, for every remaining row."""
-    cluster = components(corpus.rows, _edges(recipe, corpus, pairs))
+    cluster = components(corpus.rows, prompt_edges(recipe, corpus, pairs))
     return pl.Series("cluster", cluster[pairs.get_column("row").to_numpy()])
 
 
-def _edges(recipe: Recipe, corpus: Corpus, rows: pl.DataFrame) -> pl.DataFrame:
-    """row_a, row_b: rows whose prompts are equal or similar."""
+def prompt_edges(recipe: Recipe, corpus: Corpus, rows: pl.DataFrame) -> pl.DataFrame:
+    """Return row_a, row_b: rows whose prompts are equal or similar, as split.clusters says."""
     same_prompt = rows.select(row_a=pl.col("row").min().over("prompt_id"), row_b="row").cast(pl.UInt64)
     found = [finder.edges().select("row_a", "row_b") for finder in _finders(recipe, corpus)]
     return pl.concat([same_prompt, *found])

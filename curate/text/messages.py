@@ -17,6 +17,19 @@ def text_of(messages: str) -> pl.Expr:
     return pl.col(messages).list.eval(pl.element().struct.field("content")).list.join("\n\n")
 
 
+COMPARED = {
+    "prompt": ("prompt",),
+    "prompt+chosen": ("prompt", "chosen"),
+    "chosen": ("chosen",),
+    "rejected": ("rejected",),
+}
+
+
+def compared_text(compare: str) -> pl.Expr:
+    """The text of a pair that is compared with that of others: a key of COMPARED -> str."""
+    return pl.concat_str([text_of(side) for side in COMPARED[compare]], separator="\n\n")
+
+
 def last_user_text(messages: str = "prompt") -> pl.Expr:
     """The content of the last user turn; null when there is none."""
     user = pl.element().filter(pl.element().struct.field("role") == "user")

@@ -1,1 +1,21 @@
 """Asking models: one dispatcher with cache, budget and limits; endpoints, local models, an embedded server."""
+
+__all__ = [
+    "batches",
+    "budget",
+    "cache",
+    "completions",
+    "connect",
+    "dispatcher",
+    "endpoint",
+    "limits",
+    "llms",
+    "local",
+    "requests",
+    "server",
+    "tasks",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -44,3 +44,7 @@ def by_columns(block: RawBlock, columns: Mapping[str, str], winners: Mapping[str
     reach = partial(mapped.reach, mapping=columns)
     fields = mapped.fields(reach(block).columns, columns)
     return DetectedFormat("columns", fields, partial(mapped.to_pairs, winners=winners), reach)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

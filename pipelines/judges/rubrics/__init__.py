@@ -165,3 +165,10 @@ def _object_schema(properties: dict[str, Any]) -> dict[str, Any]:
 
 def _response_format(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": {"name": name, "strict": True, "schema": schema}}
+
+
+__all__ = []
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,18 @@
+"""
+What a notebook uses: frames in, frames out, and whole runs. `import curate` exports all of it.
+
+Every function that takes pairs takes what `curate.read` takes: PAIR, any other table in memory, paths, Hub ids. The
+functions of the commands' names are what the commands call.
+"""
+
+__all__ = [
+    "choosing",
+    "frames",
+    "publishing",
+    "runs",
+    "training",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

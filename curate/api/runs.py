@@ -1,0 +1,195 @@
+"""Steps that end in a run directory, and those that ask models."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import polars as pl
+
+from curate import flow
+from curate.errors import RecipeError, check_not_hidden
+from curate.recipe.load import Recipe, as_recipe, make_recipe
+from curate.rundir.result import Run
+from curate.rundir.store import ANSWERS
+from curate.sources.memory import readable_paths
+
+Source = Any  # what `curate.read` takes
+
+
+def clean(
+    source: Source,
+    out: str | Path,
+    *,
+    rules: Mapping[str, Any] | None = None,
+    settings: Sequence[str] = (),
+    force: bool = False,
+    **source_options: Any,
+) -> Run:
+    """
+    Clean a preference dataset into a run directory: measure, filter, deduplicate, split, write, report.
+
+    Parameters
+    ----------
+    source
+        Anything that `curate.read` takes. A table in memory is known by its content; the run can be opened anywhere,
+        but its recipe can be run again only from Python.
+    out
+        The run directory, created if need be. The same call continues an interrupted run; an edit repeats only what
+        depends on it.
+    rules
+        Changes of the default rules: `{"max_chars_ratio": 4}`.
+    settings
+        `section.key=value` texts, as for `--set`.
+    force
+        Use a folder that holds a run of another source.
+    **source_options
+        The recipe's source section: format, columns, winners, split, config, revision, limit, max_bad_rows.
+
+    Returns
+    -------
+    The `Run`: `run.train`, `run.test`, `run.ledger` (lazy frames), `run.counts`, `run.why(row)`, `run.report`.
+
+    Raises
+    ------
+    CurateError and its kinds: RecipeError for a setting, InputError for the data, MissingExtra for a library.
+
+    Examples
+    --------
+    >>> import curate, tempfile
+    >>> rows = [
+    ...     {"prompt": f"Which tea is number {n}?", "chosen": f"Green tea {n}, brewed cool.", "rejected": "No idea."}
+    ...     for n in range(4)
+    ... ]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = curate.clean(rows, out=folder, settings=["split.test=0"])
+    ...     run.counts["kept"], run.train.collect().height
+    (4, 4)
+    """
+    with readable_paths(source) as paths:
+        tree = {"source": {"paths": paths, **source_options}, "rules": dict(rules or {})}
+        return flow.run(make_recipe(tree, settings), out, force=force)
+
+
+def run(
+    recipe: str | Path | Mapping[str, Any] | Recipe,
+    out: str | Path,
+    *,
+    settings: Sequence[str] = (),
+    force: bool = False,
+) -> Run:
+    """
+    Run a recipe into a run directory; models are asked where the recipe says so (extra: generate).
+
+    Parameters
+    ----------
+    recipe
+        A YAML file, plain data, or a `Recipe`.
+    out, settings, force
+        As for `clean`.
+
+    Returns
+    -------
+    The `Run`.
+
+    Raises
+    ------
+    CurateError and its kinds, as `clean`; ServiceError when an endpoint fails for good; BudgetReached when the budget
+    of the recipe is spent. Every reply is kept, so the same call goes on.
+
+        curate.run("recipe.yaml", out="RUN")
+        curate.run({"source": {"paths": "pairs.jsonl"}, "dedup": {"near": True}}, out="RUN")
+    """
+    loaded = as_recipe(recipe, settings)
+    if loaded.asks_models:
+        check_not_hidden("pipelines")
+        from pipelines.flow import run as run_with_models
+
+        return run_with_models(loaded, out, force=force)
+    return flow.run(loaded, out, force=force)
+
+
+def generate(
+    source: Source, models: str | Sequence[Any], *, out: str | Path | None = None, **section: Any
+) -> pl.DataFrame:
+    """
+    Let models answer prompts (extra: generate).
+
+    Parameters
+    ----------
+    source
+        Prompts: anything that `curate.read` takes, of which the answers are left aside.
+    models
+        `openai:NAME[@URL]`, `inference:NAME`, `transformers:ID`, `gguf:FILE`, `embedded`; one or several, each a line
+        or a mapping with its settings.
+    out
+        A folder that keeps every reply, so that the same call asks nothing twice and `curate.run` goes on from there.
+        None = a temporary one.
+    **section
+        The recipe's generate section: n, temperatures, systems, max_tokens, seed, max_failed; and `settings`, a list of
+        `section.key=value` texts.
+
+    Returns
+    -------
+    CANDIDATES, one row per answer; response is null where a request failed, and error says why.
+
+    Raises
+    ------
+    ServiceError when an endpoint fails for good, BudgetReached when the budget is spent, RecipeError for a setting.
+
+        curate.generate(["prompts.jsonl"], "openai:gpt-4o-mini", n=4, out="RUN")
+    """
+    return _asked("generate", source, models, out, section)
+
+
+def judge(
+    source: Source, models: str | Sequence[Any], *, out: str | Path | None = None, **section: Any
+) -> pl.DataFrame:
+    """
+    Let judges score answers (extra: generate).
+
+    Parameters
+    ----------
+    source
+        CANDIDATES, as `generate` returns it, a run that has them, or pairs, whose two sides are judged.
+    models
+        As for `generate`; also `reward:ID` and `heuristic`. Several are a panel, whose scores are averaged.
+    out
+        As for `generate`.
+    **section
+        The recipe's judge section: method, rubric, aspects, scale, max_tokens, seed, structured, max_failed; and
+        `settings`, as for `generate`.
+
+    Returns
+    -------
+    CANDIDATES with score, scores, reason and judge; score is null where there is no usable verdict.
+
+    Raises
+    ------
+    As `generate`.
+
+        curate.judge(candidates, "openai:gpt-4o", rubric="helpfulness")
+    """
+    if isinstance(source, Run):
+        source = source.folder
+    if isinstance(source, str | Path) and (Path(source) / ANSWERS).is_file():
+        source = Path(source) / ANSWERS
+    return _asked("judge", source, models, out, section)
+
+
+def _asked(name: str, source: Source, models: Any, out: str | Path | None, section: dict[str, Any]) -> pl.DataFrame:
+    """Run the part of a recipe that asks models, and return its candidates."""
+    check_not_hidden("pipelines")
+    from pipelines import flow as pipeline
+
+    settings = section.pop("settings", ())
+    lines = [models] if isinstance(models, str | Mapping) else list(models)
+    if not lines:
+        raise RecipeError(f"curate.{name}: name at least one model")
+    with ExitStack() as stack:
+        paths = stack.enter_context(readable_paths(source))
+        folder = Path(out or stack.enter_context(TemporaryDirectory(prefix="prefcurate-")))
+        recipe = make_recipe({"source": {"paths": paths}, name: {"models": lines, **section}}, settings)
+        {"generate": pipeline.generate, "judge": pipeline.judge}[name](recipe, folder)
+        return pl.read_parquet(folder / ANSWERS)

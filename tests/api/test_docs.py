@@ -1,0 +1,60 @@
+"""What is public is documented, runs as shown, and is all that tab completion offers."""
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+from types import ModuleType
+
+import pytest
+
+import curate
+import pipelines
+import train
+
+FUNCTIONS = [name for name in curate.__all__ if inspect.isfunction(getattr(curate, name))]
+FUNCTIONS_OF_DEDUP = ["exact", "near", "semantic"]
+PACKAGES = [curate, pipelines, train] + [
+    importlib.import_module(found.name)
+    for package in (curate, pipelines, train)
+    for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+    if found.ispkg
+]
+# Functions that need a network, a model or a training have an example that is not run.
+NOT_RUN = {
+    "bakeoff", "decontaminate", "evaluate", "export", "generate", "judge", "open_run", "preflight", "pull", "push",
+    "run", "train",
+}  # fmt: skip
+MODULES = [
+    "curate.api.choosing", "curate.api.frames", "curate.api.runs", "curate.dedup.frames", "curate.result",
+    "curate.sources.frames",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_run_as_shown(name: str) -> None:
+    found = doctest.testmod(importlib.import_module(name))
+    assert found.attempted > 0
+    assert found.failed == 0
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_function_says_what_it_takes_returns_and_raises(name: str) -> None:
+    about = inspect.getdoc(getattr(curate, name)) or ""
+    assert "Return" in about
+    assert "aise" in about or name == "select"
+    example = f"curate.{name}(" in about or f"{name}(" in about
+    assert example, about
+    if name not in NOT_RUN:
+        assert ">>> " in about
+    for parameter in inspect.signature(getattr(curate, name)).parameters:
+        assert parameter in about, f"{name}: {parameter} is not explained"
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
+def test_tab_completion_shows_what_is_public(package: ModuleType) -> None:
+    assert dir(package) == sorted(package.__all__)
+    for name in package.__all__:
+        assert hasattr(package, name) or importlib.import_module(f"{package.__name__}.{name}")
+    with pytest.raises(AttributeError, match="no_such_name"):
+        package.no_such_name  # noqa: B018
