@@ -45,7 +45,7 @@ def check(recipe: Recipe, *, keys: bool = True) -> None:
     Raise CurateError for models that cannot be asked or told apart, and rubrics and prices that are not there. Without
     `keys` those of the endpoints need not be there yet.
     """
-    _told_apart(models_of(recipe))
+    _check_distinct(models_of(recipe))
     writers = [recipe.prompts.model] if recipe.prompts else []
     writers += recipe.generate.models if recipe.generate else []
     for model in writers:
@@ -74,7 +74,7 @@ def _check_pairs(section: Generate, pair: Pair) -> None:
                 raise unknown("model in pair.order", line, names)
 
 
-def _told_apart(models: Sequence[Model]) -> None:
+def _check_distinct(models: Sequence[Model]) -> None:
     """Replies are stored by the model's line, and published under its name."""
     addresses: dict[str, str | None] = {}
     lines: dict[str, str] = {}

@@ -16,14 +16,14 @@ from curate.sources.prompts import STAGED_PROMPTS
 from curate.stages.read import Read, read_rows
 from pipelines.clients.budget import Budget, tokens_of
 from pipelines.clients.cache import RequestCache
-from pipelines.clients.requests import Ask, Reply, Request
+from pipelines.clients.requests import Reply, Request, SendRequests
 from pipelines.generate import generate, variants
 from pipelines.inputs import answers_of, joined_prompts, new_prompts, pairs_or_candidates, seed_texts
 from pipelines.judges import judge as judging
 from pipelines.prompts.make import make_prompts
 
-NEW_PROMPT = 60  # tokens of a prompt that is yet to be made, about
-SHOWN_WITH_IT = 5  # as many prompts of that length are seeds and instructions
+NEW_PROMPT_TOKENS = 60  # tokens of a prompt that is yet to be made, about
+PROMPTS_SHOWN = 5  # as many prompts of that length are seeds and instructions
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,9 @@ class Counted:
         requests = max(-(-12 * section.n // 10), known)
         left = requests - known
         most = left * (section.model.max_tokens or section.max_tokens)
-        return self._row("prompts", section.model, _Sum(requests, known, left * NEW_PROMPT * SHOWN_WITH_IT, most))
+        return self._row(
+            "prompts", section.model, _Sum(requests, known, left * NEW_PROMPT_TOKENS * PROMPTS_SHOWN, most)
+        )
 
     def answered(self, section: Generate, blocks: Iterable[pl.DataFrame], new: int = 0) -> list[Estimate]:
         """Answers to prompts, and to `new` ones that are yet to be made."""
@@ -132,7 +134,7 @@ class Counted:
                 sums[variant.model.model].add(variant.request(prompt), variant.model, self._cache)
         for variant in wanted:
             most = new * variant.request([]).max_tokens
-            sums[variant.model.model].more(new, new * NEW_PROMPT, most)
+            sums[variant.model.model].more(new, new * NEW_PROMPT_TOKENS, most)
         return [self._row("generate", model, sums.pop(model.model)) for model in section.models if model.model in sums]
 
     def judged(self, section: Judge, candidates: Iterable[pl.DataFrame]) -> list[Estimate]:
@@ -145,16 +147,16 @@ class Counted:
         self, section: Judge, made: Generate, blocks: Sequence[pl.DataFrame], new: int = 0
     ) -> list[Estimate]:
         """Verdicts on the answers to prompts: what is there as it is, all others as long as they may be."""
-        asks = {model.model: self._stored(model) for model in made.models}
+        clients = {model.model: self._stored(model) for model in made.models}
         wanted = variants(made)
         answer = sum(variant.request([]).max_tokens for variant in wanted) // len(wanted)
         words = sum(len(rubric.text) // 4 + 200 for rubric in judging.rubrics(section))
         each = len(wanted)
         per_set, shown = (each, 1) if section.method == "rubric" else (2 * comb(each, 2), 2)
         sums = {model.model: _Sum() for model in section.models if judging.is_llm(model)}
-        unseen, asked = new, new * NEW_PROMPT
+        unseen, asked = new, new * NEW_PROMPT_TOKENS
         for block in blocks:
-            answers = generate(_usable(block), made, asks)
+            answers = generate(_usable(block), made, clients)
             whole = pl.col("response").is_not_null().all().over("source", "source_row")
             self._judge(section, [answers.filter(whole)], sums)
             prompts = answers.filter(~whole).unique(["source", "source_row"]).get_column("prompt").to_list()
@@ -173,7 +175,7 @@ class Counted:
                     for request in judging.judge_requests(block, section, model):
                         sums[model.model].add(request, model, self._cache)
 
-    def _stored(self, model: Model) -> Ask:
+    def _stored(self, model: Model) -> SendRequests:
         """Stands for the model: what it has said before, and nothing else."""
 
         def ask(requests: Sequence[Request]) -> list[Reply]:

@@ -25,8 +25,8 @@ from pipelines.checks import check, check_run, only_answers, up_to_verdicts
 from pipelines.clients import connect as connecting
 from pipelines.clients.budget import Budget
 from pipelines.clients.cache import RequestCache
-from pipelines.clients.dispatcher import Desk, heed_interrupts
-from pipelines.clients.requests import Ask, Reply, Request
+from pipelines.clients.dispatcher import Dispatcher, heed_interrupts
+from pipelines.clients.requests import Reply, Request, SendRequests
 from pipelines.estimate import Counted, Estimate, models_of
 from pipelines.inputs import read_origin
 from pipelines.judges import judge as judging
@@ -92,15 +92,15 @@ def _any_score(judged: Stage) -> bool:
 def _session(store: Store, recipe: Recipe) -> Iterator["_Session"]:
     heed_interrupts()
     with RequestCache(store.folder / REQUESTS) as cache:
-        desk = Desk(cache, Budget(recipe.budget, models_of(recipe)))
-        yield _Session(store, recipe, desk)
+        dispatcher = Dispatcher(cache, Budget(recipe.budget, models_of(recipe)))
+        yield _Session(store, recipe, dispatcher)
 
 
 class _Session:
     """One start of a recipe: its desk, and the stages as they get done."""
 
-    def __init__(self, store: Store, recipe: Recipe, desk: Desk) -> None:
-        self._store, self._recipe, self._desk = store, recipe, desk
+    def __init__(self, store: Store, recipe: Recipe, dispatcher: Dispatcher) -> None:
+        self._store, self._recipe, self._dispatcher = store, recipe, dispatcher
         self.stages: dict[str, Stage] = {}
 
     def candidates(self) -> Stage:
@@ -121,13 +121,13 @@ class _Session:
         if self._recipe.judge is not None and (info := self.stages["judged"].info):
             made["made"] |= {"judges": info["judges"], "panel": info["panel"]}
         made["made"]["requests"] = [
-            self._spent(model, spent) for model, spent in sorted(self._desk.cache.spent().items())
+            self._spent(model, spent) for model, spent in sorted(self._dispatcher.cache.spent().items())
         ]
         return made
 
     def _spent(self, line: str, spent: tuple[int, int, int]) -> dict[str, Any]:
         requests, sent, got = spent
-        price = self._desk.budget.prices.get(line)
+        price = self._dispatcher.budget.prices.get(line)
         usd = price.of(sent, got) if price else None
         return {
             "model": Model(model=line).name,
@@ -140,22 +140,22 @@ class _Session:
     def _origin(self) -> None:
         prompts = self._recipe.prompts
         with ExitStack() as stack:
-            ask: Ask | None = None
+            ask: SendRequests | None = None
             if prompts is not None:
-                asks = self._asking(stack, [prompts.model], "prompts", lambda c: [c.to_make(prompts)])
-                ask = partial(_ask_first, asks)
+                open_clients = self._opener(stack, [prompts.model], "prompts", lambda c: [c.to_make(prompts)])
+                ask = partial(_ask_first, open_clients)
             self.stages["origin"] = read_origin(self._store, self._recipe, ask)
 
     def _answers(self) -> None:
         section, origin = self._recipe.generate, self.stages["origin"]
         if section is None:
-            self.stages["answers"] = stages.bring(self._store, origin)
+            self.stages["answers"] = stages.candidates_from_source(self._store, origin)
             return
         with ExitStack() as stack:
-            asks = self._asking(
+            open_clients = self._opener(
                 stack, section.models, "generate", lambda c: c.answered(section, self._left(origin, "answers"))
             )
-            self.stages["answers"] = stages.answer(self._store, section, origin, asks, self._desk)
+            self.stages["answers"] = stages.answer(self._store, section, origin, open_clients, self._dispatcher)
 
     def _verdicts(self) -> None:
         section = self._recipe.judge
@@ -166,10 +166,10 @@ class _Session:
             llms = [model for model in section.models if judging.is_llm(model)]
             answers, origin = self.stages["answers"], self.stages["origin"]
             left = self._left(answers, "verdicts")
-            asks = self._asking(stack, llms, "judge", lambda c: c.judged(section, left))
+            open_clients = self._opener(stack, llms, "judge", lambda c: c.judged(section, left))
             scores = {model.model: scorer(model) for model in section.models if not judging.is_llm(model)}
             self.stages["verdicts"], self.stages["judged"] = stages.judge(
-                self._store, section, answers, origin, asks, scores, self._desk
+                self._store, section, answers, origin, open_clients, scores, self._dispatcher
             )
 
     def _left(self, source: Stage, target: str) -> Iterator[pl.DataFrame]:
@@ -179,51 +179,51 @@ class _Session:
             if not there.part(number).is_file():
                 yield pl.read_parquet(part)
 
-    def _asking(self, stack: ExitStack, models: Sequence[Model], what: str, count: Count) -> stages.Asks:
+    def _opener(self, stack: ExitStack, models: Sequence[Model], what: str, count: Count) -> stages.OpenClients:
         """What opens the models when they are first needed: a stage that is complete needs none."""
-        lock, opened = threading.Lock(), list[Mapping[str, Ask]]()
+        lock, opened = threading.Lock(), list[Mapping[str, SendRequests]]()
 
-        def asks() -> Mapping[str, Ask]:
+        def open_clients() -> Mapping[str, SendRequests]:
             with lock:
                 if not opened and models:
                     if is_watched():  # counting takes a while, and is for whoever watches only
-                        estimates = count(Counted(self._recipe, self._desk.cache))
+                        estimates = count(Counted(self._recipe, self._dispatcher.cache))
                         for line in estimates:
                             say(str(line))
-                        stack.enter_context(_live(self._desk, what, sum(line.requests for line in estimates)))
-                    opened.append(stack.enter_context(connecting.open_models(models, self._desk)))
+                        stack.enter_context(_live(self._dispatcher, what, sum(line.requests for line in estimates)))
+                    opened.append(stack.enter_context(connecting.open_models(models, self._dispatcher)))
             return opened[0] if opened else {}
 
-        return asks
+        return open_clients
 
 
-def _ask_first(asks: stages.Asks, requests: Sequence[Request]) -> list[Reply]:
+def _ask_first(open_clients: stages.OpenClients, requests: Sequence[Request]) -> list[Reply]:
     """Ask the only model there is."""
-    return next(iter(asks().values()))(requests)
+    return next(iter(open_clients().values()))(requests)
 
 
 @contextmanager
-def _live(desk: Desk, what: str, total: int) -> Iterator[None]:
+def _live(dispatcher: Dispatcher, what: str, total: int) -> Iterator[None]:
     """A live line: requests, requests a second, tokens a second, money, time left."""
-    started, before, known = time.monotonic(), desk.tally.tokens, desk.tally.known
-    answered, cost = desk.tally.answered, desk.budget.spent["usd"]
+    started, before, known = time.monotonic(), dispatcher.tally.tokens, dispatcher.tally.known
+    answered, cost = dispatcher.tally.answered, dispatcher.budget.spent["usd"]
     with progress(what, total, "requests") as advance:
 
-        def told() -> None:
+        def on_settled() -> None:
             seconds = max(time.monotonic() - started, 1e-3)
-            rate = (desk.tally.answered - answered) / seconds
-            tokens = (desk.tally.tokens - before) / seconds
-            usd = desk.budget.spent["usd"] - cost  # nothing where no price is known
+            rate = (dispatcher.tally.answered - answered) / seconds
+            tokens = (dispatcher.tally.tokens - before) / seconds
+            usd = dispatcher.budget.spent["usd"] - cost  # nothing where no price is known
             notes = [f"{rate:,.1f}/s", f"{tokens:,.0f} tokens/s", *([f"${usd:,.4f}"] if usd else [])]
-            notes += [f"{desk.tally.known - known:,} known"] if desk.tally.known > known else []
-            notes += [f"{desk.tally.failed:,} failed"] if desk.tally.failed else []
+            notes += [f"{dispatcher.tally.known - known:,} known"] if dispatcher.tally.known > known else []
+            notes += [f"{dispatcher.tally.failed:,} failed"] if dispatcher.tally.failed else []
             advance(1, " · ".join(notes))
 
-        desk.told = told
+        dispatcher.on_settled = on_settled
         try:
             yield
         finally:
-            desk.told = lambda: None
+            dispatcher.on_settled = lambda: None
 
 
 def _answered(answers: Stage) -> list[dict[str, Any]]:

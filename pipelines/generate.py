@@ -11,7 +11,7 @@ import polars as pl
 from curate.errors import RecipeError
 from curate.recipe import Generate, Model
 from curate.schema import CANDIDATES, MESSAGES, digest
-from pipelines.clients.requests import Ask, Messages, Reply, Request
+from pipelines.clients.requests import Messages, Reply, Request, SendRequests
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def _variant(section: Generate, model: Model, sample: int) -> Variant:
     return Variant(model, params | model.extra, system, sample)
 
 
-def generate(prompts: pl.DataFrame, section: Generate, asks: Mapping[str, Ask]) -> pl.DataFrame:
+def generate(prompts: pl.DataFrame, section: Generate, clients: Mapping[str, SendRequests]) -> pl.DataFrame:
     """
     in : PROMPTS, some of them; a function for each model that asks it
     out: CANDIDATES, prompt by prompt, in the order of `variants`; a failed answer is a row with a null response
@@ -78,7 +78,7 @@ def generate(prompts: pl.DataFrame, section: Generate, asks: Mapping[str, Ask]) 
     """
     wanted = variants(section)
     asked = prompts.get_column("prompt").to_list()
-    replies = ask_together([(v.model.model, [v.request(prompt) for prompt in asked]) for v in wanted], asks)
+    replies = ask_together([(v.model.model, [v.request(prompt) for prompt in asked]) for v in wanted], clients)
     blocks = [_answers(prompts, v, got) for v, got in zip(wanted, replies, strict=True)]
     if not blocks:
         return pl.DataFrame(schema=CANDIDATES)
@@ -89,12 +89,14 @@ def generate(prompts: pl.DataFrame, section: Generate, asks: Mapping[str, Ask]) 
     ).select(list(CANDIDATES))
 
 
-def ask_together(wanted: Sequence[tuple[str, Sequence[Request]]], asks: Mapping[str, Ask]) -> list[list[Reply]]:
+def ask_together(
+    wanted: Sequence[tuple[str, Sequence[Request]]], clients: Mapping[str, SendRequests]
+) -> list[list[Reply]]:
     """Ask several models at the same time, each all its requests at once; replies in the order of what is wanted."""
     models = list(dict.fromkeys(model for model, _ in wanted))
 
     def ask(model: str) -> list[Reply]:
-        return asks[model]([request for name, requests in wanted if name == model for request in requests])
+        return clients[model]([request for name, requests in wanted if name == model for request in requests])
 
     with ThreadPoolExecutor(max(1, len(models))) as pool:
         replies = {model: iter(got) for model, got in zip(models, pool.map(ask, models), strict=True)}

@@ -21,21 +21,30 @@ from curate.schema import CANDIDATES, DUPLICATE_PROMPT, SEED, canonical, check, 
 from curate.sources.prompts import STAGED_PROMPTS, read_prompts
 from curate.stages.read import Read, read_rows
 from curate.text.messages import last_user_text
-from pipelines.clients.requests import Ask
+from pipelines.clients.requests import SendRequests
 from pipelines.prompts.make import make_prompts
 from pipelines.prompts.passages import read_passages
 
-SETS_A_PART = 500  # prompts whose answers are under way together, and are written together
+SETS_PER_PART = 500  # prompts whose answers are under way together, and are written together
 SET = ("source", "source_row")
-OF_CANDIDATES = {"prompt_id", "prompt", "candidate_id", "response", *SET}  # columns that tell a table of candidates
-NEEDED = ("prompt_id", "prompt", "candidate_id", *SET)  # of these, what an answer is nothing without
+CANDIDATE_COLUMNS = {"prompt_id", "prompt", "candidate_id", "response", *SET}  # columns that tell a table of candidates
+REQUIRED_COLUMNS = ("prompt_id", "prompt", "candidate_id", *SET)  # of these, what an answer is nothing without
 # Settings of a model that change how it is asked, not what.
-HOW = ("base_url", "api_key_env", "concurrency", "timeout", "retries", "patience", "input_price", "output_price")
+TRANSPORT_SETTINGS = (
+    "base_url",
+    "api_key_env",
+    "concurrency",
+    "timeout",
+    "retries",
+    "patience",
+    "input_price",
+    "output_price",
+)
 LABELS = {"source": pl.String, "source_row": pl.UInt64, "better_id": pl.String, "worse_id": pl.String}
 NO_PREFERENCE = ("tie", "no_preference")  # of pairs that can be judged all the same
 
 
-def read_origin(store: Store, recipe: Recipe, ask: Ask | None) -> Stage:
+def read_origin(store: Store, recipe: Recipe, ask: SendRequests | None) -> Stage:
     """
     One row for each set of answers there will be, and for each input row that yields none: PROMPTS or STAGED, with
     `problem`. `ask` is the model of the prompts section.
@@ -47,9 +56,9 @@ def read_origin(store: Store, recipe: Recipe, ask: Ask | None) -> Stage:
     return _made(store, recipe, recipe.prompts, ask)
 
 
-def asked_with(model: Model) -> dict[str, Any]:
+def reply_settings(model: Model) -> dict[str, Any]:
     """The settings of a model that change its replies."""
-    return model.model_dump(mode="json", exclude=set(HOW))
+    return model.model_dump(mode="json", exclude=set(TRANSPORT_SETTINGS))
 
 
 def seed_texts(read: pl.DataFrame) -> list[str]:
@@ -71,10 +80,10 @@ def joined_prompts(section: Prompts, read: pl.DataFrame, new: pl.DataFrame) -> p
     )
 
 
-def _made(store: Store, recipe: Recipe, section: Prompts, ask: Ask) -> Stage:
+def _made(store: Store, recipe: Recipe, section: Prompts, ask: SendRequests) -> Stage:
     """The seeds, then the prompts that a model made from them."""
     seeds = read_rows(store, "seeds", recipe.source, new_prompts(recipe)) if recipe.source.paths else None
-    settings = section.model_dump(mode="json", exclude={"model"}) | {"model": asked_with(section.model)}
+    settings = section.model_dump(mode="json", exclude={"model"}) | {"model": reply_settings(section.model)}
     documents = [(part.document, part.text) for part in read_passages(section.documents)] if section.documents else []
     stage = store.stage("origin", fingerprint("made", settings, documents, seeds.key if seeds else None))
     info = stage.info or {}
@@ -88,7 +97,7 @@ def _made(store: Store, recipe: Recipe, section: Prompts, ask: Ask) -> Stage:
     rows = joined_prompts(section, read, made.prompts)
     for part in stage.parts():
         part.unlink()
-    for number, block in enumerate(rows.iter_slices(SETS_A_PART)):
+    for number, block in enumerate(rows.iter_slices(SETS_PER_PART)):
         stage.write(number, block)
     known: dict[str, Any] = (seeds.info or {}) if seeds else {"inputs": {}, "broken": 0}
     name = f"prompts:{section.method}"
@@ -164,7 +173,7 @@ def new_prompts(recipe: Recipe) -> Read:
                 problem=pl.when(known.is_not_null()).then(pl.lit(DUPLICATE_PROMPT)).otherwise("problem"),
                 detail=pl.when(known.is_not_null()).then(known).otherwise("detail"),
             )
-            for part in sets.told_apart(marked).iter_slices(SETS_A_PART):
+            for part in sets.made_distinct(marked).iter_slices(SETS_PER_PART):
                 yield part, shape
 
     return read
@@ -177,13 +186,13 @@ def pairs_or_candidates(recipe: Recipe) -> Read:
     def read(feed: sources.Feed) -> Iterator[tuple[pl.DataFrame, str]]:
         head = next(iter(feed.blocks()), None)
         found: Iterator[tuple[pl.DataFrame, str]]
-        if head is not None and set(head.columns) >= OF_CANDIDATES:
+        if head is not None and set(head.columns) >= CANDIDATE_COLUMNS:
             found = ((sets.checked(block, feed.name), "candidates") for block in _grouped_sets(feed))
         else:
             named = sources.read(feed, format=source.format, columns=source.columns, winners=source.winners)
-            found = ((sets.told_apart(block), shape) for block, shape in named)
+            found = ((sets.made_distinct(block), shape) for block, shape in named)
         for block, shape in found:
-            for part in block.iter_slices(SETS_A_PART):
+            for part in block.iter_slices(SETS_PER_PART):
                 yield part, shape
 
     return read
@@ -195,7 +204,7 @@ class _Sets:
     def __init__(self) -> None:
         self._seen: Counter[tuple[str, int]] = Counter()
 
-    def told_apart(self, rows: pl.DataFrame) -> pl.DataFrame:
+    def made_distinct(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The second row of the same source and number gets another source: `name #2`."""
         names = []
         for name, row in rows.select(SET).iter_rows():
@@ -236,7 +245,7 @@ def _candidates(columns: Mapping[str, Any], name: str) -> pl.DataFrame:
     except (pl.exceptions.PolarsError, TypeError, OverflowError) as error:
         raise InputError(f"{name} does not hold candidates: {str(error).splitlines()[0]}") from error
     frame = pl.DataFrame(given)
-    if missing := [key for key in NEEDED if frame.get_column(key).null_count()]:
+    if missing := [key for key in REQUIRED_COLUMNS if frame.get_column(key).null_count()]:
         raise InputError(f"{name} does not hold candidates: {', '.join(missing)} may not be null")
     absent = empty(CANDIDATES, [key for key in CANDIDATES if key not in given])
     return check(frame.with_columns(absent), CANDIDATES, name)

@@ -15,20 +15,20 @@ from curate.recipe import Generate, Judge, Pair, named_model
 from curate.recipe.load import fingerprint
 from curate.rundir.store import Stage, Store
 from curate.schema import CANDIDATES, STAGED, empty
-from pipelines.clients.dispatcher import Desk
-from pipelines.clients.requests import Ask
+from pipelines.clients.dispatcher import Dispatcher
+from pipelines.clients.requests import SendRequests
 from pipelines.generate import generate
-from pipelines.inputs import answers_of, asked_with, finish, labels_of
+from pipelines.inputs import answers_of, finish, labels_of, reply_settings
 from pipelines.judges import judge as judging
 from pipelines.judges.agreement import judge_reports, panel_agreement
 from pipelines.judges.scoring import VERDICTS, combine
 
 VERSION = 1  # part of the stages' keys: raise it when the same replies give other rows
-AT_ONCE = 2  # parts under way together, so that one's last answers do not leave the endpoints idle
-Asks = Callable[[], Mapping[str, Ask]]  # opens the models when a stage turns out to need them
+PARTS_IN_FLIGHT = 2  # parts under way together, so that one's last answers do not leave the endpoints idle
+OpenClients = Callable[[], Mapping[str, SendRequests]]  # opens the models when a stage turns out to need them
 
 
-def answer(store: Store, section: Generate, origin: Stage, asks: Asks, desk: Desk) -> Stage:
+def answer(store: Store, section: Generate, origin: Stage, open_clients: OpenClients, dispatcher: Dispatcher) -> Stage:
     """Prompts → CANDIDATES. A part with failed answers is asked for again by the next start."""
     stage = _stage(store, "answers", settings(section), origin)
     failed = pl.col("response").is_null()
@@ -37,18 +37,18 @@ def answer(store: Store, section: Generate, origin: Stage, asks: Asks, desk: Des
         answers = _whole(stage, number, failed)
         if answers is None:
             prompts = pl.read_parquet(origin.part(number)).filter(pl.col("problem").is_null())
-            answers = generate(prompts, section, asks())
+            answers = generate(prompts, section, open_clients())
             stage.write(number, answers)
         return {"answers": len(answers), "failed": len(answers.filter(failed))}
 
     if stage.info is None:
-        finish(stage, _each_part(origin, make, desk))
+        finish(stage, _each_part(origin, make, dispatcher))
     counts = _info(stage)
     _check_failed("generate", "answers", counts, section.max_failed, stage)
     return stage
 
 
-def bring(store: Store, origin: Stage) -> Stage:
+def candidates_from_source(store: Store, origin: Stage) -> Stage:
     """Pairs or candidates that were read → CANDIDATES."""
     stage = _stage(store, "answers", None, origin)
     if stage.info is None:
@@ -66,9 +66,9 @@ def judge(
     section: Judge,
     answers: Stage,
     origin: Stage,
-    asks: Asks,
+    open_clients: OpenClients,
     scores: Mapping[str, judging.Score],
-    desk: Desk,
+    dispatcher: Dispatcher,
 ) -> tuple[Stage, Stage]:
     """CANDIDATES → VERDICTS, and the same CANDIDATES with scores. Verdicts without a reply are asked for again."""
     made_by = [settings(section), [(rubric.name, rubric.hash) for rubric in judging.rubrics(section)]]
@@ -80,13 +80,13 @@ def judge(
         found = _whole(said, number, failed) if judged.part(number).is_file() else None
         if found is None:
             candidates = pl.read_parquet(answers.part(number))
-            found = judging.verdicts(candidates, section, asks(), scores)
+            found = judging.verdicts(candidates, section, open_clients(), scores)
             said.write(number, found)
             judged.write(number, combine(candidates, found))
         return {"verdicts": len(found), "failed": len(found.filter(failed))}
 
     if said.info is None or judged.info is None:
-        counts = _each_part(answers, make, desk)
+        counts = _each_part(answers, make, dispatcher)
         finish(said, counts)
         finish(judged, {**counts, **_reports(said, answers, origin)})
     counts = _info(judged)
@@ -133,7 +133,7 @@ def pairs_of(origin: pl.DataFrame, judged: pl.DataFrame, section: Pair) -> pl.Da
 def settings(section: Generate | Judge) -> dict[str, Any]:
     """A section without what does not change its results."""
     plain = section.model_dump(mode="json", exclude={"max_failed", "models"})
-    return plain | {"models": [asked_with(model) for model in section.models]}
+    return plain | {"models": [reply_settings(model) for model in section.models]}
 
 
 def _as_json(text: str | None) -> str | None:
@@ -168,17 +168,17 @@ def _whole(stage: Stage, number: int, failed: pl.Expr) -> pl.DataFrame | None:
     return rows if rows.filter(failed).is_empty() else None
 
 
-def _each_part(source: Stage, make: Callable[[int], dict[str, int]], desk: Desk) -> dict[str, int]:
+def _each_part(source: Stage, make: Callable[[int], dict[str, int]], dispatcher: Dispatcher) -> dict[str, int]:
     """Make a part of each part of the source, some at once; the sums of what they count."""
     counts = Counter[str]()
-    pool = ThreadPoolExecutor(AT_ONCE)
+    pool = ThreadPoolExecutor(PARTS_IN_FLIGHT)
     try:
         for made in pool.map(make, range(len(source.parts()))):
             counts.update(made)
     except CurateError:
         raise  # nothing new is sent; what is under way may end, and is kept
     except BaseException:
-        desk.abort()
+        dispatcher.abort()
         raise
     finally:
         pool.shutdown(cancel_futures=True)

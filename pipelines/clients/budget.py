@@ -19,7 +19,7 @@ from pipelines.clients.requests import Reply, Request
 LOCAL = ("embedded", "gguf:", "transformers:", "reward:", "heuristic")
 # Rough on purpose, and only for what has not been counted yet: about 4 UTF-8 bytes a token in English, fewer letters
 # in other scripts, which take more bytes each; 4 tokens of template a message.
-BYTES_A_TOKEN, TOKENS_A_MESSAGE = 4, 4
+BYTES_PER_TOKEN, TOKENS_PER_MESSAGE = 4, 4
 DENSER, TEMPLATE = 2, 32  # what a prompt is at its dearest: so many times the estimate, and a template's own words
 
 
@@ -43,7 +43,7 @@ class Price:
 
 def tokens_of(messages: Iterable[Mapping[str, str]]) -> int:
     """About how many tokens the messages are."""
-    return sum(len(str(m["content"]).encode()) // BYTES_A_TOKEN + TOKENS_A_MESSAGE for m in messages)
+    return sum(len(str(m["content"]).encode()) // BYTES_PER_TOKEN + TOKENS_PER_MESSAGE for m in messages)
 
 
 def load_prices(path: str | None = None) -> dict[str, Price]:
@@ -115,11 +115,11 @@ class Budget:
         sent, got = reply.input_tokens, reply.output_tokens
         if sent is None:
             sent = tokens_of(request.messages)
-        elif sent > (most := self.dearest(model, request)[0]):
+        elif sent > (most := self.worst_case(model, request)[0]):
             self._denser[model] = self._denser.get(model, 1) * sent / most
-        return sent, got if got is not None else len((reply.text or "").encode()) // BYTES_A_TOKEN
+        return sent, got if got is not None else len((reply.text or "").encode()) // BYTES_PER_TOKEN
 
-    def dearest(self, model: str, request: Request) -> tuple[int, int]:
+    def worst_case(self, model: str, request: Request) -> tuple[int, int]:
         """Tokens in and out that a request may cost at most."""
         sent = (DENSER * tokens_of(request.messages) + TEMPLATE) * self._denser.get(model, 1)
         got = request.params.get("max_tokens") or request.params.get("max_completion_tokens") or 0
@@ -150,7 +150,7 @@ class Budget:
                 self._changed = None
 
     def _most(self, model: str, request: Request) -> dict[str, float]:
-        sent, got = self.dearest(model, request)
+        sent, got = self.worst_case(model, request)
         return {"tokens": sent + got, "usd": self.cost(model, sent, got)}
 
     def _fits(self, most: Mapping[str, float]) -> bool:

@@ -21,7 +21,7 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
+class Retry:
     """A try that failed where another may not."""
 
     why: str
@@ -32,16 +32,16 @@ class Again:
     foreign: bool = False  # an answer, but not a chat completion
 
 
-def read(body: bytes) -> Reply | Again:
+def read(body: bytes) -> Reply | Retry:
     """The answer in a reply with status 200."""
     try:
         answer = msgspec.json.decode(body, type=_Answer)
     except (msgspec.DecodeError, UnicodeDecodeError):
         said = _error(body)
-        return Again(f"the reply is no chat completion{f' ({said})' if said else ''}", Usage(), foreign=True)
+        return Retry(f"the reply is no chat completion{f' ({said})' if said else ''}", Usage(), foreign=True)
     usage = answer.usage or Usage()
     if not answer.choices:
-        return Again("the reply holds no choice", usage)
+        return Retry("the reply holds no choice", usage)
     choice = answer.choices[0]
     message = choice.message or _Message(choice.text)
     text = _text(message.content) or message.refusal or ""
@@ -50,7 +50,7 @@ def read(body: bytes) -> Reply | Again:
     if choice.finish_reason == "length":  # as reasoning models do when max_tokens is small
         why = "cut off at max_tokens before any text"
         return Reply(None, "length", usage.prompt_tokens, usage.completion_tokens, error=why)
-    return Again("the reply is empty", usage)
+    return Retry("the reply is empty", usage)
 
 
 def error_of(body: bytes) -> str:

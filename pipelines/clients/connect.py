@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from curate.errors import RecipeError, require, unknown
 from curate.recipe import Model, named
-from pipelines.clients.dispatcher import Desk
-from pipelines.clients.requests import Ask
+from pipelines.clients.dispatcher import Dispatcher
+from pipelines.clients.requests import SendRequests
 from pipelines.clients.server import PARALLEL, embedded_weights, serve
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def connect(model: str | Model) -> "LLM":
 
 
 @contextmanager
-def open_models(models: Sequence[Model], desk: Desk) -> Iterator[dict[str, Ask]]:
+def open_models(models: Sequence[Model], dispatcher: Dispatcher) -> Iterator[dict[str, SendRequests]]:
     """
     Everything the models need, while the block runs: a function for each that asks it, by the model's line.
 
@@ -64,17 +64,17 @@ def open_models(models: Sequence[Model], desk: Desk) -> Iterator[dict[str, Ask]]
     with ExitStack() as stack:
         loop = Loop()
         stack.callback(loop.close)
-        desk.on_abort.append(loop.cancel)
-        stack.callback(desk.on_abort.remove, loop.cancel)
-        asks: dict[str, Ask] = {}
+        dispatcher.on_abort.append(loop.cancel)
+        stack.callback(dispatcher.on_abort.remove, loop.cancel)
+        clients: dict[str, SendRequests] = {}
         for model in models:
-            if model.model in asks:
+            if model.model in clients:
                 continue
-            llm = _open(model, desk, loop, stack)
+            llm = _open(model, dispatcher, loop, stack)
             llm.load()
             stack.callback(llm.unload)
-            asks[model.model] = partial(ask, llm)
-        yield asks
+            clients[model.model] = partial(ask, llm)
+        yield clients
 
 
 def _require_distilabel() -> None:
@@ -85,13 +85,13 @@ def _require_distilabel() -> None:
         require("distilabel", "generate")
 
 
-def _open(model: Model, desk: Desk, loop: "Loop", stack: ExitStack) -> "LLM":
+def _open(model: Model, dispatcher: Dispatcher, loop: "Loop", stack: ExitStack) -> "LLM":
     from pipelines.clients.llms import ChatLLM, LocalLLM
 
     kind = _kind(model)
     if kind == "transformers:":
         local = LocalLLM(spec=model)
-        local.attach(desk)
+        local.attach(dispatcher)
         return local
     if kind in ("gguf:", "embedded"):
         weights = embedded_weights() if kind == "embedded" else Path(model.model.removeprefix("gguf:")).expanduser()
@@ -102,7 +102,7 @@ def _open(model: Model, desk: Desk, loop: "Loop", stack: ExitStack) -> "LLM":
     else:
         base_url, key_env = (_openai if kind == "openai:" else _inference)(model)
     llm = ChatLLM(spec=model, base_url=base_url, key_env=key_env)
-    llm.attach(desk, loop)
+    llm.attach(dispatcher, loop)
     return llm
 
 

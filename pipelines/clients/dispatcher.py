@@ -12,9 +12,9 @@ from typing import Any
 from curate.errors import CurateError
 from pipelines.clients.budget import Budget
 from pipelines.clients.cache import RequestCache
-from pipelines.clients.requests import Hold, Lost, Reply, Request
+from pipelines.clients.requests import BudgetHold, Reply, ReportLostCost, Request
 
-Send = Callable[[Request, Hold], Awaitable[Reply]]
+Send = Callable[[Request, BudgetHold], Awaitable[Reply]]
 
 
 @dataclass(slots=True)
@@ -33,12 +33,12 @@ class Tally:
         return self.answered + self.known + self.failed
 
 
-class Desk:
+class Dispatcher:
     """Cache, budget and count, shared by every model of a run. All methods but the constructor run on the loop."""
 
-    def __init__(self, cache: RequestCache, budget: Budget, told: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, cache: RequestCache, budget: Budget, on_settled: Callable[[], None] = lambda: None) -> None:
         self.cache, self.budget = cache, budget
-        self.told = told  # called after every request that is settled
+        self.on_settled = on_settled  # called after every request that is settled
         self.tally = Tally()
         self.stopped: BaseException | None = None  # why nothing more is sent
         self.on_abort: list[Callable[[], None]] = []  # what ends requests that are under way
@@ -110,14 +110,14 @@ class Desk:
             self.budget.add(model, *self.budget.counted(model, request, reply))
             self.tally.tokens += reply.output_tokens or 0
         elif reply.input_tokens is not None:  # a failure that was counted was paid for, too
-            self._lost(model, request, reply.input_tokens, reply.output_tokens)
+            self._record_lost_cost(model, request, reply.input_tokens, reply.output_tokens)
         self._count(answered=reply.error is None, failed=reply.error is not None)
 
     def _count(self, *, answered: bool = False, known: bool = False, failed: bool = False) -> None:
         self.tally.answered += answered
         self.tally.known += known
         self.tally.failed += failed
-        self.told()
+        self.on_settled()
 
     def _stop(self, error: CurateError) -> None:
         """Pointless to go on: what was sent may come to its end, and is kept; what waits for its turn does not wait."""
@@ -131,21 +131,21 @@ class Desk:
             raise self.stopped.with_traceback(None)  # or it would grow with everyone who raises it
 
     @asynccontextmanager
-    async def _gate(self, model: str, request: Request) -> AsyncIterator[Lost]:
+    async def _gate(self, model: str, request: Request) -> AsyncIterator[ReportLostCost]:
         self._check()
         task = _this_task()
         async with self.budget.hold(model, request):
             self._idle.discard(task)
             try:
-                yield partial(self._lost, model, request)
+                yield partial(self._record_lost_cost, model, request)
             except asyncio.CancelledError:
-                self._lost(model, request, None, None)
+                self._record_lost_cost(model, request, None, None)
                 raise
         self._idle.add(task)
 
-    def _lost(self, model: str, request: Request, sent: int | None, got: int | None) -> None:
+    def _record_lost_cost(self, model: str, request: Request, sent: int | None, got: int | None) -> None:
         """Count what was paid for, or may have been, and brought no reply. What is not known counts at its dearest."""
-        most_sent, most_got = self.budget.dearest(model, request)
+        most_sent, most_got = self.budget.worst_case(model, request)
         sent, got = most_sent if sent is None else sent, most_got if got is None else got
         self.cache.lose(model, sent, got)
         self.budget.add(model, sent, got)

@@ -11,21 +11,23 @@ import msgspec
 
 from curate.errors import RecipeError, ServiceError, nearest
 from curate.progress import say
-from pipelines.clients.completions import RETRIED, Again, Usage, error_of, model_names, read, retry_after
+from pipelines.clients.completions import RETRIED, Retry, Usage, error_of, model_names, read, retry_after
 from pipelines.clients.limits import FIRST_DELAY, LONGEST_DELAY, Limiter, backoff
-from pipelines.clients.requests import Hold, Messages, Reply, Request
+from pipelines.clients.requests import BudgetHold, Messages, Reply, Request
 
 if TYPE_CHECKING:
     import aiohttp
 
 SHOWN = 200  # characters of what an endpoint said that go into a message
 SENTINEL = "¶user¶"  # stands for what the user says
-HOPELESS = 10  # requests in a row that were refused, before any answer: perhaps it is not the single request
-REFUSALS = 30  # how often 429 may be said to one request while others are answered: it may be too large by itself
-LAST_TRIES = 2  # of a request that had all of its tries while nothing at all was answered
-NOTICE = 5.0  # seconds of silence after which whoever watches is told
-HELLO: Messages = ({"role": "user", "content": "Hi"},)
-HELLO_EVERY = 10.0  # seconds between two of these, at least, while there is patience left
+MAX_FIRST_REFUSALS = 10  # requests in a row that were refused, before any answer: perhaps it is not the single request
+MAX_RATE_LIMITED = (
+    30  # how often 429 may be said to one request while others are answered: it may be too large by itself
+)
+MAX_LAST_TRIES = 2  # of a request that had all of its tries while nothing at all was answered
+NOTICE_AFTER = 5.0  # seconds of silence after which whoever watches is told
+PROBE: Messages = ({"role": "user", "content": "Hi"},)
+PROBE_INTERVAL = 10.0  # seconds between two of these, at least, while there is patience left
 
 
 class Endpoint:
@@ -59,8 +61,8 @@ class Endpoint:
         self._last_answer = 0.0  # by the loop's clock
         self._answers = 0
         self._refused_first = 0  # requests that were refused before there was any answer
-        self._hello = asyncio.Lock()
-        self._last_hello = float("-inf")
+        self._probe = asyncio.Lock()
+        self._last_probe = float("-inf")
         self._noticed = False
         self._turn_start: str | None = None  # the chat template before and after what the user says
         self._turn_end: list[str] = []
@@ -70,32 +72,32 @@ class Endpoint:
     def _place(self) -> str:
         return f"{self.model} at {self.base_url}"
 
-    async def ask(self, request: Request, hold: Hold) -> Reply:
+    async def ask(self, request: Request, hold: BudgetHold) -> Reply:
         """The answer to one request, tried again as often as it makes sense."""
         clock = asyncio.get_running_loop().time
-        so_far = _SoFar(self._answers, clock())
+        attempts = _Attempts(self._answers, clock())
         while True:
             outcome, sent = await self._once(request, hold)
             if isinstance(outcome, Reply):
                 await self._check_first(outcome, request, hold)
                 return outcome
-            before = so_far.last_failure
-            so_far.add(outcome, self._answers, clock())
-            if await self._is_wrong(so_far, before, request, hold):
-                return so_far.given_up()
-            if so_far.tries > self._retries and outcome.foreign and not self._answers:
+            before = attempts.last_failure
+            attempts.add(outcome, self._answers, clock())
+            if await self._is_wrong(attempts, before, request, hold):
+                return attempts.given_up()
+            if attempts.tries > self._retries and outcome.foreign and not self._answers:
                 raise ServiceError(f"{self._place}: {outcome.why}. Is the address right (…/v1)?")
-            since = max(self._last_answer, so_far.first_failure)
+            since = max(self._last_answer, attempts.first_failure)
             left = since + self._patience - clock()
             self._tell(self._patience - left, outcome)
             if left <= (asked := outcome.wait or 0):
-                if asked <= LONGEST_DELAY and await self._lives(request, hold, since, every=0):
-                    return so_far.given_up()
+                if asked <= LONGEST_DELAY and await self._is_alive(request, hold, since, every=0):
+                    return attempts.given_up()
                 raise ServiceError(self._too_long(self._patience - left, outcome))
             if outcome.busy:
                 self._limiter.refused(sent, outcome.wait)
             else:
-                wait = backoff(so_far.tries, self._first_delay) if outcome.wait is None else outcome.wait
+                wait = backoff(attempts.tries, self._first_delay) if outcome.wait is None else outcome.wait
                 await asyncio.sleep(min(wait, left))
 
     async def close(self) -> None:
@@ -103,56 +105,56 @@ class Endpoint:
         if self._session is not None:
             await self._session.close()
 
-    async def _once(self, request: Request, hold: Hold) -> tuple[Reply | Again, float]:
+    async def _once(self, request: Request, hold: BudgetHold) -> tuple[Reply | Retry, float]:
         """What came of one try, and the loop's time at which it was sent."""
-        async with self._limiter() as sent, hold(request) as lost:
+        async with self._limiter() as sent, hold(request) as report_lost_cost:
             outcome = await self._try(request)
-            if isinstance(outcome, Again) and outcome.usage is not None:
-                lost(outcome.usage.prompt_tokens, outcome.usage.completion_tokens)
+            if isinstance(outcome, Retry) and outcome.usage is not None:
+                report_lost_cost(outcome.usage.prompt_tokens, outcome.usage.completion_tokens)
         return outcome, sent
 
-    async def _is_wrong(self, so_far: "_SoFar", before: float, request: Request, hold: Hold) -> bool:
+    async def _is_wrong(self, attempts: "_Attempts", before: float, request: Request, hold: BudgetHold) -> bool:
         """Whether it is this request that cannot be answered, as far as one can tell."""
-        if so_far.own > self._retries or so_far.refusals > REFUSALS:
+        if attempts.own > self._retries or attempts.refusals > MAX_RATE_LIMITED:
             return True
-        if so_far.second:
-            return so_far.tries > min(self._retries, LAST_TRIES)
-        if so_far.tries > self._retries and await self._lives(request, hold, before):
+        if attempts.second:
+            return attempts.tries > min(self._retries, MAX_LAST_TRIES)
+        if attempts.tries > self._retries and await self._is_alive(request, hold, before):
             # It lives now, but may have been dead all the time: then the tries were in vain.
-            so_far.second, so_far.tries = True, 0
+            attempts.second, attempts.tries = True, 0
         return False
 
-    async def _lives(self, request: Request, hold: Hold, since: float, every: float = HELLO_EVERY) -> bool:
+    async def _is_alive(self, request: Request, hold: BudgetHold, since: float, every: float = PROBE_INTERVAL) -> bool:
         """
         Whether anything was answered since then, or something simple is now, asked for in the same way: then it is the
         request that is wrong, not the endpoint. Several that want to know at once ask once.
         """
-        async with self._hello:
+        async with self._probe:
             now = asyncio.get_running_loop().time()
-            if self._last_answer <= since and now - self._last_hello > min(every, self._patience / 10):
-                self._last_hello = now
+            if self._last_answer <= since and now - self._last_probe > min(every, self._patience / 10):
+                self._last_probe = now
                 params = {key: value for key, value in request.params.items() if key != "continue_user"}
-                hello = Request(HELLO, params | ({"max_tokens": 1} if "max_tokens" in params else {}))
-                async with self._limiter(), hold(hello) as lost:
-                    outcome = await self._try(hello)
+                probe = Request(PROBE, params | ({"max_tokens": 1} if "max_tokens" in params else {}))
+                async with self._limiter(), hold(probe) as report_lost_cost:
+                    outcome = await self._try(probe)
                     if isinstance(outcome, Reply):
-                        lost(outcome.input_tokens, outcome.output_tokens)
+                        report_lost_cost(outcome.input_tokens, outcome.output_tokens)
         return self._last_answer > since
 
-    async def _check_first(self, reply: Reply, request: Request, hold: Hold) -> None:
+    async def _check_first(self, reply: Reply, request: Request, hold: BudgetHold) -> None:
         """Raise ServiceError where nothing but refusals came so far, of something simple, too."""
         if self._answers:
             return
         self._refused_first += 1
-        if self._refused_first >= HOPELESS and not await self._lives(request, hold, 0.0):
+        if self._refused_first >= MAX_FIRST_REFUSALS and not await self._is_alive(request, hold, 0.0):
             raise ServiceError(f"{self._place} refuses every request: {reply.error}")
 
-    def _tell(self, silent: float, outcome: Again) -> None:
-        if silent > NOTICE and not self._noticed:
+    def _tell(self, silent: float, outcome: Retry) -> None:
+        if silent > NOTICE_AFTER and not self._noticed:
             self._noticed = True
             say(f"{self._place}: {outcome.why}; trying on for {self._patience:g} s")
 
-    def _too_long(self, silent: float, outcome: Again) -> str:
+    def _too_long(self, silent: float, outcome: Retry) -> str:
         asked = f", and asks to wait {outcome.wait:,.0f} s" if outcome.wait and outcome.wait > 1 else ""
         return (
             f"{self._place}: no answer for {silent:.0f} s ({outcome.why}{asked}). "
@@ -179,7 +181,7 @@ class Endpoint:
             )
         return self._session
 
-    async def _try(self, request: Request) -> Reply | Again:
+    async def _try(self, request: Request) -> Reply | Retry:
         import aiohttp
 
         params = {key: value for key, value in request.params.items() if value is not None}
@@ -193,7 +195,7 @@ class Endpoint:
                 given = {"model": self.model, "messages": request.messages}
                 status, body, headers = await self._post(f"{self.base_url}/chat/completions", given | params)
         except TimeoutError:
-            return Again(f"no answer within {self._timeout:g} s", Usage())
+            return Retry(f"no answer within {self._timeout:g} s", Usage())
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
             raise RecipeError(f"{self._place}: {self.base_url} is no address; expected http://HOST/v1") from error
         except (aiohttp.ClientError, OSError) as error:
@@ -201,12 +203,12 @@ class Endpoint:
             if isinstance(error, aiohttp.ClientSSLError) and not self._answers:
                 raise ServiceError(f"{self._place}: no safe connection ({why})") from error
             # Where a connection broke, the work may have been done, and charged for.
-            return Again(why, None if isinstance(error, aiohttp.ClientConnectorError) else Usage())
+            return Retry(why, None if isinstance(error, aiohttp.ClientConnectorError) else Usage())
         if status != 200:
             return await self._refused(status, body, headers, structured="response_format" in params)
         outcome = read(body)
-        if isinstance(outcome, Again):
-            return Again(self._plain(outcome.why), outcome.usage, foreign=outcome.foreign)
+        if isinstance(outcome, Retry):
+            return Retry(self._plain(outcome.why), outcome.usage, foreign=outcome.foreign)
         self._last_answer = asyncio.get_running_loop().time()
         self._answers += 1
         self._limiter.answered()
@@ -214,7 +216,7 @@ class Endpoint:
 
     async def _refused(
         self, status: int, body: bytes, headers: Mapping[str, str], *, structured: bool
-    ) -> Reply | Again:
+    ) -> Reply | Retry:
         whole = error_of(body)
         said = self._plain(whole)
         if status == 401 or (status == 403 and not self._answers):
@@ -226,10 +228,10 @@ class Endpoint:
             known = await self._known_models()
             raise RecipeError(f"{self._place}: {status} ({said}).{known} Is the address right (…/v1)?")
         if status in RETRIED or status >= 500:
-            return Again(f"status {status}", wait=retry_after(headers), busy=status == 429, counts=status != 429)
+            return Retry(f"status {status}", wait=retry_after(headers), busy=status == 429, counts=status != 429)
         if structured and status in (400, 422) and "response_format" in whole.lower():
             self._structured = False
-            return Again("the endpoint does not know response_format", wait=0, counts=False)
+            return Retry("the endpoint does not know response_format", wait=0, counts=False)
         return Reply(None, error=f"status {status}: {said}")
 
     async def _user_turn(self, messages: Messages) -> str:
@@ -262,7 +264,7 @@ class Endpoint:
 
 
 @dataclass(slots=True)
-class _SoFar:
+class _Attempts:
     """The failures of one request."""
 
     answers: int  # that the endpoint had given when it last failed, or began
@@ -274,7 +276,7 @@ class _SoFar:
     refusals: int = 0  # 429 while others were answered
     why: str = ""
 
-    def add(self, outcome: Again, answers: int, now: float) -> None:
+    def add(self, outcome: Retry, answers: int, now: float) -> None:
         if answers > self.answers:
             self.refusals += outcome.busy
             self.own += outcome.counts

@@ -20,7 +20,7 @@ from curate.errors import RecipeError
 from curate.recipe import Model
 from pipelines.clients.budget import Budget
 from pipelines.clients.cache import RequestCache
-from pipelines.clients.dispatcher import Desk
+from pipelines.clients.dispatcher import Dispatcher
 from pipelines.clients.endpoint import Endpoint
 from pipelines.clients.requests import Reply, Request
 
@@ -34,7 +34,9 @@ T = TypeVar("T")
 # Of a chat completion; `generation_kwargs` may hold any other, too.
 FIELDS = ("temperature", "top_p", "max_tokens", "seed", "stop", "frequency_penalty", "presence_penalty")
 TIMEOUT = 180.0  # seconds a request may take where the recipe does not say
-CHUNK = 64  # requests that a model in this process takes at once: the same ones at every start, so the same batches
+REQUESTS_PER_CHUNK = (
+    64  # requests that a model in this process takes at once: the same ones at every start, so the same batches
+)
 
 
 class Loop:
@@ -107,7 +109,7 @@ class ChatLLM(AsyncLLM):
     key_env: str | None = None  # the key itself is read when it is used, and never kept in a field
     cache: str | None = None  # where replies are stored when no run gives a desk; null = in memory
 
-    _desk: Desk | None = PrivateAttr(None)
+    _dispatcher: Dispatcher | None = PrivateAttr(None)
     _loop: Loop | None = PrivateAttr(None)
     _endpoint: Endpoint | None = PrivateAttr(None)
     _own: bool = PrivateAttr(default=False)  # desk and loop are ours, and end with us
@@ -122,15 +124,15 @@ class ChatLLM(AsyncLLM):
         """What distilabel offers as runtime parameters; `**params` of a signature it would take for one that is due."""
         return [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None) for name in FIELDS]
 
-    def attach(self, desk: Desk, loop: Loop) -> None:
+    def attach(self, dispatcher: Dispatcher, loop: Loop) -> None:
         """Ask over the desk and loop of a run."""
-        self._desk, self._loop = desk, loop
+        self._dispatcher, self._loop = dispatcher, loop
 
     def load(self) -> None:
         """Make ready to ask: in a distilabel pipeline this happens in the task's own process."""
         super().load()
-        if self._desk is None:
-            self.attach(Desk(RequestCache(self.cache or ":memory:"), Budget(None, [self.spec])), Loop())
+        if self._dispatcher is None:
+            self.attach(Dispatcher(RequestCache(self.cache or ":memory:"), Budget(None, [self.spec])), Loop())
             self._own = True
         if self._endpoint is None:
             self._endpoint = Endpoint(
@@ -150,17 +152,17 @@ class ChatLLM(AsyncLLM):
         if self._endpoint is not None and self._loop is not None:
             self._loop.run(self._endpoint.close())
             self._endpoint = None
-        if self._own and self._desk is not None and self._loop is not None:
+        if self._own and self._dispatcher is not None and self._loop is not None:
             self._loop.close()
-            self._desk.cache.close()
-            self._desk, self._loop, self._own = None, None, False
+            self._dispatcher.cache.close()
+            self._dispatcher, self._loop, self._own = None, None, False
 
     async def agenerate(self, input: Any, num_generations: int = 1, **params: Any) -> dict[str, Any]:  # noqa: A002 - distilabel's
         """Answers to one conversation, or to one of our own requests. A failure is null with its error."""
-        if self._desk is None or self._endpoint is None:
+        if self._dispatcher is None or self._endpoint is None:
             raise RecipeError(f"{self.model_name}: call load() first")
         asked = [
-            self._desk.ask(self.model_name, request, self._endpoint.ask)
+            self._dispatcher.ask(self.model_name, request, self._endpoint.ask)
             for request in _requests(input, num_generations, params)
         ]
         return _outputs(await asyncio.gather(*asked))
@@ -185,7 +187,7 @@ class LocalLLM(LLM):
 
     spec: Model
 
-    _desk: Desk | None = PrivateAttr(None)
+    _dispatcher: Dispatcher | None = PrivateAttr(None)
     _model: Any = PrivateAttr(None)
     _lock: Any = PrivateAttr(default_factory=threading.Lock)  # one batch at a time: they would only take turns
 
@@ -194,17 +196,17 @@ class LocalLLM(LLM):
         """The model's line in the recipe."""
         return self.spec.model
 
-    def attach(self, desk: Desk) -> None:
+    def attach(self, dispatcher: Dispatcher) -> None:
         """Ask over the desk of a run."""
-        self._desk = desk
+        self._dispatcher = dispatcher
 
     def load(self) -> None:
         """Load the weights."""
         from pipelines.clients.local import TransformersModel
 
         super().load()
-        if self._desk is None:
-            self.attach(Desk(RequestCache(":memory:"), Budget(None, [self.spec])))
+        if self._dispatcher is None:
+            self.attach(Dispatcher(RequestCache(":memory:"), Budget(None, [self.spec])))
         self._model = TransformersModel(self.spec.model.partition(":")[2])
 
     def generate(self, inputs: list[Any], num_generations: int = 1, **params: Any) -> list[dict[str, Any]]:
@@ -212,20 +214,20 @@ class LocalLLM(LLM):
         asked = [request for given in inputs for request in _requests(given, num_generations, params)]
         replies: list[Reply] = []
         with self._lock:
-            for start in range(0, len(asked), CHUNK):
-                replies += self._chunk(asked[start : start + CHUNK])
+            for start in range(0, len(asked), REQUESTS_PER_CHUNK):
+                replies += self._generate_chunk(asked[start : start + REQUESTS_PER_CHUNK])
         step = len(asked) // len(inputs) if inputs else 1
         return [_outputs(replies[start : start + step]) for start in range(0, len(replies), step)]
 
-    def _chunk(self, requests: list[Request]) -> list[Reply]:
-        desk = self._desk
-        if desk is None:
+    def _generate_chunk(self, requests: list[Request]) -> list[Reply]:
+        dispatcher = self._dispatcher
+        if dispatcher is None:
             raise RecipeError(f"{self.model_name}: call load() first")
-        stored = [desk.stored(self.model_name, request) for request in requests]
+        stored = [dispatcher.stored(self.model_name, request) for request in requests]
         if all(stored):
             return [reply for reply in stored if reply]
         fresh = self._model.generate(requests)
         for request, known, reply in zip(requests, stored, fresh, strict=True):
             if known is None:
-                desk.settle(self.model_name, request, reply)
+                dispatcher.settle(self.model_name, request, reply)
         return [known or reply for known, reply in zip(stored, fresh, strict=True)]

@@ -49,9 +49,9 @@ class Reply:
 
 
 # Replies in the order of the requests; failed ones are in it with their error.
-Ask = Callable[[Sequence[Request]], list[Reply]]
+SendRequests = Callable[[Sequence[Request]], list[Reply]]
 
 # Told what a try cost that brought no reply: tokens in and out, null = not known.
-Lost = Callable[[int | None, int | None], None]
+ReportLostCost = Callable[[int | None, int | None], None]
 # What a request is sent in: waits until it may be, or raises where nothing is sent any more.
-Hold = Callable[[Request], AbstractAsyncContextManager[Lost]]
+BudgetHold = Callable[[Request], AbstractAsyncContextManager[ReportLostCost]]

@@ -20,7 +20,7 @@ for name in ("distilabel.step", "distilabel.pipeline"):
     logging.getLogger(name).setLevel(logging.ERROR)
 
 
-class Ask(Task):
+class RequestTask(Task):
     """One request a row, one reply: what is asked and how the reply is read is the caller's."""
 
     add_raw_output: bool = False
@@ -47,7 +47,7 @@ class Ask(Task):
 
 def ask(llm: LLM, requests: Sequence[Request]) -> list[Reply]:
     """Ask all requests at once; replies in their order. The LLM must be loaded."""
-    task = Ask(name="ask", llm=llm)
+    task = RequestTask(name="ask", llm=llm)
     rows = next(task.process([{"request": request} for request in requests])) if requests else []
     return [_reply(row) for row in rows]
 

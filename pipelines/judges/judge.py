@@ -10,7 +10,7 @@ import polars as pl
 
 from curate.errors import RecipeError
 from curate.recipe import Judge, Model
-from pipelines.clients.requests import Ask, Messages, Reply, Request
+from pipelines.clients.requests import Messages, Reply, Request, SendRequests
 from pipelines.judges.parse import BadReply, Comparison, Rating, parse_comparison, parse_rating
 from pipelines.judges.rubrics import (
     Rubric,
@@ -90,18 +90,18 @@ def questions(candidates: pl.DataFrame, section: Judge) -> list[Question]:
 
 
 def verdicts(
-    candidates: pl.DataFrame, section: Judge, asks: Mapping[str, Ask], scores: Mapping[str, Score]
+    candidates: pl.DataFrame, section: Judge, clients: Mapping[str, SendRequests], scores: Mapping[str, Score]
 ) -> pl.DataFrame:
     """
     in : CANDIDATES, whole sets; functions that ask the LLM judges and that score for the others, by the judge's line
     out: VERDICTS of all judges. A reply that cannot be used is asked for once more, then its score is null.
     """
-    asked = questions(candidates, section) if asks else []
+    asked = questions(candidates, section) if clients else []
 
     def judged(model: Model) -> pl.DataFrame:
         if not is_llm(model):
             return _scored(candidates, model, scores[model.model])
-        return _frame(asked, _ask(asked, _params(section, model), asks[model.model]), model, section)
+        return _frame(asked, _ask(asked, _params(section, model), clients[model.model]), model, section)
 
     with ThreadPoolExecutor(len(section.models)) as pool:  # a panel judges at the same time
         return pl.concat(pool.map(judged, section.models))
@@ -153,7 +153,7 @@ def judge_requests(candidates: pl.DataFrame, section: Judge, model: Model) -> li
     return [Request(question.messages, params) for question in questions(candidates, section)]
 
 
-def _ask(asked: Sequence[Question], params: Mapping[str, Any], ask: Ask) -> list[Answer]:
+def _ask(asked: Sequence[Question], params: Mapping[str, Any], ask: SendRequests) -> list[Answer]:
     """
     Ask, and ask once more where the reply is no verdict; what comes then counts, whatever it is. So a request to repair
     that fails leaves an error without a raw reply, and the next start asks again.

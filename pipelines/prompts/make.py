@@ -12,7 +12,7 @@ import polars as pl
 from curate.recipe import Prompts
 from curate.schema import MESSAGES, PROMPTS, prompt_ids
 from curate.signals.language import language
-from pipelines.clients.requests import Ask, Request
+from pipelines.clients.requests import Request, SendRequests
 from pipelines.prompts.methods import Task, check, tasks, topics_task
 from pipelines.prompts.novelty import Novelty
 from pipelines.prompts.replies import usable, usable_topic
@@ -23,7 +23,7 @@ MAX_POOR = 3  # … and so many of them are enough
 
 
 @dataclass(frozen=True, slots=True)
-class MadePrompts:
+class NewPrompts:
     """
     New prompts as PROMPTS (`extra` holds method, topic, difficulty, model, seed or document), and what it took.
 
@@ -35,7 +35,7 @@ class MadePrompts:
     summary: Mapping[str, Any]
 
 
-def make_prompts(section: Prompts, seeds: Sequence[str], ask: Ask) -> MadePrompts:
+def make_prompts(section: Prompts, seeds: Sequence[str], ask: SendRequests) -> NewPrompts:
     """
     At most `section.n` prompts that repeat neither a seed nor each other; the same for the same replies.
 
@@ -60,13 +60,13 @@ def make_prompts(section: Prompts, seeds: Sequence[str], ask: Ask) -> MadePrompt
         poor += len(new) * POOR < wanted
         if not new:
             break
-    return MadePrompts(_frame(section, kept), _summary(section, topics, kept, asking.tally))
+    return NewPrompts(_frame(section, kept), _summary(section, topics, kept, asking.tally))
 
 
 class _Asking:
     """Tasks as numbered requests; what is in the replies, with the task that it answers."""
 
-    def __init__(self, section: Prompts, ask: Ask) -> None:
+    def __init__(self, section: Prompts, ask: SendRequests) -> None:
         self._ask, self._numbers, self._seed = ask, count(), section.seed
         model = section.model
         self._params: dict[str, Any] = {

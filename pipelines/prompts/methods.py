@@ -22,7 +22,7 @@ from pipelines.judges.rubrics import fence
 from pipelines.prompts.passages import Passage, read_passages
 from pipelines.prompts.replies import Reader, read_list, read_message, read_user_turn
 
-A_REQUEST = 5  # prompts that one request asks for, at most
+PROMPTS_PER_REQUEST = 5  # prompts that one request asks for, at most
 SHOWN_SEEDS = 4
 SHOWN_CHARS = 1_000  # of a seed that is an example
 MAX_SEED_CHARS = 8_000  # of a seed that is rewritten: a longer one is a document
@@ -66,7 +66,7 @@ def check(section: Prompts, seeds: Sequence[str]) -> None:
 
 def topics_task(section: Prompts, seeds: Sequence[str]) -> Task:
     """Ask for topics of the domain."""
-    number = max(TOPICS[0], min(TOPICS[1], -(-section.n // (A_REQUEST * max(1, len(section.difficulties))))))
+    number = max(TOPICS[0], min(TOPICS[1], -(-section.n // (PROMPTS_PER_REQUEST * max(1, len(section.difficulties))))))
     text = _render("topics", description=section.description, examples=_examples(section, seeds, 0), count=number)
     return Task(_chat(section, text), partial(read_list, most=number), {})
 
@@ -152,7 +152,7 @@ def _or_none(names: Sequence[str]) -> list[str | None]:
 
 def _size(section: Prompts, cells: int) -> int:
     """Prompts that a task asks for: few enough that every cell (topic and difficulty, passage) has its turn."""
-    return max(1, min(A_REQUEST, -(-section.n * 6 // (5 * cells))))
+    return max(1, min(PROMPTS_PER_REQUEST, -(-section.n * 6 // (5 * cells))))
 
 
 def _chat(section: Prompts, text: str) -> Messages:

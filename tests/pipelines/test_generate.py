@@ -15,7 +15,7 @@ from curate.schema import CANDIDATES, PROMPTS, prompt_ids
 from pipelines.clients.budget import Budget
 from pipelines.clients.cache import RequestCache
 from pipelines.clients.connect import open_models
-from pipelines.clients.dispatcher import Desk
+from pipelines.clients.dispatcher import Dispatcher
 from pipelines.clients.requests import Reply, Request
 from pipelines.generate import check, generate, variants
 from tests.chat_server import Answer, ChatServer, Messages, chat_server, last
@@ -63,9 +63,9 @@ def section(*models: str | Row, **settings: Any) -> Generate:
 
 
 def answers(asked: pl.DataFrame, wanted: Generate) -> pl.DataFrame:
-    desk = Desk(RequestCache(":memory:"), Budget(None, wanted.models))
-    with open_models(wanted.models, desk) as asks:
-        return generate(asked, wanted, asks)
+    dispatcher = Dispatcher(RequestCache(":memory:"), Budget(None, wanted.models))
+    with open_models(wanted.models, dispatcher) as clients:
+        return generate(asked, wanted, clients)
 
 
 def told(wanted: Generate) -> list[tuple[Any, ...]]:
@@ -205,8 +205,8 @@ def test_two_models_are_asked_at_the_same_time() -> None:
 
 def test_equal_requests_are_asked_once(server: ChatServer, tmp_path: Path) -> None:
     wanted = section(server.line("a"), n=2)
-    desk = Desk(RequestCache(tmp_path / "r.sqlite"), Budget(None, wanted.models))
+    dispatcher = Dispatcher(RequestCache(tmp_path / "r.sqlite"), Budget(None, wanted.models))
     for _ in range(2):
-        with open_models(wanted.models, desk) as asks:
-            generate(prompts("one", "two"), wanted, asks)
+        with open_models(wanted.models, dispatcher) as clients:
+            generate(prompts("one", "two"), wanted, clients)
     assert len(server.asked) == 4

@@ -16,7 +16,7 @@ from curate.schema import STAGED
 from pipelines import inputs, stages
 from pipelines.clients.budget import Budget
 from pipelines.clients.cache import RequestCache
-from pipelines.clients.dispatcher import Desk
+from pipelines.clients.dispatcher import Dispatcher
 from pipelines.clients.requests import Reply, Request
 from pipelines.inputs import read_origin
 from tests.chat_server import last
@@ -58,8 +58,8 @@ class Asked:
         return Reply(None, error="status 400") if self.fails in asked else Reply(said, "stop", 1, 1)
 
 
-def a_desk() -> Desk:
-    return Desk(RequestCache(":memory:"), Budget(None, []))
+def new_dispatcher() -> Dispatcher:
+    return Dispatcher(RequestCache(":memory:"), Budget(None, []))
 
 
 def source(tmp_path: Path, count: int = 5, **extra: Any) -> Path:
@@ -73,8 +73,8 @@ def read(tmp_path: Path, source: Path) -> tuple[Store, Stage]:
 
 
 def judged(store: Store, start: Stage, asked: Asked) -> tuple[Stage, Stage]:
-    answers = stages.answer(store, WRITES, start, asked, a_desk())
-    return stages.judge(store, JUDGES, answers, start, asked, {}, a_desk())
+    answers = stages.answer(store, WRITES, start, asked, new_dispatcher())
+    return stages.judge(store, JUDGES, answers, start, asked, {}, new_dispatcher())
 
 
 # ---- answers ----
@@ -82,7 +82,7 @@ def judged(store: Store, start: Stage, asked: Asked) -> tuple[Stage, Stage]:
 
 def test_one_part_for_each_part_of_the_origin(tmp_path: Path) -> None:
     store, start = read(tmp_path, source(tmp_path))
-    stage = stages.answer(store, WRITES, start, Asked(), a_desk())
+    stage = stages.answer(store, WRITES, start, Asked(), new_dispatcher())
     assert [len(pl.read_parquet(part)) for part in stage.parts()] == [4, 4, 2]
     assert stage.info is not None
     assert (stage.info["answers"], stage.info["failed"]) == (10, 0)
@@ -90,22 +90,22 @@ def test_one_part_for_each_part_of_the_origin(tmp_path: Path) -> None:
 
 def test_a_complete_stage_opens_no_model(tmp_path: Path) -> None:
     store, start = read(tmp_path, source(tmp_path))
-    stage = stages.answer(store, WRITES, start, Asked(), a_desk())
+    stage = stages.answer(store, WRITES, start, Asked(), new_dispatcher())
 
     def never() -> dict[str, Any]:
         raise AssertionError
 
-    assert stages.answer(store, WRITES, start, never, a_desk()) == stage
+    assert stages.answer(store, WRITES, start, never, new_dispatcher()) == stage
 
 
 def test_only_the_part_with_a_failure_is_asked_for_again(tmp_path: Path) -> None:
     store, start = read(tmp_path, source(tmp_path))
-    stage = stages.answer(store, WRITES, start, Asked(fails="number 2"), a_desk())
+    stage = stages.answer(store, WRITES, start, Asked(fails="number 2"), new_dispatcher())
     assert stage.info is not None
     assert stage.info["failed"] == 2
     before = stage.part(0).stat().st_mtime_ns
     again = Asked()
-    stage = stages.answer(store, WRITES, start, again, a_desk())
+    stage = stages.answer(store, WRITES, start, again, new_dispatcher())
     assert sorted(set(again.prompts)) == [f"How do I restore photo number {number}?" for number in (2, 3)]
     assert stage.info is not None
     assert stage.info["failed"] == 0
@@ -115,9 +115,9 @@ def test_only_the_part_with_a_failure_is_asked_for_again(tmp_path: Path) -> None
 def test_what_was_done_before_the_end_of_an_endpoint_is_kept(tmp_path: Path) -> None:
     store, start = read(tmp_path, source(tmp_path))
     with pytest.raises(ServiceError, match="the endpoint is gone"):
-        stages.answer(store, WRITES, start, Asked(ends="number 4"), a_desk())
+        stages.answer(store, WRITES, start, Asked(ends="number 4"), new_dispatcher())
     again = Asked()
-    stage = stages.answer(store, WRITES, start, again, a_desk())
+    stage = stages.answer(store, WRITES, start, again, new_dispatcher())
     assert set(again.prompts) == {"How do I restore photo number 4?"}
     assert len(stage.scan().collect()) == 10
 
@@ -127,11 +127,11 @@ def test_too_many_failures_are_an_error_that_names_the_most_frequent(tmp_path: P
     strict = WRITES.model_copy(update={"max_failed": 0.1})
     said = r"generate: 2 of 10 answers failed \(most often: status 400\). More than generate.max_failed=0.1"
     with pytest.raises(ServiceError, match=said):
-        stages.answer(store, strict, start, Asked(fails="number 4"), a_desk())
+        stages.answer(store, strict, start, Asked(fails="number 4"), new_dispatcher())
     with pytest.raises(ServiceError, match=said):  # again, and not silently the second time
-        stages.answer(store, strict, start, Asked(fails="number 4"), a_desk())
-    assert stages.answer(store, WRITES, start, Asked(fails="number 4"), a_desk()).info is not None
-    stage = stages.answer(store, strict, start, Asked(), a_desk())
+        stages.answer(store, strict, start, Asked(fails="number 4"), new_dispatcher())
+    assert stages.answer(store, WRITES, start, Asked(fails="number 4"), new_dispatcher()).info is not None
+    stage = stages.answer(store, strict, start, Asked(), new_dispatcher())
     assert stage.scan().select(pl.col("response").null_count()).collect().item() == 0
 
 
@@ -171,7 +171,7 @@ def test_only_the_part_without_a_verdict_is_judged_again(tmp_path: Path) -> None
 
 def test_scores_of_a_local_judge_are_kept_through_an_interrupt(tmp_path: Path) -> None:
     store, start = read(tmp_path, source(tmp_path))
-    answers = stages.answer(store, WRITES, start, Asked(), a_desk())
+    answers = stages.answer(store, WRITES, start, Asked(), new_dispatcher())
     section = Judge.model_validate({"models": "reward:m"})
     scored: list[int] = []
 
@@ -182,21 +182,21 @@ def test_scores_of_a_local_judge_are_kept_through_an_interrupt(tmp_path: Path) -
         return pl.DataFrame({"score": [1.0] * len(rows), "reason": [None] * len(rows)})
 
     with pytest.raises(KeyboardInterrupt):
-        stages.judge(store, section, answers, start, dict, {"reward:m": score}, a_desk())
-    stages.judge(store, section, answers, start, dict, {"reward:m": score}, a_desk())
+        stages.judge(store, section, answers, start, dict, {"reward:m": score}, new_dispatcher())
+    stages.judge(store, section, answers, start, dict, {"reward:m": score}, new_dispatcher())
     assert sorted(scored) == [0, 2, 4, 4]
 
 
 def test_a_verdict_that_stays_unusable_is_not_asked_for_again(tmp_path: Path) -> None:
     store, start = read(tmp_path, source(tmp_path))
-    answers = stages.answer(store, WRITES, start, Asked(), a_desk())
+    answers = stages.answer(store, WRITES, start, Asked(), new_dispatcher())
 
     def mumbling(requests: Sequence[Request]) -> list[Reply]:
         return [Reply("Hm.", "stop", 1, 1) for _ in requests]
 
-    stages.judge(store, JUDGES, answers, start, lambda: {JUDGE: mumbling}, {}, a_desk())
+    stages.judge(store, JUDGES, answers, start, lambda: {JUDGE: mumbling}, {}, new_dispatcher())
     again = Asked()
-    _, scored = stages.judge(store, JUDGES, answers, start, again, {}, a_desk())
+    _, scored = stages.judge(store, JUDGES, answers, start, again, {}, new_dispatcher())
     assert again.prompts == []
     assert scored.info is not None
     assert (scored.info["failed"], scored.info["judges"][0]["null_rate"]) == (0, 1.0)
@@ -261,8 +261,8 @@ def test_order_names_models_by_their_lines(tmp_path: Path) -> None:
     weights = ["gguf:/home/me/large.gguf", "gguf:/home/me/small.gguf"]
     wanted = Generate.model_validate({"models": weights, "n": 1})
     store, start = read(tmp_path, source(tmp_path, 1))
-    asks = {name: partial(_name, name) for name in weights}
-    answers = stages.answer(store, wanted, start, lambda: asks, a_desk())
+    clients = {name: partial(_name, name) for name in weights}
+    answers = stages.answer(store, wanted, start, lambda: clients, new_dispatcher())
     found = stages.pair(store, Pair(strategy="delta", order=tuple(weights)), answers, start).scan().collect()
     assert found.select("chosen_model", "rejected_model").rows() == [("gguf:large.gguf", "gguf:small.gguf")]
 
@@ -270,8 +270,8 @@ def test_order_names_models_by_their_lines(tmp_path: Path) -> None:
 def test_many_pairs_of_one_prompt(tmp_path: Path) -> None:
     prompts(tmp_path / "p.jsonl", count=3)
     store, start = read(tmp_path, tmp_path / "p.jsonl")
-    answers = stages.answer(store, WRITES.model_copy(update={"n": 3}), start, Asked(), a_desk())
-    _, scored = stages.judge(store, JUDGES, answers, start, Asked(), {}, a_desk())
+    answers = stages.answer(store, WRITES.model_copy(update={"n": 3}), start, Asked(), new_dispatcher())
+    _, scored = stages.judge(store, JUDGES, answers, start, Asked(), {}, new_dispatcher())
     stage = stages.pair(store, Pair(strategy="all"), scored, start)
     assert stage.scan().select("source_row").collect().to_series().to_list() == [0] * 3 + [1] * 3 + [2] * 3
     assert stage.info is not None

@@ -54,7 +54,7 @@ def _scores(candidates: pl.DataFrame, section: Judge, folder: Path) -> pl.DataFr
     from pipelines.clients.budget import Budget
     from pipelines.clients.cache import RequestCache
     from pipelines.clients.connect import open_models
-    from pipelines.clients.dispatcher import Desk
+    from pipelines.clients.dispatcher import Dispatcher
     from pipelines.judges import judge as judging
     from pipelines.judges.scorers import check, scorer
     from pipelines.judges.scoring import combine
@@ -67,6 +67,6 @@ def _scores(candidates: pl.DataFrame, section: Judge, folder: Path) -> pl.DataFr
     if not llms:
         return combine(candidates, judging.verdicts(candidates, section, {}, scores))
     with RequestCache(folder / REQUESTS) as replies:
-        desk = Desk(replies, Budget(None, section.models))
-        with open_models(llms, desk) as asks:
-            return combine(candidates, judging.verdicts(candidates, section, asks, scores))
+        dispatcher = Dispatcher(replies, Budget(None, section.models))
+        with open_models(llms, dispatcher) as clients:
+            return combine(candidates, judging.verdicts(candidates, section, clients, scores))

@@ -76,10 +76,10 @@ def test_what_the_endpoint_did_not_count_is_estimated() -> None:
 
 def test_a_model_that_counts_more_than_thought_possible_is_believed() -> None:
     budget = Budget(Section(tokens=10_000), [DEAR])
-    most, _ = budget.dearest("openai:m", request())
+    most, _ = budget.worst_case("openai:m", request())
     budget.counted("openai:m", request(), Reply("x", "stop", 3 * most, 5))
-    assert budget.dearest("openai:m", request()) == (3 * most, 100)
-    assert budget.dearest("openai:other", request()) == (most, 100)
+    assert budget.worst_case("openai:m", request()) == (3 * most, 100)
+    assert budget.worst_case("openai:other", request()) == (most, 100)
 
 
 def spend(budget: Budget, wanted: list[tuple[Request, int, int]], seed: int = 0) -> int:
@@ -112,7 +112,7 @@ def test_never_overrun_and_never_stuck(limit: int, unit: str, costs: list[tuple[
     wanted = []
     for words, share_in, share_out in costs:
         asked = request(words)
-        most_in, most_out = budget.dearest("openai:m", asked)
+        most_in, most_out = budget.worst_case("openai:m", asked)
         wanted.append((asked, int(most_in * share_in), int(most_out * share_out)))
     through = spend(budget, wanted, seed)
     assert budget.spent[unit] <= (limit if unit == "tokens" else limit / 1e5)

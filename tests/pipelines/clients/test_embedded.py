@@ -19,8 +19,8 @@ from curate.recipe import named_model
 from pipelines.clients.budget import Budget
 from pipelines.clients.cache import RequestCache
 from pipelines.clients.connect import connect, open_models
-from pipelines.clients.dispatcher import Desk
-from pipelines.clients.requests import Ask, Request
+from pipelines.clients.dispatcher import Dispatcher
+from pipelines.clients.requests import Request, SendRequests
 from pipelines.clients.server import embedded_weights, serve
 from pipelines.judges.parse import parse_comparison, parse_rating
 from pipelines.judges.rubrics import (
@@ -39,10 +39,10 @@ ANSWERS = ([{"role": "assistant", "content": "Ten minutes."}], [{"role": "assist
 
 
 @pytest.fixture(scope="module")
-def ask() -> Iterator[Ask]:
+def ask() -> Iterator[SendRequests]:
     model = named_model("embedded")
-    with RequestCache(":memory:") as cache, open_models([model], Desk(cache, Budget(None, [model]))) as asks:
-        yield asks["embedded"]
+    with RequestCache(":memory:") as cache, open_models([model], Dispatcher(cache, Budget(None, [model]))) as clients:
+        yield clients["embedded"]
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def check_gone(weights: Path) -> None:
     raise AssertionError(f"still there: {servers_of(weights)}")
 
 
-def test_it_answers_with_all_that_goes_with_an_answer(ask: Ask) -> None:
+def test_it_answers_with_all_that_goes_with_an_answer(ask: SendRequests) -> None:
     asked = [Request(QUESTION, {"temperature": 0.7, "max_tokens": 24, "seed": seed}) for seed in range(10)]
     replies = ask(asked)
     assert [reply.error for reply in replies] == [None] * 10
@@ -83,7 +83,7 @@ def test_it_answers_with_all_that_goes_with_an_answer(ask: Ask) -> None:
     assert {reply.input_tokens for reply in replies} == {replies[0].input_tokens}
 
 
-def test_an_answer_that_is_cut_off_is_marked(ask: Ask) -> None:
+def test_an_answer_that_is_cut_off_is_marked(ask: SendRequests) -> None:
     short, whole = ask(
         [
             Request([{"role": "user", "content": "Say hello."}], {"temperature": 0, "max_tokens": most})
@@ -94,7 +94,7 @@ def test_an_answer_that_is_cut_off_is_marked(ask: Ask) -> None:
     assert whole.finish_reason == "stop"
 
 
-def test_the_form_of_a_verdict_is_enforced(ask: Ask) -> None:
+def test_the_form_of_a_verdict_is_enforced(ask: SendRequests) -> None:
     """What a model of this size says is worth nothing, but it can be read."""
     aspects = ["helpfulness"]
     rubrics = [load_rubric(name) for name in aspects]
@@ -114,7 +114,7 @@ def test_the_form_of_a_verdict_is_enforced(ask: Ask) -> None:
     assert parse_comparison(reply.text or "").better in ("A", "B", "tie")
 
 
-def test_a_prompt_that_is_too_long_is_one_requests_fault(ask: Ask) -> None:
+def test_a_prompt_that_is_too_long_is_one_requests_fault(ask: SendRequests) -> None:
     long = Request([{"role": "user", "content": "word " * 9_000}], {"max_tokens": 8})
     fine = Request(QUESTION, {"max_tokens": 8})
     replies = ask([long, fine])
@@ -125,9 +125,9 @@ def test_a_prompt_that_is_too_long_is_one_requests_fault(ask: Ask) -> None:
 
 def test_any_gguf_file_by_its_path(weights: Path) -> None:
     model = named_model(f"gguf:{weights}")
-    with RequestCache(":memory:") as cache, open_models([model], Desk(cache, Budget(None, [model]))) as asks:
+    with RequestCache(":memory:") as cache, open_models([model], Dispatcher(cache, Budget(None, [model]))) as clients:
         assert len(servers_of(weights)) == 1
-        (reply,) = asks[model.model]([Request(QUESTION, {"max_tokens": 4})])
+        (reply,) = clients[model.model]([Request(QUESTION, {"max_tokens": 4})])
         assert reply.error is None
     check_gone(weights)
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from curate.errors import CurateError, RecipeError, ServiceError
-from pipelines.clients.completions import Again, read, retry_after
+from pipelines.clients.completions import Retry, read, retry_after
 from pipelines.clients.endpoint import Endpoint
 from pipelines.clients.requests import Reply, Request
 from tests.fault_server import TRANSIENT
@@ -306,7 +306,7 @@ def test_shapes_of_answers(body: bytes, expected: Reply) -> None:
 )
 def test_what_is_no_answer(body: bytes) -> None:
     outcome = read(body)
-    assert isinstance(outcome, Again)
+    assert isinstance(outcome, Retry)
     assert outcome.foreign
 
 

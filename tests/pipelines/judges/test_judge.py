@@ -15,7 +15,7 @@ from curate.text.messages import one_message
 from pipelines.clients.budget import Budget
 from pipelines.clients.cache import RequestCache
 from pipelines.clients.connect import open_models
-from pipelines.clients.dispatcher import Desk
+from pipelines.clients.dispatcher import Dispatcher
 from pipelines.judges.judge import check, verdicts
 from pipelines.judges.rubrics import load_rubric
 from pipelines.judges.scoring import VERDICTS, combine
@@ -45,8 +45,8 @@ def candidates(*sets: tuple[str | None, ...]) -> pl.DataFrame:
 def judge(answers: pl.DataFrame, server: ChatServer, *names: str, **settings: Any) -> pl.DataFrame:
     section = Judge.model_validate({"models": [server.line(name) for name in names or ("judge",)], **settings})
     check(section)
-    with open_models(section.models, Desk(RequestCache(":memory:"), Budget(None, section.models))) as asks:
-        return verdicts(answers, section, asks, {})
+    with open_models(section.models, Dispatcher(RequestCache(":memory:"), Budget(None, section.models))) as clients:
+        return verdicts(answers, section, clients, {})
 
 
 def rows(found: pl.DataFrame, *names: str) -> list[tuple[Any, ...]]:
@@ -92,8 +92,8 @@ def test_without_structured_nothing_of_it_is_sent(server: ChatServer) -> None:
 def test_a_judges_own_settings(server: ChatServer) -> None:
     model = {"model": "openai:judge", "base_url": server.url, "temperature": 0.3, "top_p": 0.5, "max_tokens": 7}
     section = Judge.model_validate({"models": [model | {"extra": {"reasoning_effort": "low"}}], "seed": None})
-    with open_models(section.models, Desk(RequestCache(":memory:"), Budget(None, section.models))) as asks:
-        verdicts(candidates(("x",)), section, asks, {})
+    with open_models(section.models, Dispatcher(RequestCache(":memory:"), Budget(None, section.models))) as clients:
+        verdicts(candidates(("x",)), section, clients, {})
     sent = {key: value for key, value in server.asked[0].items() if key not in ("messages", "response_format")}
     assert sent == {
         "model": "judge", "temperature": 0.3, "top_p": 0.5, "max_tokens": 7, "reasoning_effort": "low",
@@ -274,8 +274,8 @@ def test_scores_of_a_judge_that_is_not_asked(server: ChatServer) -> None:
         return pl.DataFrame({"score": texts.str.len_chars().cast(pl.Float64), "reason": None}, strict=False)
 
     answers = candidates(("one", None, "three"))
-    with open_models(section.models[1:], Desk(RequestCache(":memory:"), Budget(None, section.models))) as asks:
-        found = verdicts(answers, section, asks, {"reward:/models/mine": lengths})
+    with open_models(section.models[1:], Dispatcher(RequestCache(":memory:"), Budget(None, section.models))) as clients:
+        found = verdicts(answers, section, clients, {"reward:/models/mine": lengths})
     assert rows(found, "judge", "method", "aspect", "score") == [
         ("reward:mine", "reward", "overall", 3.0),
         ("reward:mine", "reward", "overall", 5.0),

@@ -15,7 +15,7 @@ from curate.recipe import Prompts
 from curate.schema import PROMPTS, with_ids
 from pipelines.clients.requests import Reply, Request
 from pipelines.prompts import methods
-from pipelines.prompts.make import MadePrompts, make_prompts
+from pipelines.prompts.make import NewPrompts, make_prompts
 
 SEEDS = ["How do I restore yesterday's file?", "Why is syncing slow on my second laptop?"]
 WORDS = (
@@ -68,20 +68,20 @@ def fresh(request: Request) -> str:
     return json.dumps([question(5 * request.sample + place) for place in range(5)])
 
 
-def made(answer: Answer, seeds: Sequence[str] = SEEDS, **changes: Any) -> tuple[MadePrompts, Model]:
+def made(answer: Answer, seeds: Sequence[str] = SEEDS, **changes: Any) -> tuple[NewPrompts, Model]:
     model = Model(answer)
     return make_prompts(section(**changes), seeds, model), model
 
 
-def texts(result: MadePrompts) -> list[str]:
+def texts(result: NewPrompts) -> list[str]:
     return [turns[0]["content"] for turns in result.prompts.get_column("prompt")]
 
 
-def tags(result: MadePrompts) -> list[dict[str, Any]]:
+def tags(result: NewPrompts) -> list[dict[str, Any]]:
     return [json.loads(extra) for extra in result.prompts.get_column("extra")]
 
 
-def counts(result: MadePrompts) -> dict[str, int]:
+def counts(result: NewPrompts) -> dict[str, int]:
     """The summary's numbers that are not 0."""
     return {name: value for name, value in result.summary.items() if isinstance(value, int) and value}
 
