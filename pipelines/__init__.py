@@ -2,7 +2,7 @@
 Where pairs come from that are not there yet: prompts made, answers generated, verdicts asked for.
 
     from pipelines import connect, run
-    from curate.recipe import load_recipe
+    from curate.recipe.load import load_recipe
 
     finished = run(load_recipe("recipe.yaml"), "RUN")  # prompts → candidates → verdicts → pairs → clean → card
     llm = connect("openai:gpt-4o-mini")  # for a distilabel pipeline of your own

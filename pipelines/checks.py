@@ -1,19 +1,15 @@
 """What is sure to go wrong is said before the first request, not after hours of paid ones."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from curate.errors import InputError, RecipeError, nearest, unknown
-from curate.recipe import Generate, Model, Pair, named_model
+from curate.errors import RecipeError, unknown
 from curate.recipe.load import Recipe
+from curate.recipe.models import Generate, Model, Pair, named_model
 from pipelines import generate as answering
 from pipelines.clients import connect as connecting
 from pipelines.clients.budget import Budget
-from pipelines.estimate import models_of
-from pipelines.judges import judge as judging
-from pipelines.judges import scorers
-
-JUDGES = (*connecting.KINDS, judging.REWARD, judging.HEURISTIC)
+from pipelines.estimate import models_of, requested_models
+from pipelines.judges import panel
 
 
 def only_answers(recipe: Recipe) -> Recipe:
@@ -49,16 +45,12 @@ def check(recipe: Recipe, *, keys: bool = True) -> None:
     writers = [recipe.prompts.model] if recipe.prompts else []
     writers += recipe.generate.models if recipe.generate else []
     for model in writers:
-        _check_kind(model, connecting.KINDS)
-        _check_asked(model, keys=keys)
+        connecting.check(model, keys=keys)
     if recipe.generate:
         answering.check(recipe.generate)
     if recipe.judge:
-        judging.check(recipe.judge)
-        for model in recipe.judge.models:
-            _check_kind(model, JUDGES)
-            _check_asked(model, keys=keys) if judging.is_llm(model) else scorers.check(model)
-    Budget(recipe.budget, models_of(recipe))
+        panel.check(recipe.judge, keys=keys)
+    Budget(recipe.budget, requested_models(recipe))
 
 
 def _check_pairs(section: Generate, pair: Pair) -> None:
@@ -87,22 +79,3 @@ def _check_distinct(models: Sequence[Model]) -> None:
             )
         if lines.setdefault(model.name, model.model) != model.model:
             raise RecipeError(f"two models would both be called {model.name} in what is published; rename one's file")
-
-
-def _check_kind(model: Model, known: Sequence[str]) -> None:
-    kind, colon, name = model.model.partition(":")
-    if kind + colon in known and bool(colon) == bool(name):
-        return
-    shown = ", ".join(f"{kind}NAME" if kind.endswith(":") else kind for kind in known)
-    hint = nearest(kind + colon, known) if kind + colon not in known else ""
-    if not hint and not colon:
-        hint = f" For an OpenAI-compatible endpoint write 'openai:{name or kind}'."
-    raise RecipeError(f"unknown model {model.model!r}.{hint} Known: {shown}")
-
-
-def _check_asked(model: Model, *, keys: bool) -> None:
-    if keys:
-        connecting.check(model)
-    kind, _, name = model.model.partition(":")
-    if kind == "gguf" and not Path(name).expanduser().is_file():
-        raise InputError(f"{model.model} is not there, or not a file")

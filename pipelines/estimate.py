@@ -3,13 +3,12 @@
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import comb
 from pathlib import Path
 
 import polars as pl
 
-from curate.recipe import Generate, Judge, Model, Prompts
 from curate.recipe.load import Recipe
+from curate.recipe.models import Generate, Judge, Model, Prompts
 from curate.rundir.store import Store
 from curate.schema import PROMPTS
 from curate.sources.prompts import STAGED_PROMPTS
@@ -19,7 +18,8 @@ from pipelines.clients.cache import RequestCache
 from pipelines.clients.requests import Reply, Request, SendRequests
 from pipelines.generate import generate, variants
 from pipelines.inputs import answers_of, joined_prompts, new_prompts, pairs_or_candidates, seed_texts
-from pipelines.judges import judge as judging
+from pipelines.judges import panel
+from pipelines.judges.base import Judge as AnyJudge
 from pipelines.prompts.make import make_prompts
 
 NEW_PROMPT_TOKENS = 60  # tokens of a prompt that is yet to be made, about
@@ -81,6 +81,17 @@ def models_of(recipe: Recipe) -> list[Model]:
     return [*found, *(recipe.judge.models if recipe.judge else [])]
 
 
+def requested_models(recipe: Recipe) -> list[Model]:
+    """Of these, the ones that receive requests."""
+    found = [recipe.prompts.model] if recipe.prompts else []
+    found += recipe.generate.models if recipe.generate else []
+    return [*found, *(judge.model for judge in _requesting(recipe.judge))]
+
+
+def _requesting(section: Judge | None) -> list[AnyJudge]:
+    return [judge for judge in panel.judges_of(section) if judge.sends_requests] if section else []
+
+
 def _read(store: Store, recipe: Recipe, read: Read) -> Iterator[pl.DataFrame]:
     stage = read_rows(store, "origin", recipe.source, read)
     return (pl.read_parquet(part) for part in stage.parts())
@@ -95,7 +106,7 @@ class Counted:
 
     def __init__(self, recipe: Recipe, cache: RequestCache) -> None:
         self._cache = cache
-        self._prices = Budget(recipe.budget, models_of(recipe)).prices
+        self._prices = Budget(recipe.budget, requested_models(recipe)).prices
 
     def made(self, section: Prompts, seeds: Sequence[str]) -> tuple[Estimate, pl.DataFrame | None]:
         """Prompts that a model is to make, and these prompts where all replies are there already."""
@@ -138,42 +149,39 @@ class Counted:
         return [self._row("generate", model, sums.pop(model.model)) for model in section.models if model.model in sums]
 
     def judged(self, section: Judge, candidates: Iterable[pl.DataFrame]) -> list[Estimate]:
-        """Verdicts on answers that are there."""
-        sums = {model.model: _Sum() for model in section.models if judging.is_llm(model)}
-        self._judge(section, candidates, sums)
-        return [self._row("judge", model, sums[model.model]) for model in section.models if model.model in sums]
+        """Verdicts on answers that exist."""
+        judges = _requesting(section)
+        sums = {judge.model.model: _Sum() for judge in judges}
+        self._judge(judges, candidates, sums)
+        return [self._row("judge", judge.model, sums[judge.model.model]) for judge in judges]
 
     def judged_unseen(
         self, section: Judge, made: Generate, blocks: Sequence[pl.DataFrame], new: int = 0
     ) -> list[Estimate]:
-        """Verdicts on the answers to prompts: what is there as it is, all others as long as they may be."""
+        """Verdicts on the answers to prompts: known answers as they are, all others at their longest."""
+        judges = _requesting(section)
+        sums = {judge.model.model: _Sum() for judge in judges}
         clients = {model.model: self._stored(model) for model in made.models}
         wanted = variants(made)
-        answer = sum(variant.request([]).max_tokens for variant in wanted) // len(wanted)
-        words = sum(len(rubric.text) // 4 + 200 for rubric in judging.rubrics(section))
-        each = len(wanted)
-        per_set, shown = (each, 1) if section.method == "rubric" else (2 * comb(each, 2), 2)
-        sums = {model.model: _Sum() for model in section.models if judging.is_llm(model)}
-        unseen, asked = new, new * NEW_PROMPT_TOKENS
+        answer_tokens = sum(variant.request([]).max_tokens for variant in wanted) // len(wanted)
+        sets, prompt_tokens = new, new * NEW_PROMPT_TOKENS
         for block in blocks:
             answers = generate(_usable(block), made, clients)
             whole = pl.col("response").is_not_null().all().over("source", "source_row")
-            self._judge(section, [answers.filter(whole)], sums)
+            self._judge(judges, [answers.filter(whole)], sums)
             prompts = answers.filter(~whole).unique(["source", "source_row"]).get_column("prompt").to_list()
-            unseen, asked = unseen + len(prompts), asked + sum(map(tokens_of, prompts))
-        for model in section.models:
-            if model.model in sums:
-                requests = unseen * per_set
-                most = requests * (model.max_tokens or section.max_tokens)
-                sums[model.model].more(requests, asked * per_set + requests * (words + shown * answer), most)
-        return [self._row("judge", model, sums[model.model]) for model in section.models if model.model in sums]
+            sets, prompt_tokens = sets + len(prompts), prompt_tokens + sum(map(tokens_of, prompts))
+        for judge in judges:
+            sums[judge.model.model].more(*judge.expected(sets, prompt_tokens, len(wanted), answer_tokens))
+        return [self._row("judge", judge.model, sums[judge.model.model]) for judge in judges]
 
-    def _judge(self, section: Judge, candidates: Iterable[pl.DataFrame], sums: Mapping[str, "_Sum"]) -> None:
+    def _judge(
+        self, judges: Sequence[AnyJudge], candidates: Iterable[pl.DataFrame], sums: Mapping[str, "_Sum"]
+    ) -> None:
         for block in candidates:
-            for model in section.models:
-                if model.model in sums:
-                    for request in judging.judge_requests(block, section, model):
-                        sums[model.model].add(request, model, self._cache)
+            for judge in judges:
+                for request in judge.requests(block):
+                    sums[judge.model.model].add(request, judge.model, self._cache)
 
     def _stored(self, model: Model) -> SendRequests:
         """Stands for the model: what it has said before, and nothing else."""

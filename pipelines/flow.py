@@ -14,8 +14,8 @@ from curate import flow
 from curate.errors import RecipeError
 from curate.files import atomic
 from curate.progress import is_watched, progress, say
-from curate.recipe import Model, Pair
 from curate.recipe.load import Recipe, load_recipe, resolved, to_yaml
+from curate.recipe.models import Model, Pair
 from curate.rundir.result import Run
 from curate.rundir.store import ANSWERS, STAGES, Stage, Store, open_store
 from curate.rundir.writers import TableWriter
@@ -27,10 +27,9 @@ from pipelines.clients.budget import Budget
 from pipelines.clients.cache import RequestCache
 from pipelines.clients.dispatcher import Dispatcher, heed_interrupts
 from pipelines.clients.requests import Reply, Request, SendRequests
-from pipelines.estimate import Counted, Estimate, models_of
+from pipelines.estimate import Counted, Estimate, requested_models
 from pipelines.inputs import read_origin
-from pipelines.judges import judge as judging
-from pipelines.judges.scorers import scorer
+from pipelines.judges.panel import judges_of
 
 Count = Callable[[Counted], list[Estimate]]
 REQUESTS = "requests.sqlite"
@@ -92,7 +91,7 @@ def _any_score(judged: Stage) -> bool:
 def _session(store: Store, recipe: Recipe) -> Iterator["_Session"]:
     heed_interrupts()
     with RequestCache(store.folder / REQUESTS) as cache:
-        dispatcher = Dispatcher(cache, Budget(recipe.budget, models_of(recipe)))
+        dispatcher = Dispatcher(cache, Budget(recipe.budget, requested_models(recipe)))
         yield _Session(store, recipe, dispatcher)
 
 
@@ -163,13 +162,13 @@ class _Session:
             self.stages["judged"] = self.stages["answers"]
             return
         with ExitStack() as stack:
-            llms = [model for model in section.models if judging.is_llm(model)]
+            judges = judges_of(section)
+            models = [judge.model for judge in judges if judge.sends_requests]
             answers, origin = self.stages["answers"], self.stages["origin"]
-            left = self._left(answers, "verdicts")
-            open_clients = self._opener(stack, llms, "judge", lambda c: c.judged(section, left))
-            scores = {model.model: scorer(model) for model in section.models if not judging.is_llm(model)}
+            pending = self._left(answers, "verdicts")
+            open_clients = self._opener(stack, models, "judge", lambda c: c.judged(section, pending))
             self.stages["verdicts"], self.stages["judged"] = stages.judge(
-                self._store, section, answers, origin, open_clients, scores, self._dispatcher
+                self._store, section, judges, answers, origin, open_clients, self._dispatcher
             )
 
     def _left(self, source: Stage, target: str) -> Iterator[pl.DataFrame]:

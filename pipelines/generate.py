@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from curate.errors import RecipeError
-from curate.recipe import Generate, Model
+from curate.recipe.models import Generate, Model
 from curate.schema import CANDIDATES, MESSAGES, digest
 from pipelines.clients.requests import Messages, Reply, Request, SendRequests
 
@@ -42,7 +42,7 @@ def check(section: Generate) -> None:
         name = variant.model.name
         if (name, variant.shown) in seen:
             raise RecipeError(
-                f"generate.models: {name} stands there twice and would be asked the same; for more answers raise "
+                f"generate.models: {name} is listed twice and would be asked the same; for more answers raise "
                 f"generate.n, for other answers give it another temperature or system prompt"
             )
         seen.add((name, variant.shown))

@@ -1,7 +1,7 @@
 """The stages that ask models: origin → answers → verdicts → judged → pairs, each part written when it is whole."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -11,17 +11,20 @@ import polars as pl
 from curate import pairing
 from curate.errors import CurateError, ServiceError
 from curate.files import remove
-from curate.recipe import Generate, Judge, Pair, named_model
 from curate.recipe.load import fingerprint
+from curate.recipe.models import Generate, Pair, named_model
+from curate.recipe.models import Judge as JudgeSection
 from curate.rundir.store import Stage, Store
 from curate.schema import CANDIDATES, STAGED, empty
 from pipelines.clients.dispatcher import Dispatcher
 from pipelines.clients.requests import SendRequests
 from pipelines.generate import generate
 from pipelines.inputs import answers_of, finish, labels_of, reply_settings
-from pipelines.judges import judge as judging
 from pipelines.judges.agreement import judge_reports, panel_agreement
-from pipelines.judges.scoring import VERDICTS, combine
+from pipelines.judges.base import VERDICTS, Judge
+from pipelines.judges.llm import rubrics_of
+from pipelines.judges.panel import verdicts
+from pipelines.judges.scoring import combine
 
 VERSION = 1  # part of the stages' keys: raise it when the same replies give other rows
 PARTS_IN_FLIGHT = 2  # parts under way together, so that one's last answers do not leave the endpoints idle
@@ -63,15 +66,15 @@ def candidates_from_source(store: Store, origin: Stage) -> Stage:
 
 def judge(
     store: Store,
-    section: Judge,
+    section: JudgeSection,
+    judges: Sequence[Judge],
     answers: Stage,
     origin: Stage,
     open_clients: OpenClients,
-    scores: Mapping[str, judging.Score],
     dispatcher: Dispatcher,
 ) -> tuple[Stage, Stage]:
     """CANDIDATES → VERDICTS, and the same CANDIDATES with scores. Verdicts without a reply are asked for again."""
-    made_by = [settings(section), [(rubric.name, rubric.hash) for rubric in judging.rubrics(section)]]
+    made_by = [settings(section), [(rubric.name, rubric.hash) for rubric in rubrics_of(section)]]
     # The origin's labels are in the reports.
     said, judged = (_stage(store, name, made_by, answers, origin) for name in ("verdicts", "judged"))
     failed = pl.col("score").is_null() & pl.col("raw").is_null() & pl.col("error").is_not_null()
@@ -80,7 +83,7 @@ def judge(
         found = _whole(said, number, failed) if judged.part(number).is_file() else None
         if found is None:
             candidates = pl.read_parquet(answers.part(number))
-            found = judging.verdicts(candidates, section, open_clients(), scores)
+            found = verdicts(candidates, judges, open_clients())
             said.write(number, found)
             judged.write(number, combine(candidates, found))
         return {"verdicts": len(found), "failed": len(found.filter(failed))}
@@ -130,7 +133,7 @@ def pairs_of(origin: pl.DataFrame, judged: pl.DataFrame, section: Pair) -> pl.Da
     )
 
 
-def settings(section: Generate | Judge) -> dict[str, Any]:
+def settings(section: Generate | JudgeSection) -> dict[str, Any]:
     """A section without what does not change its results."""
     plain = section.model_dump(mode="json", exclude={"max_failed", "models"})
     return plain | {"models": [reply_settings(model) for model in section.models]}

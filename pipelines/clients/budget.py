@@ -12,11 +12,11 @@ from pathlib import Path
 import yaml
 
 from curate.errors import CurateError, RecipeError
-from curate.recipe import Budget as Section
-from curate.recipe import Model
+from curate.recipe.models import Budget as Section
+from curate.recipe.models import Model
 from pipelines.clients.requests import Reply, Request
 
-LOCAL = ("embedded", "gguf:", "transformers:", "reward:", "heuristic")
+LOCAL = ("embedded", "gguf:", "transformers:")
 # Rough on purpose, and only for what has not been counted yet: about 4 UTF-8 bytes a token in English, fewer letters
 # in other scripts, which take more bytes each; 4 tokens of template a message.
 BYTES_PER_TOKEN, TOKENS_PER_MESSAGE = 4, 4

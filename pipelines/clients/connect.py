@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from curate.errors import RecipeError, require, unknown
-from curate.recipe import Model, named
+from curate.errors import InputError, RecipeError, nearest, require
+from curate.recipe.models import Model, named
 from pipelines.clients.dispatcher import Dispatcher
 from pipelines.clients.requests import SendRequests
 from pipelines.clients.server import PARALLEL, embedded_weights, serve
@@ -23,13 +23,30 @@ LOCAL_TIMEOUT = 3600.0
 KINDS = ("openai:", "inference:", "transformers:", "gguf:", "embedded")
 
 
-def check(model: Model) -> None:
-    """Raise RecipeError for a line that names no model that can be asked, or one whose key is not there."""
-    kind = _kind(model)
-    if kind == "openai:":
+def check(model: Model, *, keys: bool = True) -> None:
+    """
+    Raise RecipeError for a line that names no model that takes requests, or whose key is missing (unless `keys` is
+    False), and InputError for a GGUF file that does not exist.
+    """
+    kind = kind_of(model)
+    if keys and kind == "openai:":
         _openai(model)
-    elif kind == "inference:":
+    elif keys and kind == "inference:":
         _inference(model)
+    elif kind == "gguf:" and not Path(model.model.removeprefix("gguf:")).expanduser().is_file():
+        raise InputError(f"{model.model} does not exist, or is not a file")
+
+
+def kind_of(model: Model, known: Sequence[str] = KINDS) -> str:
+    """The kind of a model's line, as in `known`: `openai:`, `embedded`, …. Raises RecipeError for any other."""
+    kind, colon, name = model.model.partition(":")
+    if kind + colon in known and bool(colon) == bool(name):
+        return kind + colon
+    shown = ", ".join(f"{kind}NAME" if kind.endswith(":") else kind for kind in known)
+    hint = nearest(kind + colon, known) if kind + colon not in known else ""
+    if not hint and not colon:
+        hint = f" For an OpenAI-compatible endpoint write 'openai:{name or kind}'."
+    raise RecipeError(f"unknown model {model.model!r}.{hint} Known: {shown}")
 
 
 def connect(model: str | Model) -> "LLM":
@@ -41,7 +58,7 @@ def connect(model: str | Model) -> "LLM":
     from pipelines.clients.llms import ChatLLM
 
     spec = Model.model_validate(named(model)) if isinstance(model, str) else model
-    where = {"openai:": _openai, "inference:": _inference}.get(_kind(spec))
+    where = {"openai:": _openai, "inference:": _inference}.get(kind_of(spec))
     if where is None:
         raise RecipeError(f"{spec.model}: only openai: and inference: can be connected outside a run")
     base_url, key_env = where(spec)
@@ -88,7 +105,7 @@ def _require_distilabel() -> None:
 def _open(model: Model, dispatcher: Dispatcher, loop: "Loop", stack: ExitStack) -> "LLM":
     from pipelines.clients.llms import ChatLLM, LocalLLM
 
-    kind = _kind(model)
+    kind = kind_of(model)
     if kind == "transformers:":
         local = LocalLLM(spec=model)
         local.attach(dispatcher)
@@ -104,13 +121,6 @@ def _open(model: Model, dispatcher: Dispatcher, loop: "Loop", stack: ExitStack) 
     llm = ChatLLM(spec=model, base_url=base_url, key_env=key_env)
     llm.attach(dispatcher, loop)
     return llm
-
-
-def _kind(model: Model) -> str:
-    kind, colon, name = model.model.partition(":")
-    if kind + colon not in KINDS or bool(colon) != bool(name):
-        raise unknown("model", model.model, [known + "NAME" if known[-1] == ":" else known for known in KINDS])
-    return kind + colon
 
 
 def _openai(model: Model) -> tuple[str, str | None]:

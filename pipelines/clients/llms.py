@@ -17,7 +17,7 @@ from typing import Any, TypeVar, cast
 from pydantic import PrivateAttr
 
 from curate.errors import RecipeError
-from curate.recipe import Model
+from curate.recipe.models import Model
 from pipelines.clients.budget import Budget
 from pipelines.clients.cache import RequestCache
 from pipelines.clients.dispatcher import Dispatcher

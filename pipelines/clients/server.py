@@ -41,7 +41,7 @@ def embedded_weights() -> Path:
 def serve(weights: Path) -> Iterator[str]:
     """Start a server for the weights and give its address; it is ended when the block is, or this process."""
     if not weights.is_file():
-        raise InputError(f"gguf:{weights} is not there, or not a file")
+        raise InputError(f"gguf:{weights} does not exist, or is not a file")
     with weights.open("rb") as file:
         if file.read(len(MAGIC)) != MAGIC:
             raise InputError(f"gguf:{weights} is no GGUF file: it does not begin with {MAGIC.decode()}")

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from curate.schema import CANDIDATES, check
 from curate.text.messages import text_of
+from pipelines.judges.panel import comparing_methods
 from pipelines.judges.scoring import ANSWER, JUDGE, SET, comparisons, judge_scores, usable
 
 # What people say: one row a judgement, so a pair may come several times, and both ways.
@@ -143,7 +144,7 @@ def _preferences(verdicts: pl.DataFrame, answers: pl.DataFrame) -> pl.DataFrame:
     in : one judge's VERDICTS
     out: first < second: numbers of two answers of a set | side: 1 = the first is better, 0 = tie, -1 = the second
     """
-    if verdicts.item(0, "method") == "pairwise":
+    if verdicts.item(0, "method") in comparing_methods():
         compared = comparisons(verdicts).filter(
             pl.col("result").is_not_null() & (pl.col("candidate_id") < pl.col("other_id"))
         )
@@ -193,7 +194,7 @@ def _report(
 
 
 def _of_positions(verdicts: pl.DataFrame) -> dict[str, float | None]:
-    compared = verdicts.filter((pl.col("method") == "pairwise") & (pl.col("score") != 0.5))
+    compared = verdicts.filter(pl.col("method").is_in(comparing_methods()) & (pl.col("score") != 0.5))
     first_won = compared.select((pl.col("score") > 0.5) == pl.col("shown_first")).to_series()
     once = comparisons(verdicts).filter(pl.col("candidate_id") < pl.col("other_id"))
     return {"position_consistency": _share(once.get_column("agree")), "first_position_rate": _share(first_won)}

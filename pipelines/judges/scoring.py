@@ -6,31 +6,13 @@ two answers in one order. Nothing here depends on the order in which verdicts co
 import polars as pl
 
 from curate.schema import CANDIDATES, check
+from pipelines.judges.base import VERDICTS
+from pipelines.judges.panel import comparing_methods, shared_scale_methods
 
-# One row a verdict; what a judge failed to say is a null score, with the raw reply beside it.
-VERDICTS = pl.Schema(
-    {
-        "judge": pl.String(),
-        "method": pl.String(),  # rubric, pairwise, reward or heuristic
-        "rubric": pl.String(),
-        "rubric_hash": pl.String(),
-        "source": pl.String(),
-        "source_row": pl.UInt64(),
-        "candidate_id": pl.String(),
-        "other_id": pl.String(),  # the answer it is compared with; null for ratings
-        "shown_first": pl.Boolean(),  # candidate_id was shown as A; null for ratings
-        "aspect": pl.String(),  # null for comparisons
-        "score": pl.Float64(),  # a grade; of comparisons 1 = candidate_id is better, 0 = other_id, 0.5 = tie
-        "reason": pl.String(),
-        "raw": pl.String(),  # the reply, where it was not usable
-        "error": pl.String(),
-    }
-)
 SET = ("source", "source_row")  # the answers to choose among
 ANSWER = (*SET, "candidate_id")
 JUDGE = ("judge", "method")
 SCORED = pl.Schema({name: VERDICTS[name] for name in (*JUDGE, *ANSWER, "score", "reason")})
-SAME_SCALE = ({"rubric"}, {"pairwise"})  # panels whose scores mean the same, so that their mean means something
 DIGITS = 9  # of a panel's mean: what is equal must not differ by the order in which it was added up
 
 
@@ -79,7 +61,7 @@ def judge_scores(verdicts: pl.DataFrame) -> pl.DataFrame:
          where no comparison can be counted.
     """
     verdicts = usable(verdicts)
-    compared = pl.col("method") == "pairwise"
+    compared = pl.col("method").is_in(comparing_methods())
     return pl.concat([_of_ratings(verdicts.filter(~compared)), _of_comparisons(verdicts.filter(compared))])
 
 
@@ -91,8 +73,8 @@ def comparisons(verdicts: pl.DataFrame) -> pl.DataFrame:
                  null = an order is missing or has no usable reply
          agree: both orders say the same; null like result | reason: that of each order, joined
     """
-    rows = usable(verdicts).filter((pl.col("method") == "pairwise") & (pl.col("candidate_id") != pl.col("other_id")))
-    rows = rows.select(*JUDGE, *ANSWER, "other_id", "shown_first", "score", "reason")
+    compared = pl.col("method").is_in(comparing_methods()) & (pl.col("candidate_id") != pl.col("other_id"))
+    rows = usable(verdicts).filter(compared).select(*JUDGE, *ANSWER, "other_id", "shown_first", "score", "reason")
     turned = rows.with_columns(
         candidate_id="other_id", other_id="candidate_id", shown_first=~pl.col("shown_first"), score=1 - pl.col("score")
     )
@@ -152,7 +134,9 @@ def _aspects(verdicts: pl.DataFrame) -> pl.DataFrame:
 
 def _by_aspect(verdicts: pl.DataFrame, counted: pl.DataFrame) -> pl.DataFrame:
     """`scores`: for every aspect the mean over the judges that count; null where nothing was rated by aspect."""
-    rated = _aspects(verdicts.filter((pl.col("method") != "pairwise") & pl.col("aspect").is_not_null()))
+    rated = _aspects(
+        verdicts.filter(pl.col("method").is_in(comparing_methods()).not_() & pl.col("aspect").is_not_null())
+    )
     return (
         rated.join(counted, on=[*JUDGE, *ANSWER], how="semi", nulls_equal=True)
         .group_by(*ANSWER, "aspect")
@@ -171,7 +155,8 @@ def _panel_mean(score: pl.Expr) -> pl.Expr:
 def _one_scale(verdicts: pl.DataFrame) -> bool:
     """Scores of all judges may be averaged as they are. Two reward models never share a scale."""
     judges = verdicts.select(JUDGE).unique()
-    return judges.height <= 1 or set(judges.get_column("method")) in SAME_SCALE
+    methods = set(judges.get_column("method"))
+    return judges.height <= 1 or (len(methods) == 1 and methods <= shared_scale_methods())
 
 
 def _comparable(scored: pl.DataFrame) -> pl.DataFrame:

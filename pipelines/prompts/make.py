@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from curate.recipe import Prompts
+from curate.recipe.models import Prompts
 from curate.schema import MESSAGES, PROMPTS, prompt_ids
 from curate.signals.language import language
 from pipelines.clients.requests import Request, SendRequests

@@ -16,7 +16,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from curate.errors import RecipeError
-from curate.recipe import Prompts
+from curate.recipe.models import Prompts
 from pipelines.clients.requests import Messages
 from pipelines.judges.rubrics import fence
 from pipelines.prompts.passages import Passage, read_passages

@@ -25,7 +25,8 @@ from pipelines.clients.budget import Budget
 from pipelines.clients.cache import RequestCache
 from pipelines.clients.connect import open_models
 from pipelines.clients.dispatcher import Dispatcher
-from pipelines.judges.judge import verdicts as ask_judges
+from pipelines.judges.panel import judges_of
+from pipelines.judges.panel import verdicts as ask_judges
 from pipelines.judges.scoring import combine
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -96,8 +97,8 @@ def by_llm(candidates: pl.DataFrame, method: str, model: str, cache: str) -> pl.
     with RequestCache(cache) as replies:
         dispatcher = Dispatcher(replies, Budget(None, section.models))
         with open_models(section.models, dispatcher) as clients:
-            said = ask_judges(candidates, section, clients, {})
-    return combine(candidates, said).get_column("score")
+            found = ask_judges(candidates, judges_of(section), clients)
+    return combine(candidates, found).get_column("score")
 
 
 def verdicts(pairs: pl.DataFrame, scores: Judge) -> pl.DataFrame:

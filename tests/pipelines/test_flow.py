@@ -354,7 +354,7 @@ def test_the_old_scores_and_columns_of_pairs_are_not_lost(server: ChatServer, tm
         ),
         (
             {"generate": {"models": "gguf:none.gguf"}, "judge": {"models": "heuristic"}},
-            "is not there, or not a file",
+            "does not exist, or is not a file",
         ),
         ({"generate": {"models": "gpt-4o"}, "judge": {"models": "heuristic"}}, "write 'openai:gpt-4o'"),
         ({"generate": {"models": "opnai:gpt-4o"}, "judge": {"models": "heuristic"}}, "Did you mean 'openai:'?"),

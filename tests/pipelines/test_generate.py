@@ -106,7 +106,7 @@ def test_one_temperature_of_a_model_takes_the_system_prompts_in_turn() -> None:
 
 
 def test_the_same_answer_twice_is_a_mistake() -> None:
-    with pytest.raises(RecipeError, match=r"openai:a stands there twice .*raise generate.n"):
+    with pytest.raises(RecipeError, match=r"openai:a is listed twice .*raise generate.n"):
         check(section("openai:a", "openai:a"))
     check(section({"model": "openai:a", "temperature": 0.1}, {"model": "openai:a", "temperature": 0.9}, n=1))
     check(section("openai:a", n=4, seed=None))  # told apart by the sample's number

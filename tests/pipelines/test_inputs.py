@@ -121,7 +121,7 @@ def test_our_own_pairs_bring_their_source_and_row_and_still_no_two_sets_share_th
 
 
 def test_parts_are_of_a_size_that_can_be_asked_about(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inputs, "SETS_A_PART", 2)
+    monkeypatch.setattr(inputs, "SETS_PER_PART", 2)
     stage = read(tmp_path, recipe(prompts(tmp_path / "p.jsonl", count=5), **ANSWERED))
     assert [len(pl.read_parquet(part)) for part in stage.parts()] == [2, 2, 1]
 
@@ -290,7 +290,7 @@ def test_sets_that_straddle_blocks(before: Path, tmp_path: Path, monkeypatch: py
     table.write_ndjson(tmp_path / "c.jsonl")
     monkeypatch.setattr(jsonl, "MAX_BLOCK_ROWS", 2)
     monkeypatch.setattr(jsonl, "BLOCK_BYTES", 1)
-    monkeypatch.setattr(inputs, "SETS_A_PART", 2)
+    monkeypatch.setattr(inputs, "SETS_PER_PART", 2)
     stage = read(tmp_path, recipe(tmp_path / "c.jsonl", judge={"models": "heuristic"}))
     assert len(stage.parts()) > 2
     assert seen(stage) == [("p.jsonl", number, None, None) for number in range(5)]

@@ -19,6 +19,8 @@ from pipelines.clients.cache import RequestCache
 from pipelines.clients.dispatcher import Dispatcher
 from pipelines.clients.requests import Reply, Request
 from pipelines.inputs import read_origin
+from pipelines.judges.panel import judges_of
+from pipelines.judges.reward import RewardJudge
 from tests.chat_server import last
 from tests.data import write_jsonl
 from tests.pipelines.story import judge as verdict
@@ -31,7 +33,7 @@ JUDGES = Judge.model_validate({"models": JUDGE, "max_failed": 0.5})
 
 @pytest.fixture(autouse=True)
 def _two_sets_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inputs, "SETS_A_PART", 2)
+    monkeypatch.setattr(inputs, "SETS_PER_PART", 2)
 
 
 class Asked:
@@ -74,7 +76,7 @@ def read(tmp_path: Path, source: Path) -> tuple[Store, Stage]:
 
 def judged(store: Store, start: Stage, asked: Asked) -> tuple[Stage, Stage]:
     answers = stages.answer(store, WRITES, start, asked, new_dispatcher())
-    return stages.judge(store, JUDGES, answers, start, asked, {}, new_dispatcher())
+    return stages.judge(store, JUDGES, judges_of(JUDGES), answers, start, asked, new_dispatcher())
 
 
 # ---- answers ----
@@ -175,15 +177,17 @@ def test_scores_of_a_local_judge_are_kept_through_an_interrupt(tmp_path: Path) -
     section = Judge.model_validate({"models": "reward:m"})
     scored: list[int] = []
 
-    def score(rows: pl.DataFrame) -> pl.DataFrame:
-        scored.append(rows.item(0, "source_row"))
-        if len(scored) == 3:
-            raise KeyboardInterrupt
-        return pl.DataFrame({"score": [1.0] * len(rows), "reason": [None] * len(rows)})
+    class Interrupted(RewardJudge):
+        def rate(self, answers: pl.DataFrame) -> pl.DataFrame:
+            scored.append(answers.item(0, "source_row"))
+            if len(scored) == 3:
+                raise KeyboardInterrupt
+            return pl.DataFrame({"score": [1.0] * len(answers), "reason": [None] * len(answers)})
 
+    judges = [Interrupted(section.models[0], section)]
     with pytest.raises(KeyboardInterrupt):
-        stages.judge(store, section, answers, start, dict, {"reward:m": score}, new_dispatcher())
-    stages.judge(store, section, answers, start, dict, {"reward:m": score}, new_dispatcher())
+        stages.judge(store, section, judges, answers, start, dict, new_dispatcher())
+    stages.judge(store, section, judges, answers, start, dict, new_dispatcher())
     assert sorted(scored) == [0, 2, 4, 4]
 
 
@@ -194,9 +198,9 @@ def test_a_verdict_that_stays_unusable_is_not_asked_for_again(tmp_path: Path) ->
     def mumbling(requests: Sequence[Request]) -> list[Reply]:
         return [Reply("Hm.", "stop", 1, 1) for _ in requests]
 
-    stages.judge(store, JUDGES, answers, start, lambda: {JUDGE: mumbling}, {}, new_dispatcher())
+    stages.judge(store, JUDGES, judges_of(JUDGES), answers, start, lambda: {JUDGE: mumbling}, new_dispatcher())
     again = Asked()
-    _, scored = stages.judge(store, JUDGES, answers, start, again, {}, new_dispatcher())
+    _, scored = stages.judge(store, JUDGES, judges_of(JUDGES), answers, start, again, new_dispatcher())
     assert again.prompts == []
     assert scored.info is not None
     assert (scored.info["failed"], scored.info["judges"][0]["null_rate"]) == (0, 1.0)
@@ -271,7 +275,7 @@ def test_many_pairs_of_one_prompt(tmp_path: Path) -> None:
     prompts(tmp_path / "p.jsonl", count=3)
     store, start = read(tmp_path, tmp_path / "p.jsonl")
     answers = stages.answer(store, WRITES.model_copy(update={"n": 3}), start, Asked(), new_dispatcher())
-    _, scored = stages.judge(store, JUDGES, answers, start, Asked(), {}, new_dispatcher())
+    _, scored = stages.judge(store, JUDGES, judges_of(JUDGES), answers, start, Asked(), new_dispatcher())
     stage = stages.pair(store, Pair(strategy="all"), scored, start)
     assert stage.scan().select("source_row").collect().to_series().to_list() == [0] * 3 + [1] * 3 + [2] * 3
     assert stage.info is not None

@@ -60,7 +60,7 @@ def servers_of(weights: Path) -> list[int]:
             line = (folder / "cmdline").read_bytes()
         except OSError:
             continue
-        if b"\0-m\0pipelines.server\0" in line and str(weights).encode() in line:
+        if b"\0-m\0pipelines.clients.server\0" in line and str(weights).encode() in line:
             found.append(int(folder.name))
     return found
 
@@ -224,7 +224,7 @@ def test_what_cannot_be_served_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "none.gguf").write_text("no weights")
     (tmp_path / "cut.gguf").write_bytes(embedded_weights().read_bytes()[:5_000_000])
     for name, said in (
-        ("missing.gguf", "is not there, or not a file"),
+        ("missing.gguf", "does not exist, or is not a file"),
         ("none.gguf", "is no GGUF file: it does not begin with GGUF"),
         ("cut.gguf", "cannot be served: llama_model_load: error loading model: tensor"),
     ):

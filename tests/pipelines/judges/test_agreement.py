@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from curate.schema import CANDIDATES
 from pipelines.judges.agreement import HUMAN, cohen_kappa, fleiss_kappa, judge_reports, panel_agreement
-from pipelines.judges.scoring import VERDICTS
+from pipelines.judges.base import VERDICTS
 
 Row = dict[str, Any]
 HALF = pytest.approx(1 / 2)

@@ -77,7 +77,7 @@ def test_what_is_wrong_costs_and_is_named(answer: str, said: str) -> None:
     good, bad = scores(frame)
     assert 0 <= bad < good <= 1
     assert said in reasons(frame)[1]
-    assert not any(fault.said in reasons(frame)[0] for fault in FAULTS)
+    assert not any(fault.name in reasons(frame)[0] for fault in FAULTS)
 
 
 def test_a_cut_off_answer_counts_its_fault_once() -> None:
@@ -111,7 +111,7 @@ def test_without_a_user_turn_only_the_answer_is_looked_at() -> None:
 def test_a_score_does_not_depend_on_the_company(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = (GOOD, None, "Six minutes.", "", f"{GOOD} {GOOD} {GOOD} {GOOD}", GOOD)
     together = score(candidates(*texts), WordEncoder())
-    monkeypatch.setattr("pipelines.judges.heuristic.BLOCK", 2)
+    monkeypatch.setattr("pipelines.judges.heuristic.ANSWERS_PER_BLOCK", 2)
     assert score(candidates(*texts), WordEncoder()).equals(together)
     assert together.get_column("score")[0] == together.get_column("score")[-1]
 

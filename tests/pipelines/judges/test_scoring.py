@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from curate.errors import InputError
 from curate.schema import CANDIDATES
-from pipelines.judges.scoring import VERDICTS, combine, comparisons, judge_scores
+from pipelines.judges.base import VERDICTS
+from pipelines.judges.scoring import combine, comparisons, judge_scores
 
 Row = dict[str, Any]
 

@@ -16,9 +16,11 @@ from pipelines.clients.budget import Budget
 from pipelines.clients.cache import RequestCache
 from pipelines.clients.connect import open_models
 from pipelines.clients.dispatcher import Dispatcher
-from pipelines.judges.judge import check, verdicts
+from pipelines.judges.base import VERDICTS
+from pipelines.judges.panel import check, judges_of, verdicts
+from pipelines.judges.reward import RewardJudge
 from pipelines.judges.rubrics import load_rubric
-from pipelines.judges.scoring import VERDICTS, combine
+from pipelines.judges.scoring import combine
 from tests.chat_server import Answer, ChatServer, Messages, better, chat_server, last, rating
 
 Say = Callable[[Messages, Mapping[str, Any]], Answer]
@@ -46,7 +48,7 @@ def judge(answers: pl.DataFrame, server: ChatServer, *names: str, **settings: An
     section = Judge.model_validate({"models": [server.line(name) for name in names or ("judge",)], **settings})
     check(section)
     with open_models(section.models, Dispatcher(RequestCache(":memory:"), Budget(None, section.models))) as clients:
-        return verdicts(answers, section, clients, {})
+        return verdicts(answers, judges_of(section), clients)
 
 
 def rows(found: pl.DataFrame, *names: str) -> list[tuple[Any, ...]]:
@@ -93,7 +95,7 @@ def test_a_judges_own_settings(server: ChatServer) -> None:
     model = {"model": "openai:judge", "base_url": server.url, "temperature": 0.3, "top_p": 0.5, "max_tokens": 7}
     section = Judge.model_validate({"models": [model | {"extra": {"reasoning_effort": "low"}}], "seed": None})
     with open_models(section.models, Dispatcher(RequestCache(":memory:"), Budget(None, section.models))) as clients:
-        verdicts(candidates(("x",)), section, clients, {})
+        verdicts(candidates(("x",)), judges_of(section), clients)
     sent = {key: value for key, value in server.asked[0].items() if key not in ("messages", "response_format")}
     assert sent == {
         "model": "judge", "temperature": 0.3, "top_p": 0.5, "max_tokens": 7, "reasoning_effort": "low",
@@ -244,7 +246,7 @@ def test_a_panel_is_asked_each_for_itself(server: ChatServer) -> None:
     [
         ({"rubric": "helpfullness"}, "unknown rubric 'helpfullness'. Did you mean 'helpfulness'?"),
         ({"aspects": ["honesty", "honesty"]}, "two rubrics have the name honesty"),
-        ({"models": ["openai:a", "openai:a"]}, "openai:a stands there twice"),
+        ({"models": ["openai:a", "openai:a"]}, "openai:a is listed twice"),
         ({"models": [{"model": "openai:a", "system": "Be mild."}]}, "openai:a has a system prompt"),
     ],
 )
@@ -269,13 +271,15 @@ def test_rubrics_of_one_name_in_two_folders(tmp_path: Path) -> None:
 def test_scores_of_a_judge_that_is_not_asked(server: ChatServer) -> None:
     section = Judge.model_validate({"models": ["reward:/models/mine", server.line("judge")]})
 
-    def lengths(answers: pl.DataFrame) -> pl.DataFrame:
-        texts = answers.get_column("response").list.first().struct.field("content")
-        return pl.DataFrame({"score": texts.str.len_chars().cast(pl.Float64), "reason": None}, strict=False)
+    class Lengths(RewardJudge):
+        def rate(self, answers: pl.DataFrame) -> pl.DataFrame:
+            texts = answers.get_column("response").list.first().struct.field("content")
+            return pl.DataFrame({"score": texts.str.len_chars().cast(pl.Float64), "reason": None}, strict=False)
 
+    judges = [Lengths(section.models[0], section), judges_of(section)[1]]
     answers = candidates(("one", None, "three"))
     with open_models(section.models[1:], Dispatcher(RequestCache(":memory:"), Budget(None, section.models))) as clients:
-        found = verdicts(answers, section, clients, {"reward:/models/mine": lengths})
+        found = verdicts(answers, judges, clients)
     assert rows(found, "judge", "method", "aspect", "score") == [
         ("reward:mine", "reward", "overall", 3.0),
         ("reward:mine", "reward", "overall", 5.0),
