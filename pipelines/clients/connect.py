@@ -1,4 +1,4 @@
-"""From the line that names a model to something that answers: keys looked up, servers started and ended."""
+"""Open models by their lines: look up keys, start local servers, and stop them afterwards."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from curate.errors import InputError, RecipeError, nearest, require
 from curate.recipe.models import Model, named
 from pipelines.clients.dispatcher import Dispatcher
+from pipelines.clients.keys import api_key
 from pipelines.clients.requests import SendRequests
 from pipelines.clients.server import PARALLEL, embedded_weights, serve
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from pipelines.clients.llms import Loop
 
 OPENAI, INFERENCE = "https://api.openai.com/v1", "https://router.huggingface.co/v1"
-LOCAL_TIMEOUT = 3600.0
+LOCAL_TIMEOUT = 3600.0  # seconds per request to a server on this machine
 KINDS = ("openai:", "inference:", "transformers:", "gguf:", "embedded")
 
 
@@ -51,9 +52,10 @@ def kind_of(model: Model, known: Sequence[str] = KINDS) -> str:
 
 def connect(model: str | Model) -> "LLM":
     """
-    A distilabel LLM for a line like `openai:MODEL@http://localhost:8000/v1`, to use in a distilabel pipeline of your
-    own: one request's fault stays one request's, and equal requests are asked once. Only `openai:` and `inference:`;
-    the others need a server or a process that a run starts (`pipelines.run`).
+    Return a distilabel LLM for a line like `openai:MODEL@http://localhost:8000/v1`, for your own distilabel pipeline.
+
+    A failure affects one request only, and equal requests are sent once. Only `openai:` and `inference:` are supported:
+    the other kinds need a server or process that a run starts (`pipelines.run`).
     """
     from pipelines.clients.llms import ChatLLM
 
@@ -68,9 +70,9 @@ def connect(model: str | Model) -> "LLM":
 @contextmanager
 def open_models(models: Sequence[Model], dispatcher: Dispatcher) -> Iterator[dict[str, SendRequests]]:
     """
-    Everything the models need, while the block runs: a function for each that asks it, by the model's line.
+    Keep the models open while the block runs; yields a function per model that sends requests, by the model's line.
 
-    Raises as `Endpoint` does from the functions; RecipeError, InputError, MissingExtra, ServiceError from here.
+    The functions raise like `Endpoint`; opening raises RecipeError, InputError, MissingExtra or ServiceError.
     """
     for model in models:
         check(model)
@@ -113,7 +115,7 @@ def _open(model: Model, dispatcher: Dispatcher, loop: "Loop", stack: ExitStack) 
     if kind in ("gguf:", "embedded"):
         weights = embedded_weights() if kind == "embedded" else Path(model.model.removeprefix("gguf:")).expanduser()
         base_url, key_env = stack.enter_context(serve(weights)) + "/v1", None
-        # What waits in the server's own queue would only get older, and a slow machine is no dead one.
+        # Requests in the server's own queue would only age towards the timeout; and a slow machine is not a dead one.
         here = {"concurrency": min(model.concurrency, PARALLEL), "timeout": model.timeout or LOCAL_TIMEOUT}
         model = model.model_copy(update=here)
     else:
@@ -124,7 +126,7 @@ def _open(model: Model, dispatcher: Dispatcher, loop: "Loop", stack: ExitStack) 
 
 
 def _openai(model: Model) -> tuple[str, str | None]:
-    """Address and name of the key's variable. A key goes to another address than the usual one only when named."""
+    """Address and key variable. The default key is sent to the default address only; for others it must be named."""
     usual = os.environ.get("OPENAI_BASE_URL", OPENAI)
     base_url = model.base_url or usual
     key = model.api_key_env or ("OPENAI_API_KEY" if base_url == usual else None)
@@ -135,9 +137,6 @@ def _openai(model: Model) -> tuple[str, str | None]:
 
 def _inference(model: Model) -> tuple[str, str | None]:
     key = model.api_key_env or "HF_TOKEN"
-    if key not in os.environ:
-        token = require("huggingface_hub", "generate").get_token() if key == "HF_TOKEN" else None
-        if not token:
-            raise RecipeError(f"{model.model}: the environment variable {key} is not set, nor is there a Hub login")
-        os.environ[key] = token  # of this process: what the user's own login says
+    if api_key(key) is None:
+        raise RecipeError(f"{model.model}: the environment variable {key} is not set, nor is there a Hub login")
     return model.base_url or INFERENCE, key

@@ -242,7 +242,7 @@ import json, logging, sys
 from distilabel.pipeline import Pipeline
 from distilabel.steps import LoadDataFromDicts
 from distilabel.steps.tasks import TextGeneration
-from curate.sections import Model
+from curate.recipe.models import Model
 from pipelines import connect
 
 def main(url, key_env):
