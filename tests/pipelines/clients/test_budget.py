@@ -52,7 +52,7 @@ def test_a_models_own_price_comes_first_then_the_users_table(tmp_path: Path) -> 
 @pytest.mark.parametrize("text", ["gpt: 3", "gpt: {input: 1}", "[1, 2]", "gpt: {input: dear, output: 2}", "a: {b: [}"])
 def test_a_bad_price_table_is_one_line(tmp_path: Path, text: str) -> None:
     (tmp_path / "prices.yaml").write_text(text)
-    with pytest.raises(RecipeError, match=r"is no price table; expected NAME: \{input: 0\.15, output: 0\.6\}"):
+    with pytest.raises(RecipeError, match=r"is not a price table; expected NAME: \{input: 0\.15, output: 0\.6\}"):
         load_prices(str(tmp_path / "prices.yaml"))
 
 

@@ -106,7 +106,7 @@ def make_folder(path: Path) -> None:
 @pytest.mark.parametrize("spoil", [write_garbage, write_other_table, make_folder])
 def test_a_file_that_is_none_is_one_line(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
     spoil(tmp_path / "r.sqlite")
-    with pytest.raises(InputError, match=r"cannot be used as a cache of requests .*move it away") as raised:
+    with pytest.raises(InputError, match=r"cannot be used as a request cache .*move it away") as raised:
         RequestCache(tmp_path / "r.sqlite")
     assert "\n" not in str(raised.value)
 

@@ -225,7 +225,7 @@ def test_what_cannot_be_served_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "cut.gguf").write_bytes(embedded_weights().read_bytes()[:5_000_000])
     for name, said in (
         ("missing.gguf", "does not exist, or is not a file"),
-        ("none.gguf", "is no GGUF file: it does not begin with GGUF"),
+        ("none.gguf", "is not a GGUF file: it does not begin with GGUF"),
         ("cut.gguf", "cannot be served: llama_model_load: error loading model: tensor"),
     ):
         with pytest.raises(InputError, match=said) as raised, serve(tmp_path / name):
@@ -234,7 +234,7 @@ def test_what_cannot_be_served_is_one_line(tmp_path: Path) -> None:
     source = prompts(tmp_path / "prompts.jsonl", 2)
     done = curate("generate", source, "--model", f"gguf:{tmp_path / 'none.gguf'}", "-o", tmp_path / "RUN")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "is no GGUF file" in done.stderr
+    assert "is not a GGUF file" in done.stderr
 
 
 PIPELINE = """

@@ -78,16 +78,16 @@ def test_several_faults_in_a_row(server: FaultServer) -> None:
 @pytest.mark.parametrize(
     ("fault", "error"),
     [
-        ("500", "status 500, again and again"),
-        ("503", "status 503, again and again"),
-        ("slow", "no answer within 0.7 s, again and again"),
-        ("drop", "Server disconnected, again and again"),
-        ("garbled", "the reply is no chat completion, again and again"),
-        ("no_choice", "the reply holds no choice, again and again"),
-        ("null", "the reply is empty, again and again"),
-        ("empty", "the reply is empty, again and again"),
-        ("html", "the reply is no chat completion, again and again"),
-        ("error_200", "the reply is no chat completion (502 Provider returned error), again and again"),
+        ("500", "status 500, after repeated attempts"),
+        ("503", "status 503, after repeated attempts"),
+        ("slow", "no answer within 0.7 s, after repeated attempts"),
+        ("drop", "Server disconnected, after repeated attempts"),
+        ("garbled", "the reply is not a chat completion, after repeated attempts"),
+        ("no_choice", "the reply has no choices, after repeated attempts"),
+        ("null", "the reply is empty, after repeated attempts"),
+        ("empty", "the reply is empty, after repeated attempts"),
+        ("html", "the reply is not a chat completion, after repeated attempts"),
+        ("error_200", "the reply is not a chat completion (502 Provider returned error), after repeated attempts"),
         ("400", "status 400: invalid_value Invalid value for this parameter"),
         ("400_context", "status 400: context_length_exceeded maximum context length is 4096 tokens"),
     ],
@@ -172,11 +172,13 @@ def test_a_key_is_sent_and_never_said(tmp_path: Path) -> None:
         (reply,) = ask(server.url, requests("[[400_echo]]"), api_key="sk-right")
         assert reply.error == "status 400: I do not like your header Bearer …"
     for bad in ("sk-\nx", "sk-…"):
-        with pytest.raises(RecipeError, match="MY_KEY is no key: it holds a line break"):
+        with pytest.raises(RecipeError, match="MY_KEY is not a valid key: it contains a line break"):
             Endpoint("m", "http://localhost/v1", api_key=bad, key_name="MY_KEY")
 
 
-@pytest.mark.parametrize(("url", "said"), [("localhost:8000/v1", "no address"), ("http://", "no address")])
+@pytest.mark.parametrize(
+    ("url", "said"), [("localhost:8000/v1", "not a valid address"), ("http://", "not a valid address")]
+)
 def test_an_address_that_is_none_is_said_at_once(url: str, said: str) -> None:
     with pytest.raises(RecipeError, match=said):
         raise ask(url, requests("Why?"))[0]
@@ -191,7 +193,7 @@ def test_an_address_without_v1_is_said(server: FaultServer) -> None:
 def test_a_site_that_is_no_endpoint_is_said_before_patience_ends(tmp_path: Path) -> None:
     with FaultServer(tmp_path / "log", "--share", "html=1") as server:
         (error,) = ask(server.url, requests("Why?"), patience=1_000, retries=1)
-    assert str(error) == f"m at {server.url}: the reply is no chat completion. Is the address right (…/v1)?"
+    assert str(error) == f"m at {server.url}: the reply is not a chat completion. Is the address right (…/v1)?"
 
 
 def test_an_endpoint_that_refuses_everything(tmp_path: Path) -> None:
@@ -240,7 +242,7 @@ def test_a_request_that_is_always_too_large_does_not_go_on_for_ever(server: Faul
             await endpoint.close()
 
     reply = asyncio.run(asyncio.wait_for(play(), 30))
-    assert reply.error == "status 429, again and again"
+    assert reply.error == "status 429, after repeated attempts"
 
 
 def test_a_death_within_patience_costs_nothing(tmp_path: Path) -> None:
@@ -268,7 +270,7 @@ def test_a_longer_death_ends_all(tmp_path: Path) -> None:
     assert 0.5 < time.monotonic() - started < 4
     assert {type(error) for error in errors} == {ServiceError}
     assert "no answer for 1 s (Cannot connect" in str(errors[0])
-    assert "What was answered is kept; the same command goes on when the endpoint does" in str(errors[0])
+    assert "All replies are kept; run the same command again once the endpoint answers" in str(errors[0])
 
 
 def test_no_proxy_and_no_netrc_get_in_the_way(

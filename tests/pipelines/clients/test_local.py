@@ -147,10 +147,10 @@ def test_the_end_token_ends_the_answer(folder: str, model: TransformersModel, tm
 def test_a_bad_request_touches_no_other(model: TransformersModel) -> None:
     good = user("Hi", temperature=0)
     bad = {
-        "the prompt of 202 tokens does not fit into the model's 128": user("x" * 200),
+        "the prompt of 202 tokens does not fit into the model's context of 128": user("x" * 200),
         "no parameter logit_bias": user("Hi", logit_bias={}),
         "could not convert": user("Hi", temperature="hot"),
-        "out of its range": user("Hi", top_p=0),
+        "out of range": user("Hi", top_p=0),
         "no tools here": Request([{"role": "tool", "content": "42"}]),
     }
     first, *failed, last = model.generate([good, *bad.values(), good])
