@@ -1,4 +1,4 @@
-"""Prompts → candidates → verdicts → pairs, in front of curate's own flow. One run directory, one file of replies."""
+"""Prompts → candidates → verdicts → pairs, ahead of curate's own flow, with one run directory and one reply cache."""
 
 import threading
 import time
@@ -37,48 +37,48 @@ REQUESTS = "requests.sqlite"
 
 def run(recipe: Recipe, out: str | Path, *, force: bool = False) -> Run:
     """
-    Run a recipe whole: make or read prompts, generate, judge, pair, then clean as `curate.run` does.
+    Run a whole recipe: generate or read prompts, answer, judge, pair, then clean as `curate.run` does.
 
-    Every reply is stored in `out` the moment it comes: the same call goes on where it was stopped, and an edit asks
-    only what it changes. Raises CurateError and its kinds: ServiceError when an endpoint fails for good, BudgetReached
-    when the budget is spent.
+    Every reply is stored in `out` on arrival: the same call resumes an interrupted run, and an edited recipe sends only
+    the requests that changed. Raises CurateError and its subclasses: ServiceError when an endpoint fails permanently,
+    BudgetReached when the budget is spent.
     """
     if not recipe.asks_models:
         return flow.run(recipe, out, force=force)
     check_run(recipe)
     recipe = recipe.model_copy(update={"pair": recipe.pair or Pair()})  # every default is written out
-    return flow.run(recipe, out, force=force, front=_front)
+    return flow.run(recipe, out, force=force, front=_generated_pairs)
 
 
 def generate(recipe: Recipe, out: str | Path, *, force: bool = False) -> dict[str, Any]:
-    """Prompts and answers only: writes `out`/candidates.parquet and returns what was made. `run` goes on from there."""
+    """Generate prompts and answers only: write `out`/candidates.parquet and return a summary. `run` continues there."""
     return _part_way(recipe, only_answers(recipe), out, force=force)
 
 
 def judge(recipe: Recipe, out: str | Path, *, force: bool = False) -> dict[str, Any]:
-    """As `generate`, and the verdicts: candidates.parquet has scores then, and there is a report of each judge."""
+    """Generate and judge: candidates.parquet then has scores, and the summary a report per judge."""
     return _part_way(recipe, up_to_verdicts(recipe), out, force=force)
 
 
 def quickstart(out: str | Path, *, force: bool = False) -> Run:
-    """The recipe that ships with prefcurate: kitchen questions, answered by SmolLM2 on this machine, no network."""
+    """Run the shipped quickstart recipe: kitchen questions answered by SmolLM2 on this machine, without network."""
     return run(load_recipe(Path(__file__).parent / "recipes" / "quickstart.yaml"), out, force=force)
 
 
 def _part_way(recipe: Recipe, part: Recipe, out: str | Path, *, force: bool) -> dict[str, Any]:
-    """Do a part of a recipe; the run keeps the whole of it."""
+    """Execute a part of a recipe; the run stores the whole recipe."""
     check(part)
     with open_store(Path(out), resolved(recipe), to_yaml(recipe), force=force) as store, _session(store, part) as now:
         now.candidates()
         return now.about()
 
 
-def _front(store: Store, recipe: Recipe) -> flow.Made:
+def _generated_pairs(store: Store, recipe: Recipe) -> flow.Made:
     with _session(store, recipe) as now:
         judged = now.candidates()
         section = recipe.pair or Pair()
         if recipe.judge is None and section.strategy != "delta" and not _any_score(judged):
-            raise RecipeError("no answer has a score to choose by: add a judge section, or pair.strategy: delta")
+            raise RecipeError("no answer has a score: add a judge section, or pair.strategy: delta")
         pairs = stages.pair(store, section, judged, now.stages["origin"])
         return flow.Made(pairs, now.stages, now.about())
 
@@ -96,14 +96,14 @@ def _session(store: Store, recipe: Recipe) -> Iterator["_Session"]:
 
 
 class _Session:
-    """One start of a recipe: its desk, and the stages as they get done."""
+    """One execution of a recipe: its dispatcher and the stages completed so far."""
 
     def __init__(self, store: Store, recipe: Recipe, dispatcher: Dispatcher) -> None:
         self._store, self._recipe, self._dispatcher = store, recipe, dispatcher
         self.stages: dict[str, Stage] = {}
 
     def candidates(self) -> Stage:
-        """Everything up to judged candidates; writes candidates.parquet."""
+        """Run all stages up to judged candidates, and write candidates.parquet."""
         self._origin()
         self._answers()
         self._verdicts()
@@ -111,7 +111,7 @@ class _Session:
         return self.stages["judged"]
 
     def about(self) -> dict[str, Any]:
-        """For manifest and card: what was made, what each judge is worth, what it cost."""
+        """Summarize for manifest and card: prompts, answers, judges, and requests with their cost."""
         made: dict[str, Any] = {"made": {}}
         if info := self.stages["origin"].info:
             made["made"] |= {"prompts": info["made"]} if "made" in info else {}
@@ -152,7 +152,7 @@ class _Session:
             return
         with ExitStack() as stack:
             open_clients = self._opener(
-                stack, section.models, "generate", lambda c: c.answered(section, self._left(origin, "answers"))
+                stack, section.models, "generate", lambda c: c.answered(section, self._pending(origin, "answers"))
             )
             self.stages["answers"] = stages.answer(self._store, section, origin, open_clients, self._dispatcher)
 
@@ -165,27 +165,27 @@ class _Session:
             judges = judges_of(section)
             models = [judge.model for judge in judges if judge.sends_requests]
             answers, origin = self.stages["answers"], self.stages["origin"]
-            pending = self._left(answers, "verdicts")
+            pending = self._pending(answers, "verdicts")
             open_clients = self._opener(stack, models, "judge", lambda c: c.judged(section, pending))
             self.stages["verdicts"], self.stages["judged"] = stages.judge(
                 self._store, section, judges, answers, origin, open_clients, self._dispatcher
             )
 
-    def _left(self, source: Stage, target: str) -> Iterator[pl.DataFrame]:
-        """The parts of a stage that the one after it has not made anything of yet."""
+    def _pending(self, source: Stage, target: str) -> Iterator[pl.DataFrame]:
+        """Yield the parts of a stage that `target` has not processed yet."""
         there = Stage(self._store.folder / STAGES / target, "")
         for number, part in enumerate(source.parts()):
             if not there.part(number).is_file():
                 yield pl.read_parquet(part)
 
     def _opener(self, stack: ExitStack, models: Sequence[Model], what: str, count: Count) -> stages.OpenClients:
-        """What opens the models when they are first needed: a stage that is complete needs none."""
+        """Return a function that opens the models on its first call; a complete stage never calls it."""
         lock, opened = threading.Lock(), list[Mapping[str, SendRequests]]()
 
         def open_clients() -> Mapping[str, SendRequests]:
             with lock:
                 if not opened and models:
-                    if is_watched():  # counting takes a while, and is for whoever watches only
+                    if is_watched():  # counting takes a while, and only a terminal shows it
                         estimates = count(Counted(self._recipe, self._dispatcher.cache))
                         for line in estimates:
                             say(str(line))
@@ -197,28 +197,28 @@ class _Session:
 
 
 def _ask_first(open_clients: stages.OpenClients, requests: Sequence[Request]) -> list[Reply]:
-    """Ask the only model there is."""
+    """Send requests to the only model."""
     return next(iter(open_clients().values()))(requests)
 
 
 @contextmanager
 def _live(dispatcher: Dispatcher, what: str, total: int) -> Iterator[None]:
-    """A live line: requests, requests a second, tokens a second, money, time left."""
+    """Show a progress line: requests, requests and tokens per second, cost, time remaining."""
     started, before, known = time.monotonic(), dispatcher.tally.tokens, dispatcher.tally.known
     answered, cost = dispatcher.tally.answered, dispatcher.budget.spent["usd"]
     with progress(what, total, "requests") as advance:
 
-        def on_settled() -> None:
+        def update() -> None:
             seconds = max(time.monotonic() - started, 1e-3)
             rate = (dispatcher.tally.answered - answered) / seconds
             tokens = (dispatcher.tally.tokens - before) / seconds
-            usd = dispatcher.budget.spent["usd"] - cost  # nothing where no price is known
+            usd = dispatcher.budget.spent["usd"] - cost  # 0 where no price is known
             notes = [f"{rate:,.1f}/s", f"{tokens:,.0f} tokens/s", *([f"${usd:,.4f}"] if usd else [])]
             notes += [f"{dispatcher.tally.known - known:,} known"] if dispatcher.tally.known > known else []
             notes += [f"{dispatcher.tally.failed:,} failed"] if dispatcher.tally.failed else []
             advance(1, " · ".join(notes))
 
-        dispatcher.on_settled = on_settled
+        dispatcher.on_settled = update
         try:
             yield
         finally:
@@ -226,7 +226,7 @@ def _live(dispatcher: Dispatcher, what: str, total: int) -> Iterator[None]:
 
 
 def _answered(answers: Stage) -> list[dict[str, Any]]:
-    """For each model: its answers, how many failed, how many were cut off, their mean length in tokens."""
+    """Per model: number of answers, failed and cut-off ones, and their mean length in tokens."""
     rows = answers.scan().group_by("model", maintain_order=True).agg(
         answers=pl.len(),
         failed=pl.col("response").null_count(),
