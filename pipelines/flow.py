@@ -27,11 +27,11 @@ from pipelines.clients.budget import Budget
 from pipelines.clients.cache import RequestCache
 from pipelines.clients.dispatcher import Dispatcher, heed_interrupts
 from pipelines.clients.requests import Reply, Request, SendRequests
-from pipelines.estimate import Counted, Estimate, requested_models
+from pipelines.estimate import Estimate, Estimator, requested_models
 from pipelines.inputs import read_origin
 from pipelines.judges.panel import judges_of
 
-Count = Callable[[Counted], list[Estimate]]
+Count = Callable[[Estimator], list[Estimate]]
 REQUESTS = "requests.sqlite"
 
 
@@ -141,7 +141,9 @@ class _Session:
         with ExitStack() as stack:
             ask: SendRequests | None = None
             if prompts is not None:
-                open_clients = self._opener(stack, [prompts.model], "prompts", lambda c: [c.to_make(prompts)])
+                open_clients = self._opener(
+                    stack, [prompts.model], "prompts", lambda e: [e.prompts_to_generate(prompts)]
+                )
                 ask = partial(_ask_first, open_clients)
             self.stages["origin"] = read_origin(self._store, self._recipe, ask)
 
@@ -152,7 +154,7 @@ class _Session:
             return
         with ExitStack() as stack:
             open_clients = self._opener(
-                stack, section.models, "generate", lambda c: c.answered(section, self._pending(origin, "answers"))
+                stack, section.models, "generate", lambda e: e.answered(section, self._pending(origin, "answers"))
             )
             self.stages["answers"] = stages.answer(self._store, section, origin, open_clients, self._dispatcher)
 
@@ -166,7 +168,7 @@ class _Session:
             models = [judge.model for judge in judges if judge.sends_requests]
             answers, origin = self.stages["answers"], self.stages["origin"]
             pending = self._pending(answers, "verdicts")
-            open_clients = self._opener(stack, models, "judge", lambda c: c.judged(section, pending))
+            open_clients = self._opener(stack, models, "judge", lambda e: e.judged(section, pending))
             self.stages["verdicts"], self.stages["judged"] = stages.judge(
                 self._store, section, judges, answers, origin, open_clients, self._dispatcher
             )
@@ -186,7 +188,7 @@ class _Session:
             with lock:
                 if not opened and models:
                     if is_watched():  # counting takes a while, and only a terminal shows it
-                        estimates = count(Counted(self._recipe, self._dispatcher.cache))
+                        estimates = count(Estimator(self._recipe, self._dispatcher.cache))
                         for line in estimates:
                             say(str(line))
                         stack.enter_context(_live(self._dispatcher, what, sum(line.requests for line in estimates)))

@@ -338,11 +338,11 @@ def test_the_old_scores_and_columns_of_pairs_are_not_lost(server: ChatServer, tm
                 "judge": {"models": "heuristic"},
                 "pair": {"strategy": "best_of_on_policy"},
             },
-            "best_of_on_policy needs two answers or more of a model with on_policy: true",
+            "best_of_on_policy needs at least two answers of a model with on_policy: true",
         ),
         (
             {"generate": {"models": ["openai:w@http://a/v1"]}, "judge": {"models": ["openai:w@http://b/v1"]}},
-            "openai:w stands in the recipe with two addresses, http://a/v1 and http://b/v1",
+            "openai:w has two addresses in the recipe, http://a/v1 and http://b/v1",
         ),
         (
             {"generate": {"models": ["openai:w@http://a/v1"]}, "judge": {"models": ["openai:w"]}},
@@ -350,7 +350,7 @@ def test_the_old_scores_and_columns_of_pairs_are_not_lost(server: ChatServer, tm
         ),
         (
             {"generate": {"models": ["gguf:a/x.gguf", "gguf:b/x.gguf"]}, "judge": {"models": "heuristic"}},
-            "two models would both be called gguf:x.gguf",
+            "two models would both be published as gguf:x.gguf",
         ),
         (
             {"generate": {"models": "gguf:none.gguf"}, "judge": {"models": "heuristic"}},
@@ -378,7 +378,7 @@ def test_what_must_fail_fails_before_anything_is_asked(
 
 def test_pairs_without_scores_cannot_be_chosen_from(tmp_path: Path) -> None:
     source = prompts(tmp_path / "p.jsonl", {"prompt": "a?", "chosen": "b", "rejected": "c"})
-    with pytest.raises(RecipeError, match="no answer has a score to choose by: add a judge section"):
+    with pytest.raises(RecipeError, match="no answer has a score: add a judge section"):
         run(recipe(source, pair={"strategy": "max_min"}), tmp_path / "RUN")
 
 

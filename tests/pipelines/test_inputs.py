@@ -202,7 +202,7 @@ def test_a_model_that_makes_none(tmp_path: Path) -> None:
     def silly(requests: Sequence[Request]) -> list[Reply]:
         return [Reply("Sure!", "stop", 1, 1) for _ in requests]
 
-    with pytest.raises(InputError, match=r"openai:m made none that could be used \(\d+ bad replies\)"):
+    with pytest.raises(InputError, match=r"openai:m returned no usable prompt \(\d+ bad replies\)"):
         read(tmp_path, made(None), silly)
 
 
@@ -300,11 +300,11 @@ def test_sets_that_straddle_blocks(before: Path, tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (lambda t: pl.concat([t.slice(0, 1), t.slice(3, 3), t.slice(1, 2)]), "do not stand together"),
+        (lambda t: pl.concat([t.slice(0, 1), t.slice(3, 3), t.slice(1, 2)]), "are not contiguous"),
         (lambda t: t.with_columns(source_row=pl.lit(None, pl.UInt64)), "source_row may not be null"),
         (lambda t: t.with_columns(source_row=0), "row 0 has different prompts"),
         (lambda t: t.with_columns(candidate_id=pl.lit("x")), "row 0 has different answers of one id"),
-        (lambda t: t.with_columns(response=pl.lit("text")), "does not hold candidates"),
+        (lambda t: t.with_columns(response=pl.lit("text")), "does not contain candidates"),
     ],
 )
 def test_what_is_no_table_of_candidates(

@@ -148,7 +148,7 @@ def test_a_bad_request_touches_no_other(model: TransformersModel) -> None:
     good = user("Hi", temperature=0)
     bad = {
         "the prompt of 202 tokens does not fit into the model's context of 128": user("x" * 200),
-        "no parameter logit_bias": user("Hi", logit_bias={}),
+        "not support the parameter logit_bias": user("Hi", logit_bias={}),
         "could not convert": user("Hi", temperature="hot"),
         "out of range": user("Hi", top_p=0),
         "no tools here": Request([{"role": "tool", "content": "42"}]),
@@ -238,7 +238,7 @@ def test_a_long_conversation_loses_its_oldest_exchanges(reward: RewardModel) -> 
 def test_a_template_that_refuses_some_or_all(reward: RewardModel) -> None:
     tool = [{"role": "tool", "content": "42"}]
     assert reward.score([tool, exchange("Hi", "Ho")])[0] is None
-    with pytest.raises(InputError, match="none of the conversations: no tools here"):
+    with pytest.raises(InputError, match="all conversations: no tools here"):
         reward.score([tool])
 
 

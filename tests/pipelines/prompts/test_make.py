@@ -407,7 +407,7 @@ def test_magpie_lets_the_model_write_the_users_turn() -> None:
         ({"method": "evolve"}, [], RecipeError, "evolve rewrites seeds, and there are none"),
         ({"method": "evolve"}, ["x" * 10_000], RecipeError, "of up to 8,000 characters; all are longer"),
         ({"method": "documents"}, [], RecipeError, "documents needs prompts.documents"),
-        ({"method": "documents", "documents": "nowhere.txt"}, [], InputError, "nowhere.txt: there is no such document"),
+        ({"method": "documents", "documents": "nowhere.txt"}, [], InputError, "nowhere.txt: no such document"),
     ],
 )
 def test_what_a_method_lacks_is_said_before_anything_is_asked(

@@ -71,11 +71,11 @@ def test_odd_bytes_do_not_stop_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("nowhere.txt", "nowhere.txt: there is no such document"),
-        ("*.rst", r"\*.rst: there is no such document"),
-        ("pdfs", "pdfs holds no text file. Taken from a folder are: .txt, .md"),
-        ("pdfs/a.pdf", "a.pdf is no text file; convert it to plain text"),
-        ("blank.txt", "blank.txt: the documents hold no text"),
+        ("nowhere.txt", "nowhere.txt: no such document"),
+        ("*.rst", r"\*.rst: no such document"),
+        ("pdfs", "pdfs contains no text file; expected one of .txt, .md"),
+        ("pdfs/a.pdf", "a.pdf is not a text file; convert it to plain text"),
+        ("blank.txt", "blank.txt: the documents contain no text"),
     ],
 )
 def test_what_holds_no_text_is_named(tmp_path: Path, name: str, message: str) -> None:
