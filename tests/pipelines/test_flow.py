@@ -327,7 +327,7 @@ def test_the_old_scores_and_columns_of_pairs_are_not_lost(server: ChatServer, tm
     ("sections", "said"),
     [
         ({"generate": {"models": "openai:w"}}, "generate: add a judge section"),
-        ({"generate": {"models": "openai:w", "n": 1}, "judge": {"models": "heuristic"}}, "one answer to each prompt"),
+        ({"generate": {"models": "openai:w", "n": 1}, "judge": {"models": "heuristic"}}, "one answer per prompt"),
         (
             {"generate": {"models": "openai:w"}, "pair": {"strategy": "delta", "order": ["openai:w", "openai:v"]}},
             "unknown model in pair.order 'openai:v'. Did you mean 'openai:w'?",
@@ -346,7 +346,7 @@ def test_the_old_scores_and_columns_of_pairs_are_not_lost(server: ChatServer, tm
         ),
         (
             {"generate": {"models": ["openai:w@http://a/v1"]}, "judge": {"models": ["openai:w"]}},
-            "two addresses, http://a/v1 and the usual one",
+            "two addresses, http://a/v1 and the default",
         ),
         (
             {"generate": {"models": ["gguf:a/x.gguf", "gguf:b/x.gguf"]}, "judge": {"models": "heuristic"}},

@@ -301,7 +301,7 @@ def test_sets_that_straddle_blocks(before: Path, tmp_path: Path, monkeypatch: py
     ("spoil", "said"),
     [
         (lambda t: pl.concat([t.slice(0, 1), t.slice(3, 3), t.slice(1, 2)]), "are not contiguous"),
-        (lambda t: t.with_columns(source_row=pl.lit(None, pl.UInt64)), "source_row may not be null"),
+        (lambda t: t.with_columns(source_row=pl.lit(None, pl.UInt64)), "source_row must not be null"),
         (lambda t: t.with_columns(source_row=0), "row 0 has different prompts"),
         (lambda t: t.with_columns(candidate_id=pl.lit("x")), "row 0 has different answers of one id"),
         (lambda t: t.with_columns(response=pl.lit("text")), "does not contain candidates"),
