@@ -77,14 +77,11 @@ def _generated_pairs(store: Store, recipe: Recipe) -> flow.Made:
     with _session(store, recipe) as now:
         judged = now.candidates()
         section = recipe.pair or Pair()
-        if recipe.judge is None and section.strategy != "delta" and not _any_score(judged):
+        scored = judged.scan().select(pl.col("score").is_not_null().any()).collect().item()
+        if recipe.judge is None and section.strategy != "delta" and not scored:
             raise RecipeError("no answer has a score: add a judge section, or pair.strategy: delta")
         pairs = stages.pair(store, section, judged, now.stages["origin"])
         return flow.Made(pairs, now.stages, now.about())
-
-
-def _any_score(judged: Stage) -> bool:
-    return bool(judged.scan().select(pl.col("score").is_not_null().any()).collect().item())
 
 
 @contextmanager

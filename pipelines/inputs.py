@@ -214,7 +214,7 @@ class _Sets:
         return rows.with_columns(source=pl.Series(names, dtype=pl.String))
 
     def checked(self, sets: pl.DataFrame, file: str) -> pl.DataFrame:
-        """Raise InputError for a set that is not contiguous, which cannot be told from two sets of the same name."""
+        """Raise InputError for a set that is not contiguous, which would be taken for two sets of the same name."""
         for name, row in sets.select(SET).iter_rows():
             self._seen[name, row] += 1
             if self._seen[name, row] > 1:

@@ -220,28 +220,28 @@ class Endpoint:
         self, status: int, body: bytes, headers: Mapping[str, str], *, structured: bool
     ) -> Reply | Retry:
         whole = error_of(body)
-        said = self._one_line(whole)
+        message = self._one_line(whole)
         if status == 401 or (status == 403 and not self._answers):
-            why = f"403: {said}" if status == 403 else "401"  # a message about a key may contain part of it
+            why = f"403: {message}" if status == 403 else "401"  # a message about a key may contain part of it
             raise ServiceError(f"{self._place}: the key was refused ({why}); set {self._key_name} to a valid one")
         if status == 402 or (status == 429 and "insufficient_quota" in whole):
-            raise ServiceError(f"{self._place}: no credit left ({status}: {said})")
+            raise ServiceError(f"{self._place}: no credit left ({status}: {message})")
         if (status == 404 or "model_not_found" in whole) and not self._answers:
             known = await self._known_models()
-            raise RecipeError(f"{self._place}: {status} ({said}).{known} Is the address right (…/v1)?")
+            raise RecipeError(f"{self._place}: {status} ({message}).{known} Is the address right (…/v1)?")
         if status in RETRIED or status >= 500:
             return Retry(f"status {status}", wait=retry_after(headers), busy=status == 429, counts=status != 429)
         if structured and status in (400, 422) and "response_format" in whole.lower():
             self._structured = False
             return Retry("the endpoint does not support response_format", wait=0, counts=False)
-        return Reply(None, error=f"status {status}: {said}")
+        return Reply(None, error=f"status {status}: {message}")
 
     async def _user_turn(self, messages: Messages) -> str:
         """Return the chat template up to the user's text (Magpie, arXiv 2406.08464), as llama.cpp renders it."""
         if self._turn_start is None:
             body = {"messages": [*messages, {"role": "user", "content": SENTINEL}]}
-            status, said, _ = await self._post(f"{self.base_url.removesuffix('/v1')}/apply-template", body)
-            text = msgspec.json.decode(said)["prompt"] if status == 200 else ""
+            status, rendered, _ = await self._post(f"{self.base_url.removesuffix('/v1')}/apply-template", body)
+            text = msgspec.json.decode(rendered)["prompt"] if status == 200 else ""
             start, found, rest = text.partition(SENTINEL)
             if not found:
                 raise RecipeError(f"prompts.method: magpie needs gguf:, embedded or transformers:, not {self.base_url}")

@@ -82,7 +82,7 @@ class Limiter:
         turn = asyncio.get_running_loop().create_future()
         (self._waiting.appendleft if first else self._waiting.append)(turn)
         try:
-            await turn  # whoever sets its result has already counted the slot
+            await turn  # the task that sets the result has already counted the slot
         except asyncio.CancelledError:
             if not turn.cancelled():
                 self._leave()

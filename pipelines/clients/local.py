@@ -185,7 +185,7 @@ class RewardModel:
         kind = transformers.AutoModelForSequenceClassification
         self._tokenizer, self._model = load(kind, name, device, "float32")
         if self._model.config.num_labels != 1:
-            raise InputError(f"{name} is no reward model: it has {self._model.config.num_labels} labels, expected 1")
+            raise InputError(f"{name} is not a reward model: it has {self._model.config.num_labels} labels, expected 1")
         self._context = token_limit(self._model, self._tokenizer.model_max_length)
         self._pad: int | None = self._model.config.get_text_config().pad_token_id
 

@@ -18,7 +18,6 @@ from pipelines.judges.scoring import ANSWER, JUDGE, SET, comparisons, judge_scor
 
 # Human labels, one row per judgement; a pair may occur several times, with contradicting labels.
 HUMAN = pl.Schema({"source": pl.String(), "source_row": pl.UInt64(), "better_id": pl.String(), "worse_id": pl.String()})
-CATEGORIES = 3  # first is better, tie, second is better
 
 
 def cohen_kappa(a: ArrayLike, b: ArrayLike) -> float | None:
@@ -95,7 +94,8 @@ def panel_agreement(verdicts: pl.DataFrame) -> dict[str, Any]:
     for number, preferences in enumerate(found[1:], start=1):
         common = common.join(preferences.rename({"side": str(number)}), on=("first", "second"))
     sides = common.drop("first", "second").to_numpy()
-    kappa = cohen_kappa(*sides.T) if len(panel) == 2 else fleiss_kappa(_table(sides))
+    counts = np.stack([(sides == side).sum(axis=1) for side in (1, 0, -1)], axis=1)
+    kappa = cohen_kappa(*sides.T) if len(panel) == 2 else fleiss_kappa(counts)
     return report | {"items": len(sides), "statistic": "cohen" if len(panel) == 2 else "fleiss", "kappa": kappa}
 
 
@@ -104,10 +104,6 @@ def _beyond_chance(agreed: int, by_chance: int, items: int) -> float | None:
     if by_chance == items * items:
         return None
     return (agreed * items - by_chance) / (items * items - by_chance)
-
-
-def _table(sides: NDArray[np.int8]) -> NDArray[np.int64]:
-    return np.stack([(sides == side).sum(axis=1) for side in (1, 0, -1)], axis=1)
 
 
 def _by_judge(verdicts: pl.DataFrame) -> list[pl.DataFrame]:

@@ -41,7 +41,7 @@ class Load(NamedTuple):
 
 
 class Judge(Protocol):
-    """One judge of a recipe: the line that names its model, and the section in which the line stands."""
+    """One judge of a recipe, created from a line of `judge.models` and its section."""
 
     method: ClassVar[str]  # `method` in VERDICTS, tables and cards
     sends_requests: ClassVar[bool]  # false: scores in this process and costs nothing

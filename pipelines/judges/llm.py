@@ -98,7 +98,7 @@ class LlmJudge(Judge):
         return Load(requests, prompt_tokens * per_set + requests * (instructions + shown * answer_tokens), output)
 
     def score(self, candidates: pl.DataFrame, clients: Mapping[str, SendRequests]) -> pl.DataFrame:
-        """VERDICTS. An unusable reply is asked for once more; if that fails too, the score is null."""
+        """Return VERDICTS. After an unusable reply one repair request is sent; if it fails too, the score is null."""
         asked = self._questions(candidates)
         outcomes = self._ask(asked, clients[self.model.model])
         rows = [
@@ -133,8 +133,8 @@ class LlmJudge(Judge):
 
     def _ask(self, asked: Sequence[Question], send: SendRequests) -> list[Outcome]:
         """
-        Ask, and ask once more where the reply is no verdict; the second reply counts, whatever it is. A repair request
-        that fails leaves an error without a raw reply, so the next start sends it again.
+        Send all questions, and one repair request for each unusable reply, whose own reply then counts, whatever it
+        is. A failed repair request leaves an error without a raw reply, so the next start sends it again.
         """
         replies = send([Request(question.messages, self.params) for question in asked])
         outcomes = [_read(question, reply) for question, reply in zip(asked, replies, strict=True)]

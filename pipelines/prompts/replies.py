@@ -103,10 +103,10 @@ def _cut(reply: Reply) -> bool:
 
 def _final_text(reply: Reply) -> str:
     """Return the text after the thinking, without an enclosing code fence; empty for an overlong reply."""
-    said = reply.text or ""
-    if len(said) > MAX_REPLY_CHARS:
+    reply_text = reply.text or ""
+    if len(reply_text) > MAX_REPLY_CHARS:
         return ""
-    text = said.rpartition("</think>")[2].strip()
+    text = reply_text.rpartition("</think>")[2].strip()
     text = "" if text.startswith("<think>") else text  # the thinking never ended
     fenced = FENCE.match(text)
     return fenced[1].strip() if fenced else text
