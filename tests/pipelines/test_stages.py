@@ -1,4 +1,4 @@
-"""The stages that ask models: what is kept of an interrupted or failed start, and what depends on what."""
+"""Stages that use models: what an interrupted or failed start keeps, and what their keys depend on."""
 
 import json
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ def _two_sets_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Asked:
-    """Stands for the models, and remembers what was asked. `fails` and `ends` name prompts that go wrong."""
+    """Replaces the models and records prompts. `fails` and `ends` name prompts that fail or stop the run."""
 
     def __init__(self, fails: str = "\0", ends: str = "\0") -> None:
         self.fails, self.ends = fails, ends
@@ -100,7 +100,7 @@ def test_a_complete_stage_opens_no_model(tmp_path: Path) -> None:
     assert stages.answer(store, WRITES, start, never, new_dispatcher()) == stage
 
 
-def test_only_the_part_with_a_failure_is_asked_for_again(tmp_path: Path) -> None:
+def test_only_parts_with_failures_are_requested_again(tmp_path: Path) -> None:
     store, start = read(tmp_path, source(tmp_path))
     stage = stages.answer(store, WRITES, start, Asked(fails="number 2"), new_dispatcher())
     assert stage.info is not None
@@ -114,7 +114,7 @@ def test_only_the_part_with_a_failure_is_asked_for_again(tmp_path: Path) -> None
     assert stage.part(0).stat().st_mtime_ns == before
 
 
-def test_what_was_done_before_the_end_of_an_endpoint_is_kept(tmp_path: Path) -> None:
+def test_answers_before_a_fatal_error_are_kept(tmp_path: Path) -> None:
     store, start = read(tmp_path, source(tmp_path))
     with pytest.raises(ServiceError, match="the endpoint is gone"):
         stages.answer(store, WRITES, start, Asked(ends="number 4"), new_dispatcher())
@@ -137,7 +137,7 @@ def test_too_many_failures_are_an_error_that_names_the_most_frequent(tmp_path: P
     assert stage.scan().select(pl.col("response").null_count()).collect().item() == 0
 
 
-def test_how_a_model_is_asked_is_no_part_of_the_key() -> None:
+def test_transport_settings_are_not_in_the_key() -> None:
     def of(**changes: Any) -> dict[str, Any]:
         return stages.settings(Generate.model_validate({"models": [{"model": LINE, **changes}]}))
 
@@ -150,7 +150,7 @@ def test_how_a_model_is_asked_is_no_part_of_the_key() -> None:
 # ---- verdicts ----
 
 
-def test_verdicts_lie_beside_the_judged_answers(tmp_path: Path) -> None:
+def test_verdicts_are_stored_beside_judged_answers(tmp_path: Path) -> None:
     store, start = read(tmp_path, source(tmp_path))
     said, scored = judged(store, start, Asked())
     assert len(said.scan().collect()) == 10
@@ -191,7 +191,7 @@ def test_scores_of_a_local_judge_are_kept_through_an_interrupt(tmp_path: Path) -
     assert sorted(scored) == [0, 2, 4, 4]
 
 
-def test_a_verdict_that_stays_unusable_is_not_asked_for_again(tmp_path: Path) -> None:
+def test_an_unusable_verdict_is_not_requested_again(tmp_path: Path) -> None:
     store, start = read(tmp_path, source(tmp_path))
     answers = stages.answer(store, WRITES, start, Asked(), new_dispatcher())
 
@@ -225,7 +225,7 @@ def test_pairs_come_in_the_order_of_the_origin_with_every_row_of_it(tmp_path: Pa
     ]  # fmt: skip
 
 
-def test_what_came_with_the_prompt_goes_with_the_pair(tmp_path: Path) -> None:
+def test_extra_of_the_prompt_is_kept_with_the_pair(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "p.jsonl", [{"prompt": "Photo 1?", "topic": "a } b"}])
     one = json.loads(paired(tmp_path, Asked()).item(0, "extra"))
     assert one["source"] == {"topic": "a } b"}
@@ -236,8 +236,8 @@ def test_what_came_with_the_prompt_goes_with_the_pair(tmp_path: Path) -> None:
     assert "source" not in json.loads(paired(tmp_path, Asked()).item(0, "extra"))
 
 
-def test_an_extra_that_is_no_json(tmp_path: Path) -> None:
-    """Of a table of the user's own with our columns."""
+def test_an_extra_that_is_not_json(tmp_path: Path) -> None:
+    """In a user's table with the columns of PAIR."""
     columns = ["prompt_id", "prompt", "source", "source_row", "extra"]
     turns = [{"role": "user", "content": "Photo 1?"}]
     row = dict(zip(columns, ["x", turns, "old.jsonl", 3, 'said "so"'], strict=True))

@@ -1,4 +1,4 @@
-"""Stored replies are not asked for again, equal requests under way are asked once, and an end is an end for all."""
+"""Stored replies are reused, concurrent equal requests are sent once, and a fatal error stops all requests."""
 
 import asyncio
 import threading
@@ -23,7 +23,7 @@ def ask(text: str, sample: int = 0) -> Request:
 
 
 class Fake:
-    """A model that answers after a moment, and counts."""
+    """A model that answers after a delay and counts requests."""
 
     def __init__(self, seconds: float = 0.001) -> None:
         self.asked: Counter[str] = Counter()
@@ -62,7 +62,7 @@ def together(*asked: Coroutine[Any, Any, Reply]) -> list[Any]:
     return asyncio.run(play())
 
 
-def test_equal_requests_at_once_are_asked_once(cache: RequestCache) -> None:
+def test_concurrent_equal_requests_are_sent_once(cache: RequestCache) -> None:
     dispatcher, model = dispatcher_of(cache), Fake()
     replies = together(*(dispatcher.ask("openai:m", ask("a"), model.send) for _ in range(20)))
     assert {reply.text for reply in replies} == {"A"}
@@ -71,7 +71,7 @@ def test_equal_requests_at_once_are_asked_once(cache: RequestCache) -> None:
     assert dispatcher.budget.spent["tokens"] == 6
 
 
-def test_what_is_stored_is_not_asked_again(cache: RequestCache) -> None:
+def test_stored_replies_are_not_requested_again(cache: RequestCache) -> None:
     first, second = Fake(), Fake()
     together(dispatcher_of(cache).ask("openai:m", ask("a"), first.send))
     later = dispatcher_of(cache)
@@ -86,7 +86,7 @@ def test_what_is_stored_is_not_asked_again(cache: RequestCache) -> None:
     assert (later.tally.answered, later.tally.known, later.tally.done) == (2, 1, 3)
 
 
-def test_a_failure_is_told_to_its_twins_and_asked_again_later(cache: RequestCache) -> None:
+def test_a_failure_is_shared_by_equal_requests_and_retried_later(cache: RequestCache) -> None:
     dispatcher, model = dispatcher_of(cache), Fake()
     replies = together(*(dispatcher.ask("openai:m", ask("fails"), model.send) for _ in range(3)))
     assert [reply.error for reply in replies] == ["status 400"] * 3
@@ -96,7 +96,7 @@ def test_a_failure_is_told_to_its_twins_and_asked_again_later(cache: RequestCach
     assert dispatcher.budget.spent["tokens"] == 0
 
 
-def test_what_brought_nothing_but_was_paid_counts_in_this_start_and_the_next(cache: RequestCache) -> None:
+def test_paid_attempts_without_a_reply_count_in_every_start(cache: RequestCache) -> None:
     dispatcher = dispatcher_of(cache)
     together(
         dispatcher.ask("openai:m", ask("lost"), Fake().send), dispatcher.ask("openai:m", ask("cut off"), Fake().send)
@@ -107,8 +107,8 @@ def test_what_brought_nothing_but_was_paid_counts_in_this_start_and_the_next(cac
     assert dispatcher_of(cache).budget.spent == dispatcher.budget.spent
 
 
-def test_an_error_that_ends_all_wakes_those_that_wait(cache: RequestCache) -> None:
-    """One waits for half a minute between two tries, one for its turn; what was sent comes to its end and is kept."""
+def test_a_fatal_error_cancels_waiting_requests(cache: RequestCache) -> None:
+    """One request waits between two attempts, one for its turn; the one in flight finishes and is stored."""
     dispatcher, model = dispatcher_of(cache), Fake(0.2)
 
     async def sleeps(request: Request, hold: BudgetHold) -> Reply:
@@ -143,7 +143,7 @@ def test_the_same_error_a_thousand_times_does_not_grow(cache: RequestCache) -> N
     assert depth < 10
 
 
-def test_the_budget_ends_all_and_keeps_what_is_done(cache: RequestCache) -> None:
+def test_the_budget_stops_all_and_keeps_replies(cache: RequestCache) -> None:
     dispatcher = dispatcher_of(cache, Section(tokens=200))
     replies = together(*(dispatcher.ask("openai:m", ask(f"a{n}"), Fake().send) for n in range(100)))
     done = [reply for reply in replies if isinstance(reply, Reply)]
@@ -157,8 +157,8 @@ def test_the_budget_ends_all_and_keeps_what_is_done(cache: RequestCache) -> None
     assert (more.tally.known, more.tally.answered) == (len(done), 100 - len(done))
 
 
-def test_an_interrupt_ends_what_is_under_way_and_not_the_loop(cache: RequestCache) -> None:
-    """The interrupt comes in another thread; an interrupt raised in the loop itself would stop it for good."""
+def test_an_interrupt_cancels_requests_but_not_the_loop(cache: RequestCache) -> None:
+    """The interrupt comes from another thread; raised in the loop itself it would stop the loop."""
     dispatcher, model = dispatcher_of(cache), Fake(30)
 
     async def play() -> list[Any]:

@@ -1,4 +1,4 @@
-"""The real server on the real small model, ended with its parent; and our models inside a real distilabel pipeline."""
+"""The real server with the real small model, which ends with its parent; and models in a distilabel pipeline."""
 
 import json
 import os
@@ -47,13 +47,13 @@ def ask() -> Iterator[SendRequests]:
 
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
-    """Under a name of its own, by which its server is known among all processes."""
+    """A unique path, which identifies the server among all processes."""
     (tmp_path / "weights.gguf").symlink_to(embedded_weights())
     return tmp_path / "weights.gguf"
 
 
 def servers_of(weights: Path) -> list[int]:
-    """The processes that serve these weights."""
+    """Return the processes that serve these weights."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -74,7 +74,7 @@ def check_gone(weights: Path) -> None:
     raise AssertionError(f"still there: {servers_of(weights)}")
 
 
-def test_it_answers_with_all_that_goes_with_an_answer(ask: SendRequests) -> None:
+def test_an_answer_has_counts_and_a_finish_reason(ask: SendRequests) -> None:
     asked = [Request(QUESTION, {"temperature": 0.7, "max_tokens": 24, "seed": seed}) for seed in range(10)]
     replies = ask(asked)
     assert [reply.error for reply in replies] == [None] * 10
@@ -95,7 +95,7 @@ def test_an_answer_that_is_cut_off_is_marked(ask: SendRequests) -> None:
 
 
 def test_the_form_of_a_verdict_is_enforced(ask: SendRequests) -> None:
-    """What a model of this size says is worth nothing, but it can be read."""
+    """The verdict of a model of this size is worthless, but it can be parsed."""
     aspects = ["helpfulness"]
     rubrics = [load_rubric(name) for name in aspects]
     params = {"temperature": 0, "max_tokens": 300, "seed": 0}
@@ -114,7 +114,7 @@ def test_the_form_of_a_verdict_is_enforced(ask: SendRequests) -> None:
     assert parse_comparison(reply.text or "").better in ("A", "B", "tie")
 
 
-def test_a_prompt_that_is_too_long_is_one_requests_fault(ask: SendRequests) -> None:
+def test_a_prompt_that_is_too_long_fails_alone(ask: SendRequests) -> None:
     long = Request([{"role": "user", "content": "word " * 9_000}], {"max_tokens": 8})
     fine = Request(QUESTION, {"max_tokens": 8})
     replies = ask([long, fine])
@@ -132,8 +132,8 @@ def test_any_gguf_file_by_its_path(weights: Path) -> None:
     check_gone(weights)
 
 
-def test_many_that_start_at_once_are_all_heard(weights: Path) -> None:
-    """On a busy machine the log's pieces and the server's word come in any order."""
+def test_many_servers_that_start_at_once(weights: Path) -> None:
+    """On a busy machine pieces of the log and the server's address arrive in any order."""
 
     def start(_: int) -> str:
         with serve(weights) as url:
@@ -169,7 +169,7 @@ def test_the_address_is_one_write_whatever_python_does_with_its_output(weights: 
     assert re.fullmatch(rb"\nlistening on http://127\.0\.0\.1:\d+\n", said)
 
 
-def test_it_ends_when_the_block_does_not_end_well(weights: Path) -> None:
+def test_it_ends_when_the_block_raises(weights: Path) -> None:
     def fail() -> None:
         with serve(weights):
             assert len(servers_of(weights)) == 1
@@ -182,7 +182,7 @@ def test_it_ends_when_the_block_does_not_end_well(weights: Path) -> None:
 
 @pytest.mark.parametrize("ready", [True, False])
 def test_it_ends_with_a_parent_that_is_killed(weights: Path, ready: bool) -> None:
-    """Also when the parent is gone before the weights are loaded."""
+    """Even if the parent is killed before the weights are loaded."""
     program = (
         "import sys, time\nfrom pathlib import Path\nfrom pipelines.clients.server import serve\n"
         "with serve(Path(sys.argv[1])) as url:\n    print(url, flush=True)\n    time.sleep(100)\n"
@@ -220,7 +220,7 @@ def stored(path: Path) -> int:
         return sum(requests for requests, _, _ in cache.spent().values())
 
 
-def test_what_cannot_be_served_is_one_line(tmp_path: Path) -> None:
+def test_invalid_weights_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "none.gguf").write_text("no weights")
     (tmp_path / "cut.gguf").write_bytes(embedded_weights().read_bytes()[:5_000_000])
     for name, said in (
