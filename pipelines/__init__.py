@@ -1,11 +1,11 @@
 """
-Where pairs come from that are not there yet: prompts made, answers generated, verdicts asked for.
+Synthetic preference data: generate prompts, sample answers, have them judged, and pair them.
 
     from pipelines import connect, run
-    from curate.recipe import load_recipe
+    from curate.recipe.load import load_recipe
 
     finished = run(load_recipe("recipe.yaml"), "RUN")  # prompts → candidates → verdicts → pairs → clean → card
-    llm = connect("openai:gpt-4o-mini")  # for a distilabel pipeline of your own
+    llm = connect("openai:gpt-4o-mini")  # for your own distilabel pipeline
 """
 
 import importlib
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pipelines.clients.connect import connect
     from pipelines.flow import run
 
-# Only names that no module of this package has; `pipelines.flow` holds generate and judge, too.
+# Only names that are not also modules of this package; generate and judge are in `pipelines.flow`.
 _HOMES = {"connect": "clients.connect", "run": "flow"}
 __all__ = ["connect", "run"]
 

@@ -1,72 +1,64 @@
-"""What is sure to go wrong is said before the first request, not after hours of paid ones."""
+"""Checks of a recipe before the first request, for errors that would otherwise appear after hours of paid ones."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from curate.errors import InputError, RecipeError, nearest, unknown
-from curate.recipe import Generate, Model, Pair, named_model
+from curate.errors import RecipeError, unknown
 from curate.recipe.load import Recipe
+from curate.recipe.models import Generate, Model, Pair, named_model
 from pipelines import generate as answering
 from pipelines.clients import connect as connecting
 from pipelines.clients.budget import Budget
-from pipelines.estimate import models_of
-from pipelines.judges import judge as judging
-from pipelines.judges import scorers
-
-JUDGES = (*connecting.KINDS, judging.REWARD, judging.HEURISTIC)
+from pipelines.estimate import models_of, requested_models
+from pipelines.judges import panel
 
 
 def only_answers(recipe: Recipe) -> Recipe:
-    """The part of a recipe that `generate` does."""
+    """Return the part of a recipe that `generate` executes."""
     if recipe.generate is None:
-        raise RecipeError("the recipe has no generate section; who answers? Add generate.models")
+        raise RecipeError("the recipe has no generate section; add generate.models")
     return recipe.model_copy(update={"judge": None, "pair": None})
 
 
 def up_to_verdicts(recipe: Recipe) -> Recipe:
-    """The part of a recipe that `judge` does."""
+    """Return the part of a recipe that `judge` executes."""
     if recipe.judge is None:
-        raise RecipeError("the recipe has no judge section; who judges? Add judge.models")
+        raise RecipeError("the recipe has no judge section; add judge.models")
     return recipe.model_copy(update={"pair": None})
 
 
 def check_run(recipe: Recipe, *, keys: bool = True) -> None:
-    """Raise CurateError, too, where no answer could become a pair."""
+    """Check a recipe for `run`: like `check`, and raise RecipeError also where no answers could form a pair."""
     section = recipe.pair or Pair()
     if recipe.generate is not None:
         if recipe.judge is None and section.strategy != "delta":
-            raise RecipeError("generate: add a judge section, which tells the better answers, or pair.strategy: delta")
+            raise RecipeError("generate: add a judge section to score the answers, or pair.strategy: delta")
         _check_pairs(recipe.generate, section)
     check(recipe, keys=keys)
 
 
 def check(recipe: Recipe, *, keys: bool = True) -> None:
     """
-    Raise CurateError for models that cannot be asked or told apart, and rubrics and prices that are not there. Without
-    `keys` those of the endpoints need not be there yet.
+    Raise CurateError for models that cannot be used or told apart, and for missing rubrics and prices. With
+    `keys=False` the keys of endpoints may still be missing.
     """
-    _told_apart(models_of(recipe))
-    writers = [recipe.prompts.model] if recipe.prompts else []
-    writers += recipe.generate.models if recipe.generate else []
-    for model in writers:
-        _check_kind(model, connecting.KINDS)
-        _check_asked(model, keys=keys)
+    _check_distinct(models_of(recipe))
+    sampled = [recipe.prompts.model] if recipe.prompts else []
+    sampled += recipe.generate.models if recipe.generate else []
+    for model in sampled:
+        connecting.check(model, keys=keys)
     if recipe.generate:
         answering.check(recipe.generate)
     if recipe.judge:
-        judging.check(recipe.judge)
-        for model in recipe.judge.models:
-            _check_kind(model, JUDGES)
-            _check_asked(model, keys=keys) if judging.is_llm(model) else scorers.check(model)
-    Budget(recipe.budget, models_of(recipe))
+        panel.check(recipe.judge, keys=keys)
+    Budget(recipe.budget, requested_models(recipe))
 
 
 def _check_pairs(section: Generate, pair: Pair) -> None:
     answers = answering.variants(section)
     if len(answers) < 2:
-        raise RecipeError("generate: one answer to each prompt makes no pair; raise generate.n, or name more models")
+        raise RecipeError("generate: one answer per prompt makes no pair; raise generate.n, or add models")
     if pair.strategy == "best_of_on_policy" and sum(answer.model.on_policy for answer in answers) < 2:
-        raise RecipeError("pair.strategy: best_of_on_policy needs two answers or more of a model with on_policy: true")
+        raise RecipeError("pair.strategy: best_of_on_policy needs at least two answers of a model with on_policy: true")
     if pair.strategy == "delta":
         names = {model.name for model in section.models}
         for line in pair.order:
@@ -74,35 +66,16 @@ def _check_pairs(section: Generate, pair: Pair) -> None:
                 raise unknown("model in pair.order", line, names)
 
 
-def _told_apart(models: Sequence[Model]) -> None:
-    """Replies are stored by the model's line, and published under its name."""
+def _check_distinct(models: Sequence[Model]) -> None:
+    """Raise RecipeError for ambiguous models: replies are stored by a model's line and published under its name."""
     addresses: dict[str, str | None] = {}
     lines: dict[str, str] = {}
     for model in models:
         if addresses.setdefault(model.model, model.base_url) != model.base_url:
-            both = " and ".join(str(url or "the usual one") for url in (addresses[model.model], model.base_url))
+            both = " and ".join(str(url or "the default") for url in (addresses[model.model], model.base_url))
             raise RecipeError(
-                f"{model.model} stands in the recipe with two addresses, {both}; models are told apart by their line: "
+                f"{model.model} has two addresses in the recipe, {both}; models are told apart by their line: "
                 f"serve one of them under another name"
             )
         if lines.setdefault(model.name, model.model) != model.model:
-            raise RecipeError(f"two models would both be called {model.name} in what is published; rename one's file")
-
-
-def _check_kind(model: Model, known: Sequence[str]) -> None:
-    kind, colon, name = model.model.partition(":")
-    if kind + colon in known and bool(colon) == bool(name):
-        return
-    shown = ", ".join(f"{kind}NAME" if kind.endswith(":") else kind for kind in known)
-    hint = nearest(kind + colon, known) if kind + colon not in known else ""
-    if not hint and not colon:
-        hint = f" For an OpenAI-compatible endpoint write 'openai:{name or kind}'."
-    raise RecipeError(f"unknown model {model.model!r}.{hint} Known: {shown}")
-
-
-def _check_asked(model: Model, *, keys: bool) -> None:
-    if keys:
-        connecting.check(model)
-    kind, _, name = model.model.partition(":")
-    if kind == "gguf" and not Path(name).expanduser().is_file():
-        raise InputError(f"{model.model} is not there, or not a file")
+            raise RecipeError(f"two models would both be published as {model.name}; rename one of the files")

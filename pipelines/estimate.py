@@ -1,45 +1,45 @@
-"""Before the first request: how many there will be, how many tokens, how much money."""
+"""Estimate requests, tokens and cost before the first request."""
 
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import comb
 from pathlib import Path
 
 import polars as pl
 
-from curate.recipe import Generate, Judge, Model, Prompts
 from curate.recipe.load import Recipe
+from curate.recipe.models import Generate, Judge, Model, Prompts
 from curate.rundir.store import Store
 from curate.schema import PROMPTS
 from curate.sources.prompts import STAGED_PROMPTS
 from curate.stages.read import Read, read_rows
 from pipelines.clients.budget import Budget, tokens_of
 from pipelines.clients.cache import RequestCache
-from pipelines.clients.requests import Ask, Reply, Request
+from pipelines.clients.requests import Reply, Request, SendRequests
 from pipelines.generate import generate, variants
 from pipelines.inputs import answers_of, joined_prompts, new_prompts, pairs_or_candidates, seed_texts
-from pipelines.judges import judge as judging
+from pipelines.judges import panel
+from pipelines.judges.base import Judge as AnyJudge
 from pipelines.prompts.make import make_prompts
 
-NEW_PROMPT = 60  # tokens of a prompt that is yet to be made, about
-SHOWN_WITH_IT = 5  # as many prompts of that length are seeds and instructions
+NEW_PROMPT_TOKENS = 60  # estimated length of a prompt that is not generated yet
+PROMPTS_SHOWN = 5  # seeds and instructions in a request for prompts, as a multiple of that length
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What one model will be asked in one stage. Tokens in are estimated by length, tokens out are the most allowed."""
+    """Requests to one model in one stage. Input tokens are estimated by length, output tokens are the maximum."""
 
     stage: str
     model: str
     requests: int
-    known: int  # of these, answered before
-    input_tokens: int  # of those that are not known
+    known: int  # of these, answered from the cache
+    input_tokens: int  # of the others
     output_tokens: int
-    usd: float | None  # at most, without what is known; null = no price is known
+    usd: float | None  # upper bound for the others; null = no price is known
 
     def __str__(self) -> str:
-        """One line for a person."""
+        """Format as one line."""
         known = f" ({self.known:,} answered before)" if self.known else ""
         usd = "price unknown" if self.usd is None else f"${self.usd:,.4f} at most"
         return (
@@ -50,35 +50,46 @@ class Estimate:
 
 def estimate(recipe: Recipe, out: Path | None = None) -> list[Estimate]:
     """
-    What a recipe will ask, stage by stage, without asking anything or writing to `out`. Replies that are stored in
-    `out` are counted as known, and what they lead to is counted as it is; what depends on replies that are not there
-    yet is taken at its most.
+    Estimate the requests of a recipe, stage by stage, without sending any or writing to `out`. Replies stored in `out`
+    count as known, and requests that depend on them are counted exactly; requests that depend on missing replies are
+    estimated at their maximum.
     """
     path = out / "requests.sqlite" if out else None
     with tempfile.TemporaryDirectory() as folder, _cache(path) as cache:
-        counted = Counted(recipe, cache)
+        estimator = Estimator(recipe, cache)
         store = Store(Path(folder))
         if recipe.generate is None:
             rows = _read(store, recipe, pairs_or_candidates(recipe))
-            return counted.judged(recipe.judge, map(answers_of, rows)) if recipe.judge else []
+            return estimator.judged(recipe.judge, map(answers_of, rows)) if recipe.judge else []
         blocks = list(_read(store, recipe, new_prompts(recipe))) if recipe.source.paths else []
         found: list[Estimate] = []
-        still_new = 0
+        pending = 0
         if recipe.prompts is not None:
             read = pl.concat([pl.DataFrame(schema=STAGED_PROMPTS), *blocks])
-            made, new = counted.made(recipe.prompts, seed_texts(read))
-            still_new = 0 if new is not None else recipe.prompts.n
+            made, new = estimator.made(recipe.prompts, seed_texts(read))
+            pending = 0 if new is not None else recipe.prompts.n
             blocks = [joined_prompts(recipe.prompts, read, pl.DataFrame(schema=PROMPTS) if new is None else new)]
             found.append(made)
-        found += counted.answered(recipe.generate, blocks, still_new)
-        return found + (counted.judged_unseen(recipe.judge, recipe.generate, blocks, still_new) if recipe.judge else [])
+        found += estimator.answered(recipe.generate, blocks, pending)
+        return found + (estimator.judged_unseen(recipe.judge, recipe.generate, blocks, pending) if recipe.judge else [])
 
 
 def models_of(recipe: Recipe) -> list[Model]:
-    """Every model that the recipe names."""
+    """Return all models of a recipe."""
     found = [recipe.prompts.model] if recipe.prompts else []
     found += recipe.generate.models if recipe.generate else []
     return [*found, *(recipe.judge.models if recipe.judge else [])]
+
+
+def requested_models(recipe: Recipe) -> list[Model]:
+    """Return the models of a recipe that receive requests, without judges that score in this process."""
+    found = [recipe.prompts.model] if recipe.prompts else []
+    found += recipe.generate.models if recipe.generate else []
+    return [*found, *(judge.model for judge in _requesting(recipe.judge))]
+
+
+def _requesting(section: Judge | None) -> list[AnyJudge]:
+    return [judge for judge in panel.judges_of(section) if judge.sends_requests] if section else []
 
 
 def _read(store: Store, recipe: Recipe, read: Read) -> Iterator[pl.DataFrame]:
@@ -90,15 +101,15 @@ def _cache(path: Path | None) -> RequestCache:
     return RequestCache(path if path and path.is_file() else ":memory:")
 
 
-class Counted:
-    """Estimates of one recipe."""
+class Estimator:
+    """Estimates for one recipe, given the stored replies."""
 
     def __init__(self, recipe: Recipe, cache: RequestCache) -> None:
         self._cache = cache
-        self._prices = Budget(recipe.budget, models_of(recipe)).prices
+        self._prices = Budget(recipe.budget, requested_models(recipe)).prices
 
     def made(self, section: Prompts, seeds: Sequence[str]) -> tuple[Estimate, pl.DataFrame | None]:
-        """Prompts that a model is to make, and these prompts where all replies are there already."""
+        """Estimate the generation of prompts; also return the prompts if all replies are stored already."""
         known = 0
 
         def ask(requests: Sequence[Request]) -> list[Reply]:
@@ -107,24 +118,26 @@ class Counted:
             there = [reply for reply in replies if reply is not None]
             known += len(there)
             if len(there) < len(replies):
-                raise _NotKnown
+                raise _NotStored
             return there
 
         try:
             made = make_prompts(section, seeds, ask)
-        except _NotKnown:
-            return self.to_make(section, known), None
+        except _NotStored:
+            return self.prompts_to_generate(section, known), None
         return self._row("prompts", section.model, _Sum(known, known)), made.prompts
 
-    def to_make(self, section: Prompts, known: int = 0) -> Estimate:
-        """Prompts that a model is to make: one each and a fifth more, as what repeats another is asked for again."""
+    def prompts_to_generate(self, section: Prompts, known: int = 0) -> Estimate:
+        """Estimate the generation of prompts: one request each and a fifth more, to replace duplicates."""
         requests = max(-(-12 * section.n // 10), known)
         left = requests - known
         most = left * (section.model.max_tokens or section.max_tokens)
-        return self._row("prompts", section.model, _Sum(requests, known, left * NEW_PROMPT * SHOWN_WITH_IT, most))
+        return self._row(
+            "prompts", section.model, _Sum(requests, known, left * NEW_PROMPT_TOKENS * PROMPTS_SHOWN, most)
+        )
 
     def answered(self, section: Generate, blocks: Iterable[pl.DataFrame], new: int = 0) -> list[Estimate]:
-        """Answers to prompts, and to `new` ones that are yet to be made."""
+        """Estimate answers to prompts, and to `new` ones that are not generated yet."""
         wanted = variants(section)
         sums = {model.model: _Sum() for model in section.models}
         for prompt in (prompt for block in blocks for prompt in _usable(block).get_column("prompt").to_list()):
@@ -132,53 +145,50 @@ class Counted:
                 sums[variant.model.model].add(variant.request(prompt), variant.model, self._cache)
         for variant in wanted:
             most = new * variant.request([]).max_tokens
-            sums[variant.model.model].more(new, new * NEW_PROMPT, most)
+            sums[variant.model.model].add_unseen(new, new * NEW_PROMPT_TOKENS, most)
         return [self._row("generate", model, sums.pop(model.model)) for model in section.models if model.model in sums]
 
     def judged(self, section: Judge, candidates: Iterable[pl.DataFrame]) -> list[Estimate]:
-        """Verdicts on answers that are there."""
-        sums = {model.model: _Sum() for model in section.models if judging.is_llm(model)}
-        self._judge(section, candidates, sums)
-        return [self._row("judge", model, sums[model.model]) for model in section.models if model.model in sums]
+        """Estimate verdicts on answers that exist."""
+        judges = _requesting(section)
+        sums = {judge.model.model: _Sum() for judge in judges}
+        self._judge(judges, candidates, sums)
+        return [self._row("judge", judge.model, sums[judge.model.model]) for judge in judges]
 
     def judged_unseen(
         self, section: Judge, made: Generate, blocks: Sequence[pl.DataFrame], new: int = 0
     ) -> list[Estimate]:
-        """Verdicts on the answers to prompts: what is there as it is, all others as long as they may be."""
-        asks = {model.model: self._stored(model) for model in made.models}
+        """Estimate verdicts on the answers to prompts: stored answers as they are, all others at maximum length."""
+        judges = _requesting(section)
+        sums = {judge.model.model: _Sum() for judge in judges}
+        clients = {model.model: self._stored(model) for model in made.models}
         wanted = variants(made)
-        answer = sum(variant.request([]).max_tokens for variant in wanted) // len(wanted)
-        words = sum(len(rubric.text) // 4 + 200 for rubric in judging.rubrics(section))
-        each = len(wanted)
-        per_set, shown = (each, 1) if section.method == "rubric" else (2 * comb(each, 2), 2)
-        sums = {model.model: _Sum() for model in section.models if judging.is_llm(model)}
-        unseen, asked = new, new * NEW_PROMPT
+        answer_tokens = sum(variant.request([]).max_tokens for variant in wanted) // len(wanted)
+        sets, prompt_tokens = new, new * NEW_PROMPT_TOKENS
         for block in blocks:
-            answers = generate(_usable(block), made, asks)
+            answers = generate(_usable(block), made, clients)
             whole = pl.col("response").is_not_null().all().over("source", "source_row")
-            self._judge(section, [answers.filter(whole)], sums)
+            self._judge(judges, [answers.filter(whole)], sums)
             prompts = answers.filter(~whole).unique(["source", "source_row"]).get_column("prompt").to_list()
-            unseen, asked = unseen + len(prompts), asked + sum(map(tokens_of, prompts))
-        for model in section.models:
-            if model.model in sums:
-                requests = unseen * per_set
-                most = requests * (model.max_tokens or section.max_tokens)
-                sums[model.model].more(requests, asked * per_set + requests * (words + shown * answer), most)
-        return [self._row("judge", model, sums[model.model]) for model in section.models if model.model in sums]
+            sets, prompt_tokens = sets + len(prompts), prompt_tokens + sum(map(tokens_of, prompts))
+        for judge in judges:
+            sums[judge.model.model].add_unseen(*judge.expected(sets, prompt_tokens, len(wanted), answer_tokens))
+        return [self._row("judge", judge.model, sums[judge.model.model]) for judge in judges]
 
-    def _judge(self, section: Judge, candidates: Iterable[pl.DataFrame], sums: Mapping[str, "_Sum"]) -> None:
+    def _judge(
+        self, judges: Sequence[AnyJudge], candidates: Iterable[pl.DataFrame], sums: Mapping[str, "_Sum"]
+    ) -> None:
         for block in candidates:
-            for model in section.models:
-                if model.model in sums:
-                    for request in judging.judge_requests(block, section, model):
-                        sums[model.model].add(request, model, self._cache)
+            for judge in judges:
+                for request in judge.requests(block):
+                    sums[judge.model.model].add(request, judge.model, self._cache)
 
-    def _stored(self, model: Model) -> Ask:
-        """Stands for the model: what it has said before, and nothing else."""
+    def _stored(self, model: Model) -> SendRequests:
+        """Return a stand-in for the model that returns stored replies only."""
 
         def ask(requests: Sequence[Request]) -> list[Reply]:
             found = (self._cache.get(request.key(model.model)) for request in requests)
-            return [reply or Reply(None, error="not asked yet") for reply in found]
+            return [reply or Reply(None, error="no stored reply") for reply in found]
 
         return ask
 
@@ -190,7 +200,7 @@ class Counted:
 
 @dataclass(slots=True)
 class _Sum:
-    """Requests to one model, those that are known, and the tokens of the others."""
+    """Requests to one model, the number of known ones, and the tokens of the others."""
 
     requests: int = 0
     known: int = 0
@@ -198,7 +208,7 @@ class _Sum:
     got: int = 0
 
     def add(self, request: Request, model: Model, cache: RequestCache) -> None:
-        """One request more."""
+        """Add one request."""
         self.requests += 1
         if cache.get(request.key(model.model)) is not None:
             self.known += 1
@@ -206,13 +216,13 @@ class _Sum:
             self.sent += tokens_of(request.messages)
             self.got += request.max_tokens
 
-    def more(self, requests: int, sent: int, got: int) -> None:
-        """Requests that are not known."""
+    def add_unseen(self, requests: int, sent: int, got: int) -> None:
+        """Add requests without a stored reply."""
         self.requests, self.sent, self.got = self.requests + requests, self.sent + sent, self.got + got
 
 
-class _NotKnown(Exception):
-    """A reply is not stored."""
+class _NotStored(Exception):
+    """Raised when a reply is not stored."""
 
 
 def _usable(block: pl.DataFrame) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""Prompts → candidates → verdicts → pairs, in front of curate's own flow. One run directory, one file of replies."""
+"""Prompts → candidates → verdicts → pairs, ahead of curate's own flow, with one run directory and one reply cache."""
 
 import threading
 import time
@@ -14,8 +14,8 @@ from curate import flow
 from curate.errors import RecipeError
 from curate.files import atomic
 from curate.progress import is_watched, progress, say
-from curate.recipe import Model, Pair
 from curate.recipe.load import Recipe, load_recipe, resolved, to_yaml
+from curate.recipe.models import Model, Pair
 from curate.rundir.result import Run
 from curate.rundir.store import ANSWERS, STAGES, Stage, Store, open_store
 from curate.rundir.writers import TableWriter
@@ -25,86 +25,82 @@ from pipelines.checks import check, check_run, only_answers, up_to_verdicts
 from pipelines.clients import connect as connecting
 from pipelines.clients.budget import Budget
 from pipelines.clients.cache import RequestCache
-from pipelines.clients.dispatcher import Desk, heed_interrupts
-from pipelines.clients.requests import Ask, Reply, Request
-from pipelines.estimate import Counted, Estimate, models_of
+from pipelines.clients.dispatcher import Dispatcher, heed_interrupts
+from pipelines.clients.requests import Reply, Request, SendRequests
+from pipelines.estimate import Estimate, Estimator, requested_models
 from pipelines.inputs import read_origin
-from pipelines.judges import judge as judging
-from pipelines.judges.scorers import scorer
+from pipelines.judges.panel import judges_of
 
-Count = Callable[[Counted], list[Estimate]]
+Count = Callable[[Estimator], list[Estimate]]
 REQUESTS = "requests.sqlite"
 
 
 def run(recipe: Recipe, out: str | Path, *, force: bool = False) -> Run:
     """
-    Run a recipe whole: make or read prompts, generate, judge, pair, then clean as `curate.run` does.
+    Run a whole recipe: generate or read prompts, answer, judge, pair, then clean as `curate.run` does.
 
-    Every reply is stored in `out` the moment it comes: the same call goes on where it was stopped, and an edit asks
-    only what it changes. Raises CurateError and its kinds: ServiceError when an endpoint fails for good, BudgetReached
-    when the budget is spent.
+    Every reply is stored in `out` on arrival: the same call resumes an interrupted run, and an edited recipe sends only
+    the requests that changed. Raises CurateError and its subclasses: ServiceError when an endpoint fails permanently,
+    BudgetReached when the budget is spent.
     """
     if not recipe.asks_models:
         return flow.run(recipe, out, force=force)
     check_run(recipe)
     recipe = recipe.model_copy(update={"pair": recipe.pair or Pair()})  # every default is written out
-    return flow.run(recipe, out, force=force, make_pairs=_make_pairs)
+    return flow.run(recipe, out, force=force, make_pairs=_generated_pairs)
 
 
 def generate(recipe: Recipe, out: str | Path, *, force: bool = False) -> dict[str, Any]:
-    """Prompts and answers only: writes `out`/candidates.parquet and returns what was made. `run` goes on from there."""
+    """Generate prompts and answers only: write `out`/candidates.parquet and return a summary. `run` continues there."""
     return _part_way(recipe, only_answers(recipe), out, force=force)
 
 
 def judge(recipe: Recipe, out: str | Path, *, force: bool = False) -> dict[str, Any]:
-    """As `generate`, and the verdicts: candidates.parquet has scores then, and there is a report of each judge."""
+    """Generate and judge: candidates.parquet then has scores, and the summary a report per judge."""
     return _part_way(recipe, up_to_verdicts(recipe), out, force=force)
 
 
 def quickstart(out: str | Path, *, force: bool = False) -> Run:
-    """The recipe that ships with prefcurate: kitchen questions, answered by SmolLM2 on this machine, no network."""
+    """Run the shipped quickstart recipe: kitchen questions answered by SmolLM2 on this machine, without network."""
     return run(load_recipe(Path(__file__).parent / "recipes" / "quickstart.yaml"), out, force=force)
 
 
 def _part_way(recipe: Recipe, part: Recipe, out: str | Path, *, force: bool) -> dict[str, Any]:
-    """Do a part of a recipe; the run keeps the whole of it."""
+    """Execute a part of a recipe; the run stores the whole recipe."""
     check(part)
     with open_store(Path(out), resolved(recipe), to_yaml(recipe), force=force) as store, _session(store, part) as now:
         now.candidates()
         return {"generation": now.about()}
 
 
-def _make_pairs(store: Store, recipe: Recipe) -> flow.GeneratedPairs:
+def _generated_pairs(store: Store, recipe: Recipe) -> flow.GeneratedPairs:
     with _session(store, recipe) as now:
         judged = now.candidates()
         section = recipe.pair or Pair()
-        if recipe.judge is None and section.strategy != "delta" and not _any_score(judged):
-            raise RecipeError("no answer has a score to choose by: add a judge section, or pair.strategy: delta")
+        scored = judged.scan().select(pl.col("score").is_not_null().any()).collect().item()
+        if recipe.judge is None and section.strategy != "delta" and not scored:
+            raise RecipeError("no answer has a score: add a judge section, or pair.strategy: delta")
         pairs = stages.pair(store, section, judged, now.stages["origin"])
         return flow.GeneratedPairs(pairs, now.stages, now.about())
-
-
-def _any_score(judged: Stage) -> bool:
-    return bool(judged.scan().select(pl.col("score").is_not_null().any()).collect().item())
 
 
 @contextmanager
 def _session(store: Store, recipe: Recipe) -> Iterator["_Session"]:
     heed_interrupts()
     with RequestCache(store.folder / REQUESTS) as cache:
-        desk = Desk(cache, Budget(recipe.budget, models_of(recipe)))
-        yield _Session(store, recipe, desk)
+        dispatcher = Dispatcher(cache, Budget(recipe.budget, requested_models(recipe)))
+        yield _Session(store, recipe, dispatcher)
 
 
 class _Session:
-    """One start of a recipe: its desk, and the stages as they get done."""
+    """One execution of a recipe: its dispatcher and the stages completed so far."""
 
-    def __init__(self, store: Store, recipe: Recipe, desk: Desk) -> None:
-        self._store, self._recipe, self._desk = store, recipe, desk
+    def __init__(self, store: Store, recipe: Recipe, dispatcher: Dispatcher) -> None:
+        self._store, self._recipe, self._dispatcher = store, recipe, dispatcher
         self.stages: dict[str, Stage] = {}
 
     def candidates(self) -> Stage:
-        """Everything up to judged candidates; writes candidates.parquet."""
+        """Run all stages up to judged candidates, and write candidates.parquet."""
         self._origin()
         self._answers()
         self._verdicts()
@@ -112,7 +108,7 @@ class _Session:
         return self.stages["judged"]
 
     def about(self) -> dict[str, Any]:
-        """For manifest and card: what was made, what each judge is worth, what it cost."""
+        """Summarize for manifest and card: prompts, answers, judges, and requests with their cost."""
         generation: dict[str, Any] = {}
         if (info := self.stages["origin"].info) and "made" in info:
             generation["prompts"] = info["made"]
@@ -120,13 +116,13 @@ class _Session:
             generation["answers"] = _answered(self.stages["answers"])
         if self._recipe.judge is not None and (info := self.stages["judged"].info):
             generation |= {"judges": info["judges"], "panel": info["panel"]}
-        spent = sorted(self._desk.cache.spent().items())
+        spent = sorted(self._dispatcher.cache.spent().items())
         generation["requests"] = [self._spent(model, of_model) for model, of_model in spent]
         return generation
 
     def _spent(self, line: str, spent: tuple[int, int, int]) -> dict[str, Any]:
         requests, sent, got = spent
-        price = self._desk.budget.prices.get(line)
+        price = self._dispatcher.budget.prices.get(line)
         usd = price.of(sent, got) if price else None
         return {
             "model": Model(model=line).name,
@@ -139,22 +135,24 @@ class _Session:
     def _origin(self) -> None:
         prompts = self._recipe.prompts
         with ExitStack() as stack:
-            ask: Ask | None = None
+            ask: SendRequests | None = None
             if prompts is not None:
-                asks = self._asking(stack, [prompts.model], "prompts", lambda c: [c.to_make(prompts)])
-                ask = partial(_ask_first, asks)
+                open_clients = self._opener(
+                    stack, [prompts.model], "prompts", lambda e: [e.prompts_to_generate(prompts)]
+                )
+                ask = partial(_ask_first, open_clients)
             self.stages["origin"] = read_origin(self._store, self._recipe, ask)
 
     def _answers(self) -> None:
         section, origin = self._recipe.generate, self.stages["origin"]
         if section is None:
-            self.stages["answers"] = stages.bring(self._store, origin)
+            self.stages["answers"] = stages.candidates_from_source(self._store, origin)
             return
         with ExitStack() as stack:
-            asks = self._asking(
-                stack, section.models, "generate", lambda c: c.answered(section, self._left(origin, "answers"))
+            open_clients = self._opener(
+                stack, section.models, "generate", lambda e: e.answered(section, self._pending(origin, "answers"))
             )
-            self.stages["answers"] = stages.answer(self._store, section, origin, asks, self._desk)
+            self.stages["answers"] = stages.answer(self._store, section, origin, open_clients, self._dispatcher)
 
     def _verdicts(self) -> None:
         section = self._recipe.judge
@@ -162,71 +160,71 @@ class _Session:
             self.stages["judged"] = self.stages["answers"]
             return
         with ExitStack() as stack:
-            llms = [model for model in section.models if judging.is_llm(model)]
+            judges = judges_of(section)
+            models = [judge.model for judge in judges if judge.sends_requests]
             answers, origin = self.stages["answers"], self.stages["origin"]
-            left = self._left(answers, "verdicts")
-            asks = self._asking(stack, llms, "judge", lambda c: c.judged(section, left))
-            scores = {model.model: scorer(model) for model in section.models if not judging.is_llm(model)}
+            pending = self._pending(answers, "verdicts")
+            open_clients = self._opener(stack, models, "judge", lambda e: e.judged(section, pending))
             self.stages["verdicts"], self.stages["judged"] = stages.judge(
-                self._store, section, answers, origin, asks, scores, self._desk
+                self._store, section, judges, answers, origin, open_clients, self._dispatcher
             )
 
-    def _left(self, source: Stage, target: str) -> Iterator[pl.DataFrame]:
-        """The parts of a stage that the one after it has not made anything of yet."""
+    def _pending(self, source: Stage, target: str) -> Iterator[pl.DataFrame]:
+        """Yield the parts of a stage that `target` has not processed yet."""
         there = Stage(self._store.folder / STAGES / target, "")
         for number, part in enumerate(source.parts()):
             if not there.part(number).is_file():
                 yield pl.read_parquet(part)
 
-    def _asking(self, stack: ExitStack, models: Sequence[Model], what: str, count: Count) -> stages.Asks:
-        """What opens the models when they are first needed: a stage that is complete needs none."""
-        lock, opened = threading.Lock(), list[Mapping[str, Ask]]()
+    def _opener(self, stack: ExitStack, models: Sequence[Model], what: str, count: Count) -> stages.OpenClients:
+        """Return a function that opens the models on its first call; a complete stage never calls it."""
+        lock, opened = threading.Lock(), list[Mapping[str, SendRequests]]()
 
-        def asks() -> Mapping[str, Ask]:
+        def open_clients() -> Mapping[str, SendRequests]:
             with lock:
                 if not opened and models:
-                    if is_watched():  # counting takes a while, and is for whoever watches only
-                        estimates = count(Counted(self._recipe, self._desk.cache))
+                    if is_watched():  # counting takes a while, and only a terminal shows it
+                        estimates = count(Estimator(self._recipe, self._dispatcher.cache))
                         for line in estimates:
                             say(str(line))
-                        stack.enter_context(_live(self._desk, what, sum(line.requests for line in estimates)))
-                    opened.append(stack.enter_context(connecting.open_models(models, self._desk)))
+                        stack.enter_context(_live(self._dispatcher, what, sum(line.requests for line in estimates)))
+                    opened.append(stack.enter_context(connecting.open_models(models, self._dispatcher)))
             return opened[0] if opened else {}
 
-        return asks
+        return open_clients
 
 
-def _ask_first(asks: stages.Asks, requests: Sequence[Request]) -> list[Reply]:
-    """Ask the only model there is."""
-    return next(iter(asks().values()))(requests)
+def _ask_first(open_clients: stages.OpenClients, requests: Sequence[Request]) -> list[Reply]:
+    """Send requests to the only model."""
+    return next(iter(open_clients().values()))(requests)
 
 
 @contextmanager
-def _live(desk: Desk, what: str, total: int) -> Iterator[None]:
-    """A live line: requests, requests a second, tokens a second, money, time left."""
-    started, before, known = time.monotonic(), desk.tally.tokens, desk.tally.known
-    answered, cost = desk.tally.answered, desk.budget.spent["usd"]
+def _live(dispatcher: Dispatcher, what: str, total: int) -> Iterator[None]:
+    """Show a progress line: requests, requests and tokens per second, cost, time remaining."""
+    started, before, known = time.monotonic(), dispatcher.tally.tokens, dispatcher.tally.known
+    answered, cost = dispatcher.tally.answered, dispatcher.budget.spent["usd"]
     with progress(what, total, "requests") as advance:
 
-        def told() -> None:
+        def update() -> None:
             seconds = max(time.monotonic() - started, 1e-3)
-            rate = (desk.tally.answered - answered) / seconds
-            tokens = (desk.tally.tokens - before) / seconds
-            usd = desk.budget.spent["usd"] - cost  # nothing where no price is known
+            rate = (dispatcher.tally.answered - answered) / seconds
+            tokens = (dispatcher.tally.tokens - before) / seconds
+            usd = dispatcher.budget.spent["usd"] - cost  # 0 where no price is known
             notes = [f"{rate:,.1f}/s", f"{tokens:,.0f} tokens/s", *([f"${usd:,.4f}"] if usd else [])]
-            notes += [f"{desk.tally.known - known:,} known"] if desk.tally.known > known else []
-            notes += [f"{desk.tally.failed:,} failed"] if desk.tally.failed else []
+            notes += [f"{dispatcher.tally.known - known:,} known"] if dispatcher.tally.known > known else []
+            notes += [f"{dispatcher.tally.failed:,} failed"] if dispatcher.tally.failed else []
             advance(1, " · ".join(notes))
 
-        desk.told = told
+        dispatcher.on_settled = update
         try:
             yield
         finally:
-            desk.told = lambda: None
+            dispatcher.on_settled = lambda: None
 
 
 def _answered(answers: Stage) -> list[dict[str, Any]]:
-    """For each model: its answers, how many failed, how many were cut off, their mean length in tokens."""
+    """Per model: number of answers, failed and cut-off ones, and their mean length in tokens."""
     rows = answers.scan().group_by("model", maintain_order=True).agg(
         answers=pl.len(),
         failed=pl.col("response").null_count(),

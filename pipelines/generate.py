@@ -1,4 +1,4 @@
-"""Candidates: n answers from each of K models to every prompt, spread over temperatures and system prompts."""
+"""Sample candidates: n answers per model to every prompt, spread over temperatures and system prompts."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,49 +9,50 @@ from typing import Any
 import polars as pl
 
 from curate.errors import RecipeError
-from curate.recipe import Generate, Model
+from curate.recipe.models import Generate, Model
 from curate.schema import CANDIDATES, MESSAGES, digest
-from pipelines.clients.requests import Ask, Messages, Reply, Request
+from pipelines.clients.requests import Messages, Reply, Request, SendRequests
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One of the answers that every prompt gets: who writes it, and how."""
+    """One of the answers to every prompt: its model and how it is requested."""
 
     model: Model
     params: Mapping[str, Any]  # fields of the chat completion
     system: str | None
-    sample: int  # which of this model's answers: 0, 1, …
+    sample: int  # index among this model's answers: 0, 1, …
 
     def request(self, prompt: Messages) -> Request:
-        """The request for one prompt. A system prompt of ours takes the place of the prompt's own."""
+        """Build the request for one prompt. A system prompt of the recipe replaces the prompt's own."""
         turns = [turn for turn in prompt if turn["role"] != "system"] if self.system else list(prompt)
         system = [{"role": "system", "content": self.system}] if self.system else []
         return Request([*system, *turns], self.params, self.sample)
 
     @property
-    def shown(self) -> str:
-        """Everything that made the answer but the prompt, as the JSON of `params`."""
+    def settings(self) -> str:
+        """Everything that determines the answer except the prompt, as the JSON of `params`."""
         return json.dumps({**self.params, "system": self.system, "sample": self.sample}, ensure_ascii=False)
 
 
 def check(section: Generate) -> None:
-    """Raise RecipeError where two answers of a prompt would be one: asked alike, of models of the same name."""
+    """Raise RecipeError where two answers to a prompt would be the same request to models of the same name."""
     seen = set[tuple[str, str]]()
     for variant in variants(section):
         name = variant.model.name
-        if (name, variant.shown) in seen:
+        if (name, variant.settings) in seen:
             raise RecipeError(
-                f"generate.models: {name} stands there twice and would be asked the same; for more answers raise "
+                f"generate.models: {name} is listed twice with equal settings; for more answers raise "
                 f"generate.n, for other answers give it another temperature or system prompt"
             )
-        seen.add((name, variant.shown))
+        seen.add((name, variant.settings))
 
 
 def variants(section: Generate) -> list[Variant]:
     """
-    The answers of a prompt, model by model. Answer i takes temperature i, and every time these are through the next
-    system prompt; its seed is `seed + i`, so that a server that honours seeds gives other answers, the same each time.
+    Return the variants of an answer, model by model. Answer i takes temperature i, cyclically, and the next system
+    prompt after each cycle; its seed is `seed + i`, so that a server that supports seeds gives different answers that
+    are reproducible.
     """
     return [_variant(section, model, sample) for model in section.models for sample in range(section.n)]
 
@@ -69,16 +70,16 @@ def _variant(section: Generate, model: Model, sample: int) -> Variant:
     return Variant(model, params | model.extra, system, sample)
 
 
-def generate(prompts: pl.DataFrame, section: Generate, asks: Mapping[str, Ask]) -> pl.DataFrame:
+def generate(prompts: pl.DataFrame, section: Generate, clients: Mapping[str, SendRequests]) -> pl.DataFrame:
     """
-    in : PROMPTS, some of them; a function for each model that asks it
+    in : PROMPTS; a function per model that sends requests
     out: CANDIDATES, prompt by prompt, in the order of `variants`; a failed answer is a row with a null response
 
     An answer that was cut off at max_tokens keeps its text and has finish_reason "length".
     """
     wanted = variants(section)
     asked = prompts.get_column("prompt").to_list()
-    replies = ask_together([(v.model.model, [v.request(prompt) for prompt in asked]) for v in wanted], asks)
+    replies = ask_together([(v.model.model, [v.request(prompt) for prompt in asked]) for v in wanted], clients)
     blocks = [_answers(prompts, v, got) for v, got in zip(wanted, replies, strict=True)]
     if not blocks:
         return pl.DataFrame(schema=CANDIDATES)
@@ -89,12 +90,14 @@ def generate(prompts: pl.DataFrame, section: Generate, asks: Mapping[str, Ask]) 
     ).select(list(CANDIDATES))
 
 
-def ask_together(wanted: Sequence[tuple[str, Sequence[Request]]], asks: Mapping[str, Ask]) -> list[list[Reply]]:
-    """Ask several models at the same time, each all its requests at once; replies in the order of what is wanted."""
+def ask_together(
+    wanted: Sequence[tuple[str, Sequence[Request]]], clients: Mapping[str, SendRequests]
+) -> list[list[Reply]]:
+    """Send all requests to several models at once; replies come in the order of `wanted`."""
     models = list(dict.fromkeys(model for model, _ in wanted))
 
     def ask(model: str) -> list[Reply]:
-        return asks[model]([request for name, requests in wanted if name == model for request in requests])
+        return clients[model]([request for name, requests in wanted if name == model for request in requests])
 
     with ThreadPoolExecutor(max(1, len(models))) as pool:
         replies = {model: iter(got) for model, got in zip(models, pool.map(ask, models), strict=True)}
@@ -106,7 +109,7 @@ def _answers(prompts: pl.DataFrame, variant: Variant, replies: Sequence[Reply]) 
     return prompts.select("prompt_id", "prompt", "source", "source_row").with_columns(
         pl.Series("response", texts, dtype=MESSAGES),
         pl.lit(variant.model.name).alias("model"),
-        pl.lit(variant.shown).alias("params"),
+        pl.lit(variant.settings).alias("params"),
         pl.lit(variant.model.on_policy).alias("on_policy"),
         pl.Series("finish_reason", [r.finish_reason for r in replies], dtype=pl.String),
         pl.Series("input_tokens", [r.input_tokens for r in replies], dtype=pl.UInt32),

@@ -1,7 +1,7 @@
 """
-Where sets of answers come from: prompts to be answered, pairs to be judged again, or candidates made before.
+Inputs of a run: prompts to answer, pairs to judge again, or candidates generated earlier.
 
-A set is known by its (source, source_row) from here to the ledger, so no two rows of the origin share them.
+A set of answers is identified by (source, source_row) from here to the ledger, so both are unique in the origin.
 """
 
 import hashlib
@@ -14,52 +14,61 @@ import polars as pl
 from curate import sources
 from curate.errors import InputError, ServiceError
 from curate.files import remove
-from curate.recipe import Model, Prompts
 from curate.recipe.load import Recipe, fingerprint
+from curate.recipe.models import Model, Prompts
 from curate.rundir.store import Stage, Store
 from curate.schema import CANDIDATES, DUPLICATE_PROMPT, SEED, canonical, check, digest, empty, prompt_ids
 from curate.sources.prompts import STAGED_PROMPTS, read_prompts
 from curate.stages.read import Read, read_rows
 from curate.text.messages import last_user_text
-from pipelines.clients.requests import Ask
+from pipelines.clients.requests import SendRequests
 from pipelines.prompts.make import make_prompts
 from pipelines.prompts.passages import read_passages
 
-SETS_A_PART = 500  # prompts whose answers are under way together, and are written together
+SETS_PER_PART = 500  # prompts whose answers are requested and written together
 SET = ("source", "source_row")
-OF_CANDIDATES = {"prompt_id", "prompt", "candidate_id", "response", *SET}  # columns that tell a table of candidates
-NEEDED = ("prompt_id", "prompt", "candidate_id", *SET)  # of these, what an answer is nothing without
-# Settings of a model that change how it is asked, not what.
-HOW = ("base_url", "api_key_env", "concurrency", "timeout", "retries", "patience", "input_price", "output_price")
+CANDIDATE_COLUMNS = {"prompt_id", "prompt", "candidate_id", "response", *SET}  # a table of candidates has all of these
+REQUIRED_COLUMNS = ("prompt_id", "prompt", "candidate_id", *SET)  # of these, never null
+# Settings of a model that do not affect its replies.
+TRANSPORT_SETTINGS = (
+    "base_url",
+    "api_key_env",
+    "concurrency",
+    "timeout",
+    "retries",
+    "patience",
+    "input_price",
+    "output_price",
+)
 LABELS = {"source": pl.String, "source_row": pl.UInt64, "better_id": pl.String, "worse_id": pl.String}
-NO_PREFERENCE = ("tie", "no_preference")  # of pairs that can be judged all the same
+NO_PREFERENCE = ("tie", "no_preference")  # problems of pairs that can be judged nevertheless
 
 
-def read_origin(store: Store, recipe: Recipe, ask: Ask | None) -> Stage:
+def read_origin(store: Store, recipe: Recipe, ask: SendRequests | None) -> Stage:
     """
-    One row for each set of answers there will be, and for each input row that yields none: PROMPTS or STAGED, with
-    `problem`. `ask` is the model of the prompts section.
+    Read the inputs: one row per future set of answers, and one per input row that yields none, as PROMPTS or STAGED
+    with `problem`. `ask` sends requests to the model of the prompts section.
     """
     if recipe.generate is None:
         return read_rows(store, "origin", recipe.source, pairs_or_candidates(recipe))
     if recipe.prompts is None or ask is None:
         return read_rows(store, "origin", recipe.source, new_prompts(recipe))
-    return _made(store, recipe, recipe.prompts, ask)
+    return _with_new_prompts(store, recipe, recipe.prompts, ask)
 
 
-def asked_with(model: Model) -> dict[str, Any]:
-    """The settings of a model that change its replies."""
-    return model.model_dump(mode="json", exclude=set(HOW))
+def reply_settings(model: Model) -> dict[str, Any]:
+    """Return the settings of a model that affect its replies."""
+    return model.model_dump(mode="json", exclude=set(TRANSPORT_SETTINGS))
 
 
 def seed_texts(read: pl.DataFrame) -> list[str]:
-    """What new prompts are made from: the last user turns of PROMPTS that can be used."""
+    """Return the seeds of new prompts: the last user turns of usable PROMPTS."""
     usable = read.filter(pl.col("problem").is_null())
     return usable.select(last_user_text()).to_series().drop_nulls().to_list()
 
 
 def joined_prompts(section: Prompts, read: pl.DataFrame, new: pl.DataFrame) -> pl.DataFrame:
-    """The prompts that were read, marked as seeds where they are not to be answered, and the new ones after them."""
+    """Append new prompts to those that were read, which are marked as seeds if they are not to be answered."""
     if not section.with_seeds:
         usable, about = pl.col("problem").is_null(), "prompts.with_seeds is false"
         read = read.with_columns(
@@ -71,14 +80,14 @@ def joined_prompts(section: Prompts, read: pl.DataFrame, new: pl.DataFrame) -> p
     )
 
 
-def _made(store: Store, recipe: Recipe, section: Prompts, ask: Ask) -> Stage:
-    """The seeds, then the prompts that a model made from them."""
+def _with_new_prompts(store: Store, recipe: Recipe, section: Prompts, ask: SendRequests) -> Stage:
+    """Read the seeds, and append the prompts that a model generates from them."""
     seeds = read_rows(store, "seeds", recipe.source, new_prompts(recipe)) if recipe.source.paths else None
-    settings = section.model_dump(mode="json", exclude={"model"}) | {"model": asked_with(section.model)}
+    settings = section.model_dump(mode="json", exclude={"model"}) | {"model": reply_settings(section.model)}
     documents = [(part.document, part.text) for part in read_passages(section.documents)] if section.documents else []
     stage = store.stage("origin", fingerprint("made", settings, documents, seeds.key if seeds else None))
     info = stage.info or {}
-    # Fewer than asked for, and there were requests without a reply: these are asked again.
+    # Where too few were generated and requests failed, these are sent again.
     if info and not (info["made"]["failed"] and info["made"]["kept"] < section.n):
         return stage
     remove(stage.folder / "stage.json")
@@ -88,7 +97,7 @@ def _made(store: Store, recipe: Recipe, section: Prompts, ask: Ask) -> Stage:
     rows = joined_prompts(section, read, made.prompts)
     for part in stage.parts():
         part.unlink()
-    for number, block in enumerate(rows.iter_slices(SETS_A_PART)):
+    for number, block in enumerate(rows.iter_slices(SETS_PER_PART)):
         stage.write(number, block)
     known: dict[str, Any] = (seeds.info or {}) if seeds else {"inputs": {}, "broken": 0}
     name = f"prompts:{section.method}"
@@ -98,7 +107,7 @@ def _made(store: Store, recipe: Recipe, section: Prompts, ask: Ask) -> Stage:
 
 
 def finish(stage: Stage, info: Mapping[str, Any]) -> None:
-    """Mark the stage complete, with a hash of what is in it: what comes after depends on that alone."""
+    """Mark the stage complete, with a hash of its content, on which the keys of later stages depend."""
     content = hashlib.sha256()
     for part in stage.parts():
         content.update(part.read_bytes())
@@ -110,15 +119,15 @@ def _check_made(section: Prompts, summary: Mapping[str, Any]) -> None:
         return
     name, counts = section.model.name, ("bad_replies", "unusable", "other_language", "duplicates")
     if summary["failed"] == summary["asked"]:
-        raise ServiceError(f"prompts: none of {summary['asked']} requests to {name} was answered; start again later")
+        raise ServiceError(f"prompts: none of {summary['asked']} requests to {name} was answered; try again later")
     why = ", ".join(f"{summary[count]} {count.replace('_', ' ')}" for count in counts if summary[count])
-    raise InputError(f"prompts: {name} made none that could be used ({why}) in {summary['asked']} requests")
+    raise InputError(f"prompts: {name} returned no usable prompt ({why}) in {summary['asked']} requests")
 
 
 def answers_of(block: pl.DataFrame) -> pl.DataFrame:
     """
-    The answers that origin rows bring with them, CANDIDATES: both sides of every pair (chosen first) that has two,
-    also where the source calls it a tie. Scores are not taken over: the judges' are on another scale.
+    Return the answers that origin rows contain, as CANDIDATES: both sides of every complete pair (chosen first), ties
+    included. Scores are not copied, because the judges' scores are on another scale.
     """
     if "answers" in block.columns:
         return block.select(pl.col("answers").explode(empty_as_null=False, keep_nulls=False)).unnest("answers")
@@ -140,7 +149,7 @@ def answers_of(block: pl.DataFrame) -> pl.DataFrame:
 
 
 def labels_of(block: pl.DataFrame) -> pl.DataFrame:
-    """What the source prefers: source, source_row, better_id, worse_id, of the pairs that have a preference."""
+    """Return the preferences of the source: source, source_row, better_id, worse_id of every pair that has one."""
     if "chosen" not in block.columns:
         return pl.DataFrame(schema=LABELS)
     answers = answers_of(block.filter(pl.col("problem").is_null()))
@@ -149,7 +158,7 @@ def labels_of(block: pl.DataFrame) -> pl.DataFrame:
 
 
 def new_prompts(recipe: Recipe) -> Read:
-    """Prompts in parts of a size that models can be asked about; the second of two equal ones is marked."""
+    """Return a reader of prompts in parts of SETS_PER_PART, which marks all but the first of equal prompts."""
     source, sets, first = recipe.source, _Sets(), dict[str, str]()
 
     def read(feed: sources.Feed) -> Iterator[tuple[pl.DataFrame, str]]:
@@ -164,39 +173,39 @@ def new_prompts(recipe: Recipe) -> Read:
                 problem=pl.when(known.is_not_null()).then(pl.lit(DUPLICATE_PROMPT)).otherwise("problem"),
                 detail=pl.when(known.is_not_null()).then(known).otherwise("detail"),
             )
-            for part in sets.told_apart(marked).iter_slices(SETS_A_PART):
+            for part in sets.made_distinct(marked).iter_slices(SETS_PER_PART):
                 yield part, shape
 
     return read
 
 
 def pairs_or_candidates(recipe: Recipe) -> Read:
-    """Pairs (STAGED), or sets of CANDIDATES with their answers in `answers`, in parts of a size to be judged."""
+    """Return a reader, in parts of SETS_PER_PART, of pairs (STAGED) or of sets of candidates in column `answers`."""
     source, sets = recipe.source, _Sets()
 
     def read(feed: sources.Feed) -> Iterator[tuple[pl.DataFrame, str]]:
         head = next(iter(feed.blocks()), None)
         found: Iterator[tuple[pl.DataFrame, str]]
-        if head is not None and set(head.columns) >= OF_CANDIDATES:
+        if head is not None and set(head.columns) >= CANDIDATE_COLUMNS:
             found = ((sets.checked(block, feed.name), "candidates") for block in _grouped_sets(feed))
         else:
             named = sources.read(feed, format=source.format, columns=source.columns, winners=source.winners)
-            found = ((sets.told_apart(block), shape) for block, shape in named)
+            found = ((sets.made_distinct(block), shape) for block, shape in named)
         for block, shape in found:
-            for part in block.iter_slices(SETS_A_PART):
+            for part in block.iter_slices(SETS_PER_PART):
                 yield part, shape
 
     return read
 
 
 class _Sets:
-    """The sets so far. Our own tables bring their source and row with them, and these may stand there twice."""
+    """The sets read so far. Tables written by prefcurate carry source and row, which may then occur twice."""
 
     def __init__(self) -> None:
         self._seen: Counter[tuple[str, int]] = Counter()
 
-    def told_apart(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """The second row of the same source and number gets another source: `name #2`."""
+    def made_distinct(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Rename the source of repeated rows: the second one of the same source and number becomes `name #2`."""
         names = []
         for name, row in rows.select(SET).iter_rows():
             self._seen[name, row] += 1
@@ -205,20 +214,20 @@ class _Sets:
         return rows.with_columns(source=pl.Series(names, dtype=pl.String))
 
     def checked(self, sets: pl.DataFrame, file: str) -> pl.DataFrame:
-        """Candidates tell their sets by nothing else, so what stands apart is not taken for another set."""
+        """Raise InputError for a set that is not contiguous, which would be taken for two sets of the same name."""
         for name, row in sets.select(SET).iter_rows():
             self._seen[name, row] += 1
             if self._seen[name, row] > 1:
                 raise InputError(
-                    f"{file}: the answers to {name} row {row} do not stand together, or stand in another file, too; "
+                    f"{file}: the answers to {name} row {row} are not contiguous, or are also in another file; "
                     f"sort them by source and source_row, in one file"
                 )
         return sets
 
 
 def _grouped_sets(feed: sources.Feed) -> Iterator[pl.DataFrame]:
-    """CANDIDATES of a file as one row a set, its answers in `answers`. The answers of a set stand together there."""
-    open_set = pl.DataFrame(schema=CANDIDATES)  # it may go on in the next block
+    """Yield the CANDIDATES of a file with one row per set, its answers in `answers`."""
+    open_set = pl.DataFrame(schema=CANDIDATES)  # may continue in the next block
     for block in feed.blocks():
         if block.broken:
             raise InputError(f"{feed.name}: {block.broken[0][1]}")
@@ -234,10 +243,10 @@ def _candidates(columns: Mapping[str, Any], name: str) -> pl.DataFrame:
         known = {key: dtype for key, dtype in CANDIDATES.items() if key in columns}
         given = {key: pl.Series(key, columns[key], dtype) for key, dtype in known.items()}
     except (pl.exceptions.PolarsError, TypeError, OverflowError) as error:
-        raise InputError(f"{name} does not hold candidates: {str(error).splitlines()[0]}") from error
+        raise InputError(f"{name} does not contain candidates: {str(error).splitlines()[0]}") from error
     frame = pl.DataFrame(given)
-    if missing := [key for key in NEEDED if frame.get_column(key).null_count()]:
-        raise InputError(f"{name} does not hold candidates: {', '.join(missing)} may not be null")
+    if missing := [key for key in REQUIRED_COLUMNS if frame.get_column(key).null_count()]:
+        raise InputError(f"{name} does not contain candidates: {', '.join(missing)} must not be null")
     absent = empty(CANDIDATES, [key for key in CANDIDATES if key not in given])
     return check(frame.with_columns(absent), CANDIDATES, name)
 

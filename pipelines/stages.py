@@ -1,7 +1,7 @@
-"""The stages that ask models: origin → answers → verdicts → judged → pairs, each part written when it is whole."""
+"""The stages that use models: origin → answers → verdicts → judged → pairs, each part written once complete."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -11,45 +11,48 @@ import polars as pl
 from curate import pairing
 from curate.errors import CurateError, ServiceError
 from curate.files import remove
-from curate.recipe import Generate, Judge, Pair, named_model
 from curate.recipe.load import fingerprint
+from curate.recipe.models import Generate, Pair, named_model
+from curate.recipe.models import Judge as JudgeSection
 from curate.rundir.store import Stage, Store
 from curate.schema import CANDIDATES, STAGED, empty
-from pipelines.clients.dispatcher import Desk
-from pipelines.clients.requests import Ask
+from pipelines.clients.dispatcher import Dispatcher
+from pipelines.clients.requests import SendRequests
 from pipelines.generate import generate
-from pipelines.inputs import answers_of, asked_with, finish, labels_of
-from pipelines.judges import judge as judging
+from pipelines.inputs import answers_of, finish, labels_of, reply_settings
 from pipelines.judges.agreement import judge_reports, panel_agreement
-from pipelines.judges.scoring import VERDICTS, combine
+from pipelines.judges.base import VERDICTS, Judge
+from pipelines.judges.llm import rubrics_of
+from pipelines.judges.panel import verdicts
+from pipelines.judges.scoring import combine
 
-VERSION = 1  # part of the stages' keys: raise it when the same replies give other rows
-AT_ONCE = 2  # parts under way together, so that one's last answers do not leave the endpoints idle
-Asks = Callable[[], Mapping[str, Ask]]  # opens the models when a stage turns out to need them
+VERSION = 1  # part of the stages' keys: increase it when the same replies lead to different rows
+PARTS_IN_FLIGHT = 2  # parts processed at once, so that the last answers of one do not leave the endpoints idle
+OpenClients = Callable[[], Mapping[str, SendRequests]]  # opens the models once a stage needs them
 
 
-def answer(store: Store, section: Generate, origin: Stage, asks: Asks, desk: Desk) -> Stage:
-    """Prompts → CANDIDATES. A part with failed answers is asked for again by the next start."""
+def answer(store: Store, section: Generate, origin: Stage, open_clients: OpenClients, dispatcher: Dispatcher) -> Stage:
+    """Prompts → CANDIDATES. Parts with failed answers are requested again at the next start."""
     stage = _stage(store, "answers", settings(section), origin)
     failed = pl.col("response").is_null()
 
     def make(number: int) -> dict[str, int]:
-        answers = _whole(stage, number, failed)
+        answers = _complete(stage, number, failed)
         if answers is None:
             prompts = pl.read_parquet(origin.part(number)).filter(pl.col("problem").is_null())
-            answers = generate(prompts, section, asks())
+            answers = generate(prompts, section, open_clients())
             stage.write(number, answers)
         return {"answers": len(answers), "failed": len(answers.filter(failed))}
 
     if stage.info is None:
-        finish(stage, _each_part(origin, make, desk))
+        finish(stage, _each_part(origin, make, dispatcher))
     counts = _info(stage)
     _check_failed("generate", "answers", counts, section.max_failed, stage)
     return stage
 
 
-def bring(store: Store, origin: Stage) -> Stage:
-    """Pairs or candidates that were read → CANDIDATES."""
+def candidates_from_source(store: Store, origin: Stage) -> Stage:
+    """Convert an origin of pairs or candidates to CANDIDATES."""
     stage = _stage(store, "answers", None, origin)
     if stage.info is None:
         answers = 0
@@ -63,39 +66,42 @@ def bring(store: Store, origin: Stage) -> Stage:
 
 def judge(
     store: Store,
-    section: Judge,
+    section: JudgeSection,
+    judges: Sequence[Judge],
     answers: Stage,
     origin: Stage,
-    asks: Asks,
-    scores: Mapping[str, judging.Score],
-    desk: Desk,
+    open_clients: OpenClients,
+    dispatcher: Dispatcher,
 ) -> tuple[Stage, Stage]:
-    """CANDIDATES → VERDICTS, and the same CANDIDATES with scores. Verdicts without a reply are asked for again."""
-    made_by = [settings(section), [(rubric.name, rubric.hash) for rubric in judging.rubrics(section)]]
-    # The origin's labels are in the reports.
-    said, judged = (_stage(store, name, made_by, answers, origin) for name in ("verdicts", "judged"))
+    """
+    CANDIDATES → VERDICTS, and the same CANDIDATES with scores. Verdicts without a reply are requested again at the next
+    start.
+    """
+    depends_on = [settings(section), [(rubric.name, rubric.hash) for rubric in rubrics_of(section)]]
+    # The reports depend on the origin's labels.
+    verdict_stage, judged = (_stage(store, name, depends_on, answers, origin) for name in ("verdicts", "judged"))
     failed = pl.col("score").is_null() & pl.col("raw").is_null() & pl.col("error").is_not_null()
 
     def make(number: int) -> dict[str, int]:
-        found = _whole(said, number, failed) if judged.part(number).is_file() else None
+        found = _complete(verdict_stage, number, failed) if judged.part(number).is_file() else None
         if found is None:
             candidates = pl.read_parquet(answers.part(number))
-            found = judging.verdicts(candidates, section, asks(), scores)
-            said.write(number, found)
+            found = verdicts(candidates, judges, open_clients())
+            verdict_stage.write(number, found)
             judged.write(number, combine(candidates, found))
         return {"verdicts": len(found), "failed": len(found.filter(failed))}
 
-    if said.info is None or judged.info is None:
-        counts = _each_part(answers, make, desk)
-        finish(said, counts)
-        finish(judged, {**counts, **_reports(said, answers, origin)})
+    if verdict_stage.info is None or judged.info is None:
+        counts = _each_part(answers, make, dispatcher)
+        finish(verdict_stage, counts)
+        finish(judged, {**counts, **_reports(verdict_stage, answers, origin)})
     counts = _info(judged)
-    _check_failed("judge", "verdicts", counts, section.max_failed, said)
-    return said, judged
+    _check_failed("judge", "verdicts", counts, section.max_failed, verdict_stage)
+    return verdict_stage, judged
 
 
 def pair(store: Store, section: Pair, judged: Stage, origin: Stage) -> Stage:
-    """CANDIDATES → STAGED: every pair, and every set that yields none with its reason, in the order of the origin."""
+    """CANDIDATES → STAGED: every pair, and every set without one with its reason, in the order of the origin."""
     section = section.model_copy(update={"order": tuple(named_model(line).name for line in section.order)})
     stage = _stage(store, "pairs", section.model_dump(mode="json"), judged, origin)
     if stage.info is None:
@@ -114,7 +120,7 @@ def pair(store: Store, section: Pair, judged: Stage, origin: Stage) -> Stage:
 def pairs_of(origin: pl.DataFrame, judged: pl.DataFrame, section: Pair) -> pl.DataFrame:
     """
     in : rows of the origin, the CANDIDATES of those without a problem
-    out: STAGED in the order of the origin. `extra` holds the pairing's own notes, and the origin's extra as `source`.
+    out: STAGED in the order of the origin; `extra` holds the notes of the pairing, and the origin's extra as `source`
     """
     made = pairing.pair(judged, **section.model_dump())
     keys = ["source", "source_row"]
@@ -130,14 +136,14 @@ def pairs_of(origin: pl.DataFrame, judged: pl.DataFrame, section: Pair) -> pl.Da
     )
 
 
-def settings(section: Generate | Judge) -> dict[str, Any]:
-    """A section without what does not change its results."""
+def settings(section: Generate | JudgeSection) -> dict[str, Any]:
+    """Return the settings of a section that affect its results."""
     plain = section.model_dump(mode="json", exclude={"max_failed", "models"})
-    return plain | {"models": [asked_with(model) for model in section.models]}
+    return plain | {"models": [reply_settings(model) for model in section.models]}
 
 
 def _as_json(text: str | None) -> str | None:
-    """JSON as it is; what is none, which a user's own table may hold, as a JSON string."""
+    """Return JSON unchanged, and any other text, which a user's own table may hold, as a JSON string."""
     try:
         msgspec.json.decode(text or "null")
     except msgspec.DecodeError:
@@ -152,7 +158,7 @@ def _joined(notes: pl.Expr, known: pl.Expr) -> pl.Expr:
 
 
 def _stage(store: Store, name: str, settings: Any, *before: Stage) -> Stage:
-    """The stage for these settings and for what the stages before hold. One with failures is begun again."""
+    """Return the stage for these settings and the content of earlier stages; one with failures is reopened."""
     made_from = [_info(stage).get("content", stage.key) for stage in before]
     stage = store.stage(name, fingerprint(name, VERSION, settings, made_from))
     if stage.info is not None and stage.info.get("failed"):
@@ -160,25 +166,25 @@ def _stage(store: Store, name: str, settings: Any, *before: Stage) -> Stage:
     return stage
 
 
-def _whole(stage: Stage, number: int, failed: pl.Expr) -> pl.DataFrame | None:
-    """A part that an interrupted start has left, unless something in it has failed."""
+def _complete(stage: Stage, number: int, failed: pl.Expr) -> pl.DataFrame | None:
+    """Return a part that an earlier start has written, unless it contains failures."""
     if not stage.part(number).is_file():
         return None
     rows = pl.read_parquet(stage.part(number))
     return rows if rows.filter(failed).is_empty() else None
 
 
-def _each_part(source: Stage, make: Callable[[int], dict[str, int]], desk: Desk) -> dict[str, int]:
-    """Make a part of each part of the source, some at once; the sums of what they count."""
+def _each_part(source: Stage, make: Callable[[int], dict[str, int]], dispatcher: Dispatcher) -> dict[str, int]:
+    """Process each part of the source, several at once, and return the sums of their counts."""
     counts = Counter[str]()
-    pool = ThreadPoolExecutor(AT_ONCE)
+    pool = ThreadPoolExecutor(PARTS_IN_FLIGHT)
     try:
         for made in pool.map(make, range(len(source.parts()))):
             counts.update(made)
     except CurateError:
-        raise  # nothing new is sent; what is under way may end, and is kept
+        raise  # nothing more is sent; requests in flight may finish and are stored
     except BaseException:
-        desk.abort()
+        dispatcher.abort()
         raise
     finally:
         pool.shutdown(cancel_futures=True)
@@ -196,13 +202,13 @@ def _check_failed(what: str, unit: str, counts: Mapping[str, int], share: float,
         most = errors.sort("len", "error", descending=[True, False]).head(1).collect().get_column("error").to_list()
         raise ServiceError(
             f"{what}: {failed} of {asked} {unit} failed{f' (most often: {most[0]})' if most else ''}. More than "
-            f"{what}.max_failed={share:g} is an error; the same command asks for them again, and keeps the rest"
+            f"{what}.max_failed={share:g} is an error; the same command requests them again and keeps the rest"
         )
 
 
-def _reports(said: Stage, answers: Stage, origin: Stage) -> dict[str, Any]:
+def _reports(verdict_stage: Stage, answers: Stage, origin: Stage) -> dict[str, Any]:
     labels = pl.concat([labels_of(pl.read_parquet(part)) for part in origin.parts()])
     candidates = answers.scan().collect() if answers.parts() else pl.DataFrame(schema=CANDIDATES)
-    found = said.scan().collect() if said.parts() else pl.DataFrame(schema=VERDICTS)
+    found = verdict_stage.scan().collect() if verdict_stage.parts() else pl.DataFrame(schema=VERDICTS)
     reports = judge_reports(candidates, found, labels if len(labels) else None)
     return {"answers": len(candidates), "judges": reports, "panel": panel_agreement(found)}

@@ -1,4 +1,4 @@
-"""An instant OpenAI-compatible server on loopback: what it answers is a function of the test's."""
+"""An instant OpenAI-compatible server on loopback; each test supplies the function that answers."""
 
 import asyncio
 import json
@@ -11,34 +11,37 @@ from typing import Any
 from aiohttp import web
 
 Messages = Sequence[Mapping[str, str]]
-# A text; a text with its finish_reason; or a status, for a request that is refused.
+# A text; a text with its finish_reason; or the status of a refusal.
 Answer = str | tuple[str, str] | int
 Reply = Callable[[Messages, Mapping[str, Any]], Answer]
 
 
 @dataclass
 class ChatServer:
-    """`asked` holds the body of every request, in the order in which they came."""
+    """`asked` holds the body of every request in order of arrival, `authorized` its Authorization header."""
 
     reply: Reply
     url: str = ""
     asked: list[dict[str, Any]] = field(default_factory=list)
+    authorized: list[str | None] = field(default_factory=list)
 
     def line(self, name: str) -> str:
-        """The recipe's line for a model here; the server answers to every name."""
+        """Return the recipe's line for a model on this server, which accepts any name."""
         return f"openai:{name}@{self.url}"
 
     def of(self, name: str) -> list[dict[str, Any]]:
-        """What one model was asked."""
+        """Return the requests to one model."""
         return [body for body in self.asked if body["model"] == name]
 
     def forget(self) -> None:
-        """Count from 0 again."""
+        """Clear the record of requests."""
         self.asked.clear()
+        self.authorized.clear()
 
     async def _chat(self, request: web.Request) -> web.Response:
         body = await request.json()
         self.asked.append(body)
+        self.authorized.append(request.headers.get("Authorization"))
         params = {key: value for key, value in body.items() if key != "messages"}
         answer = self.reply(body["messages"], params)
         if isinstance(answer, int):
@@ -55,7 +58,7 @@ class ChatServer:
 
 @contextmanager
 def chat_server(reply: Reply) -> Iterator[ChatServer]:
-    """Serve while the block runs, in a thread of its own."""
+    """Serve in a separate thread while the block runs."""
     server = ChatServer(reply)
     app = web.Application()
     app.router.add_post("/v1/chat/completions", server._chat)
@@ -86,15 +89,15 @@ def chat_server(reply: Reply) -> Iterator[ChatServer]:
 
 
 def last(messages: Messages) -> str:
-    """What the last turn says."""
+    """Return the content of the last turn."""
     return messages[-1]["content"]
 
 
 def rating(grade: int, *aspects: str, reason: str = "because") -> str:
-    """A judge's reply by rubric."""
+    """Return a judge's reply with a rating."""
     return json.dumps({"reason": reason, "ratings": dict.fromkeys(aspects or ("overall",), grade)})
 
 
 def better(side: str, reason: str = "because") -> str:
-    """A judge's reply to a comparison: A, B or tie."""
+    """Return a judge's reply to a comparison: A, B or tie."""
     return json.dumps({"reason": reason, "better": side})

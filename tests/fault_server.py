@@ -53,7 +53,7 @@ REFUSED: dict[str, tuple[int, dict[str, Any]]] = {
 
 
 def main() -> None:
-    """Serve until standard input ends."""
+    """Serve until end of standard input."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
@@ -68,7 +68,7 @@ def main() -> None:
 
 
 class Server:
-    """What the options say, and what happened so far."""
+    """The options, and the state so far."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
@@ -204,7 +204,7 @@ class Server:
         return web.Response(text=text, content_type="application/json")
 
     async def failed(self, request: web.Request, did: str, body: dict[str, Any]) -> web.StreamResponse:
-        """Send no answer."""
+        """Fail in the given way."""
         if did == "drop":
             return await self.hang_up(request)
         if did == "html":
@@ -224,7 +224,7 @@ class Server:
         return web.json_response({"error": error}, status=status, headers=headers)
 
     async def hang_up(self, request: web.Request) -> web.StreamResponse:
-        """Close the connection without a word."""
+        """Close the connection without a response."""
         if request.transport is not None:
             request.transport.abort()
         await asyncio.Event().wait()  # until aiohttp sees that nobody is there
@@ -232,13 +232,13 @@ class Server:
 
 
 def script_of(text: str) -> tuple[list[str], bool]:
-    """The faults that a message asks for, and whether the last of them goes on for ever."""
+    """Return the faults that a message requests, and whether the last of them is permanent."""
     found = SCRIPT.search(text)
     return (found[1].rstrip("*").split(), found[1].endswith("*")) if found else ([], False)
 
 
 def completion(body: dict[str, Any], key: str, did: str) -> dict[str, Any]:
-    """A chat completion that follows from the request."""
+    """Return a chat completion determined by the request."""
     draw = int(key, 16)
     schema = body.get("response_format", {}).get("json_schema", {}).get("schema")
     form = next(filter(None, (FORM.search(message["content"]) for message in body["messages"])), None)
@@ -268,14 +268,14 @@ def completion(body: dict[str, Any], key: str, did: str) -> dict[str, Any]:
 
 
 def filled(hole: str, draw: int) -> str:
-    """What stands for `<1 to 5>`, `<"A", "B" or "tie">` or `<why …>` in a reply."""
+    """Return a replacement for `<1 to 5>`, `<"A", "B" or "tie">` or `<why …>` in a reply."""
     if hole[1].isdigit():
         return str(draw % 5 + 1)
     return ('"A"', '"B"', '"tie"')[draw % 3] if "tie" in hole else "It is so."
 
 
 def instance(schema: dict[str, Any], draw: int) -> Any:
-    """Something that a JSON schema allows."""
+    """Return a value that is valid for a JSON schema."""
     if "enum" in schema:
         return schema["enum"][draw % len(schema["enum"])]
     if schema.get("type") == "object":

@@ -1,4 +1,4 @@
-"""The fault server as a test uses it, and the real command against it."""
+"""The fault server for tests, and the real command against it."""
 
 import contextlib
 import json
@@ -21,7 +21,7 @@ GOOD = ("answered", *CONTENT)
 
 
 class FaultServer:
-    """`python -m tests.fault_server` with these options; `url` is its address, and stays the same after a restart."""
+    """`python -m tests.fault_server` with these options; its `url` is unchanged after a restart."""
 
     def __init__(self, log: Path, *options: str, key: str | None = None) -> None:
         self.log, self._options, self._port = log, options, 0
@@ -82,7 +82,7 @@ class FaultServer:
 
 @contextlib.asynccontextmanager
 async def free(request: Request) -> Any:
-    """A hold that costs nothing and holds nothing."""
+    """A BudgetHold without any limit."""
     yield lambda sent, got: None
 
 
@@ -91,12 +91,12 @@ def requests(*texts: str, **params: Any) -> list[Request]:
 
 
 def curate(*arguments: object, key: str | None = None, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-    """The real command in a process of its own."""
+    """Run the real command in another process."""
     return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=timeout, env=environment(key))
 
 
 def started(*arguments: object, key: str | None = None) -> "subprocess.Popen[str]":
-    """The real command, under way."""
+    """Start the real command in another process."""
     return subprocess.Popen(
         command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(key)
     )
@@ -112,7 +112,7 @@ def environment(key: str | None) -> dict[str, str]:
 
 
 def prompts(path: Path, count: int, mark: Callable[[int], str] = lambda number: "") -> Path:
-    """Prompts as a JSONL file; `mark` adds to each, as a script for the server."""
+    """Write prompts as a JSONL file; `mark` appends a script for the server to each."""
     return write_jsonl(
         path, ({"prompt": f"How do I restore file number {n} from the backup? {mark(n)}".strip()} for n in range(count))
     )

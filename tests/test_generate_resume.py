@@ -141,8 +141,8 @@ def assert_every_prompt_is_there(ledger: pl.DataFrame) -> None:
     reasons = {row: "; ".join(why) for row, why in ledger.select("source_row", "reasons").iter_rows() if why}
     assert reasons == {
         3: "no_answer: status 400: invalid_value Invalid value for this parameter",
-        4: "no_answer: status 500, again and again",
-        5: "no_answer: the reply is empty, again and again",
+        4: "no_answer: status 500, after repeated attempts",
+        5: "no_answer: the reply is empty, after repeated attempts",
         6: "no_answer: status 400: context_length_exceeded maximum context length is 4096 tokens",
         40: "duplicate_prompt: prompts.jsonl row 0",
         41: "prompt_empty: the last user turn is blank",

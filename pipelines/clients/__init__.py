@@ -8,6 +8,7 @@ __all__ = [
     "connect",
     "dispatcher",
     "endpoint",
+    "keys",
     "limits",
     "llms",
     "local",

@@ -1,4 +1,4 @@
-"""What the models in this process share: how they are loaded, and how texts become tokens and batches."""
+"""Shared by models in this process: loading, chat templates, padding and batching."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
@@ -16,7 +16,7 @@ R = TypeVar("R")
 
 
 def rendered(tokenizer: Any, messages: Messages, *, answer: bool, **options: Any) -> str:
-    """The chat template's text; with `answer` up to where the answer begins."""
+    """Render the chat template; with `answer`, up to the beginning of the answer."""
     text: str = tokenizer.apply_chat_template(
         [dict(message) for message in messages], tokenize=False, add_generation_prompt=answer, **options
     )
@@ -24,25 +24,25 @@ def rendered(tokenizer: Any, messages: Messages, *, answer: bool, **options: Any
 
 
 def load(kind: Any, name: str, device: str | None, cpu_dtype: str) -> tuple[Any, Any]:
-    """The tokenizer and the model of a name, on its device. Code that lies beside the weights is never run."""
+    """Load tokenizer and model, on its device. Remote code is never executed."""
     torch, transformers = require("torch", EXTRA), require("transformers", EXTRA)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = "bfloat16" if device.startswith("cuda") else cpu_dtype
     with loading(name) as folder:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         model, info = kind.from_pretrained(folder, dtype=dtype, trust_remote_code=False, output_loading_info=True)
-        if missing := sorted(info["missing_keys"]):  # they would be drawn at random
-            raise InputError(f"{name} is no {kind.__name__}: its weights lack {', '.join(missing[:3])}")
+        if missing := sorted(info["missing_keys"]):  # they would be initialized at random
+            raise InputError(f"{name} is not a {kind.__name__}: its weights lack {', '.join(missing[:3])}")
         return tokenizer, model.to(device).eval()
 
 
 def token_limit(model: Any, *others: int) -> int:
-    """Tokens that fit into the model, by its configuration and what others say; a billion means that none does."""
+    """Return the context length by the configuration and other limits; a billion means that none is set."""
     return min(getattr(model.config.get_text_config(), "max_position_embeddings", None) or NO_LIMIT, NO_LIMIT, *others)
 
 
 def padded(rows: Sequence[Ids], pad: int, device: Any, *, left: bool) -> tuple[Any, Any]:
-    """Rows of equal length and the mask of what is no padding, as tensors."""
+    """Pad rows to equal length; returns token ids and the attention mask as tensors."""
     torch = require("torch", EXTRA)
     width = max(map(len, rows))
 
@@ -57,17 +57,17 @@ def padded(rows: Sequence[Ids], pad: int, device: Any, *, left: bool) -> tuple[A
 def batched(
     jobs: Sequence[T], size: int, run: Callable[[Sequence[T]], list[R]], failed: Callable[[str], R]
 ) -> Iterator[tuple[T, R]]:
-    """Every job with its result, in batches of `size`; an error of torch fails the job that it belongs to."""
+    """Yield every job with its result, in batches of `size`; an error of torch fails only the job that causes it."""
     for start in range(0, len(jobs), size):
         batch = jobs[start : start + size]
         yield from zip(batch, _halved(batch, run, failed), strict=True)
 
 
 def _halved(batch: Sequence[T], run: Callable[[Sequence[T]], list[R]], failed: Callable[[str], R]) -> list[R]:
-    """Run a batch; where it does not fit into the memory its halves, down to the one job that fails."""
+    """Run a batch; after an error run its halves, down to the single job that fails."""
     try:
         return run(batch)
-    except RuntimeError as error:  # of torch: no memory, numbers that overflow
+    except RuntimeError as error:  # of torch: out of memory, overflow
         if len(batch) == 1:
             return [failed(one_line(error))]
     half = len(batch) // 2
@@ -75,5 +75,5 @@ def _halved(batch: Sequence[T], run: Callable[[Sequence[T]], list[R]], failed: C
 
 
 def one_line(error: Exception) -> str:
-    """What an error says, for a reply or a message."""
+    """Format an error for a reply or message."""
     return " ".join(str(error).split())[:300]

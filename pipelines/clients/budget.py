@@ -1,4 +1,4 @@
-"""What it costs: prices, an estimate before the first request, and a budget that is never overrun."""
+"""Prices, token estimates, and a budget that is never exceeded."""
 
 import asyncio
 import re
@@ -12,42 +12,42 @@ from pathlib import Path
 import yaml
 
 from curate.errors import CurateError, RecipeError
-from curate.recipe import Budget as Section
-from curate.recipe import Model
+from curate.recipe.models import Budget as Section
+from curate.recipe.models import Model
 from pipelines.clients.requests import Reply, Request
 
-LOCAL = ("embedded", "gguf:", "transformers:", "reward:", "heuristic")
-# Rough on purpose, and only for what has not been counted yet: about 4 UTF-8 bytes a token in English, fewer letters
-# in other scripts, which take more bytes each; 4 tokens of template a message.
-BYTES_A_TOKEN, TOKENS_A_MESSAGE = 4, 4
-DENSER, TEMPLATE = 2, 32  # what a prompt is at its dearest: so many times the estimate, and a template's own words
+LOCAL = ("embedded", "gguf:", "transformers:")
+# A rough estimate for requests without reported counts: about 4 UTF-8 bytes per token in English (other scripts have
+# fewer letters per token but more bytes per letter), and 4 tokens of chat template per message.
+BYTES_PER_TOKEN, TOKENS_PER_MESSAGE = 4, 4
+WORST_CASE_FACTOR, TEMPLATE_TOKENS = 2, 32  # upper bound of a prompt: a multiple of the estimate, plus the template
 
 
 class BudgetReached(CurateError):
-    """The next request would cost more than is left. What is done is kept."""
+    """The next request may cost more than remains of the budget. All replies are kept."""
 
     exit_code = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """US dollars a million tokens."""
+    """US dollars per million tokens."""
 
     input: float
     output: float
 
     def of(self, input_tokens: float, output_tokens: float) -> float:
-        """US dollars for so many tokens."""
+        """Return the cost in US dollars."""
         return (self.input * input_tokens + self.output * output_tokens) / 1e6
 
 
 def tokens_of(messages: Iterable[Mapping[str, str]]) -> int:
-    """About how many tokens the messages are."""
-    return sum(len(str(m["content"]).encode()) // BYTES_A_TOKEN + TOKENS_A_MESSAGE for m in messages)
+    """Estimate the tokens of messages."""
+    return sum(len(str(m["content"]).encode()) // BYTES_PER_TOKEN + TOKENS_PER_MESSAGE for m in messages)
 
 
 def load_prices(path: str | None = None) -> dict[str, Price]:
-    """The price table that ships with prefcurate, with the user's own over it. Raises RecipeError."""
+    """Load the shipped price table, updated with the user's own. Raises RecipeError."""
     shipped = (files("pipelines.clients") / "prices.yaml").read_text("utf-8")
     try:
         tables = [yaml.safe_load(shipped), yaml.safe_load(Path(path).read_text("utf-8")) if path else {}]
@@ -60,12 +60,12 @@ def load_prices(path: str | None = None) -> dict[str, Price]:
         raise RecipeError(f"budget.prices: {path} does not exist") from error
     except (yaml.YAMLError, UnicodeDecodeError, AttributeError, TypeError, LookupError, ValueError) as error:
         raise RecipeError(
-            f"budget.prices: {path} is no price table; expected NAME: {{input: 0.15, output: 0.6}}"
+            f"budget.prices: {path} is not a price table; expected NAME: {{input: 0.15, output: 0.6}}"
         ) from error
 
 
 def price_of(model: Model, prices: Mapping[str, Price]) -> Price | None:
-    """What a model costs; nothing for local ones, null where nobody says."""
+    """Return the price of a model: 0 for local models, None where no price is known."""
     if model.input_price is not None and model.output_price is not None:
         return Price(model.input_price, model.output_price)
     if model.model.startswith(LOCAL):
@@ -76,11 +76,11 @@ def price_of(model: Model, prices: Mapping[str, Price]) -> Price | None:
 
 class Budget:
     """
-    Tokens and dollars of a run: what is spent, what the requests under way may still cost, and what is left.
+    Tokens and dollars of a run: spent, held by requests in flight, and remaining.
 
-    A request goes out only when it fits with everything under way at its dearest (its prompt and max_tokens), so the
-    budget is not overrun; where it does not fit, it waits for what is under way, and then raises BudgetReached. What
-    was under way when the process was killed is not known to the next start.
+    A request is sent only if it fits together with all requests in flight at their maximum cost (prompt plus
+    max_tokens), so the budget is never exceeded. Otherwise it waits for the requests in flight, and raises
+    BudgetReached if it still does not fit. Requests in flight when the process is killed are unknown to the next start.
     """
 
     def __init__(self, section: Section | None, models: Iterable[Model]) -> None:
@@ -96,61 +96,61 @@ class Budget:
         self._limits = {"tokens": section.tokens, "usd": section.usd}
         self.spent = {"tokens": 0.0, "usd": 0.0}
         self._held = {"tokens": 0.0, "usd": 0.0}
-        self._under_way = 0  # a count: sums of dollars need not come back to exactly 0
+        self._in_flight = 0  # a count, because floating-point sums of dollars may not return to exactly 0
         self._changed: asyncio.Event | None = None
-        self._denser: dict[str, float] = {}  # by how much a model's prompts were longer than thought possible
+        self._underestimated: dict[str, float] = {}  # per model: by which factor prompts exceeded their upper bound
 
     def cost(self, model: str, input_tokens: float, output_tokens: float) -> float:
-        """US dollars; 0 where no price is known."""
+        """Return the cost in US dollars; 0 where no price is known."""
         price = self.prices.get(model)
         return price.of(input_tokens, output_tokens) if price else 0.0
 
     def add(self, model: str, input_tokens: int, output_tokens: int) -> None:
-        """Count what was spent."""
+        """Add to the amounts spent."""
         self.spent["tokens"] += input_tokens + output_tokens
         self.spent["usd"] += self.cost(model, input_tokens, output_tokens)
 
     def counted(self, model: str, request: Request, reply: Reply) -> tuple[int, int]:
-        """Tokens in and out of a reply; what the endpoint did not count is estimated."""
+        """Return tokens in and out of a reply; counts that the endpoint did not report are estimated."""
         sent, got = reply.input_tokens, reply.output_tokens
         if sent is None:
             sent = tokens_of(request.messages)
-        elif sent > (most := self.dearest(model, request)[0]):
-            self._denser[model] = self._denser.get(model, 1) * sent / most
-        return sent, got if got is not None else len((reply.text or "").encode()) // BYTES_A_TOKEN
+        elif sent > (most := self.worst_case(model, request)[0]):
+            self._underestimated[model] = self._underestimated.get(model, 1) * sent / most
+        return sent, got if got is not None else len((reply.text or "").encode()) // BYTES_PER_TOKEN
 
-    def dearest(self, model: str, request: Request) -> tuple[int, int]:
-        """Tokens in and out that a request may cost at most."""
-        sent = (DENSER * tokens_of(request.messages) + TEMPLATE) * self._denser.get(model, 1)
+    def worst_case(self, model: str, request: Request) -> tuple[int, int]:
+        """Return an upper bound of a request's tokens in and out."""
+        sent = (WORST_CASE_FACTOR * tokens_of(request.messages) + TEMPLATE_TOKENS) * self._underestimated.get(model, 1)
         got = request.params.get("max_tokens") or request.params.get("max_completion_tokens") or 0
         return ceil(sent), int(got)
 
     @asynccontextmanager
     async def hold(self, model: str, request: Request) -> AsyncIterator[None]:
-        """Keep what the request may cost at most out of the others' reach while it is under way."""
+        """Reserve the maximum cost of the request while the block runs."""
         if not any(self._limits.values()):
             yield
             return
         while not self._fits(most := self._most(model, request)):
-            if not self._under_way:
-                raise BudgetReached(self._said())
+            if not self._in_flight:
+                raise BudgetReached(self._message())
             self._changed = self._changed or asyncio.Event()
             await self._changed.wait()
-        self._under_way += 1
+        self._in_flight += 1
         for unit, amount in most.items():
             self._held[unit] += amount
         try:
             yield
         finally:
-            self._under_way -= 1
+            self._in_flight -= 1
             for unit, amount in most.items():
-                self._held[unit] = self._held[unit] - amount if self._under_way else 0.0
+                self._held[unit] = self._held[unit] - amount if self._in_flight else 0.0
             if self._changed is not None:
                 self._changed.set()
                 self._changed = None
 
     def _most(self, model: str, request: Request) -> dict[str, float]:
-        sent, got = self.dearest(model, request)
+        sent, got = self.worst_case(model, request)
         return {"tokens": sent + got, "usd": self.cost(model, sent, got)}
 
     def _fits(self, most: Mapping[str, float]) -> bool:
@@ -159,13 +159,13 @@ class Budget:
             for unit, limit in self._limits.items()
         )
 
-    def _said(self) -> str:
+    def _message(self) -> str:
         spent = []
         if (limit := self._limits["tokens"]) is not None:
             spent.append(f"{self.spent['tokens']:,.0f} of {limit:,.0f} tokens")
         if (limit := self._limits["usd"]) is not None:
             spent.append(f"${self.spent['usd']:,.4f} of ${limit:,.2f}")
         return (
-            f"stopped at the budget: {' and '.join(spent)} spent, and the next request may cost more than is left. "
-            f"Every reply is kept: raise budget, or lower source.limit, and start the same command again"
+            f"stopped at the budget: {' and '.join(spent)} spent, and the next request may cost more than remains. "
+            f"All replies are kept: raise budget, or lower source.limit, and run the same command again"
         )

@@ -1,4 +1,4 @@
-"""Every reply, stored the moment it arrives: one SQLite file, so that a kill loses nothing that was paid for."""
+"""Cache of replies in one SQLite file, written on arrival, so that a killed run loses nothing it paid for."""
 
 import sqlite3
 import time
@@ -39,19 +39,19 @@ SUMS = "model, {}, CAST(TOTAL(input_tokens) AS INTEGER), CAST(TOTAL(output_token
 
 class RequestCache:
     """
-    Replies by request key. Failures are never stored, so they are asked again on the next start; what they cost is.
+    Replies by request key. Failures are not stored, so the next start sends them again; their cost is stored.
 
-    WAL with `synchronous=NORMAL`: a reply survives the end of the process, however it ends; a power cut may take
-    the last ones. Raises InputError when the file is no such database, CurateError when the disk is full.
+    WAL with `synchronous=NORMAL`: replies survive any end of the process; a power failure may lose the last ones.
+    Raises InputError if the file is not such a database, CurateError if the disk is full.
     """
 
     def __init__(self, path: Path | str) -> None:
         self._path = Path(path)
         try:
-            # One connection, used from the thread that asks and, between its calls, from the one that counts.
+            # One connection, used from the event loop's thread and, in between, from the thread that counts.
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
         except sqlite3.Error as error:
-            raise self._said(error) from error
+            raise self._converted(error) from error
         try:
             for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=NORMAL", *TABLES):
                 self._run(statement)
@@ -61,30 +61,30 @@ class RequestCache:
             raise
 
     def get(self, key: str) -> Reply | None:
-        """The stored reply, if there is one."""
+        """Return the stored reply, or None."""
         rows = self._run(READ, key)
         return Reply(*rows[0]) if rows else None
 
     def put(self, key: str, model: str, reply: Reply) -> None:
-        """Store a reply. The first one under a key stays."""
+        """Store a reply, unless there already is one under the key."""
         self._run(WRITE, key, model, time.time(), *(getattr(reply, name) for name in COLUMNS))
 
     def lose(self, model: str, input_tokens: int, output_tokens: int) -> None:
-        """Remember what a try cost that brought no reply."""
+        """Record the cost of an attempt without a reply."""
         self._run(LOSE, model, input_tokens, output_tokens)
 
     def spent(self) -> dict[str, tuple[int, int, int]]:
-        """For each model: requests answered, input tokens, output tokens. What an endpoint did not count is missing."""
+        """Per model: answered requests, input tokens, output tokens. Counts that were not reported are missing."""
         rows = self._run(f"SELECT {SUMS.format('COUNT(*)')} FROM replies GROUP BY model")  # noqa: S608
         return {model: (count, sent, got) for model, count, sent, got in rows}
 
     def lost(self) -> dict[str, tuple[int, int, int]]:
-        """For each model: tries that brought no reply and cost something, or may have; input tokens, output tokens."""
+        """Per model: attempts without a reply that cost something, or may have; input tokens, output tokens."""
         rows = self._run(f"SELECT {SUMS.format('tries')} FROM lost GROUP BY model")  # noqa: S608
         return {model: (tries, sent, got) for model, tries, sent, got in rows}
 
     def paid(self) -> dict[str, tuple[int, int]]:
-        """For each model: input tokens and output tokens of everything, answered or not."""
+        """Per model: input and output tokens of all attempts, answered or not."""
         found: dict[str, tuple[int, int]] = {}
         for model, (_, sent, got) in [*self.spent().items(), *self.lost().items()]:
             known = found.get(model, (0, 0))
@@ -92,19 +92,19 @@ class RequestCache:
         return found
 
     def close(self) -> None:
-        """Close the file; the write-ahead log is folded into it."""
+        """Close the file; SQLite merges the write-ahead log into it."""
         self._db.close()
 
     def _run(self, statement: str, *values: Any) -> list[Any]:
         try:
             return self._db.execute(statement, values).fetchall()
         except sqlite3.Error as error:
-            raise self._said(error) from error
+            raise self._converted(error) from error
 
-    def _said(self, error: sqlite3.Error) -> CurateError:
+    def _converted(self, error: sqlite3.Error) -> CurateError:
         if "full" in str(error):
             return no_space(self._path.parent)
-        return InputError(f"{self._path} cannot be used as a cache of requests ({error}); move it away to start afresh")
+        return InputError(f"{self._path} cannot be used as a request cache ({error}); move it away to start over")
 
     def __enter__(self) -> "RequestCache":
         return self

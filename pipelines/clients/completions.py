@@ -1,4 +1,4 @@
-"""What an OpenAI-compatible endpoint sends back: answers, errors, how long to wait, which models it knows."""
+"""Parse responses of OpenAI-compatible endpoints: answers, errors, Retry-After, model lists."""
 
 import time
 from collections.abc import Mapping
@@ -9,57 +9,57 @@ import msgspec
 
 from pipelines.clients.requests import Reply
 
-RETRIED = (408, 409, 425, 429)  # and everything from 500 on
-LONGEST_ERROR = 1 << 16  # bytes of an error that are looked at
+RETRIED = (408, 409, 425, 429)  # statuses that are retried, besides 500 and above
+MAX_ERROR_BYTES = 1 << 16  # of an error body that are read
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """Tokens that were counted; null = the endpoint did not say."""
+    """Token counts; null = not reported by the endpoint."""
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
-    """A try that failed where another may not."""
+class Retry:
+    """A failed attempt that may succeed when repeated."""
 
     why: str
-    usage: Usage | None = None  # what it cost all the same; null = nothing, it was not processed
-    wait: float | None = None  # seconds the endpoint asked for
-    busy: bool = False  # 429: the endpoint lives, it is only too much
-    counts: bool = True  # as one of the tries that a request has
-    foreign: bool = False  # an answer, but not a chat completion
+    usage: Usage | None = None  # what it cost nevertheless; null = nothing, it was not processed
+    wait: float | None = None  # seconds, from Retry-After
+    busy: bool = False  # 429: the endpoint works, but is overloaded
+    counts: bool = True  # towards the request's number of attempts
+    foreign: bool = False  # the body is not a chat completion
 
 
-def read(body: bytes) -> Reply | Again:
-    """The answer in a reply with status 200."""
+def read(body: bytes) -> Reply | Retry:
+    """Parse the body of a response with status 200."""
     try:
         answer = msgspec.json.decode(body, type=_Answer)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        said = _error(body)
-        return Again(f"the reply is no chat completion{f' ({said})' if said else ''}", Usage(), foreign=True)
+        error = _error(body)
+        return Retry(f"the reply is not a chat completion{f' ({error})' if error else ''}", Usage(), foreign=True)
     usage = answer.usage or Usage()
     if not answer.choices:
-        return Again("the reply holds no choice", usage)
+        return Retry("the reply has no choices", usage)
     choice = answer.choices[0]
     message = choice.message or _Message(choice.text)
     text = _text(message.content) or message.refusal or ""
     if text.strip():
         return Reply(text, choice.finish_reason, usage.prompt_tokens, usage.completion_tokens)
-    if choice.finish_reason == "length":  # as reasoning models do when max_tokens is small
+    if choice.finish_reason == "length":  # reasoning models with a small max_tokens
         why = "cut off at max_tokens before any text"
         return Reply(None, "length", usage.prompt_tokens, usage.completion_tokens, error=why)
-    return Again("the reply is empty", usage)
+    return Retry("the reply is empty", usage)
 
 
 def error_of(body: bytes) -> str:
-    """What an endpoint said went wrong: code and message of its error object, or the beginning of the text."""
-    return _error(body) or body[:LONGEST_ERROR].decode("utf-8", "replace")
+    """Return code and message of the error object, or else the beginning of the body."""
+    return _error(body) or body[:MAX_ERROR_BYTES].decode("utf-8", "replace")
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds of a Retry-After header, which is a number or a date; null where it is missing or neither."""
+    """Return the seconds of a Retry-After header (a number or a date); None if it is missing or neither."""
     value = headers.get("Retry-After", "")
     try:
         return max(0.0, float(value))
@@ -72,7 +72,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def model_names(body: bytes) -> list[str]:
-    """The models that GET /models lists; none where it does not."""
+    """Return the models in a response to GET /models; an empty list if it is malformed."""
     try:
         return [model.id for model in msgspec.json.decode(body, type=_Models).data if model.id]
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -104,7 +104,7 @@ class _Message(msgspec.Struct):
 
 class _Choice(msgspec.Struct):
     message: _Message | None = None
-    text: str | None = None  # of a bare completion
+    text: str | None = None  # of a plain completion
     finish_reason: str | None = None
 
 

@@ -1,4 +1,4 @@
-"""From the line that names a model to something that answers: keys looked up, servers started and ended."""
+"""Open models by their lines: look up keys, start local servers, and stop them afterwards."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -7,10 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from curate.errors import RecipeError, require, unknown
-from curate.recipe import Model, named
-from pipelines.clients.dispatcher import Desk
-from pipelines.clients.requests import Ask
+from curate.errors import InputError, RecipeError, nearest, require
+from curate.recipe.models import Model, named
+from pipelines.clients.dispatcher import Dispatcher
+from pipelines.clients.keys import api_key
+from pipelines.clients.requests import SendRequests
 from pipelines.clients.server import PARALLEL, embedded_weights, serve
 
 if TYPE_CHECKING:
@@ -19,29 +20,47 @@ if TYPE_CHECKING:
     from pipelines.clients.llms import Loop
 
 OPENAI, INFERENCE = "https://api.openai.com/v1", "https://router.huggingface.co/v1"
-LOCAL_TIMEOUT = 3600.0
+LOCAL_TIMEOUT = 3600.0  # seconds per request to a server on this machine
 KINDS = ("openai:", "inference:", "transformers:", "gguf:", "embedded")
 
 
-def check(model: Model) -> None:
-    """Raise RecipeError for a line that names no model that can be asked, or one whose key is not there."""
-    kind = _kind(model)
-    if kind == "openai:":
+def check(model: Model, *, keys: bool = True) -> None:
+    """
+    Raise RecipeError for a line that names no model that takes requests, or whose key is missing (unless `keys` is
+    False), and InputError for a GGUF file that does not exist.
+    """
+    kind = kind_of(model)
+    if keys and kind == "openai:":
         _openai(model)
-    elif kind == "inference:":
+    elif keys and kind == "inference:":
         _inference(model)
+    elif kind == "gguf:" and not Path(model.model.removeprefix("gguf:")).expanduser().is_file():
+        raise InputError(f"{model.model} does not exist, or is not a file")
+
+
+def kind_of(model: Model, known: Sequence[str] = KINDS) -> str:
+    """The kind of a model's line, as in `known`: `openai:`, `embedded`, …. Raises RecipeError for any other."""
+    kind, colon, name = model.model.partition(":")
+    if kind + colon in known and bool(colon) == bool(name):
+        return kind + colon
+    shown = ", ".join(f"{kind}NAME" if kind.endswith(":") else kind for kind in known)
+    hint = nearest(kind + colon, known) if kind + colon not in known else ""
+    if not hint and not colon:
+        hint = f" For an OpenAI-compatible endpoint write 'openai:{name or kind}'."
+    raise RecipeError(f"unknown model {model.model!r}.{hint} Known: {shown}")
 
 
 def connect(model: str | Model) -> "LLM":
     """
-    A distilabel LLM for a line like `openai:MODEL@http://localhost:8000/v1`, to use in a distilabel pipeline of your
-    own: one request's fault stays one request's, and equal requests are asked once. Only `openai:` and `inference:`;
-    the others need a server or a process that a run starts (`pipelines.run`).
+    Return a distilabel LLM for a line like `openai:MODEL@http://localhost:8000/v1`, for your own distilabel pipeline.
+
+    A failure affects one request only, and equal requests are sent once. Only `openai:` and `inference:` are supported:
+    the other kinds need a server or process that a run starts (`pipelines.run`).
     """
     from pipelines.clients.llms import ChatLLM
 
     spec = Model.model_validate(named(model)) if isinstance(model, str) else model
-    where = {"openai:": _openai, "inference:": _inference}.get(_kind(spec))
+    where = {"openai:": _openai, "inference:": _inference}.get(kind_of(spec))
     if where is None:
         raise RecipeError(f"{spec.model}: only openai: and inference: can be connected outside a run")
     base_url, key_env = where(spec)
@@ -49,11 +68,11 @@ def connect(model: str | Model) -> "LLM":
 
 
 @contextmanager
-def open_models(models: Sequence[Model], desk: Desk) -> Iterator[dict[str, Ask]]:
+def open_models(models: Sequence[Model], dispatcher: Dispatcher) -> Iterator[dict[str, SendRequests]]:
     """
-    Everything the models need, while the block runs: a function for each that asks it, by the model's line.
+    Keep the models open while the block runs; yields a function per model that sends requests, by the model's line.
 
-    Raises as `Endpoint` does from the functions; RecipeError, InputError, MissingExtra, ServiceError from here.
+    The functions raise like `Endpoint`; opening raises RecipeError, InputError, MissingExtra or ServiceError.
     """
     for model in models:
         check(model)
@@ -64,17 +83,17 @@ def open_models(models: Sequence[Model], desk: Desk) -> Iterator[dict[str, Ask]]
     with ExitStack() as stack:
         loop = Loop()
         stack.callback(loop.close)
-        desk.on_abort.append(loop.cancel)
-        stack.callback(desk.on_abort.remove, loop.cancel)
-        asks: dict[str, Ask] = {}
+        dispatcher.on_abort.append(loop.cancel)
+        stack.callback(dispatcher.on_abort.remove, loop.cancel)
+        clients: dict[str, SendRequests] = {}
         for model in models:
-            if model.model in asks:
+            if model.model in clients:
                 continue
-            llm = _open(model, desk, loop, stack)
+            llm = _open(model, dispatcher, loop, stack)
             llm.load()
             stack.callback(llm.unload)
-            asks[model.model] = partial(ask, llm)
-        yield asks
+            clients[model.model] = partial(ask, llm)
+        yield clients
 
 
 def _require_distilabel() -> None:
@@ -85,36 +104,29 @@ def _require_distilabel() -> None:
         require("distilabel", "generate")
 
 
-def _open(model: Model, desk: Desk, loop: "Loop", stack: ExitStack) -> "LLM":
+def _open(model: Model, dispatcher: Dispatcher, loop: "Loop", stack: ExitStack) -> "LLM":
     from pipelines.clients.llms import ChatLLM, LocalLLM
 
-    kind = _kind(model)
+    kind = kind_of(model)
     if kind == "transformers:":
         local = LocalLLM(spec=model)
-        local.attach(desk)
+        local.attach(dispatcher)
         return local
     if kind in ("gguf:", "embedded"):
         weights = embedded_weights() if kind == "embedded" else Path(model.model.removeprefix("gguf:")).expanduser()
         base_url, key_env = stack.enter_context(serve(weights)) + "/v1", None
-        # What waits in the server's own queue would only get older, and a slow machine is no dead one.
+        # Requests in the server's own queue would only age towards the timeout; and a slow machine is not a dead one.
         here = {"concurrency": min(model.concurrency, PARALLEL), "timeout": model.timeout or LOCAL_TIMEOUT}
         model = model.model_copy(update=here)
     else:
         base_url, key_env = (_openai if kind == "openai:" else _inference)(model)
     llm = ChatLLM(spec=model, base_url=base_url, key_env=key_env)
-    llm.attach(desk, loop)
+    llm.attach(dispatcher, loop)
     return llm
 
 
-def _kind(model: Model) -> str:
-    kind, colon, name = model.model.partition(":")
-    if kind + colon not in KINDS or bool(colon) != bool(name):
-        raise unknown("model", model.model, [known + "NAME" if known[-1] == ":" else known for known in KINDS])
-    return kind + colon
-
-
 def _openai(model: Model) -> tuple[str, str | None]:
-    """Address and name of the key's variable. A key goes to another address than the usual one only when named."""
+    """Address and key variable. The default key is sent to the default address only; for others it must be named."""
     usual = os.environ.get("OPENAI_BASE_URL", OPENAI)
     base_url = model.base_url or usual
     key = model.api_key_env or ("OPENAI_API_KEY" if base_url == usual else None)
@@ -125,9 +137,6 @@ def _openai(model: Model) -> tuple[str, str | None]:
 
 def _inference(model: Model) -> tuple[str, str | None]:
     key = model.api_key_env or "HF_TOKEN"
-    if key not in os.environ:
-        token = require("huggingface_hub", "generate").get_token() if key == "HF_TOKEN" else None
-        if not token:
-            raise RecipeError(f"{model.model}: the environment variable {key} is not set, nor is there a Hub login")
-        os.environ[key] = token  # of this process: what the user's own login says
+    if api_key(key) is None:
+        raise RecipeError(f"{model.model}: the environment variable {key} is not set, nor is there a Hub login")
     return model.base_url or INFERENCE, key

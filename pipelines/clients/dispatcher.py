@@ -1,4 +1,4 @@
-"""The desk all requests of a run go over: what was answered before is not asked again, what is asked is counted."""
+"""Dispatcher for all requests of a run: cache lookup, deduplication of concurrent requests, budget and counts."""
 
 import asyncio
 import signal
@@ -12,64 +12,64 @@ from typing import Any
 from curate.errors import CurateError
 from pipelines.clients.budget import Budget
 from pipelines.clients.cache import RequestCache
-from pipelines.clients.requests import Hold, Lost, Reply, Request
+from pipelines.clients.requests import BudgetHold, Reply, ReportLostCost, Request
 
-Send = Callable[[Request, Hold], Awaitable[Reply]]
+Send = Callable[[Request, BudgetHold], Awaitable[Reply]]
 
 
 @dataclass(slots=True)
 class Tally:
-    """What became of the requests so far."""
+    """Counts of the requests so far, by outcome."""
 
-    answered: int = 0  # now, by the model
-    known: int = 0  # answered before, or asked twice at once
+    answered: int = 0  # by the model, since this start
+    known: int = 0  # from the cache, or duplicates of a request in flight
     failed: int = 0
-    tokens: int = 0  # out, of the answers that came now
+    tokens: int = 0  # output tokens of `answered`
     started: float = field(default_factory=time.monotonic)
 
     @property
     def done(self) -> int:
-        """Requests that are settled, one way or the other."""
+        """Settled requests, whatever their outcome."""
         return self.answered + self.known + self.failed
 
 
-class Desk:
-    """Cache, budget and count, shared by every model of a run. All methods but the constructor run on the loop."""
+class Dispatcher:
+    """Cache, budget and counts shared by all models of a run. All methods except `abort` run on the event loop."""
 
-    def __init__(self, cache: RequestCache, budget: Budget, told: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, cache: RequestCache, budget: Budget, on_settled: Callable[[], None] = lambda: None) -> None:
         self.cache, self.budget = cache, budget
-        self.told = told  # called after every request that is settled
+        self.on_settled = on_settled  # called after every settled request
         self.tally = Tally()
-        self.stopped: BaseException | None = None  # why nothing more is sent
-        self.on_abort: list[Callable[[], None]] = []  # what ends requests that are under way
-        self._under_way: dict[str, asyncio.Future[Reply]] = {}
-        self._idle: set[asyncio.Task[Any]] = set()  # of these, those that wait for their turn and are not sent
+        self.stopped: BaseException | None = None  # the reason why nothing more is sent
+        self.on_abort: list[Callable[[], None]] = []  # callbacks that cancel requests in flight
+        self._in_flight: dict[str, asyncio.Future[Reply]] = {}
+        self._idle: set[asyncio.Task[Any]] = set()  # tasks of requests that wait for their turn
         for model, (sent, got) in cache.paid().items():
             budget.add(model, sent, got)
 
     async def ask(self, model: str, request: Request, send: Send) -> Reply:
-        """The stored reply; or the one that is under way; or a new one, stored the moment it is there."""
+        """Return the stored reply, else that of an equal request in flight, else a new one, stored on arrival."""
         key = request.key(model)
         if (stored := self._stored(key)) is not None:
             return stored
-        if (twin := self._under_way.get(key)) is not None:
-            reply = await asyncio.shield(twin)
+        if (equal := self._in_flight.get(key)) is not None:
+            reply = await asyncio.shield(equal)
             self._count(known=reply.error is None, failed=reply.error is not None)
             return reply
         self._check()
-        mine = self._under_way[key] = asyncio.get_running_loop().create_future()
+        future = self._in_flight[key] = asyncio.get_running_loop().create_future()
         try:
             reply = await self._send(model, request, send)
             self._settle(key, model, request, reply)
-            mine.set_result(reply)
+            future.set_result(reply)
         except BaseException as error:
             if isinstance(error, CurateError):
                 self._stop(error)
-            mine.set_exception(error)
-            mine.exception()  # a twin may wait for it, or nobody
+            future.set_exception(error)
+            future.exception()  # mark as retrieved: there may be no equal request that waits for it
             raise
         finally:
-            del self._under_way[key]
+            del self._in_flight[key]
         return reply
 
     async def _send(self, model: str, request: Request, send: Send) -> Reply:
@@ -78,13 +78,13 @@ class Desk:
         try:
             return await send(request, partial(self._gate, model))
         except asyncio.CancelledError:
-            self._check()  # it was cancelled because all are to stop: that is what there is to say
+            self._check()  # cancelled because everything stops: raise the reason instead
             raise
         finally:
             self._idle.discard(task)
 
     def stored(self, model: str, request: Request) -> Reply | None:
-        """The reply of an earlier start, counted as known."""
+        """Return the stored reply, if any, and count it as known."""
         return self._stored(request.key(model))
 
     def _stored(self, key: str) -> Reply | None:
@@ -94,14 +94,14 @@ class Desk:
         return reply
 
     def abort(self) -> None:
-        """Send nothing more, and do not wait for what is under way (an interrupt). From any thread."""
-        # Not the interrupt itself: raised in a loop it would end the loop, and leave everybody waiting.
+        """Send nothing more and cancel requests in flight, after an interrupt. Callable from any thread."""
+        # Not KeyboardInterrupt: raised inside the loop it would end the loop, and all waiting threads would hang.
         self.stopped = self.stopped or asyncio.CancelledError()
-        for end in self.on_abort:
-            end()
+        for cancel in self.on_abort:
+            cancel()
 
     def settle(self, model: str, request: Request, reply: Reply) -> None:
-        """Store and count a reply that came by another way than `ask` (a batch of a model in this process)."""
+        """Store and count a reply that did not come through `ask` (from a batch of a model in this process)."""
         self._settle(request.key(model), model, request, reply)
 
     def _settle(self, key: str, model: str, request: Request, reply: Reply) -> None:
@@ -109,18 +109,18 @@ class Desk:
             self.cache.put(key, model, reply)
             self.budget.add(model, *self.budget.counted(model, request, reply))
             self.tally.tokens += reply.output_tokens or 0
-        elif reply.input_tokens is not None:  # a failure that was counted was paid for, too
-            self._lost(model, request, reply.input_tokens, reply.output_tokens)
+        elif reply.input_tokens is not None:  # a failure with token counts was paid for
+            self._record_lost_cost(model, request, reply.input_tokens, reply.output_tokens)
         self._count(answered=reply.error is None, failed=reply.error is not None)
 
     def _count(self, *, answered: bool = False, known: bool = False, failed: bool = False) -> None:
         self.tally.answered += answered
         self.tally.known += known
         self.tally.failed += failed
-        self.told()
+        self.on_settled()
 
     def _stop(self, error: CurateError) -> None:
-        """Pointless to go on: what was sent may come to its end, and is kept; what waits for its turn does not wait."""
+        """Stop after a fatal error: requests in flight may finish and are stored; waiting ones are cancelled."""
         if self.stopped is None:
             self.stopped = error
             for task in self._idle - {_this_task()}:
@@ -128,33 +128,33 @@ class Desk:
 
     def _check(self) -> None:
         if self.stopped is not None:
-            raise self.stopped.with_traceback(None)  # or it would grow with everyone who raises it
+            raise self.stopped.with_traceback(None)  # otherwise each raise would extend the same traceback
 
     @asynccontextmanager
-    async def _gate(self, model: str, request: Request) -> AsyncIterator[Lost]:
+    async def _gate(self, model: str, request: Request) -> AsyncIterator[ReportLostCost]:
         self._check()
         task = _this_task()
         async with self.budget.hold(model, request):
             self._idle.discard(task)
             try:
-                yield partial(self._lost, model, request)
+                yield partial(self._record_lost_cost, model, request)
             except asyncio.CancelledError:
-                self._lost(model, request, None, None)
+                self._record_lost_cost(model, request, None, None)
                 raise
         self._idle.add(task)
 
-    def _lost(self, model: str, request: Request, sent: int | None, got: int | None) -> None:
-        """Count what was paid for, or may have been, and brought no reply. What is not known counts at its dearest."""
-        most_sent, most_got = self.budget.dearest(model, request)
-        sent, got = most_sent if sent is None else sent, most_got if got is None else got
+    def _record_lost_cost(self, model: str, request: Request, sent: int | None, got: int | None) -> None:
+        """Count an attempt that was or may have been paid for and brought no reply; unknown counts at their maximum."""
+        max_sent, max_got = self.budget.worst_case(model, request)
+        sent, got = max_sent if sent is None else sent, max_got if got is None else got
         self.cache.lose(model, sent, got)
         self.budget.add(model, sent, got)
 
 
 def heed_interrupts() -> None:
     """
-    Let Ctrl-C wake who waits for other threads. polars has signals restart what they interrupt, so that nobody would
-    learn of it before the wait is over (pola-rs/polars#21739).
+    Let Ctrl-C interrupt waits for other threads. polars installs handlers with SA_RESTART, so an interrupt would only
+    be noticed after the wait (pola-rs/polars#21739).
     """
     if hasattr(signal, "siginterrupt"):  # not on Windows
         signal.siginterrupt(signal.SIGINT, True)
@@ -163,5 +163,5 @@ def heed_interrupts() -> None:
 def _this_task() -> asyncio.Task[Any]:
     task = asyncio.current_task()
     if task is None:
-        raise RuntimeError("outside a task")
+        raise RuntimeError("not inside a task")
     return task

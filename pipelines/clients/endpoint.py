@@ -1,4 +1,4 @@
-"""One OpenAI-compatible endpoint over aiohttp: a fault touches one request, and is told apart from a wrong key."""
+"""One OpenAI-compatible endpoint over aiohttp: failures of one request are distinguished from fatal ones."""
 
 import asyncio
 from collections.abc import Mapping
@@ -11,31 +11,33 @@ import msgspec
 
 from curate.errors import RecipeError, ServiceError, nearest
 from curate.progress import say
-from pipelines.clients.completions import RETRIED, Again, Usage, error_of, model_names, read, retry_after
+from pipelines.clients.completions import RETRIED, Retry, Usage, error_of, model_names, read, retry_after
 from pipelines.clients.limits import FIRST_DELAY, LONGEST_DELAY, Limiter, backoff
-from pipelines.clients.requests import Hold, Messages, Reply, Request
+from pipelines.clients.requests import BudgetHold, Messages, Reply, Request
 
 if TYPE_CHECKING:
     import aiohttp
 
-SHOWN = 200  # characters of what an endpoint said that go into a message
-SENTINEL = "¶user¶"  # stands for what the user says
-HOPELESS = 10  # requests in a row that were refused, before any answer: perhaps it is not the single request
-REFUSALS = 30  # how often 429 may be said to one request while others are answered: it may be too large by itself
-LAST_TRIES = 2  # of a request that had all of its tries while nothing at all was answered
-NOTICE = 5.0  # seconds of silence after which whoever watches is told
-HELLO: Messages = ({"role": "user", "content": "Hi"},)
-HELLO_EVERY = 10.0  # seconds between two of these, at least, while there is patience left
+MESSAGE_CHARS = 200  # of an endpoint's error that go into a message
+SENTINEL = "¶user¶"  # placeholder for the user's text
+MAX_FIRST_REFUSALS = 10  # consecutive refusals before any answer, after which the endpoint itself is suspected
+MAX_RATE_LIMITED = 30  # 429s to one request while others are answered: that request may be too large by itself
+MAX_LAST_TRIES = 2  # of a request whose attempts were all made while nothing at all was answered
+NOTICE_AFTER = 5.0  # seconds without an answer after which a message is logged
+PROBE: Messages = ({"role": "user", "content": "Hi"},)
+PROBE_INTERVAL = 10.0  # seconds between two probes, at least
 
 
 class Endpoint:
     """
-    Chat completions of one model at one address. `ask` gives the reply, or a reply with the error of a request that
-    cannot be answered; it raises where going on is pointless: ServiceError for a refused key, no credit, or an endpoint
-    that is silent for `patience` seconds; RecipeError for a model that is not there.
+    Chat completions of one model at one address.
+
+    `ask` returns the reply, or a reply with an error for a request that cannot be answered. It raises for failures that
+    affect every request: ServiceError for a refused key, missing credit, or an endpoint that does not answer for
+    `patience` seconds; RecipeError for an unknown model.
     """
 
-    def __init__(  # noqa: PLR0913 - what an endpoint is
+    def __init__(  # noqa: PLR0913 - settings of an endpoint
         self,
         model: str,
         base_url: str,
@@ -51,51 +53,51 @@ class Endpoint:
         self.model, self.base_url = model, base_url.rstrip("/")
         self._api_key, self._key_name = (api_key or "").strip(), key_name
         if not (self._api_key.isascii() and self._api_key.isprintable()):
-            raise RecipeError(f"{key_name} is no key: it holds a line break or a character that no key has")
+            raise RecipeError(f"{key_name} is not a valid key: it contains a line break or a non-ASCII character")
         self._timeout, self._retries, self._patience = timeout, retries, patience
         self._first_delay = first_delay
         self._limiter = Limiter(concurrency)
         self._session: aiohttp.ClientSession | None = None
         self._last_answer = 0.0  # by the loop's clock
         self._answers = 0
-        self._refused_first = 0  # requests that were refused before there was any answer
-        self._hello = asyncio.Lock()
-        self._last_hello = float("-inf")
+        self._refused_first = 0  # requests that were refused before the first answer
+        self._probe = asyncio.Lock()
+        self._last_probe = float("-inf")
         self._noticed = False
-        self._turn_start: str | None = None  # the chat template before and after what the user says
+        self._turn_start: str | None = None  # the chat template before and after the user's text
         self._turn_end: list[str] = []
-        self._structured = True  # until the endpoint says that it does not know response_format
+        self._structured = True  # until the endpoint rejects response_format
 
     @property
     def _place(self) -> str:
         return f"{self.model} at {self.base_url}"
 
-    async def ask(self, request: Request, hold: Hold) -> Reply:
-        """The answer to one request, tried again as often as it makes sense."""
+    async def ask(self, request: Request, hold: BudgetHold) -> Reply:
+        """Return the reply to one request, with retries."""
         clock = asyncio.get_running_loop().time
-        so_far = _SoFar(self._answers, clock())
+        attempts = _Attempts(self._answers, clock())
         while True:
             outcome, sent = await self._once(request, hold)
             if isinstance(outcome, Reply):
-                await self._check_first(outcome, request, hold)
+                await self._check_refusals(outcome, request, hold)
                 return outcome
-            before = so_far.last_failure
-            so_far.add(outcome, self._answers, clock())
-            if await self._is_wrong(so_far, before, request, hold):
-                return so_far.given_up()
-            if so_far.tries > self._retries and outcome.foreign and not self._answers:
+            before = attempts.last_failure
+            attempts.add(outcome, self._answers, clock())
+            if await self._is_at_fault(attempts, before, request, hold):
+                return attempts.given_up()
+            if attempts.tries > self._retries and outcome.foreign and not self._answers:
                 raise ServiceError(f"{self._place}: {outcome.why}. Is the address right (…/v1)?")
-            since = max(self._last_answer, so_far.first_failure)
+            since = max(self._last_answer, attempts.first_failure)
             left = since + self._patience - clock()
-            self._tell(self._patience - left, outcome)
+            self._log_retries(self._patience - left, outcome)
             if left <= (asked := outcome.wait or 0):
-                if asked <= LONGEST_DELAY and await self._lives(request, hold, since, every=0):
-                    return so_far.given_up()
+                if asked <= LONGEST_DELAY and await self._is_alive(request, hold, since, every=0):
+                    return attempts.given_up()
                 raise ServiceError(self._too_long(self._patience - left, outcome))
             if outcome.busy:
                 self._limiter.refused(sent, outcome.wait)
             else:
-                wait = backoff(so_far.tries, self._first_delay) if outcome.wait is None else outcome.wait
+                wait = backoff(attempts.tries, self._first_delay) if outcome.wait is None else outcome.wait
                 await asyncio.sleep(min(wait, left))
 
     async def close(self) -> None:
@@ -103,60 +105,60 @@ class Endpoint:
         if self._session is not None:
             await self._session.close()
 
-    async def _once(self, request: Request, hold: Hold) -> tuple[Reply | Again, float]:
-        """What came of one try, and the loop's time at which it was sent."""
-        async with self._limiter() as sent, hold(request) as lost:
+    async def _once(self, request: Request, hold: BudgetHold) -> tuple[Reply | Retry, float]:
+        """Return the outcome of one attempt, and the loop's time at which it was sent."""
+        async with self._limiter() as sent, hold(request) as report_lost_cost:
             outcome = await self._try(request)
-            if isinstance(outcome, Again) and outcome.usage is not None:
-                lost(outcome.usage.prompt_tokens, outcome.usage.completion_tokens)
+            if isinstance(outcome, Retry) and outcome.usage is not None:
+                report_lost_cost(outcome.usage.prompt_tokens, outcome.usage.completion_tokens)
         return outcome, sent
 
-    async def _is_wrong(self, so_far: "_SoFar", before: float, request: Request, hold: Hold) -> bool:
-        """Whether it is this request that cannot be answered, as far as one can tell."""
-        if so_far.own > self._retries or so_far.refusals > REFUSALS:
+    async def _is_at_fault(self, attempts: "_Attempts", before: float, request: Request, hold: BudgetHold) -> bool:
+        """Return whether this request, rather than the endpoint, appears to be the problem."""
+        if attempts.own > self._retries or attempts.refusals > MAX_RATE_LIMITED:
             return True
-        if so_far.second:
-            return so_far.tries > min(self._retries, LAST_TRIES)
-        if so_far.tries > self._retries and await self._lives(request, hold, before):
-            # It lives now, but may have been dead all the time: then the tries were in vain.
-            so_far.second, so_far.tries = True, 0
+        if attempts.second:
+            return attempts.tries > min(self._retries, MAX_LAST_TRIES)
+        if attempts.tries > self._retries and await self._is_alive(request, hold, before):
+            # It answers now, but may have been down during all attempts: allow a second round.
+            attempts.second, attempts.tries = True, 0
         return False
 
-    async def _lives(self, request: Request, hold: Hold, since: float, every: float = HELLO_EVERY) -> bool:
+    async def _is_alive(self, request: Request, hold: BudgetHold, since: float, every: float = PROBE_INTERVAL) -> bool:
         """
-        Whether anything was answered since then, or something simple is now, asked for in the same way: then it is the
-        request that is wrong, not the endpoint. Several that want to know at once ask once.
+        Return whether the endpoint answered anything since then, or answers a minimal request with the same parameters
+        now: then the request is at fault, not the endpoint. Concurrent callers share one probe.
         """
-        async with self._hello:
+        async with self._probe:
             now = asyncio.get_running_loop().time()
-            if self._last_answer <= since and now - self._last_hello > min(every, self._patience / 10):
-                self._last_hello = now
+            if self._last_answer <= since and now - self._last_probe > min(every, self._patience / 10):
+                self._last_probe = now
                 params = {key: value for key, value in request.params.items() if key != "continue_user"}
-                hello = Request(HELLO, params | ({"max_tokens": 1} if "max_tokens" in params else {}))
-                async with self._limiter(), hold(hello) as lost:
-                    outcome = await self._try(hello)
+                probe = Request(PROBE, params | ({"max_tokens": 1} if "max_tokens" in params else {}))
+                async with self._limiter(), hold(probe) as report_lost_cost:
+                    outcome = await self._try(probe)
                     if isinstance(outcome, Reply):
-                        lost(outcome.input_tokens, outcome.output_tokens)
+                        report_lost_cost(outcome.input_tokens, outcome.output_tokens)
         return self._last_answer > since
 
-    async def _check_first(self, reply: Reply, request: Request, hold: Hold) -> None:
-        """Raise ServiceError where nothing but refusals came so far, of something simple, too."""
+    async def _check_refusals(self, reply: Reply, request: Request, hold: BudgetHold) -> None:
+        """Raise ServiceError if the endpoint has refused every request so far, including a minimal one."""
         if self._answers:
             return
         self._refused_first += 1
-        if self._refused_first >= HOPELESS and not await self._lives(request, hold, 0.0):
+        if self._refused_first >= MAX_FIRST_REFUSALS and not await self._is_alive(request, hold, 0.0):
             raise ServiceError(f"{self._place} refuses every request: {reply.error}")
 
-    def _tell(self, silent: float, outcome: Again) -> None:
-        if silent > NOTICE and not self._noticed:
+    def _log_retries(self, silent: float, outcome: Retry) -> None:
+        if silent > NOTICE_AFTER and not self._noticed:
             self._noticed = True
-            say(f"{self._place}: {outcome.why}; trying on for {self._patience:g} s")
+            say(f"{self._place}: {outcome.why}; retrying for {self._patience:g} s")
 
-    def _too_long(self, silent: float, outcome: Again) -> str:
+    def _too_long(self, silent: float, outcome: Retry) -> str:
         asked = f", and asks to wait {outcome.wait:,.0f} s" if outcome.wait and outcome.wait > 1 else ""
         return (
             f"{self._place}: no answer for {silent:.0f} s ({outcome.why}{asked}). "
-            f"What was answered is kept; the same command goes on when the endpoint does"
+            f"All replies are kept; run the same command again once the endpoint answers"
         )
 
     async def _post(self, url: str, body: Mapping[str, Any]) -> tuple[int, bytes, Mapping[str, str]]:
@@ -175,11 +177,11 @@ class Endpoint:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=self._timeout),
                 headers=headers,
-                proxy=_proxy(self.base_url),  # trust_env would look for a .netrc, too, and do both for every request
+                proxy=_proxy(self.base_url),  # trust_env would also read .netrc, and both for every request
             )
         return self._session
 
-    async def _try(self, request: Request) -> Reply | Again:
+    async def _try(self, request: Request) -> Reply | Retry:
         import aiohttp
 
         params = {key: value for key, value in request.params.items() if value is not None}
@@ -193,20 +195,22 @@ class Endpoint:
                 given = {"model": self.model, "messages": request.messages}
                 status, body, headers = await self._post(f"{self.base_url}/chat/completions", given | params)
         except TimeoutError:
-            return Again(f"no answer within {self._timeout:g} s", Usage())
+            return Retry(f"no answer within {self._timeout:g} s", Usage())
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
-            raise RecipeError(f"{self._place}: {self.base_url} is no address; expected http://HOST/v1") from error
+            raise RecipeError(
+                f"{self._place}: {self.base_url} is not a valid address; expected http://HOST/v1"
+            ) from error
         except (aiohttp.ClientError, OSError) as error:
-            why = self._plain(str(error) or type(error).__name__)
+            why = self._one_line(str(error) or type(error).__name__)
             if isinstance(error, aiohttp.ClientSSLError) and not self._answers:
-                raise ServiceError(f"{self._place}: no safe connection ({why})") from error
-            # Where a connection broke, the work may have been done, and charged for.
-            return Again(why, None if isinstance(error, aiohttp.ClientConnectorError) else Usage())
+                raise ServiceError(f"{self._place}: no secure connection ({why})") from error
+            # If an open connection broke, the request may have been processed and charged for.
+            return Retry(why, None if isinstance(error, aiohttp.ClientConnectorError) else Usage())
         if status != 200:
             return await self._refused(status, body, headers, structured="response_format" in params)
         outcome = read(body)
-        if isinstance(outcome, Again):
-            return Again(self._plain(outcome.why), outcome.usage, foreign=outcome.foreign)
+        if isinstance(outcome, Retry):
+            return Retry(self._one_line(outcome.why), outcome.usage, foreign=outcome.foreign)
         self._last_answer = asyncio.get_running_loop().time()
         self._answers += 1
         self._limiter.answered()
@@ -214,30 +218,30 @@ class Endpoint:
 
     async def _refused(
         self, status: int, body: bytes, headers: Mapping[str, str], *, structured: bool
-    ) -> Reply | Again:
+    ) -> Reply | Retry:
         whole = error_of(body)
-        said = self._plain(whole)
+        message = self._one_line(whole)
         if status == 401 or (status == 403 and not self._answers):
-            why = f"403: {said}" if status == 403 else "401"  # what is said about a key may hold some of it
+            why = f"403: {message}" if status == 403 else "401"  # a message about a key may contain part of it
             raise ServiceError(f"{self._place}: the key was refused ({why}); set {self._key_name} to a valid one")
         if status == 402 or (status == 429 and "insufficient_quota" in whole):
-            raise ServiceError(f"{self._place}: no credit left ({status}: {said})")
+            raise ServiceError(f"{self._place}: no credit left ({status}: {message})")
         if (status == 404 or "model_not_found" in whole) and not self._answers:
             known = await self._known_models()
-            raise RecipeError(f"{self._place}: {status} ({said}).{known} Is the address right (…/v1)?")
+            raise RecipeError(f"{self._place}: {status} ({message}).{known} Is the address right (…/v1)?")
         if status in RETRIED or status >= 500:
-            return Again(f"status {status}", wait=retry_after(headers), busy=status == 429, counts=status != 429)
+            return Retry(f"status {status}", wait=retry_after(headers), busy=status == 429, counts=status != 429)
         if structured and status in (400, 422) and "response_format" in whole.lower():
             self._structured = False
-            return Again("the endpoint does not know response_format", wait=0, counts=False)
-        return Reply(None, error=f"status {status}: {said}")
+            return Retry("the endpoint does not support response_format", wait=0, counts=False)
+        return Reply(None, error=f"status {status}: {message}")
 
     async def _user_turn(self, messages: Messages) -> str:
-        """The chat template up to where the user speaks (Magpie, arXiv 2406.08464); llama.cpp's server tells it."""
+        """Return the chat template up to the user's text (Magpie, arXiv 2406.08464), as llama.cpp renders it."""
         if self._turn_start is None:
             body = {"messages": [*messages, {"role": "user", "content": SENTINEL}]}
-            status, said, _ = await self._post(f"{self.base_url.removesuffix('/v1')}/apply-template", body)
-            text = msgspec.json.decode(said)["prompt"] if status == 200 else ""
+            status, rendered, _ = await self._post(f"{self.base_url.removesuffix('/v1')}/apply-template", body)
+            text = msgspec.json.decode(rendered)["prompt"] if status == 200 else ""
             start, found, rest = text.partition(SENTINEL)
             if not found:
                 raise RecipeError(f"prompts.method: magpie needs gguf:, embedded or transformers:, not {self.base_url}")
@@ -249,32 +253,33 @@ class Endpoint:
 
         try:
             async with self._connect().get(f"{self.base_url}/models") as response:
-                names = [self._plain(name) for name in model_names(await response.read())]
+                names = [self._one_line(name) for name in model_names(await response.read())]
         except (aiohttp.ClientError, OSError, TimeoutError):
             return ""
         return f"{nearest(self.model, names)} Known there: {', '.join(names[:20])}." if names else ""
 
-    def _plain(self, text: str) -> str:
-        """One short line, without the key should the endpoint have repeated it."""
+    def _one_line(self, text: str) -> str:
+        """Shorten to one line, with the key removed in case the endpoint echoed it."""
         if self._api_key:
             text = text.replace(self._api_key, "…")
-        return " ".join(text.split())[:SHOWN]
+        return " ".join(text.split())[:MESSAGE_CHARS]
 
 
 @dataclass(slots=True)
-class _SoFar:
+class _Attempts:
     """The failures of one request."""
 
-    answers: int  # that the endpoint had given when it last failed, or began
+    answers: int  # of the endpoint, at the request's last failure or start
     last_failure: float
     first_failure: float = 0.0
-    tries: int = 0  # of this round
-    second: bool = False  # round of tries: the first was in vain, though the endpoint lived at its end
+    tries: int = 0  # in this round
+    second: bool = False  # second round: in the first the endpoint may have been down until its end
     own: int = 0  # failures while others were answered
     refusals: int = 0  # 429 while others were answered
     why: str = ""
 
-    def add(self, outcome: Again, answers: int, now: float) -> None:
+    def add(self, outcome: Retry, answers: int, now: float) -> None:
+        """Record a failure."""
         if answers > self.answers:
             self.refusals += outcome.busy
             self.own += outcome.counts
@@ -283,11 +288,12 @@ class _SoFar:
         self.first_failure = self.first_failure or now
 
     def given_up(self) -> Reply:
-        return Reply(None, error=f"{self.why}, again and again")  # how often differs: equal runs are equal
+        """The final reply; without the number of attempts, which would differ between equal runs."""
+        return Reply(None, error=f"{self.why}, after repeated attempts")
 
 
 def _proxy(address: str) -> str | None:
-    """The proxy that the environment names for an address."""
+    """Return the proxy that the environment sets for an address."""
     parts = urlsplit(address)
     if not parts.hostname or proxy_bypass(parts.hostname):
         return None

@@ -1,13 +1,13 @@
 """
-Models as distilabel LLMs: this module and rows.py are all that knows distilabel.
+Models as distilabel LLMs. Only this module and tasks.py import distilabel.
 
-`ChatLLM` works in any distilabel pipeline, too: `TextGeneration(llm=pipelines.connect("openai:gpt-4o-mini"))`. In place
-of distilabel's own it keeps a fault to one request, never asks twice, and is several times as fast.
+`ChatLLM` also works in any distilabel pipeline: `TextGeneration(llm=pipelines.connect("openai:gpt-4o-mini"))`. Compared
+to distilabel's own client a failure affects one request only, equal requests are sent once, and it is several times as
+fast.
 """
 
 import asyncio
 import inspect
-import os
 import threading
 import warnings
 from collections.abc import Coroutine, Sequence
@@ -17,28 +17,29 @@ from typing import Any, TypeVar, cast
 from pydantic import PrivateAttr
 
 from curate.errors import RecipeError
-from curate.recipe import Model
+from curate.recipe.models import Model
 from pipelines.clients.budget import Budget
 from pipelines.clients.cache import RequestCache
-from pipelines.clients.dispatcher import Desk
+from pipelines.clients.dispatcher import Dispatcher
 from pipelines.clients.endpoint import Endpoint
+from pipelines.clients.keys import api_key
 from pipelines.clients.requests import Reply, Request
 
-# Of pydantic about every class of distilabel's and every one below it; a user can do nothing about it.
+# pydantic warns about every class of distilabel and every subclass; users can do nothing about it.
 warnings.filterwarnings("ignore", message="The 'default' attribute with value None was provided")
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from distilabel.models.llms.base import LLM, AsyncLLM
 
 T = TypeVar("T")
-# Of a chat completion; `generation_kwargs` may hold any other, too.
+# Fields of a chat completion; `generation_kwargs` accepts any other as well.
 FIELDS = ("temperature", "top_p", "max_tokens", "seed", "stop", "frequency_penalty", "presence_penalty")
-TIMEOUT = 180.0  # seconds a request may take where the recipe does not say
-CHUNK = 64  # requests that a model in this process takes at once: the same ones at every start, so the same batches
+TIMEOUT = 180.0  # seconds per request, unless the recipe sets it
+REQUESTS_PER_CHUNK = 64  # to a model in this process; the same chunks at every start, hence the same batches
 
 
 class Loop:
-    """An event loop in a thread of its own: connections and limits outlive a single call."""
+    """An event loop in its own thread, so that connections and limits outlive a single call."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -46,7 +47,7 @@ class Loop:
         self._thread.start()
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine to its end, from any other thread."""
+        """Run a coroutine from another thread and return its result."""
         future: Future[T] = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         try:
             return future.result()
@@ -55,7 +56,7 @@ class Loop:
             raise
 
     def cancel(self) -> None:
-        """Cancel what is under way."""
+        """Cancel all running tasks."""
         if not self._loop.is_running():
             return
 
@@ -68,7 +69,7 @@ class Loop:
         asyncio.run_coroutine_threadsafe(cancel(), self._loop).result()
 
     def close(self) -> None:
-        """Cancel what is under way and end the thread."""
+        """Cancel all running tasks and end the thread."""
         if self._loop.is_running():
             self.cancel()
             self._loop.call_soon_threadsafe(self._loop.stop)
@@ -77,7 +78,7 @@ class Loop:
 
 
 def _outputs(replies: Sequence[Reply]) -> dict[str, Any]:
-    """Replies as what a distilabel LLM returns for one input; finish reasons and errors as extra columns."""
+    """Convert replies to distilabel's output for one input, with finish reasons and errors as extra columns."""
     return {
         "generations": [reply.text for reply in replies],
         "statistics": {
@@ -90,7 +91,7 @@ def _outputs(replies: Sequence[Reply]) -> dict[str, Any]:
 
 
 def _requests(given: Any, n: int, params: dict[str, Any]) -> list[Request]:
-    """Our own request as it is; a distilabel conversation as `n` of them."""
+    """Return a `Request` as it is, and a distilabel conversation as `n` requests."""
     if isinstance(given, Request):
         return [given]
     messages = given[0] if isinstance(given, tuple) else given
@@ -100,17 +101,17 @@ def _requests(given: Any, n: int, params: dict[str, Any]) -> list[Request]:
 
 
 class ChatLLM(AsyncLLM):
-    """A model behind an OpenAI-compatible endpoint. `generation_kwargs` are fields of the chat completion."""
+    """A model behind an OpenAI-compatible endpoint; `generation_kwargs` are fields of the chat completion."""
 
     spec: Model
     base_url: str
-    key_env: str | None = None  # the key itself is read when it is used, and never kept in a field
-    cache: str | None = None  # where replies are stored when no run gives a desk; null = in memory
+    key_env: str | None = None  # the key itself is read on load and never kept in a field, which would be serialized
+    cache: str | None = None  # where replies are stored outside a run; null = in memory
 
-    _desk: Desk | None = PrivateAttr(None)
+    _dispatcher: Dispatcher | None = PrivateAttr(None)
     _loop: Loop | None = PrivateAttr(None)
     _endpoint: Endpoint | None = PrivateAttr(None)
-    _own: bool = PrivateAttr(default=False)  # desk and loop are ours, and end with us
+    _own: bool = PrivateAttr(default=False)  # this object created dispatcher and loop, and closes them
 
     @property
     def model_name(self) -> str:
@@ -119,24 +120,24 @@ class ChatLLM(AsyncLLM):
 
     @property
     def generate_parameters(self) -> list[inspect.Parameter]:
-        """What distilabel offers as runtime parameters; `**params` of a signature it would take for one that is due."""
+        """Runtime parameters for distilabel, which would take `**params` of the signature for a required one."""
         return [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None) for name in FIELDS]
 
-    def attach(self, desk: Desk, loop: Loop) -> None:
-        """Ask over the desk and loop of a run."""
-        self._desk, self._loop = desk, loop
+    def attach(self, dispatcher: Dispatcher, loop: Loop) -> None:
+        """Use the dispatcher and loop of a run."""
+        self._dispatcher, self._loop = dispatcher, loop
 
     def load(self) -> None:
-        """Make ready to ask: in a distilabel pipeline this happens in the task's own process."""
+        """Open the endpoint. In a distilabel pipeline this happens in the task's own process."""
         super().load()
-        if self._desk is None:
-            self.attach(Desk(RequestCache(self.cache or ":memory:"), Budget(None, [self.spec])), Loop())
+        if self._dispatcher is None:
+            self.attach(Dispatcher(RequestCache(self.cache or ":memory:"), Budget(None, [self.spec])), Loop())
             self._own = True
         if self._endpoint is None:
             self._endpoint = Endpoint(
                 self.spec.model.partition(":")[2] or self.spec.model,
                 self.base_url,
-                api_key=os.environ.get(self.key_env) if self.key_env else None,
+                api_key=api_key(self.key_env) if self.key_env else None,
                 key_name=self.key_env or "api_key_env",
                 concurrency=self.spec.concurrency,
                 timeout=self.spec.timeout or TIMEOUT,
@@ -150,23 +151,26 @@ class ChatLLM(AsyncLLM):
         if self._endpoint is not None and self._loop is not None:
             self._loop.run(self._endpoint.close())
             self._endpoint = None
-        if self._own and self._desk is not None and self._loop is not None:
+        if self._own and self._dispatcher is not None and self._loop is not None:
             self._loop.close()
-            self._desk.cache.close()
-            self._desk, self._loop, self._own = None, None, False
+            self._dispatcher.cache.close()
+            self._dispatcher, self._loop, self._own = None, None, False
 
     async def agenerate(self, input: Any, num_generations: int = 1, **params: Any) -> dict[str, Any]:  # noqa: A002 - distilabel's
-        """Answers to one conversation, or to one of our own requests. A failure is null with its error."""
-        if self._desk is None or self._endpoint is None:
+        """Answer one conversation or `Request`. A failure is a null generation with its error."""
+        if self._dispatcher is None or self._endpoint is None:
             raise RecipeError(f"{self.model_name}: call load() first")
         asked = [
-            self._desk.ask(self.model_name, request, self._endpoint.ask)
+            self._dispatcher.ask(self.model_name, request, self._endpoint.ask)
             for request in _requests(input, num_generations, params)
         ]
         return _outputs(await asyncio.gather(*asked))
 
     def generate(self, inputs: list[Any], num_generations: int = 1, **params: Any) -> list[dict[str, Any]]:
-        """Answers to many conversations at once. Raises where going on is pointless, after what is under way ended."""
+        """
+        Answer many conversations at once. Raises CurateError for failures that affect every request, once the running
+        requests have ended.
+        """
         if self._loop is None:
             raise RecipeError(f"{self.model_name}: call load() first")
         return self._loop.run(self._all(inputs, num_generations, params))
@@ -181,51 +185,51 @@ class ChatLLM(AsyncLLM):
 
 
 class LocalLLM(LLM):
-    """A transformers model in this process, batched, on the GPU where there is one."""
+    """A transformers model in this process: batched, and on the GPU if there is one."""
 
     spec: Model
 
-    _desk: Desk | None = PrivateAttr(None)
+    _dispatcher: Dispatcher | None = PrivateAttr(None)
     _model: Any = PrivateAttr(None)
-    _lock: Any = PrivateAttr(default_factory=threading.Lock)  # one batch at a time: they would only take turns
+    _lock: Any = PrivateAttr(default_factory=threading.Lock)  # concurrent batches would only compete for the device
 
     @property
     def model_name(self) -> str:
         """The model's line in the recipe."""
         return self.spec.model
 
-    def attach(self, desk: Desk) -> None:
-        """Ask over the desk of a run."""
-        self._desk = desk
+    def attach(self, dispatcher: Dispatcher) -> None:
+        """Use the dispatcher of a run."""
+        self._dispatcher = dispatcher
 
     def load(self) -> None:
         """Load the weights."""
         from pipelines.clients.local import TransformersModel
 
         super().load()
-        if self._desk is None:
-            self.attach(Desk(RequestCache(":memory:"), Budget(None, [self.spec])))
+        if self._dispatcher is None:
+            self.attach(Dispatcher(RequestCache(":memory:"), Budget(None, [self.spec])))
         self._model = TransformersModel(self.spec.model.partition(":")[2])
 
     def generate(self, inputs: list[Any], num_generations: int = 1, **params: Any) -> list[dict[str, Any]]:
-        """Answers to many conversations: batches of the same requests at every start, so that they answer the same."""
+        """Answer many conversations, in the same batches at every start, so that the answers are reproducible."""
         asked = [request for given in inputs for request in _requests(given, num_generations, params)]
         replies: list[Reply] = []
         with self._lock:
-            for start in range(0, len(asked), CHUNK):
-                replies += self._chunk(asked[start : start + CHUNK])
+            for start in range(0, len(asked), REQUESTS_PER_CHUNK):
+                replies += self._generate_chunk(asked[start : start + REQUESTS_PER_CHUNK])
         step = len(asked) // len(inputs) if inputs else 1
         return [_outputs(replies[start : start + step]) for start in range(0, len(replies), step)]
 
-    def _chunk(self, requests: list[Request]) -> list[Reply]:
-        desk = self._desk
-        if desk is None:
+    def _generate_chunk(self, requests: list[Request]) -> list[Reply]:
+        dispatcher = self._dispatcher
+        if dispatcher is None:
             raise RecipeError(f"{self.model_name}: call load() first")
-        stored = [desk.stored(self.model_name, request) for request in requests]
+        stored = [dispatcher.stored(self.model_name, request) for request in requests]
         if all(stored):
             return [reply for reply in stored if reply]
         fresh = self._model.generate(requests)
         for request, known, reply in zip(requests, stored, fresh, strict=True):
             if known is None:
-                desk.settle(self.model_name, request, reply)
+                dispatcher.settle(self.model_name, request, reply)
         return [known or reply for known, reply in zip(stored, fresh, strict=True)]

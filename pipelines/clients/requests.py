@@ -1,4 +1,4 @@
-"""What is asked of a model and what comes back: the two records that everything in pipelines speaks."""
+"""Request and Reply, the two records that all of pipelines exchanges with models."""
 
 import hashlib
 import json
@@ -16,15 +16,15 @@ class Request:
 
     messages: Messages
     params: Mapping[str, Any] = field(default_factory=dict)
-    sample: int = 0  # tells apart requests that are the same otherwise
+    sample: int = 0  # distinguishes requests that are otherwise equal
 
     @property
     def max_tokens(self) -> int:
-        """How long the answer may be, by either name; 0 = nothing is said."""
+        """Limit on output tokens, by either name of the parameter; 0 = none is set."""
         return int(self.params.get("max_tokens") or self.params.get("max_completion_tokens") or 0)
 
     def key(self, model: str) -> str:
-        """What the reply is stored under: model, messages, parameters and sample. No address, so ports may change."""
+        """Cache key: a hash of model, messages, parameters and sample. Without the address, so ports may change."""
         plain = json.dumps(
             [model, list(map(dict, self.messages)), dict(self.params), self.sample],
             sort_keys=True,
@@ -35,23 +35,23 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back. `text` is null exactly when `error` says why there is none."""
+    """A reply. `text` is null exactly when `error` is set."""
 
     text: str | None
-    finish_reason: str | None = None  # stop, length, …; null = not said
+    finish_reason: str | None = None  # stop, length, …; null = not reported
     input_tokens: int | None = None  # null = the endpoint did not count
     output_tokens: int | None = None
     error: str | None = None
 
     def to_json(self) -> str:
-        """As it is stored."""
+        """Serialize as JSON."""
         return json.dumps(asdict(self), ensure_ascii=False)
 
 
-# Replies in the order of the requests; failed ones are in it with their error.
-Ask = Callable[[Sequence[Request]], list[Reply]]
+# Returns replies in the order of the requests; failed ones carry their error.
+SendRequests = Callable[[Sequence[Request]], list[Reply]]
 
-# Told what a try cost that brought no reply: tokens in and out, null = not known.
-Lost = Callable[[int | None, int | None], None]
-# What a request is sent in: waits until it may be, or raises where nothing is sent any more.
-Hold = Callable[[Request], AbstractAsyncContextManager[Lost]]
+# Called with the cost of an attempt without a reply: tokens in and out, null = unknown.
+ReportLostCost = Callable[[int | None, int | None], None]
+# A context in which one request is sent: waits until the budget allows it, or raises when nothing more is sent.
+BudgetHold = Callable[[Request], AbstractAsyncContextManager[ReportLostCost]]

@@ -1,12 +1,18 @@
-"""Scores for answers: judges by rubric or comparison, reward models, the heuristic; and how far judges agree."""
+"""
+Scores for answers: LLM judges by rubric or comparison, reward models, a heuristic; and how far judges agree.
+
+A kind of judge is one class that follows `base.Judge`, listed in `panel.JUDGES`. Everything else asks the protocol.
+"""
 
 __all__ = [
     "agreement",
+    "base",
     "heuristic",
-    "judge",
+    "llm",
+    "panel",
     "parse",
+    "reward",
     "rubrics",
-    "scorers",
     "scoring",
 ]
 

@@ -1,8 +1,7 @@
 """
-How far a judge can be trusted: with itself when the order changes, with other judges, with people.
+Reliability of judges: consistency when the order changes, and agreement with other judges and with human labels.
 
-Everything is read from preferences: of two answers of a set, which one a judge puts above the other. A share of nothing
-is null.
+All figures are computed from preferences: which of two answers of a set a judge prefers. A share of zero items is null.
 """
 
 from collections.abc import Sequence
@@ -14,23 +13,22 @@ from numpy.typing import ArrayLike, NDArray
 
 from curate.schema import CANDIDATES, check
 from curate.text.messages import text_of
+from pipelines.judges.panel import comparing_methods
 from pipelines.judges.scoring import ANSWER, JUDGE, SET, comparisons, judge_scores, usable
 
-# What people say: one row a judgement, so a pair may come several times, and both ways.
+# Human labels, one row per judgement; a pair may occur several times, with contradicting labels.
 HUMAN = pl.Schema({"source": pl.String(), "source_row": pl.UInt64(), "better_id": pl.String(), "worse_id": pl.String()})
-CATEGORIES = 3  # first is better, tie, second is better
 
 
 def cohen_kappa(a: ArrayLike, b: ArrayLike) -> float | None:
     """
-    Agreement of two raters beyond chance, from the category that each gives to every item: 1 = always, 0 = by chance.
+    Return the chance-corrected agreement of two raters, given each one's category per item: 1 = perfect, 0 = chance.
 
-    Null where chance alone makes them agree always (both use one and the same category only) and without items: then
-    nothing can be said about what lies beyond chance.
+    None where it is undefined: without items, or if both raters use one and the same category only.
     """
     first, second = np.asarray(a), np.asarray(b)
     if first.shape != second.shape or first.ndim != 1:
-        raise ValueError(f"two lists of equal length are needed, found {first.shape} and {second.shape}")
+        raise ValueError(f"expected two lists of equal length, found {first.shape} and {second.shape}")
     names, codes = np.unique(np.concatenate([first, second]), return_inverse=True)
     left, right = (np.bincount(part, minlength=len(names)) for part in np.split(codes, 2))
     return _beyond_chance(int((first == second).sum()), int(left @ right), len(first))
@@ -38,9 +36,10 @@ def cohen_kappa(a: ArrayLike, b: ArrayLike) -> float | None:
 
 def fleiss_kappa(table: ArrayLike) -> float | None:
     """
-    Agreement of many raters beyond chance: a row an item, a column a category, in it how many raters chose it.
+    Return the chance-corrected agreement of many raters. `table` has one row per item and one column per category, with
+    the number of raters that chose it.
 
-    Null where all ratings are of one category, and without items. Every item has the same number of raters, 2 or more.
+    None without items, or if all ratings are of one category. Every item needs the same number of raters, 2 or more.
     """
     counts = np.asarray(table, dtype=np.int64)
     if not counts.size:
@@ -48,7 +47,7 @@ def fleiss_kappa(table: ArrayLike) -> float | None:
     raters = counts.sum(axis=1)
     if (counts < 0).any() or raters[0] < 2 or (raters != raters[0]).any():
         raise ValueError("every item needs the same number of raters, two or more")
-    # Of all ordered pairs of raters of one item, the share that agrees; and the same over the whole table.
+    # The share of ordered pairs of raters of one item that agree.
     pairs_of_raters = len(counts) * int(raters[0]) * (int(raters[0]) - 1)
     agreeing = int((counts * (counts - 1)).sum()) / pairs_of_raters
     chosen = counts.sum(axis=0) / counts.sum()
@@ -62,13 +61,14 @@ def judge_reports(
     """
     in : CANDIDATES, VERDICTS, HUMAN if there is any
     out: one dict for each judge and method, sorted:
-         judge, method, rubric, rubric_hash (several joined by ", ") | verdicts: how many | null_rate: without a score
-         tie_rate: of the pairs of answers that it judged, those it calls equal
-         position_consistency: of the comparisons made in both orders, those that came out the same
-         first_position_rate: of the single comparisons that are no tie, those won by the answer shown first
-         length_bias: of the decided pairs of unequal length, those won by the longer answer
-         human_agreement, human_pairs: of the labelled pairs that it decides, the share decided as people did
-         human_ties: labelled pairs that it calls equal (these three are null without labels)
+         judge, method, rubric, rubric_hash (several joined by ", ") | verdicts: count
+         null_rate: share of verdicts without a score
+         tie_rate: share of ties among the pairs of answers that it judged
+         position_consistency: share of pairs compared in both orders with the same result
+         first_position_rate: share of single comparisons, without ties, won by the answer shown first
+         length_bias: share of decided pairs of unequal length won by the longer answer
+         human_agreement, human_pairs: share of labelled pairs that it decides like the labels, and their number
+         human_ties: number of labelled pairs that it ties (these three are null without labels)
     """
     verdicts = usable(verdicts)
     answers = _answers(verdicts)
@@ -81,8 +81,8 @@ def panel_agreement(verdicts: pl.DataFrame) -> dict[str, Any]:
     """
     in : VERDICTS
     out: judges: their names | items: pairs of answers that all of them judged (first better, tie, second better)
-         statistic: "cohen" for two judges, "fleiss" for more | kappa: null for one judge, without items, and where
-         all is of one category
+         statistic: "cohen" for two judges, "fleiss" for more | kappa: null for one judge, without items, or if all
+         results are of one category
     """
     verdicts = usable(verdicts)
     panel, answers = _by_judge(verdicts), _answers(verdicts)
@@ -94,19 +94,16 @@ def panel_agreement(verdicts: pl.DataFrame) -> dict[str, Any]:
     for number, preferences in enumerate(found[1:], start=1):
         common = common.join(preferences.rename({"side": str(number)}), on=("first", "second"))
     sides = common.drop("first", "second").to_numpy()
-    kappa = cohen_kappa(*sides.T) if len(panel) == 2 else fleiss_kappa(_table(sides))
+    counts = np.stack([(sides == side).sum(axis=1) for side in (1, 0, -1)], axis=1)
+    kappa = cohen_kappa(*sides.T) if len(panel) == 2 else fleiss_kappa(counts)
     return report | {"items": len(sides), "statistic": "cohen" if len(panel) == 2 else "fleiss", "kappa": kappa}
 
 
 def _beyond_chance(agreed: int, by_chance: int, items: int) -> float | None:
-    """`by_chance` is the sum over categories of both raters' counts multiplied; in whole numbers 1 - 1 is 0."""
+    """`by_chance`: sum over categories of the product of both raters' counts. Integers keep 1 - 1 exactly 0."""
     if by_chance == items * items:
         return None
     return (agreed * items - by_chance) / (items * items - by_chance)
-
-
-def _table(sides: NDArray[np.int8]) -> NDArray[np.int64]:
-    return np.stack([(sides == side).sum(axis=1) for side in (1, 0, -1)], axis=1)
 
 
 def _by_judge(verdicts: pl.DataFrame) -> list[pl.DataFrame]:
@@ -114,20 +111,20 @@ def _by_judge(verdicts: pl.DataFrame) -> list[pl.DataFrame]:
 
 
 def _answers(verdicts: pl.DataFrame) -> pl.DataFrame:
-    """Every answer that was judged, with a number: sets stand together, in them answers stand by their ids."""
+    """Number all judged answers: answers of a set are contiguous and sorted by id."""
     others = verdicts.select(*SET, candidate_id="other_id").drop_nulls("candidate_id")
     return pl.concat([verdicts.select(ANSWER), others]).unique().sort(ANSWER).with_row_index("answer")
 
 
 def _lengths(candidates: pl.DataFrame, answers: pl.DataFrame) -> pl.Series:
-    """Characters of every answer, by its number; null for those that are not among the candidates."""
+    """Return the characters of every answer, by its number; null for those not among the candidates."""
     texts = check(candidates, CANDIDATES, "candidates").unique(ANSWER, keep="first", maintain_order=True)
     chars = texts.select(*ANSWER, chars=text_of("response").str.len_chars().cast(pl.Int64))
     return answers.join(chars, on=ANSWER, how="left", nulls_equal=True, maintain_order="left").get_column("chars")
 
 
 def _labels(human: pl.DataFrame, answers: pl.DataFrame) -> pl.DataFrame:
-    """first, second: numbers of two answers | label: 1 = people put the first above, -1 = the second."""
+    """Return first, second: numbers of two answers | label: 1 = people prefer the first, -1 = the second."""
     for side in ("better", "worse"):
         names = answers.rename({"candidate_id": f"{side}_id", "answer": side})
         human = human.join(names, on=[*SET, f"{side}_id"], nulls_equal=True)
@@ -143,7 +140,7 @@ def _preferences(verdicts: pl.DataFrame, answers: pl.DataFrame) -> pl.DataFrame:
     in : one judge's VERDICTS
     out: first < second: numbers of two answers of a set | side: 1 = the first is better, 0 = tie, -1 = the second
     """
-    if verdicts.item(0, "method") == "pairwise":
+    if verdicts.item(0, "method") in comparing_methods():
         compared = comparisons(verdicts).filter(
             pl.col("result").is_not_null() & (pl.col("candidate_id") < pl.col("other_id"))
         )
@@ -160,10 +157,10 @@ def _preferences(verdicts: pl.DataFrame, answers: pl.DataFrame) -> pl.DataFrame:
 
 
 def _two_of_each(sets: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """The places of every two rows of one set; rows of a set stand together."""
+    """Return the positions of every two rows of one set; rows of a set are contiguous."""
     places: list[NDArray[np.intp]] = [np.empty(0, np.intp)]
     steps: list[int] = [0]
-    for step in range(1, len(sets)):  # as many turns as the largest set has rows
+    for step in range(1, len(sets)):  # ends after as many steps as the largest set has rows
         found = np.flatnonzero(sets[:-step] == sets[step:])
         if not len(found):
             break
@@ -193,7 +190,7 @@ def _report(
 
 
 def _of_positions(verdicts: pl.DataFrame) -> dict[str, float | None]:
-    compared = verdicts.filter((pl.col("method") == "pairwise") & (pl.col("score") != 0.5))
+    compared = verdicts.filter(pl.col("method").is_in(comparing_methods()) & (pl.col("score") != 0.5))
     first_won = compared.select((pl.col("score") > 0.5) == pl.col("shown_first")).to_series()
     once = comparisons(verdicts).filter(pl.col("candidate_id") < pl.col("other_id"))
     return {"position_consistency": _share(once.get_column("agree")), "first_position_rate": _share(first_won)}
@@ -226,6 +223,6 @@ def _joined(names: pl.Series) -> str | None:
 
 
 def _share(held: pl.Series) -> float | None:
-    """How often it holds where it was measured; null where it never was."""
+    """Return the share of True among non-null values; None if there are none."""
     measured = held.drop_nulls()
     return None if measured.is_empty() else int(measured.sum()) / len(measured)

@@ -1,8 +1,10 @@
 """
-From a judge's reply to its verdict. Strict: what is not exactly what was asked for is a BadReply, never a guess.
+Parse a judge's reply into a verdict. Strict: anything but the requested form is a BadReply, never a guess.
 
-The JSON object may stand in a code fence and between other text. Every `{"` begins one that must be readable: an
-object inside a broken one may be a piece of the answer that the judge quotes, verdict and all.
+The JSON object may be inside a code fence and between other text. Every `{"` starts an object that must be valid: an
+object inside a broken one may be quoted from the answer, including a fake verdict.
+
+The texts of BadReply are sent to the judge in the request to repair, so a change invalidates stored replies.
 """
 
 import json
@@ -11,15 +13,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
-MAX_CHARS = 1_000_000  # a longer reply is no verdict; thinking aloud takes some 100,000
-SHOWN_CHARS = 60  # of what was found: it is the judge's text and goes into the next request
+MAX_CHARS = 1_000_000  # of a reply; thinking takes some 100,000
+SHOWN_CHARS = 60  # of the judge's text that is quoted in the next request
 START = re.compile(r'\{\s*"')
 GRADE = re.compile(r"[1-9][0-9]?")
 NAMES = {dict: "an object", list: "a list", type(None): "null"}
 
 
 class BadReply(Exception):
-    """A reply that is no verdict. `problem` says what is wrong with it, so that the judge can be asked again."""
+    """A reply that is not a verdict. `problem` tells the judge what to correct."""
 
     def __init__(self, problem: str) -> None:
         super().__init__(problem)
@@ -28,7 +30,7 @@ class BadReply(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Rating:
-    """A grade by each aspect, in the order in which they were asked for."""
+    """A grade per aspect, in the requested order."""
 
     ratings: dict[str, int]
     reason: str
@@ -43,7 +45,7 @@ class Comparison:
 
 
 def parse_rating(reply: str, aspects: Sequence[str], scale: int) -> Rating:
-    """Exactly one grade 1..scale for each aspect. Raises BadReply."""
+    """Parse exactly one grade 1..scale per aspect. Raises BadReply."""
     found = _the_object(reply, ("reason", "ratings"))
     ratings = found["ratings"]
     if not isinstance(ratings, dict):
@@ -53,7 +55,7 @@ def parse_rating(reply: str, aspects: Sequence[str], scale: int) -> Rating:
 
 
 def parse_comparison(reply: str) -> Comparison:
-    """A, B or tie. Raises BadReply."""
+    """Parse A, B or tie. Raises BadReply."""
     found = _the_object(reply, ("reason", "better"))
     better = found["better"]
     if better not in ("A", "B", "tie"):
@@ -62,10 +64,10 @@ def parse_comparison(reply: str) -> Comparison:
 
 
 def _the_object(reply: str, keys: Sequence[str]) -> dict[str, Any]:
-    """The one object in the reply; the same object several times counts as one."""
+    """Return the only object in the reply; an object that is repeated verbatim counts as one."""
     if len(reply) > MAX_CHARS:
         raise BadReply(f"the reply has {len(reply):,} characters, at most {MAX_CHARS:,} are read")
-    text = _spoken(reply)
+    text = _final_text(reply)
     found: dict[str, Any] | None = None
     place = 0
     try:
@@ -77,7 +79,7 @@ def _the_object(reply: str, keys: Sequence[str]) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         near = _shown(text[max(error.pos - 20, 0) : error.pos + 20])
         raise BadReply(f"malformed JSON, {error.msg} near {near}") from error
-    except ValueError as error:  # a number of thousands of digits
+    except ValueError as error:  # a number with thousands of digits
         raise BadReply(f"malformed JSON, {_clean(str(error))[:SHOWN_CHARS]}") from error
     except RecursionError as error:
         raise BadReply("the JSON is nested too deeply") from error
@@ -87,8 +89,8 @@ def _the_object(reply: str, keys: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def _spoken(reply: str) -> str:
-    """What was said after thinking: what a model weighs and quotes on the way is no verdict."""
+def _final_text(reply: str) -> str:
+    """Return the text after the thinking, which may quote and consider objects that are not the verdict."""
     text = reply.strip()
     if text.startswith(("{", "```")):
         return text
@@ -120,12 +122,12 @@ def _reason(found: dict[str, Any]) -> str:
 
 
 def _clean(text: str) -> str:
-    """Half of a surrogate pair, which JSON can spell, is no text for anything that comes after."""
+    """Replace unpaired surrogates, which JSON escapes can produce and UTF-8 cannot encode."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _shown(value: Any) -> str:
-    """A short form on one line."""
+    """Format a value on one line, shortened."""
     if type(value) in NAMES:
         return NAMES[type(value)]
     if isinstance(value, str):
@@ -139,7 +141,7 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object that says one thing twice says nothing; json would take the last."""
+    """Reject repeated keys, of which json would take the last."""
     found = dict(pairs)
     if len(found) < len(pairs):
         raise BadReply(f"a key of the object stands twice in it ({_listed(name for name, _ in pairs)})")
@@ -150,5 +152,5 @@ def _no_number(name: str) -> NoReturn:
     raise BadReply(f"{name} is no JSON")
 
 
-# Line breaks inside a text are common in what models write, and harmless.
+# Line breaks inside strings are common in replies, and harmless.
 DECODER = json.JSONDecoder(strict=False, object_pairs_hook=_distinct, parse_constant=_no_number)

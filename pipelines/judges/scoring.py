@@ -1,49 +1,31 @@
 """
-From verdicts to scores. A verdict is one usable or failed reply of one judge: about one aspect of an answer, or about
-two answers in one order. Nothing here depends on the order in which verdicts come.
+Turn verdicts into scores. A verdict is one judge's usable or failed reply about one aspect of an answer, or about two
+answers in one order. Results do not depend on the order of verdicts.
 """
 
 import polars as pl
 
 from curate.schema import CANDIDATES, check
+from pipelines.judges.base import VERDICTS
+from pipelines.judges.panel import comparing_methods, shared_scale_methods
 
-# One row a verdict; what a judge failed to say is a null score, with the raw reply beside it.
-VERDICTS = pl.Schema(
-    {
-        "judge": pl.String(),
-        "method": pl.String(),  # rubric, pairwise, reward or heuristic
-        "rubric": pl.String(),
-        "rubric_hash": pl.String(),
-        "source": pl.String(),
-        "source_row": pl.UInt64(),
-        "candidate_id": pl.String(),
-        "other_id": pl.String(),  # the answer it is compared with; null for ratings
-        "shown_first": pl.Boolean(),  # candidate_id was shown as A; null for ratings
-        "aspect": pl.String(),  # null for comparisons
-        "score": pl.Float64(),  # a grade; of comparisons 1 = candidate_id is better, 0 = other_id, 0.5 = tie
-        "reason": pl.String(),
-        "raw": pl.String(),  # the reply, where it was not usable
-        "error": pl.String(),
-    }
-)
-SET = ("source", "source_row")  # the answers to choose among
+SET = ("source", "source_row")  # the answers to one prompt
 ANSWER = (*SET, "candidate_id")
 JUDGE = ("judge", "method")
 SCORED = pl.Schema({name: VERDICTS[name] for name in (*JUDGE, *ANSWER, "score", "reason")})
-SAME_SCALE = ({"rubric"}, {"pairwise"})  # panels whose scores mean the same, so that their mean means something
-DIGITS = 9  # of a panel's mean: what is equal must not differ by the order in which it was added up
+DIGITS = 9  # of a panel's mean, so that equal scores do not differ by the order of summation
 
 
 def combine(candidates: pl.DataFrame, verdicts: pl.DataFrame) -> pl.DataFrame:
     """
     in : CANDIDATES, VERDICTS
-    out: the same CANDIDATES with score, scores, reason and judge from these verdicts, null where they give no score.
+    out: the same CANDIDATES with score, scores, reason and judge from these verdicts, null where there is no score
 
-    Of one judge: the mean over aspects, or over the comparisons with the other answers of the set.
-    Of a panel: the mean over its judges if all rate by rubric (one scale is taken for granted) or all compare; else
-    every judge's scores first become the share of the set's other answers that it puts below (ties count half).
-    Within a set the mean is over the same judges for every answer: one that failed on an answer would shift it. Where
-    no judge scored all of the answers, only those that every judge scored get a score.
+    One judge: the mean over aspects, or over the comparisons with the other answers of the set.
+    A panel: the mean over its judges if all share a scale (all by rubric, or all pairwise); otherwise each judge's
+    scores are first converted to the share of the set's other answers that it ranks lower (ties count half).
+    Within a set the mean is over the same judges for every answer, because a judge missing for one answer would shift
+    its mean. If no judge scored all of the answers, only those that every judge scored get a score.
     """
     verdicts = usable(verdicts)
     counted = _comparable(judge_scores(verdicts).filter(pl.col("score").is_not_null()))
@@ -65,7 +47,7 @@ def combine(candidates: pl.DataFrame, verdicts: pl.DataFrame) -> pl.DataFrame:
 
 
 def usable(verdicts: pl.DataFrame) -> pl.DataFrame:
-    """VERDICTS in which a score that is no finite number is null, as is a reason without text."""
+    """Return VERDICTS with scores that are not finite and blank reasons set to null."""
     return check(verdicts, VERDICTS, "verdicts").with_columns(
         score=pl.when(pl.col("score").is_finite()).then("score"),
         reason=pl.when(pl.col("reason").str.contains(r"\S")).then("reason"),
@@ -75,24 +57,23 @@ def usable(verdicts: pl.DataFrame) -> pl.DataFrame:
 def judge_scores(verdicts: pl.DataFrame) -> pl.DataFrame:
     """
     in : VERDICTS
-    out: SCORED, one row for each judge and answer it was asked about. The score is null where an aspect has none, or
-         where no comparison can be counted.
+    out: SCORED, one row per judge and answer; the score is null where an aspect has none, or where no comparison counts
     """
     verdicts = usable(verdicts)
-    compared = pl.col("method") == "pairwise"
+    compared = pl.col("method").is_in(comparing_methods())
     return pl.concat([_of_ratings(verdicts.filter(~compared)), _of_comparisons(verdicts.filter(compared))])
 
 
 def comparisons(verdicts: pl.DataFrame) -> pl.DataFrame:
     """
-    in : VERDICTS; those of method pairwise are read
-    out: one row for each judge and two answers, seen from each of them: candidate_id, other_id,
+    in : VERDICTS, of which only comparisons are used
+    out: two rows per judge and pair of answers, one from the side of each: candidate_id, other_id,
          result: 1 = candidate_id wins in both orders, 0 = it loses in both, 0.5 = tie, or the orders disagree;
                  null = an order is missing or has no usable reply
-         agree: both orders say the same; null like result | reason: that of each order, joined
+         agree: both orders agree; null where result is null | reason: those of both orders, joined
     """
-    rows = usable(verdicts).filter((pl.col("method") == "pairwise") & (pl.col("candidate_id") != pl.col("other_id")))
-    rows = rows.select(*JUDGE, *ANSWER, "other_id", "shown_first", "score", "reason")
+    compared = pl.col("method").is_in(comparing_methods()) & (pl.col("candidate_id") != pl.col("other_id"))
+    rows = usable(verdicts).filter(compared).select(*JUDGE, *ANSWER, "other_id", "shown_first", "score", "reason")
     turned = rows.with_columns(
         candidate_id="other_id", other_id="candidate_id", shown_first=~pl.col("shown_first"), score=1 - pl.col("score")
     )
@@ -119,14 +100,14 @@ def comparisons(verdicts: pl.DataFrame) -> pl.DataFrame:
 
 
 def _of_comparisons(verdicts: pl.DataFrame) -> pl.DataFrame:
-    """The mean result, and the reasons of the first comparison that counts and has some."""
+    """Average the results; the reason is that of the first comparison that counts and has one."""
     reason = pl.col("reason").filter(pl.col("result").is_not_null()).drop_nulls().first()
     scores = comparisons(verdicts).group_by(*JUDGE, *ANSWER).agg(score=pl.col("result").mean(), reason=reason)
     return scores.match_to_schema(SCORED)
 
 
 def _of_ratings(verdicts: pl.DataFrame) -> pl.DataFrame:
-    """The mean over aspects; an aspect that the judge rates elsewhere and not here is null like one that failed."""
+    """Average over aspects; an aspect that the judge rates for other answers only counts as failed."""
     asked = pl.col("aspect").drop_nulls().n_unique()
     complete = (pl.col("score").null_count() == 0) & (pl.col("aspect").drop_nulls().len() == pl.col("asked").first())
     scores = (
@@ -139,7 +120,7 @@ def _of_ratings(verdicts: pl.DataFrame) -> pl.DataFrame:
 
 
 def _aspects(verdicts: pl.DataFrame) -> pl.DataFrame:
-    """One row for each judge, answer and aspect, sorted by aspect; a rating that was asked for twice is averaged."""
+    """Return one row per judge, answer and aspect, sorted by aspect; repeated ratings are averaged."""
     return (
         verdicts.sort("aspect", "reason", "score", nulls_last=True)
         .group_by(*JUDGE, *ANSWER, "aspect", maintain_order=True)
@@ -151,8 +132,10 @@ def _aspects(verdicts: pl.DataFrame) -> pl.DataFrame:
 
 
 def _by_aspect(verdicts: pl.DataFrame, counted: pl.DataFrame) -> pl.DataFrame:
-    """`scores`: for every aspect the mean over the judges that count; null where nothing was rated by aspect."""
-    rated = _aspects(verdicts.filter((pl.col("method") != "pairwise") & pl.col("aspect").is_not_null()))
+    """Compute `scores`: per aspect the mean over the judges that count; null where nothing was rated by aspect."""
+    rated = _aspects(
+        verdicts.filter(pl.col("method").is_in(comparing_methods()).not_() & pl.col("aspect").is_not_null())
+    )
     return (
         rated.join(counted, on=[*JUDGE, *ANSWER], how="semi", nulls_equal=True)
         .group_by(*ANSWER, "aspect")
@@ -164,18 +147,19 @@ def _by_aspect(verdicts: pl.DataFrame, counted: pl.DataFrame) -> pl.DataFrame:
 
 
 def _panel_mean(score: pl.Expr) -> pl.Expr:
-    """One judge's score stays as it is."""
+    """Average over a panel; a single judge's score is unchanged."""
     return pl.when(pl.len() > 1).then(score.mean().round(DIGITS)).otherwise(score.first())
 
 
 def _one_scale(verdicts: pl.DataFrame) -> bool:
-    """Scores of all judges may be averaged as they are. Two reward models never share a scale."""
+    """Return whether scores of all judges may be averaged as they are. Two reward models never share a scale."""
     judges = verdicts.select(JUDGE).unique()
-    return judges.height <= 1 or set(judges.get_column("method")) in SAME_SCALE
+    methods = set(judges.get_column("method"))
+    return judges.height <= 1 or (len(methods) == 1 and methods <= shared_scale_methods())
 
 
 def _comparable(scored: pl.DataFrame) -> pl.DataFrame:
-    """Of every set the judges that scored all of its answers; without such a judge the answers that all scored."""
+    """Keep, per set, the judges that scored all of its answers; if none did, the answers that all judges scored."""
     answers, judges = (pl.struct(names).n_unique().over(SET) for names in (ANSWER, JUDGE))
     whole = pl.len().over(*SET, *JUDGE) == answers
     whole_set = whole.any().over(SET)
@@ -184,7 +168,7 @@ def _comparable(scored: pl.DataFrame) -> pl.DataFrame:
 
 
 def _shares(scored: pl.DataFrame) -> pl.DataFrame:
-    """Scores as the share of the other answers of the set that lie below, ties half; null for an answer alone."""
+    """Convert scores to the share of the set's other answers that rank lower, ties half; null for a single answer."""
     others = pl.len() - 1
     below = (pl.col("score").rank("average") - 1) / pl.when(others > 0).then(others)
     return scored.with_columns(score=below.over(*SET, *JUDGE))

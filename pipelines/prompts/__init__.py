@@ -1,4 +1,4 @@
-"""New prompts: asked for by a method, read from replies, kept when they are new."""
+"""Generate prompts: requests by one of several methods, parsing of the replies, and a novelty filter."""
 
 __all__ = [
     "make",

@@ -1,4 +1,4 @@
-"""New prompts for a domain, made by a model in rounds: asked for, read from replies, and kept where they are new."""
+"""Generate prompts for a domain in rounds: request, parse the replies, and keep what is new."""
 
 import json
 from collections import Counter
@@ -9,64 +9,66 @@ from typing import Any
 
 import polars as pl
 
-from curate.recipe import Prompts
+from curate.recipe.models import Prompts
 from curate.schema import MESSAGES, PROMPTS, prompt_ids
 from curate.signals.language import language
-from pipelines.clients.requests import Ask, Request
+from pipelines.clients.requests import Request, SendRequests
 from pipelines.prompts.methods import Task, check, tasks, topics_task
 from pipelines.prompts.novelty import Novelty
 from pipelines.prompts.replies import usable, usable_topic
 
-SURE = 0.8  # of a language; of 2,793 English prompts (LLMBar, AlpacaEval, hh-rlhf) none is surely in another one
-POOR = 5  # a round is poor when less than a fifth of what it asked for is news …
-MAX_POOR = 3  # … and so many of them are enough
+# Language confidence from which a prompt counts as foreign; no false positive in 2,793 English prompts (LLMBar,
+# AlpacaEval, hh-rlhf).
+SURE = 0.8
+POOR = 5  # a round is poor if less than a fifth of the requested prompts is new …
+MAX_POOR = 3  # … and generation stops after this many poor rounds
 
 
 @dataclass(frozen=True, slots=True)
-class MadePrompts:
+class NewPrompts:
     """
-    New prompts as PROMPTS (`extra` holds method, topic, difficulty, model, seed or document), and what it took.
+    New prompts as PROMPTS (`extra` holds method, topic, difficulty, model, seed or document), and a summary.
 
-    summary: requests asked, those that failed, bad_replies (of another form than asked for) and rounds; of the prompts
-    in the replies: kept, duplicates, unusable, other_language, surplus (more than n); kept by topic and by difficulty.
+    summary: counts of requests (asked, failed), bad_replies (not in the requested form) and rounds; of the prompts in
+    the replies: kept, duplicates, unusable, other_language, surplus (beyond n); kept ones by topic and by difficulty.
     """
 
     prompts: pl.DataFrame
     summary: Mapping[str, Any]
 
 
-def make_prompts(section: Prompts, seeds: Sequence[str], ask: Ask) -> MadePrompts:
+def make_prompts(section: Prompts, seeds: Sequence[str], ask: SendRequests) -> NewPrompts:
     """
-    At most `section.n` prompts that repeat neither a seed nor each other; the same for the same replies.
+    Return at most `section.n` prompts, none similar to a seed or to another one; deterministic given the replies.
 
-    Every round asks for what is missing and a fifth more. It ends when all are there, when a round brings nothing new,
-    or after three rounds that brought little. Raises RecipeError for a method that lacks what it starts from, and
+    Every round requests the missing number and a fifth more. Generation ends when the number is reached, when a round
+    brings nothing new, or after three poor rounds. Raises RecipeError for a method without its starting material, and
     whatever `ask` raises.
     """
     seeds = [seed for seed in seeds if seed.strip()]
     check(section, seeds)
-    asking = _Asking(section, ask)
-    topics = _topics(section, seeds, asking)
-    sieve = _Sieve(section, seeds, asking.tally)
-    todo = tasks(section, seeds, topics)
+    request_all = _Requester(section, ask)
+    topics = _topics(section, seeds, request_all)
+    keep_new = _Filter(section, seeds, request_all.tally)
+    remaining = tasks(section, seeds, topics)
     kept: list[tuple[Task, str]] = []
     poor = 0
     while len(kept) < section.n and poor < MAX_POOR:
         missing = section.n - len(kept)
-        wanted = -(-missing * 6 // 5)
-        new = sieve(asking(_take(todo, wanted)), missing)
-        asking.tally["rounds"] += 1
+        requested = -(-missing * 6 // 5)
+        new = keep_new(request_all(_take(remaining, requested)), missing)
+        request_all.tally["rounds"] += 1
         kept += new
-        poor += len(new) * POOR < wanted
+        poor += len(new) * POOR < requested
         if not new:
             break
-    return MadePrompts(_frame(section, kept), _summary(section, topics, kept, asking.tally))
+    return NewPrompts(_frame(section, kept), _summary(section, topics, kept, request_all.tally))
 
 
-class _Asking:
-    """Tasks as numbered requests; what is in the replies, with the task that it answers."""
+class _Requester:
+    """Sends tasks as numbered requests and pairs each prompt in the replies with its task."""
 
-    def __init__(self, section: Prompts, ask: Ask) -> None:
+    def __init__(self, section: Prompts, ask: SendRequests) -> None:
         self._ask, self._numbers, self._seed = ask, count(), section.seed
         model = section.model
         self._params: dict[str, Any] = {
@@ -77,11 +79,13 @@ class _Asking:
         self._extra = model.extra
         self.tally: Counter[str] = Counter()
 
-    def __call__(self, wanted: Sequence[Task]) -> list[tuple[Task, str]]:
-        """The first prompt of every reply, then every second one, …: none of the tasks comes last as a whole."""
-        replies = self._ask([self._request(task, number) for task, number in zip(wanted, self._numbers, strict=False)])
+    def __call__(self, requested: Sequence[Task]) -> list[tuple[Task, str]]:
+        """Return the first prompt of every reply, then the second of every reply, …, so that all tasks contribute."""
+        replies = self._ask(
+            [self._request(task, number) for task, number in zip(requested, self._numbers, strict=False)]
+        )
         found: list[list[tuple[Task, str]]] = []
-        for task, reply in zip(wanted, replies, strict=True):
+        for task, reply in zip(requested, replies, strict=True):
             prompts = task.read(reply) if reply.error is None else []
             self.tally["asked"] += 1
             self.tally["failed"] += reply.error is not None
@@ -94,8 +98,8 @@ class _Asking:
         return Request(task.messages, params, number)
 
 
-class _Sieve:
-    """What of the prompts found can be kept; the rest is counted by its reason."""
+class _Filter:
+    """Filters prompts and counts the dropped ones by reason."""
 
     def __init__(self, section: Prompts, seeds: Sequence[str], tally: Counter[str]) -> None:
         self._tally = tally
@@ -116,7 +120,7 @@ class _Sieve:
         return new[:most]
 
     def _foreign(self, texts: Sequence[str]) -> list[bool]:
-        """Surely in a language that no seed is in; nothing is where the seeds' is not known."""
+        """Return whether each text is certainly in a language of no seed; False where the seeds' is unknown."""
         if not self._languages:
             return [False] * len(texts)
         found = language(pl.Series(texts, dtype=pl.String))
@@ -124,26 +128,26 @@ class _Sieve:
         return found.select(other.fill_null(value=False)).to_series().to_list()
 
 
-def _topics(section: Prompts, seeds: Sequence[str], asking: _Asking) -> list[str]:
-    """The section's, or those that the model names; none where it names none, or the method has no use for them."""
+def _topics(section: Prompts, seeds: Sequence[str], request_all: _Requester) -> list[str]:
+    """Return the section's topics, or those that the model names; empty for methods without topics."""
     if section.method != "self_instruct":
         return []
-    named = section.topics or [topic for _, topic in asking([topics_task(section, seeds)]) if usable_topic(topic)]
+    named = section.topics or [topic for _, topic in request_all([topics_task(section, seeds)]) if usable_topic(topic)]
     return list({topic.casefold(): topic for topic in named}.values())
 
 
 def _languages(seeds: Sequence[str]) -> set[str]:
-    """All that seeds may be in, unless none can be told for sure."""
+    """Return the languages of the seeds; empty if none is certain."""
     found = language(pl.Series(seeds, dtype=pl.String))
     sure = (found.get_column("language_confidence") >= SURE).any()
     return set(found.get_column("language").drop_nulls()) if sure else set()
 
 
-def _take(todo: Iterator[Task], wanted: int) -> list[Task]:
+def _take(remaining: Iterator[Task], requested: int) -> list[Task]:
     taken: list[Task] = []
-    while wanted > 0:
-        taken.append(next(todo))
-        wanted -= taken[-1].prompts
+    while requested > 0:
+        taken.append(next(remaining))
+        requested -= taken[-1].prompts
     return taken
 
 

@@ -1,8 +1,8 @@
 """
-The ways to have prompts made: each is an endless row of tasks, so that a round takes as many as it needs.
+Methods of generating prompts. Each is an endless iterator of tasks, from which a round takes as many as it needs.
 
-The texts that are sent are in texts/. What users and documents wrote goes into them as values, fenced or as
-JSON, and is never read as a template.
+The texts that are sent are in texts/. Text of users and documents is inserted as values, fenced or as JSON, and never
+interpreted as a template.
 """
 
 import hashlib
@@ -16,19 +16,19 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from curate.errors import RecipeError
-from curate.recipe import Prompts
+from curate.recipe.models import Prompts
 from pipelines.clients.requests import Messages
 from pipelines.judges.rubrics import fence
 from pipelines.prompts.passages import Passage, read_passages
 from pipelines.prompts.replies import Reader, read_list, read_message, read_user_turn
 
-A_REQUEST = 5  # prompts that one request asks for, at most
+PROMPTS_PER_REQUEST = 5  # upper bound
 SHOWN_SEEDS = 4
-SHOWN_CHARS = 1_000  # of a seed that is an example
-MAX_SEED_CHARS = 8_000  # of a seed that is rewritten: a longer one is a document
-TOPICS = (5, 30)  # how many are asked for: as many as give a request's worth of prompts for each degree of difficulty
+SHOWN_CHARS = 1_000  # of a seed that serves as an example
+MAX_SEED_CHARS = 8_000  # of a seed to rewrite; anything longer is a document
+TOPICS = (5, 30)  # least and most that are requested, so that each topic and difficulty fills one request
 
-# After Evol-Instruct (Xu et al. 2023, arXiv 2304.12244): five ways to the depth, one to the side.
+# After Evol-Instruct (Xu et al. 2023, arXiv 2304.12244): five in-depth operations and one in breadth.
 OPERATIONS = {
     "constrain": "Add one condition or requirement that the answer has to meet.",
     "deepen": "Make it ask further: for causes, consequences or limits, where it asks for a fact or a list.",
@@ -41,7 +41,7 @@ OPERATIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What one request asks for: how many prompts, what is known of them beforehand, and how the reply is read."""
+    """One request: its messages, the number of prompts, their tags, and how the reply is parsed."""
 
     messages: Messages
     read: Reader
@@ -51,7 +51,7 @@ class Task:
 
 
 def check(section: Prompts, seeds: Sequence[str]) -> None:
-    """Raise RecipeError where the method lacks what it starts from."""
+    """Raise RecipeError where the method lacks its starting material."""
     if section.method == "self_instruct" and not section.description and not seeds:
         raise RecipeError("prompts.method self_instruct needs prompts.description, or seeds: a source with prompts")
     if section.method == "evolve" and not seeds:
@@ -65,14 +65,14 @@ def check(section: Prompts, seeds: Sequence[str]) -> None:
 
 
 def topics_task(section: Prompts, seeds: Sequence[str]) -> Task:
-    """Ask for topics of the domain."""
-    number = max(TOPICS[0], min(TOPICS[1], -(-section.n // (A_REQUEST * max(1, len(section.difficulties))))))
+    """Return the task that requests topics of the domain."""
+    number = max(TOPICS[0], min(TOPICS[1], -(-section.n // (PROMPTS_PER_REQUEST * max(1, len(section.difficulties))))))
     text = _render("topics", description=section.description, examples=_examples(section, seeds, 0), count=number)
     return Task(_chat(section, text), partial(read_list, most=number), {})
 
 
 def tasks(section: Prompts, seeds: Sequence[str], topics: Sequence[str]) -> Iterator[Task]:
-    """Tasks of the section's method, without end. Raises InputError for documents that cannot be read."""
+    """Return an endless iterator over tasks of the section's method. Raises InputError for unreadable documents."""
     if section.method == "self_instruct":
         return _self_instruct(section, seeds, topics)
     if section.method == "evolve":
@@ -83,7 +83,7 @@ def tasks(section: Prompts, seeds: Sequence[str], topics: Sequence[str]) -> Iter
 
 
 def _self_instruct(section: Prompts, seeds: Sequence[str], topics: Sequence[str]) -> Iterator[Task]:
-    """Every topic with every degree of difficulty, both changing from task to task."""
+    """Combine every topic with every difficulty, both changing from task to task."""
     spread, degrees = _or_none(topics), _or_none(section.difficulties)
     size = _size(section, len(spread) * len(degrees))
     for turn, at in ((turn, at) for turn in count() for at in range(len(spread))):
@@ -102,7 +102,7 @@ def _self_instruct(section: Prompts, seeds: Sequence[str], topics: Sequence[str]
 
 
 def _evolve(section: Prompts, seeds: Sequence[str]) -> Iterator[Task]:
-    """Every seed by every operation, a seed's next one only after all other seeds had a turn."""
+    """Apply every operation to every seed, one round over all seeds after the other."""
     names = list(OPERATIONS)
     for turn in count():
         for at in sorted(range(len(seeds)), key=lambda at: _hash(section.seed, turn, seeds[at])):
@@ -117,7 +117,7 @@ def _evolve(section: Prompts, seeds: Sequence[str]) -> Iterator[Task]:
 
 
 def _documents(section: Prompts, passages: Sequence[Passage]) -> Iterator[Task]:
-    """Every passage once, in an order that does not follow the documents; then all of them again."""
+    """Visit every passage once, in a pseudorandom order, then again."""
     degrees = _or_none(section.difficulties)
     size = _size(section, len(passages))
     order = sorted(passages, key=lambda passage: _hash(section.seed, passage.document, passage.number))
@@ -136,8 +136,8 @@ def _documents(section: Prompts, passages: Sequence[Passage]) -> Iterator[Task]:
 
 def _magpie(section: Prompts) -> Iterator[Task]:
     """
-    Nothing is asked: the model goes on where its chat template begins a user's turn (Xu et al. 2024, arXiv 2406.08464).
-    `continue_user` tells whoever sends the request so; a chat completion cannot do it.
+    Let the model continue its chat template from the beginning of a user's turn (Magpie, Xu et al. 2024, arXiv
+    2406.08464). The parameter `continue_user` requests this from the client, since a chat completion cannot do it.
     """
     system = section.model.system or section.description
     messages = [{"role": "system", "content": system}] if system else []
@@ -146,13 +146,13 @@ def _magpie(section: Prompts) -> Iterator[Task]:
 
 
 def _or_none(names: Sequence[str]) -> list[str | None]:
-    """What tasks are spread over: without any name they say nothing about it."""
+    """Return the values that tasks are spread over; [None] where there are none."""
     return [*names] or [None]
 
 
 def _size(section: Prompts, cells: int) -> int:
-    """Prompts that a task asks for: few enough that every cell (topic and difficulty, passage) has its turn."""
-    return max(1, min(A_REQUEST, -(-section.n * 6 // (5 * cells))))
+    """Return the prompts per task, few enough that every cell (topic and difficulty, or passage) is used."""
+    return max(1, min(PROMPTS_PER_REQUEST, -(-section.n * 6 // (5 * cells))))
 
 
 def _chat(section: Prompts, text: str) -> Messages:
@@ -161,7 +161,7 @@ def _chat(section: Prompts, text: str) -> Messages:
 
 
 def _examples(section: Prompts, seeds: Sequence[str], number: int) -> str | None:
-    """Some seeds as JSON, other ones for every number, the same ones every time."""
+    """Return some seeds as JSON: different ones for every number, and always the same for one number."""
     drawn = dict.fromkeys(_hash(section.seed, number, draw) % len(seeds) for draw in range(4 * SHOWN_SEEDS) if seeds)
     shown = [seed if len(seed) <= SHOWN_CHARS else f"{seed[:SHOWN_CHARS]}…" for seed in (seeds[at] for at in drawn)]
     return json.dumps(shown[:SHOWN_SEEDS], ensure_ascii=False, indent=1) if shown else None

@@ -1,4 +1,4 @@
-"""Which prompts say something new: neither the same as, nor too similar to, one that is there already."""
+"""Novelty filter for prompts: neither equal nor too similar to an earlier one."""
 
 import re
 import unicodedata
@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from math import floor
 
-# Scripts that write no spaces between words: Thai, Lao, Myanmar, Khmer, kana, Han. (`re` knows no \p{Han}.)
+# Scripts without spaces between words: Thai, Lao, Myanmar, Khmer, kana, Han. (`re` does not support \p{Han}.)
 UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff]"
 )
@@ -15,21 +15,21 @@ WORDS, CHARS = 3, 5  # of an n-gram
 
 class Novelty:
     """
-    Texts seen so far. Two are the same when they differ in case, spacing and punctuation only, and too similar when
-    they share more than `max_similarity` of their n-grams (Jaccard): 3-grams of words, 5-grams of characters where the
-    script writes no spaces. Texts too short for an n-gram count as one.
+    The texts seen so far. Two texts are equal if they differ only in case, spacing and punctuation, and too similar if
+    the Jaccard similarity of their n-grams exceeds `max_similarity`: word 3-grams, or character 5-grams for scripts
+    without spaces. A text shorter than an n-gram is one n-gram.
     """
 
     def __init__(self, max_similarity: float, known: Iterable[str] = ()) -> None:
         self._max_similarity = max_similarity
         self._plain: set[str] = set()
         self._grams: list[frozenset[str]] = []
-        self._having: defaultdict[str, list[int]] = defaultdict(list)  # places in `_grams` by n-gram
+        self._index: defaultdict[str, list[int]] = defaultdict(list)  # inverted index: positions in `_grams`
         for text in known:
             self._remember(plain(text))
 
     def add(self, text: str) -> bool:
-        """Whether the text is new; if so, it is remembered."""
+        """Add a text and return True if it is new; otherwise return False."""
         words = plain(text)
         if words in self._plain or self._similar(grams(words)):
             return False
@@ -42,15 +42,15 @@ class Novelty:
         self._plain.add(words)
         mine = grams(words)
         for gram in mine:
-            self._having[gram].append(len(self._grams))
+            self._index[gram].append(len(self._grams))
         self._grams.append(mine)
 
     def _similar(self, mine: frozenset[str]) -> bool:
-        # Who shares more than t of the n-grams lacks fewer than 1 - t of mine, so he has one of any choice of that
-        # many: the rarest are looked up, and few others have them.
+        # Prefix filter: a text with Jaccard > t contains at least one of any k = len - ⌊t·len⌋ of these n-grams, so
+        # the rarest k are probed.
         probes = len(mine) - floor(self._max_similarity * len(mine))
-        rarest = sorted(mine, key=lambda gram: (len(self._having.get(gram, ())), gram))[:probes]
-        for place in {place for gram in rarest for place in self._having.get(gram, ())}:
+        rarest = sorted(mine, key=lambda gram: (len(self._index.get(gram, ())), gram))[:probes]
+        for place in {place for gram in rarest for place in self._index.get(gram, ())}:
             shared = len(mine & self._grams[place])
             if shared > self._max_similarity * (len(mine) + len(self._grams[place]) - shared):
                 return True
@@ -58,7 +58,7 @@ class Novelty:
 
 
 class _Spaced(dict[int, int | str]):
-    """A table for `str.translate`: letters, digits and their marks stay, everything else is a space."""
+    """A table for `str.translate` that keeps letters, digits and marks, and maps everything else to a space."""
 
     def __missing__(self, code: int) -> int | str:
         self[code] = code if unicodedata.category(chr(code))[0] in "LNM" else " "
@@ -69,12 +69,12 @@ SPACED = _Spaced()
 
 
 def plain(text: str) -> str:
-    """Lower-case words between single spaces; a text without any (only signs) as it is."""
+    """Normalize to lower-case words with single spaces; a text without words (only symbols) is stripped only."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().translate(SPACED).split()) or text.strip()
 
 
 def grams(words: str) -> frozenset[str]:
-    """The n-grams of a plain text, at least one."""
+    """Return the n-grams of a normalized text, at least one."""
     joined = words.replace(" ", "")
     if 2 * len(UNSPACED.findall(joined)) > len(joined):
         return frozenset(joined[i : i + CHARS] for i in range(max(1, len(joined) - CHARS + 1)))

@@ -1,4 +1,4 @@
-"""Documents as passages: text files cut at the borders of their paragraphs."""
+"""Split documents (text files) into passages at paragraph boundaries."""
 
 import glob
 import os
@@ -8,15 +8,15 @@ from pathlib import Path
 
 from curate.errors import InputError
 
-ENDINGS = (".txt", ".md", ".markdown", ".rst", ".text", ".org", ".tex")  # what is taken from a folder
-CHARS = 1_500  # of a passage, about
-MIN_CHARS = 200  # a shorter rest joins the passage before it
+ENDINGS = (".txt", ".md", ".markdown", ".rst", ".text", ".org", ".tex")  # files read from a folder
+CHARS = 1_500  # target length of a passage
+MIN_CHARS = 200  # a shorter remainder is appended to the previous passage
 SENTENCE_ENDS = (". ", "! ", "? ", "\n", "。", "！", "？")
 
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A piece of a document, by the document's name below what all of them share, and a number from 1."""
+    """A passage: the document's path relative to the common folder of all documents, and a number from 1."""
 
     document: str
     number: int
@@ -24,10 +24,10 @@ class Passage:
 
 
 def read_passages(paths: Sequence[str]) -> list[Passage]:
-    """The passages of text files, folders of them, or globs, in a stable order. Raises InputError."""
+    """Read the passages of text files, folders or globs, in a stable order. Raises InputError."""
     files = list(dict.fromkeys(file.resolve() for path in paths for file in _expand(path)))
     shared = os.path.commonpath([file.parent for file in files]) if files else ""
-    # A name that is not UTF-8 would not fit into a table.
+    # Tables hold UTF-8 only, names of files may not be.
     names = [os.fsencode(file.relative_to(shared).as_posix()).decode("utf-8", "replace") for file in files]
     found = [
         Passage(name, number, text)
@@ -35,14 +35,14 @@ def read_passages(paths: Sequence[str]) -> list[Passage]:
         for number, text in enumerate(cut(_text(file)), 1)
     ]
     if not found:
-        raise InputError(f"{', '.join(paths)}: the documents hold no text")
+        raise InputError(f"{', '.join(paths)}: the documents contain no text")
     return found
 
 
 def cut(text: str) -> list[str]:
-    """Whole paragraphs, as many as fit into a passage; one that is longer is cut at the ends of sentences."""
+    """Group whole paragraphs into passages; a paragraph longer than a passage is split at sentence ends."""
     passages: list[str] = []
-    size = CHARS  # of the passage under way: the first paragraph begins one
+    size = CHARS  # of the current passage; full, so that the first paragraph starts one
     for piece in (piece for paragraph in _paragraphs(text) for piece in _pieces(paragraph) if piece):
         if size + len(piece) > CHARS:
             passages.append(piece)
@@ -85,7 +85,7 @@ def _expand(text: str) -> Iterator[Path]:
     if path.is_dir():
         files = [file for file in sorted(path.rglob("*")) if file.is_file() and _is_text(file.relative_to(path))]
         if not files:
-            raise InputError(f"{text} holds no text file. Taken from a folder are: {', '.join(ENDINGS)}")
+            raise InputError(f"{text} contains no text file; expected one of {', '.join(ENDINGS)}")
         yield from files
     elif path.is_file():
         yield path
@@ -93,7 +93,7 @@ def _expand(text: str) -> Iterator[Path]:
         matches = sorted(glob.glob(text, recursive=True)) if glob.has_magic(text) else []
         files = [Path(match) for match in matches if Path(match).is_file()]
         if not files:
-            raise InputError(f"{text}: there is no such document")
+            raise InputError(f"{text}: no such document")
         yield from files
 
 
@@ -104,5 +104,5 @@ def _is_text(path: Path) -> bool:
 def _text(file: Path) -> str:
     data = file.read_bytes()
     if b"\0" in data:
-        raise InputError(f"{file.name} is no text file; convert it to plain text (UTF-8) first")
+        raise InputError(f"{file.name} is not a text file; convert it to plain text (UTF-8) first")
     return data.decode("utf-8-sig", "replace")

@@ -1,7 +1,4 @@
-"""
-From a model's reply to the prompts in it. A reply of another form than was asked for gives null: it is counted, not
-mended.
-"""
+"""Parse the prompts in a model's reply; None for a reply in another form, which is counted and not repaired."""
 
 import json
 import re
@@ -11,12 +8,12 @@ from pipelines.clients.requests import Reply
 
 Reader = Callable[[Reply], list[str] | None]
 
-MAX_REPLY_CHARS = 200_000  # a longer one is a model gone astray
-MIN_BYTES = 10  # of a prompt: "Help me!" says nothing yet; in UTF-8, so that three characters of Chinese pass
+MAX_REPLY_CHARS = 200_000  # longer replies are degenerate
+MIN_BYTES = 10  # of a prompt in UTF-8: excludes "Help me!", admits four Chinese characters
 MAX_CHARS = 20_000
 MAX_TOPIC_CHARS = 120
 
-DECODER = json.JSONDecoder(strict=False)  # line breaks inside of texts are common, and clear
+DECODER = json.JSONDecoder(strict=False)  # line breaks inside strings are common and unambiguous
 FENCE = re.compile(r"\A```[a-z]*[ \t\r]*\n(.*?)\n?```\Z", re.DOTALL | re.IGNORECASE)
 LIST = re.compile(r'\[\s*"')
 ITEM = re.compile(r"[ \t]{0,3}(?:(?P<number>\d{1,3}[.)])|[-*•])[ \t]+(?P<text>\S.*)")
@@ -24,7 +21,7 @@ STRING = re.compile(r'"(?:[^"\\]|\\.)*+"(?=\s*[,\]])', re.DOTALL)
 PARAGRAPH_END = re.compile(r"\n[ \t\r]*\n")
 TURN_END = re.compile(r"<\|[a-z_]+\|>|<(?:start|end)_of_turn>|\[/?INST\]|</s>", re.IGNORECASE)
 QUOTES = ('""', "''", "“”", "«»", "„“")
-# Words of templates (ours and those that models were trained on) that stand in a reply instead of a prompt.
+# Template text (of prefcurate, or of a model's training data) that appears in replies in place of a prompt.
 TEMPLATE = re.compile(
     r"#\s*(?:the )?(?:given|original|rewritten|created|new|evolved) (?:prompt|message|instruction)\s*#"
     r"|\b(?:given|original|rewritten|evolved) (?:prompt|message|instruction)\b"
@@ -32,7 +29,7 @@ TEMPLATE = re.compile(
     r"|\[(?:insert|enter|add|specify|placeholder|your)\b[^\]\n]{0,60}\]",  # blanks to fill in
     re.IGNORECASE,
 )
-# How an assistant begins, and a user does not.
+# Openings of an assistant's turn.
 ANSWER = re.compile(
     r"\W{0,4}(?:(?:sure|certainly|of course|absolutely|great question)\b\s*[,!.:;—-]"
     r"|here(?:'s| is| are)\b.{0,40}\b(?:prompt|version|rewrit|answer|response|step|tip|way)"
@@ -48,11 +45,10 @@ ANSWER = re.compile(
 
 def read_list(reply: Reply, *, most: int) -> list[str] | None:
     """
-    A JSON list of strings, also in a code fence, in an object, or between other text; or a numbered or dotted list.
-
-    At most `most` are taken. Of a list that was cut off, what is whole.
+    Parse a JSON list of strings, also in a code fence, in an object, or between other text; or a numbered or bulleted
+    list. Returns at most `most` items; of a list that was cut off, the complete ones.
     """
-    text = _spoken(reply)
+    text = _final_text(reply)
     found = LIST.search(text)
     marked = next((start for start, line in _lines(text) if ITEM.match(line)), len(text))
     if found is not None and found.start() <= marked:
@@ -64,14 +60,14 @@ def read_list(reply: Reply, *, most: int) -> list[str] | None:
 
 
 def read_message(reply: Reply) -> list[str] | None:
-    """The whole reply is one prompt; null when it is cut off or an answer."""
-    text = _unquoted(_spoken(reply))
+    """Parse the whole reply as one prompt; None if it is cut off or an answer."""
+    text = _unquoted(_final_text(reply))
     return None if _cut(reply) or not text or looks_like_answer(text) else [text]
 
 
 def read_user_turn(reply: Reply) -> list[str] | None:
-    """The first paragraph of what a model wrote in the user's place, up to where it ended the turn."""
-    turn = TURN_END.split(_spoken(reply), maxsplit=1)
+    """Parse the first paragraph that a model generated in the user's turn, up to the end of the turn."""
+    turn = TURN_END.split(_final_text(reply), maxsplit=1)
     first, *rest = PARAGRAPH_END.split(turn[0].strip(), maxsplit=1)
     text = _unquoted(re.sub(r"\A(?:user|human)\s*:\s*", "", first, flags=re.IGNORECASE))
     whole = not _cut(reply) or len(turn) > 1 or bool(rest)
@@ -79,22 +75,22 @@ def read_user_turn(reply: Reply) -> list[str] | None:
 
 
 def looks_like_answer(text: str) -> bool:
-    """Begins as an assistant does: an agreement, a refusal, an introduction."""
+    """Return whether a text begins like an assistant's turn: with consent, a refusal, or an introduction."""
     return ANSWER.match(text.replace("’", "'")) is not None
 
 
 def usable(prompt: str) -> bool:
-    """Neither too short nor too long, without words of a template, and text that a file can hold."""
+    """Return whether a prompt is of acceptable length, free of template text, and valid UTF-8."""
     return _size(prompt) >= MIN_BYTES and len(prompt) <= MAX_CHARS and TEMPLATE.search(prompt) is None
 
 
 def usable_topic(topic: str) -> bool:
-    """One line, not too long."""
+    """Return whether a topic is one line of acceptable length."""
     return _size(topic) > 0 and len(topic) <= MAX_TOPIC_CHARS and "\n" not in topic
 
 
 def _size(text: str) -> int:
-    """Bytes in UTF-8; 0 for what no file of text can hold: a NUL, or half of a surrogate pair written as an escape."""
+    """Return the bytes in UTF-8; 0 for text that cannot be stored: with a NUL or an unpaired surrogate."""
     try:
         return 0 if "\0" in text else len(text.encode())
     except UnicodeEncodeError:
@@ -105,19 +101,19 @@ def _cut(reply: Reply) -> bool:
     return reply.finish_reason == "length"
 
 
-def _spoken(reply: Reply) -> str:
-    """What was said after thinking, without a code fence around the whole; nothing of a reply far too long."""
-    said = reply.text or ""
-    if len(said) > MAX_REPLY_CHARS:
+def _final_text(reply: Reply) -> str:
+    """Return the text after the thinking, without an enclosing code fence; empty for an overlong reply."""
+    reply_text = reply.text or ""
+    if len(reply_text) > MAX_REPLY_CHARS:
         return ""
-    text = said.rpartition("</think>")[2].strip()
-    text = "" if text.startswith("<think>") else text  # it never got to the point
+    text = reply_text.rpartition("</think>")[2].strip()
+    text = "" if text.startswith("<think>") else text  # the thinking never ended
     fenced = FENCE.match(text)
     return fenced[1].strip() if fenced else text
 
 
 def _unquoted(text: str) -> str:
-    """Without quotation marks or asterisks around the whole."""
+    """Remove quotation marks or asterisks around the whole text."""
     text = text.strip()
     if text.startswith("**") and text.endswith("**") and text.count("**") == 2:
         text = text[2:-2].strip()
@@ -143,7 +139,7 @@ def _whole_strings(text: str, start: int) -> list[str] | None:
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
-    """Lines with the places where they begin."""
+    """Yield lines with their offsets."""
     place = 0
     for line in text.splitlines(keepends=True):
         yield place, line
@@ -151,7 +147,7 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _marked_list(text: str, *, least: int, cut: bool) -> list[str] | None:
-    """`1. …` or `- …`, of one kind, so many at least. An item goes on in the lines below it, up to a blank one."""
+    """Parse `1. …` or `- …`, of one kind, with at least `least` items, which continue up to a blank line."""
     items: list[str] = []
     numbered = is_open = False
     for _, line in _lines(text):

@@ -105,13 +105,13 @@ def bare_client(base_url: str, prompts: list[str]) -> int:
     from pipelines.clients.budget import Budget
     from pipelines.clients.cache import RequestCache
     from pipelines.clients.connect import open_models
-    from pipelines.clients.dispatcher import Desk
+    from pipelines.clients.dispatcher import Dispatcher
     from pipelines.clients.requests import Request
 
     model = named_model(f"openai:writer-1@{base_url}")
     asked = [Request([{"role": "user", "content": prompt}], {"max_tokens": 64}) for prompt in prompts]
-    with RequestCache(":memory:") as cache, open_models([model], Desk(cache, Budget(None, [model]))) as asks:
-        return sum(reply.error is None for reply in asks[model.model](asked))
+    with RequestCache(":memory:") as cache, open_models([model], Dispatcher(cache, Budget(None, [model]))) as clients:
+        return sum(reply.error is None for reply in clients[model.model](asked))
 
 
 def measured(what: str, work: Callable[[], int], root: str) -> float:

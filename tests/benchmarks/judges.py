@@ -24,8 +24,9 @@ from curate.text.messages import one_message, text_of
 from pipelines.clients.budget import Budget
 from pipelines.clients.cache import RequestCache
 from pipelines.clients.connect import open_models
-from pipelines.clients.dispatcher import Desk
-from pipelines.judges.judge import verdicts as ask_judges
+from pipelines.clients.dispatcher import Dispatcher
+from pipelines.judges.panel import judges_of
+from pipelines.judges.panel import verdicts as ask_judges
 from pipelines.judges.scoring import combine
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -94,10 +95,10 @@ def by_llm(candidates: pl.DataFrame, method: str, model: str, cache: str) -> pl.
     """The scores of a judge that is asked, by the same path as in a recipe."""
     section = JudgeSection.model_validate({"models": model, "method": method, "max_tokens": REPLY_TOKENS})
     with RequestCache(cache) as replies:
-        desk = Desk(replies, Budget(None, section.models))
-        with open_models(section.models, desk) as asks:
-            said = ask_judges(candidates, section, asks, {})
-    return combine(candidates, said).get_column("score")
+        dispatcher = Dispatcher(replies, Budget(None, section.models))
+        with open_models(section.models, dispatcher) as clients:
+            found = ask_judges(candidates, judges_of(section), clients)
+    return combine(candidates, found).get_column("score")
 
 
 def verdicts(pairs: pl.DataFrame, scores: Judge) -> pl.DataFrame:

@@ -186,7 +186,7 @@ def test_a_dry_run_of_pairs_that_are_there(curate: Curate) -> None:
         (["generate", "p.jsonl", "-m", "opnai:gpt-4o"], "unknown model 'opnai:gpt-4o'. Did you mean 'openai:'?"),
         (["generate", "p.jsonl", "-m", "gpt-4o"], "write 'openai:gpt-4o'"),
         (["generate", "p.jsonl", "-m", "openai:gpt-4o"], "the environment variable OPENAI_API_KEY is not set"),
-        (["generate", "p.jsonl", "-m", "openai:a@http://h/v1", "-m", "openai:a@http://h/v1"], "stands there twice"),
+        (["generate", "p.jsonl", "-m", "openai:a@http://h/v1", "-m", "openai:a@http://h/v1"], "is listed twice"),
         (["generate", "none.jsonl", "-m", "embedded"], "none.jsonl does not exist"),
         (["generate", "none.yaml", "-m", "embedded"], "none.yaml does not exist"),
         (["generate", "pairs.jsonl", "-m", "embedded", "--set", "source.format=xy"], "unknown format 'xy'"),

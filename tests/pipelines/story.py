@@ -23,7 +23,7 @@ PLACES = ("Lisbon", "Oslo", "Naples", "Quito", "Hanoi", "Perth", "Kyoto", "Tunis
 
 
 def reply(messages: Messages, params: Mapping[str, Any]) -> Answer:
-    """What the server answers, by the model's name and the last turn."""
+    """Answer by the model's name and the last turn."""
     name = params["model"]
     if "broken" in name:
         return 400
@@ -33,7 +33,7 @@ def reply(messages: Messages, params: Mapping[str, Any]) -> Answer:
 
 
 def write(messages: Messages, params: Mapping[str, Any]) -> Answer:
-    """An answer; every model's name, temperature and seed give another one."""
+    """Return an answer that depends on the model's name, temperature and seed."""
     asked = last(messages)
     if "refuse" in asked:
         return 400
@@ -46,7 +46,7 @@ def write(messages: Messages, params: Mapping[str, Any]) -> Answer:
 
 
 def judge(name: str, messages: Messages) -> Answer:
-    """A verdict on the qualities between the fences."""
+    """Return a verdict by the qualities inside the fences."""
     asked = messages[1]["content"]
     qualities = [int(mark) for mark in MARKS.findall(asked)]
     if "mumbling" in name or "unjudged" in asked:
@@ -60,7 +60,7 @@ def judge(name: str, messages: Messages) -> Answer:
 
 
 def make_prompts(messages: Messages) -> Answer:
-    """Topics, or questions that are not too similar to each other."""
+    """Return topics, or questions that are not too similar to each other."""
     asked = last(messages)
     if "Name" in asked and "topics" in asked:
         return json.dumps(TOPICS)
@@ -72,13 +72,13 @@ def make_prompts(messages: Messages) -> Answer:
 
 
 def prompts(path: Path, *texts: str | Mapping[str, Any], count: int = 0) -> Path:
-    """A file of prompts: `count` plain ones, then these."""
+    """Write a file of prompts: `count` plain ones, then the given ones."""
     plain = [f"How do I restore photo number {number} from last week's backup?" for number in range(count)]
     return write_jsonl(path, [{"prompt": text} if isinstance(text, str) else text for text in (*plain, *texts)])
 
 
 def recipe(path: Path | str | None, **sections: Any) -> Recipe:
-    """A recipe over a source; everything else by its defaults, and all pairs in the train split."""
+    """Return a recipe over a source with default settings, and all pairs in the train split."""
     tree: dict[str, Any] = {"split": {"test": 0}, "source": {"paths": [str(path)] if path else []}}
     for name, section in sections.items():
         tree[name] = {**tree.get(name, {}), **section}
@@ -86,6 +86,6 @@ def recipe(path: Path | str | None, **sections: Any) -> Recipe:
 
 
 def whole(server: ChatServer, path: Path | str | None, **sections: Any) -> Recipe:
-    """Two answers of one writer to each prompt, judged by one judge."""
+    """Return a recipe with two answers of one writer per prompt and one judge."""
     given = {"generate": {"models": [server.line("writer")]}, "judge": {"models": [server.line("judge")]}}
     return recipe(path, **given | sections)

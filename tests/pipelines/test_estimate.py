@@ -1,4 +1,4 @@
-"""What a recipe will ask, before and after it was asked: nothing is sent, nothing is written."""
+"""Estimates before and after a run: nothing is sent, nothing is written."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,7 +49,7 @@ def test_every_request_is_counted(server: ChatServer, tmp_path: Path) -> None:
     assert server.asked == []
 
 
-def test_the_estimate_is_no_less_than_what_is_then_asked(server: ChatServer, tmp_path: Path) -> None:
+def test_the_estimate_is_an_upper_bound_of_the_run(server: ChatServer, tmp_path: Path) -> None:
     source = prompts(tmp_path / "p.jsonl", count=4)
     for method in ("rubric", "pairwise"):
         judges = {"models": [server.line("judge"), server.line("judge-2")], "method": method}
@@ -94,7 +94,7 @@ def test_after_a_run_everything_is_known(server: ChatServer, tmp_path: Path) -> 
     ]  # fmt: skip
 
 
-def test_what_is_missing_after_an_edit(server: ChatServer, tmp_path: Path) -> None:
+def test_the_estimate_after_an_edit(server: ChatServer, tmp_path: Path) -> None:
     source = prompts(tmp_path / "p.jsonl", count=3)
     judge(whole(server, source), tmp_path / "RUN")
     more = whole(server, source, generate={"models": [server.line("writer")], "n": 3})
@@ -124,7 +124,7 @@ def test_seeds_that_are_not_answered_are_not_counted(server: ChatServer, tmp_pat
     assert told(found)[1:] == [("generate", "openai:writer", 10, 0), ("judge", "openai:judge", 10, 0)]
 
 
-def test_pairs_that_are_judged_again(server: ChatServer, tmp_path: Path) -> None:
+def test_pairs_judged_again(server: ChatServer, tmp_path: Path) -> None:
     lines = [*rows(3), row(3, chosen=None), row(4, chosen_score=2, rejected_score=2), row(5, chosen=row(5)["rejected"])]
     source = write_jsonl(tmp_path / "p.jsonl", lines)
     panel = {"models": [server.line("judge"), server.line("judge-2"), "heuristic"]}
@@ -140,13 +140,13 @@ def test_a_limit_counts(server: ChatServer, tmp_path: Path) -> None:
     assert [line.requests for line in found] == [4, 4]
 
 
-def test_nobody_is_asked(tmp_path: Path) -> None:
+def test_a_recipe_without_requests(tmp_path: Path) -> None:
     source = write_jsonl(tmp_path / "p.jsonl", rows(3))
     assert estimate(recipe(source, judge={"models": ["heuristic", "reward:x"]})) == []
     assert estimate(recipe(source, pair={"strategy": "max_min"})) == []
 
 
-def test_the_quickstart_is_found_wherever_one_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_quickstart_works_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     wanted = load_recipe(Path(flow.__file__).parent / "recipes" / "quickstart.yaml")
     (found,) = estimate(wanted)
@@ -166,7 +166,7 @@ def test_models_without_a_judge(server: ChatServer, tmp_path: Path) -> None:
 # ---- money ----
 
 
-def test_dollars_are_what_is_not_known_at_its_dearest(server: ChatServer, tmp_path: Path) -> None:
+def test_dollars_are_the_maximum_of_unknown_requests(server: ChatServer, tmp_path: Path) -> None:
     table = tmp_path / "prices.yaml"
     table.write_text("writer: {input: 1_000_000, output: 0}\ngpt-4o-mini: {input: 0, output: 10}\n")
     source = prompts(tmp_path / "p.jsonl", count=2)
@@ -189,14 +189,14 @@ def test_a_price_of_the_model_itself(server: ChatServer, tmp_path: Path) -> None
     assert estimate(wanted)[0].usd == pytest.approx(2.0)
 
 
-def test_tokens_by_the_other_name(server: ChatServer, tmp_path: Path) -> None:
+def test_max_completion_tokens_counts_too(server: ChatServer, tmp_path: Path) -> None:
     extra = {"max_tokens": None, "max_completion_tokens": 77}
     model = {"model": "openai:writer", "base_url": server.url, "extra": extra}
     wanted = whole(server, prompts(tmp_path / "p.jsonl", count=5), generate={"models": [model], "n": 2})
     assert estimate(wanted)[0].output_tokens == 770
 
 
-def test_what_cannot_work_is_an_error(server: ChatServer, tmp_path: Path) -> None:
+def test_invalid_recipes_are_errors(server: ChatServer, tmp_path: Path) -> None:
     section = {"model": server.line("maker"), "n": 5, "method": "evolve", "description": "x"}
     wanted = recipe(None, prompts=section, generate={"models": [server.line("writer")]}, judge={"models": "heuristic"})
     with pytest.raises(RecipeError, match="evolve rewrites seeds, and there are none"):

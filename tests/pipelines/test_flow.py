@@ -1,4 +1,4 @@
-"""The whole story against a small world of models: every row accounted for, nothing asked twice, nothing leaked."""
+"""Whole runs against scripted models: every row is accounted for, no request is sent twice, nothing leaks."""
 
 import contextlib
 import json
@@ -40,7 +40,7 @@ def server() -> Iterator[ChatServer]:
 
 @pytest.fixture(scope="module", autouse=True)
 def _few_charts() -> Iterator[None]:
-    """Drawing is most of the time that such a small run takes."""
+    """Charts take most of the time of such a small run."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(html, "charted", lambda: ["chosen_words"])
         yield
@@ -54,7 +54,7 @@ def _fresh(server: ChatServer) -> None:
 
 @pytest.fixture(scope="module")
 def finished(server: ChatServer, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Three plain prompts, one of every trouble, two new ones; three answers and all their pairs, two of which stay."""
+    """Three plain prompts, one with each fault, two new ones; three answers each and all pairs, two of which stay."""
     folder = tmp_path_factory.mktemp("story")
     source = prompts(folder / "p.jsonl", count=3)
     with source.open("a") as file:
@@ -121,7 +121,7 @@ def test_reasons_say_what_happened(finished: Run) -> None:
     assert counted["prompts", "duplicate_prompt"] == (1, 1)
 
 
-def test_the_product(finished: Run) -> None:
+def test_the_data_of_the_run(finished: Run) -> None:
     train = finished.train.collect()
     assert train.schema == PAIR
     first = train.row(0, named=True)
@@ -137,7 +137,7 @@ def test_the_product(finished: Run) -> None:
     assert ids <= set(table.get_column("candidate_id"))
 
 
-def test_the_manifest_says_how_the_pairs_were_made(finished: Run) -> None:
+def test_the_manifest_describes_the_generation(finished: Run) -> None:
     made = finished.manifest.generation
     assert made["answers"] == [
         {"model": "openai:writer", "answers": 30, "failed": 3, "cut_off": 0, "on_policy": False, "mean_tokens": 20.3}
@@ -162,7 +162,7 @@ def test_why(finished: Run) -> None:
 # ---- again ----
 
 
-def test_the_same_command_again_asks_for_what_failed_and_nothing_else(server: ChatServer, tmp_path: Path) -> None:
+def test_the_same_command_requests_only_failures_again(server: ChatServer, tmp_path: Path) -> None:
     source = prompts(tmp_path / "p.jsonl", "Please refuse this.", count=2)
     wanted = whole(server, source, generate={"models": [server.line("writer")], "max_failed": 0.5})
     first = run(wanted, tmp_path / "RUN")
@@ -187,7 +187,7 @@ def test_the_same_command_again_asks_for_what_failed_and_nothing_else(server: Ch
     assert server.asked == []
 
 
-def test_stopped_in_the_middle_it_goes_on_to_the_same_bytes(server: ChatServer, tmp_path: Path) -> None:
+def test_an_interrupted_run_resumes_to_the_same_bytes(server: ChatServer, tmp_path: Path) -> None:
     source = prompts(tmp_path / "p.jsonl", count=6)
     sections: dict[str, Any] = {
         "prompts": {"model": server.line("maker"), "n": 3, "description": "Backups"},
@@ -219,7 +219,7 @@ def test_stopped_in_the_middle_it_goes_on_to_the_same_bytes(server: ChatServer, 
     assert contents(tmp_path / "RUN") == contents(tmp_path / "WHOLE")
 
 
-def test_a_set_from_nothing_but_a_description(server: ChatServer, tmp_path: Path) -> None:
+def test_a_data_set_from_a_description_alone(server: ChatServer, tmp_path: Path) -> None:
     made = {"model": server.line("maker"), "description": "Backups", "n": 3}
     finished = run(whole(server, None, prompts=made), tmp_path / "RUN")
     assert finished.counts["kept"] == 3
@@ -227,7 +227,7 @@ def test_a_set_from_nothing_but_a_description(server: ChatServer, tmp_path: Path
     assert "# Preference pairs\n" in finished.card.read_text("utf-8")
 
 
-def test_what_an_edit_asks(server: ChatServer, tmp_path: Path) -> None:
+def test_requests_after_an_edit(server: ChatServer, tmp_path: Path) -> None:
     source = prompts(tmp_path / "p.jsonl", count=4)
     mine = tmp_path / "mine.txt"
     mine.write_text("1: bad. {scale}: good.")
@@ -253,15 +253,15 @@ def test_what_an_edit_asks(server: ChatServer, tmp_path: Path) -> None:
     assert asked() == {"writer": 2, "judge": 2}
 
 
-def test_a_part_of_the_way_and_then_the_rest(server: ChatServer, tmp_path: Path) -> None:
+def test_generate_then_judge_then_run(server: ChatServer, tmp_path: Path) -> None:
     wanted = whole(server, prompts(tmp_path / "p.jsonl", count=2))
-    made = generate(wanted, tmp_path / "RUN")["made"]
+    made = generate(wanted, tmp_path / "RUN")["generation"]
     assert {body["model"] for body in server.asked} == {"writer"}
     assert "judges" not in made
     assert pl.read_parquet(tmp_path / "RUN" / "candidates.parquet").get_column("score").null_count() == 4
     assert not (tmp_path / "RUN" / "manifest.json").exists()
     server.forget()
-    made = judge(wanted, tmp_path / "RUN")["made"]
+    made = judge(wanted, tmp_path / "RUN")["generation"]
     assert {body["model"] for body in server.asked} == {"judge"}
     assert made["judges"][0]["verdicts"] == 4
     assert pl.read_parquet(tmp_path / "RUN" / "candidates.parquet").get_column("score").to_list() == [1, 2, 1, 2]
@@ -274,7 +274,7 @@ def test_a_part_of_the_way_and_then_the_rest(server: ChatServer, tmp_path: Path)
 
 
 def test_reports_of_judges_over_pairs_that_are_judged_again(server: ChatServer, tmp_path: Path) -> None:
-    """The chosen one is better by the label in three of four pairs; one judge sees it, one looks at the place only."""
+    """In three of four pairs the better answer is chosen; one judge detects it, one goes by position only."""
     good, bad = "The photo is back. This is quality 4.", "Maybe. This is quality 2, and much longer than the other one."
     lines = [{"prompt": f"What about {n}?", "chosen": good, "rejected": bad} for n in range(3)]
     lines.append({"prompt": "And this?", "chosen": bad, "rejected": good})
@@ -295,7 +295,7 @@ def test_reports_of_judges_over_pairs_that_are_judged_again(server: ChatServer, 
 
 
 def test_reports_follow_the_labels_of_an_edited_source(server: ChatServer, tmp_path: Path) -> None:
-    """The answers are the same as before, so nothing is asked; what people say of them is not."""
+    """The answers are unchanged, so nothing is sent; only the labels differ."""
     vote = {"response_a": "This is quality 1.", "response_b": "This is quality 3."}
     columns = {name: name for name in ("prompt", *vote, "winner")}
 
@@ -303,7 +303,7 @@ def test_reports_follow_the_labels_of_an_edited_source(server: ChatServer, tmp_p
         lines = [vote | {"prompt": f"{n}?", "winner": winner} for n in range(2)]
         source = prompts(tmp_path / "p.jsonl", *lines, vote | {"prompt": "What?", "winner": "b"})
         wanted = recipe(source, source={"columns": columns}, judge={"models": [server.line("judge")]})
-        return judge(wanted, tmp_path / "RUN")["made"]["judges"][0]["human_pairs"]
+        return judge(wanted, tmp_path / "RUN")["generation"]["judges"][0]["human_pairs"]
 
     assert labelled("b") == 3
     server.forget()
@@ -327,7 +327,7 @@ def test_the_old_scores_and_columns_of_pairs_are_not_lost(server: ChatServer, tm
     ("sections", "said"),
     [
         ({"generate": {"models": "openai:w"}}, "generate: add a judge section"),
-        ({"generate": {"models": "openai:w", "n": 1}, "judge": {"models": "heuristic"}}, "one answer to each prompt"),
+        ({"generate": {"models": "openai:w", "n": 1}, "judge": {"models": "heuristic"}}, "one answer per prompt"),
         (
             {"generate": {"models": "openai:w"}, "pair": {"strategy": "delta", "order": ["openai:w", "openai:v"]}},
             "unknown model in pair.order 'openai:v'. Did you mean 'openai:w'?",
@@ -338,23 +338,23 @@ def test_the_old_scores_and_columns_of_pairs_are_not_lost(server: ChatServer, tm
                 "judge": {"models": "heuristic"},
                 "pair": {"strategy": "best_of_on_policy"},
             },
-            "best_of_on_policy needs two answers or more of a model with on_policy: true",
+            "best_of_on_policy needs at least two answers of a model with on_policy: true",
         ),
         (
             {"generate": {"models": ["openai:w@http://a/v1"]}, "judge": {"models": ["openai:w@http://b/v1"]}},
-            "openai:w stands in the recipe with two addresses, http://a/v1 and http://b/v1",
+            "openai:w has two addresses in the recipe, http://a/v1 and http://b/v1",
         ),
         (
             {"generate": {"models": ["openai:w@http://a/v1"]}, "judge": {"models": ["openai:w"]}},
-            "two addresses, http://a/v1 and the usual one",
+            "two addresses, http://a/v1 and the default",
         ),
         (
             {"generate": {"models": ["gguf:a/x.gguf", "gguf:b/x.gguf"]}, "judge": {"models": "heuristic"}},
-            "two models would both be called gguf:x.gguf",
+            "two models would both be published as gguf:x.gguf",
         ),
         (
             {"generate": {"models": "gguf:none.gguf"}, "judge": {"models": "heuristic"}},
-            "is not there, or not a file",
+            "does not exist, or is not a file",
         ),
         ({"generate": {"models": "gpt-4o"}, "judge": {"models": "heuristic"}}, "write 'openai:gpt-4o'"),
         ({"generate": {"models": "opnai:gpt-4o"}, "judge": {"models": "heuristic"}}, "Did you mean 'openai:'?"),
@@ -366,7 +366,7 @@ def test_the_old_scores_and_columns_of_pairs_are_not_lost(server: ChatServer, tm
         ({"judge": {"models": "openai:j"}, "budget": {"usd": 1, "prices": "no.yaml"}}, "no.yaml does not exist"),
     ],
 )
-def test_what_must_fail_fails_before_anything_is_asked(
+def test_invalid_recipes_fail_before_any_request(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sections: dict[str, Any], said: str
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "none")
@@ -376,9 +376,9 @@ def test_what_must_fail_fails_before_anything_is_asked(
     assert not (tmp_path / "RUN").exists()
 
 
-def test_pairs_without_scores_cannot_be_chosen_from(tmp_path: Path) -> None:
+def test_pairs_need_scores(tmp_path: Path) -> None:
     source = prompts(tmp_path / "p.jsonl", {"prompt": "a?", "chosen": "b", "rejected": "c"})
-    with pytest.raises(RecipeError, match="no answer has a score to choose by: add a judge section"):
+    with pytest.raises(RecipeError, match="no answer has a score: add a judge section"):
         run(recipe(source, pair={"strategy": "max_min"}), tmp_path / "RUN")
 
 
@@ -393,7 +393,7 @@ def test_too_many_failures_stop_the_run(server: ChatServer, tmp_path: Path) -> N
     assert run(whole(server, source, judge=broken | {"max_failed": 0.5}), tmp_path / "RUN2").counts["kept"] == 2
 
 
-def test_another_source_is_not_written_over(server: ChatServer, tmp_path: Path) -> None:
+def test_a_run_of_another_source_is_not_overwritten(server: ChatServer, tmp_path: Path) -> None:
     run(whole(server, prompts(tmp_path / "p.jsonl", count=2)), tmp_path / "RUN")
     other = whole(server, prompts(tmp_path / "q.jsonl", count=3))
     with pytest.raises(RecipeError, match="holds a run of another recipe"):
@@ -440,9 +440,7 @@ def test_hostile_texts_stay_texts(tmp_path: Path) -> None:
     assert [line.count("|") for line in rows] == [4, 6, 5, 5, 5]
 
 
-def test_nothing_of_this_machine_is_in_the_run(
-    server: ChatServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_contains_no_local_paths(server: ChatServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-the-key")
     monkeypatch.chdir(tmp_path)
     prompts(tmp_path / "p.jsonl", count=2)

@@ -1,4 +1,4 @@
-"""Candidates: who is asked what, and what becomes of the replies. The server answers at once."""
+"""Sampling of candidates: requests, and what becomes of the replies. The server answers at once."""
 
 import json
 import threading
@@ -15,7 +15,7 @@ from curate.schema import CANDIDATES, PROMPTS, prompt_ids
 from pipelines.clients.budget import Budget
 from pipelines.clients.cache import RequestCache
 from pipelines.clients.connect import open_models
-from pipelines.clients.dispatcher import Desk
+from pipelines.clients.dispatcher import Dispatcher
 from pipelines.clients.requests import Reply, Request
 from pipelines.generate import check, generate, variants
 from tests.chat_server import Answer, ChatServer, Messages, chat_server, last
@@ -24,7 +24,7 @@ Row = dict[str, Any]
 
 
 def answer(messages: Messages, params: Mapping[str, Any]) -> Answer:
-    """Says who was asked what; some prompts ask for another fate."""
+    """Answer with model, temperature, seed and prompt; some prompts cause faults."""
     asked = last(messages)
     if "refuse" in asked:
         return 400
@@ -44,7 +44,7 @@ def _fresh(server: ChatServer) -> None:
 
 
 def prompts(*texts: str, system: str | None = None) -> pl.DataFrame:
-    """PROMPTS, one user turn each."""
+    """Return PROMPTS of one user turn each."""
     first = [{"role": "system", "content": system}] if system else []
     frame = pl.DataFrame(
         {
@@ -63,9 +63,9 @@ def section(*models: str | Row, **settings: Any) -> Generate:
 
 
 def answers(asked: pl.DataFrame, wanted: Generate) -> pl.DataFrame:
-    desk = Desk(RequestCache(":memory:"), Budget(None, wanted.models))
-    with open_models(wanted.models, desk) as asks:
-        return generate(asked, wanted, asks)
+    dispatcher = Dispatcher(RequestCache(":memory:"), Budget(None, wanted.models))
+    with open_models(wanted.models, dispatcher) as clients:
+        return generate(asked, wanted, clients)
 
 
 def told(wanted: Generate) -> list[tuple[Any, ...]]:
@@ -105,8 +105,8 @@ def test_one_temperature_of_a_model_takes_the_system_prompts_in_turn() -> None:
     assert [system for *_, system in told(wanted)] == ["A", "B", "A"]
 
 
-def test_the_same_answer_twice_is_a_mistake() -> None:
-    with pytest.raises(RecipeError, match=r"openai:a stands there twice .*raise generate.n"):
+def test_equal_answers_are_an_error() -> None:
+    with pytest.raises(RecipeError, match=r"openai:a is listed twice .*raise generate.n"):
         check(section("openai:a", "openai:a"))
     check(section({"model": "openai:a", "temperature": 0.1}, {"model": "openai:a", "temperature": 0.9}, n=1))
     check(section("openai:a", n=4, seed=None))  # told apart by the sample's number
@@ -115,7 +115,7 @@ def test_the_same_answer_twice_is_a_mistake() -> None:
 # ---- what is sent, and what becomes of it ----
 
 
-def test_what_is_sent(server: ChatServer) -> None:
+def test_the_request(server: ChatServer) -> None:
     wanted = section(server.line("a"), n=1, temperatures=[0.3], systems=["Ours."], max_tokens=9, seed=4)
     answers(prompts("q", system="The prompt's own."), wanted)
     assert server.asked == [
@@ -129,7 +129,7 @@ def test_what_is_sent(server: ChatServer) -> None:
     ]
 
 
-def test_the_prompts_own_system_prompt_stays_where_we_have_none(server: ChatServer) -> None:
+def test_the_prompts_own_system_prompt_is_kept_by_default(server: ChatServer) -> None:
     answers(prompts("q", system="The prompt's own."), section(server.line("a"), n=1))
     assert server.asked[0]["messages"][0] == {"role": "system", "content": "The prompt's own."}
 
@@ -147,7 +147,7 @@ def test_answers_come_prompt_by_prompt_in_the_order_of_the_variants(server: Chat
     assert found.get_column("score").null_count() == 8
 
 
-def test_every_answer_keeps_how_it_was_made(server: ChatServer) -> None:
+def test_every_answer_has_its_parameters(server: ChatServer) -> None:
     model = {"model": "openai:a", "base_url": server.url, "on_policy": True}
     wanted = section(model, server.line("b"), n=1, systems=["Ours."], seed=3, max_tokens=64)
     row = answers(prompts("a long one"), wanted).row(0, named=True)
@@ -168,7 +168,7 @@ def test_a_failed_answer_is_a_row_with_its_error(server: ChatServer) -> None:
     assert found.get_column("error").null_count() == 2
 
 
-def test_ids_are_of_what_was_asked_alone(server: ChatServer) -> None:
+def test_ids_depend_on_the_request_alone(server: ChatServer) -> None:
     wanted = section(server.line("a"), server.line("b"), n=2, temperatures=[0.1, 0.9])
     found = answers(prompts("one", "two"), wanted)
     assert found.get_column("candidate_id").n_unique() == 8
@@ -186,7 +186,7 @@ def test_a_file_of_this_machine_is_named_without_its_folder() -> None:
     assert found.get_column("model").to_list() == names
 
 
-def test_no_prompt_no_answer(server: ChatServer) -> None:
+def test_no_prompts_give_no_answers(server: ChatServer) -> None:
     found = answers(prompts(), section(server.line("a"), server.line("b")))
     assert (found.schema, len(found)) == (CANDIDATES, 0)
     assert server.asked == []
@@ -203,10 +203,10 @@ def test_two_models_are_asked_at_the_same_time() -> None:
     assert len(found) == 2
 
 
-def test_equal_requests_are_asked_once(server: ChatServer, tmp_path: Path) -> None:
+def test_equal_requests_are_sent_once(server: ChatServer, tmp_path: Path) -> None:
     wanted = section(server.line("a"), n=2)
-    desk = Desk(RequestCache(tmp_path / "r.sqlite"), Budget(None, wanted.models))
+    dispatcher = Dispatcher(RequestCache(tmp_path / "r.sqlite"), Budget(None, wanted.models))
     for _ in range(2):
-        with open_models(wanted.models, desk) as asks:
-            generate(prompts("one", "two"), wanted, asks)
+        with open_models(wanted.models, dispatcher) as clients:
+            generate(prompts("one", "two"), wanted, clients)
     assert len(server.asked) == 4

@@ -1,4 +1,4 @@
-"""Where sets of answers come from: prompts read or made, pairs judged again, candidates of another run."""
+"""Inputs of a run: prompts read or generated, pairs judged again, candidates of another run."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -49,7 +49,7 @@ def brought(stage: Stage) -> pl.DataFrame:
 
 
 class Maker:
-    """Makes prompts, and counts."""
+    """Generates prompts and counts requests."""
 
     def __init__(self, failing: int = 0) -> None:
         self.asked, self.failing = 0, failing
@@ -104,8 +104,8 @@ def test_broken_rows_stay_in(tmp_path: Path) -> None:
         read(tmp_path, wanted)
 
 
-def test_our_own_pairs_bring_their_source_and_row_and_still_no_two_sets_share_them(tmp_path: Path) -> None:
-    """A prompt of which several pairs were made stands several times in a run's data, under one source and row."""
+def test_sets_from_own_tables_get_unique_source_and_row(tmp_path: Path) -> None:
+    """A prompt with several pairs occurs several times in a run's data, with the same source and row."""
     three = [row(1), row(1, chosen="Another good answer."), row(2)]
     for number, pair in enumerate(three):
         message = {side: [{"role": "assistant", "content": pair[side]}] for side in ("chosen", "rejected")}
@@ -120,8 +120,8 @@ def test_our_own_pairs_bring_their_source_and_row_and_still_no_two_sets_share_th
     assert seen(answered)[1] == ("old.jsonl #2", 7, "duplicate_prompt", "old.jsonl row 7")
 
 
-def test_parts_are_of_a_size_that_can_be_asked_about(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inputs, "SETS_A_PART", 2)
+def test_parts_have_the_size_of_a_batch_of_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inputs, "SETS_PER_PART", 2)
     stage = read(tmp_path, recipe(prompts(tmp_path / "p.jsonl", count=5), **ANSWERED))
     assert [len(pl.read_parquet(part)) for part in stage.parts()] == [2, 2, 1]
 
@@ -134,7 +134,7 @@ def made(source: Path | None, **settings: Any) -> Recipe:
     return recipe(source, prompts=section, **ANSWERED)
 
 
-def test_made_prompts_come_after_the_seeds(tmp_path: Path) -> None:
+def test_new_prompts_come_after_the_seeds(tmp_path: Path) -> None:
     stage = read(tmp_path, made(prompts(tmp_path / "p.jsonl", count=2)), Maker())
     assert [(name, number, problem) for name, number, problem, _ in seen(stage)] == [
         ("p.jsonl", 0, None), ("p.jsonl", 1, None), *(("prompts:self_instruct", number, None) for number in range(6)),
@@ -146,7 +146,7 @@ def test_made_prompts_come_after_the_seeds(tmp_path: Path) -> None:
     assert (extra["model"], extra["topic"] in ("billing", "sharing albums", "restoring photos")) == (LINE, True)
 
 
-def test_without_seeds_these_are_rows_that_are_not_answered(tmp_path: Path) -> None:
+def test_with_seeds_false_seeds_are_not_answered(tmp_path: Path) -> None:
     source = prompts(tmp_path / "p.jsonl", "", count=1)
     found = seen(read(tmp_path, made(source, with_seeds=False), Maker()))
     assert found[:2] == [
@@ -156,11 +156,11 @@ def test_without_seeds_these_are_rows_that_are_not_answered(tmp_path: Path) -> N
     assert [problem for *_, problem, _ in found[2:]] == [None] * 6
 
 
-def test_prompts_from_nothing_but_a_description(tmp_path: Path) -> None:
+def test_prompts_from_a_description_alone(tmp_path: Path) -> None:
     assert len(seen(read(tmp_path, made(None), Maker()))) == 6
 
 
-def test_made_prompts_are_made_once_and_again_when_what_makes_them_changes(tmp_path: Path) -> None:
+def test_prompts_are_generated_once_and_again_after_a_change(tmp_path: Path) -> None:
     def asked(folder: str, **change: Any) -> int:
         maker = Maker()
         read(tmp_path / folder, made(None), maker)
@@ -175,7 +175,7 @@ def test_made_prompts_are_made_once_and_again_when_what_makes_them_changes(tmp_p
     assert asked("seed", seed=5) > 0
 
 
-def test_a_changed_document_is_asked_about_again(tmp_path: Path) -> None:
+def test_a_changed_document_is_used_again(tmp_path: Path) -> None:
     document = tmp_path / "manual.md"
     maker = Maker()
     for text in ("Photos are kept for a year.", "Photos are kept for two years."):
@@ -185,7 +185,7 @@ def test_a_changed_document_is_asked_about_again(tmp_path: Path) -> None:
         assert maker.asked > before
 
 
-def test_prompts_that_are_missing_for_failed_requests_are_asked_for_again(tmp_path: Path) -> None:
+def test_prompts_missing_due_to_failures_are_requested_again(tmp_path: Path) -> None:
     wanted = made(None, n=20, topics=["billing"], difficulties=["easy"])
     few = read(tmp_path, wanted, Maker(failing=3))
     assert few.info is not None
@@ -195,14 +195,14 @@ def test_prompts_that_are_missing_for_failed_requests_are_asked_for_again(tmp_pa
     assert again.asked > 0
 
 
-def test_a_model_that_makes_none(tmp_path: Path) -> None:
+def test_a_model_without_usable_prompts(tmp_path: Path) -> None:
     with pytest.raises(ServiceError, match=r"none of \d+ requests to openai:m was answered"):
         read(tmp_path, made(None), Maker(failing=100))
 
     def silly(requests: Sequence[Request]) -> list[Reply]:
         return [Reply("Sure!", "stop", 1, 1) for _ in requests]
 
-    with pytest.raises(InputError, match=r"openai:m made none that could be used \(\d+ bad replies\)"):
+    with pytest.raises(InputError, match=r"openai:m returned no usable prompt \(\d+ bad replies\)"):
         read(tmp_path, made(None), silly)
 
 
@@ -227,7 +227,7 @@ def test_both_sides_of_a_pair_are_its_answers(tmp_path: Path) -> None:
 
 
 def test_ties_of_the_source_are_judged_but_are_no_label(tmp_path: Path) -> None:
-    """A tie is a row without a preference; a judge may see one all the same."""
+    """A tie is a row without a preference; a judge may still prefer one side."""
     votes = [
         {"prompt": f"How about {winner}?", "response_a": "One.", "response_b": "Two.", "winner": winner}
         for winner in ("a", "b", "tie")
@@ -290,7 +290,7 @@ def test_sets_that_straddle_blocks(before: Path, tmp_path: Path, monkeypatch: py
     table.write_ndjson(tmp_path / "c.jsonl")
     monkeypatch.setattr(jsonl, "MAX_BLOCK_ROWS", 2)
     monkeypatch.setattr(jsonl, "BLOCK_BYTES", 1)
-    monkeypatch.setattr(inputs, "SETS_A_PART", 2)
+    monkeypatch.setattr(inputs, "SETS_PER_PART", 2)
     stage = read(tmp_path, recipe(tmp_path / "c.jsonl", judge={"models": "heuristic"}))
     assert len(stage.parts()) > 2
     assert seen(stage) == [("p.jsonl", number, None, None) for number in range(5)]
@@ -300,14 +300,14 @@ def test_sets_that_straddle_blocks(before: Path, tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (lambda t: pl.concat([t.slice(0, 1), t.slice(3, 3), t.slice(1, 2)]), "do not stand together"),
-        (lambda t: t.with_columns(source_row=pl.lit(None, pl.UInt64)), "source_row may not be null"),
+        (lambda t: pl.concat([t.slice(0, 1), t.slice(3, 3), t.slice(1, 2)]), "are not contiguous"),
+        (lambda t: t.with_columns(source_row=pl.lit(None, pl.UInt64)), "source_row must not be null"),
         (lambda t: t.with_columns(source_row=0), "row 0 has different prompts"),
         (lambda t: t.with_columns(candidate_id=pl.lit("x")), "row 0 has different answers of one id"),
-        (lambda t: t.with_columns(response=pl.lit("text")), "does not hold candidates"),
+        (lambda t: t.with_columns(response=pl.lit("text")), "does not contain candidates"),
     ],
 )
-def test_what_is_no_table_of_candidates(
+def test_invalid_tables_of_candidates(
     before: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: Any, said: str
 ) -> None:
     monkeypatch.setattr(jsonl, "MAX_BLOCK_ROWS", 3)
@@ -339,7 +339,7 @@ def test_another_judge_over_the_candidates_of_a_run(server: ChatServer, before: 
     server.forget()
     report = judge(wanted, tmp_path / "RUN")
     assert {body["model"] for body in server.asked} == {"judge-first"}
-    assert [row["judge"] for row in report["made"]["judges"]] == ["openai:judge-first"]
+    assert [row["judge"] for row in report["generation"]["judges"]] == ["openai:judge-first"]
     again = pl.read_parquet(tmp_path / "RUN" / "candidates.parquet")
     assert again.drop("score", "scores", "reason", "judge").equals(
         pl.read_parquet(source).drop("score", "scores", "reason", "judge")
@@ -347,7 +347,7 @@ def test_another_judge_over_the_candidates_of_a_run(server: ChatServer, before: 
     assert again.get_column("score").to_list() == [0.5] * 12 + [None] * 3
 
 
-def test_pairs_from_the_scores_that_candidates_bring(before: Path, tmp_path: Path) -> None:
+def test_pairs_from_existing_scores_of_candidates(before: Path, tmp_path: Path) -> None:
     finished = run(recipe(before / "candidates.parquet", pair={"strategy": "max_min"}), tmp_path / "RUN")
     assert finished.counts["kept"] == 4
     assert finished.train.collect().get_column("chosen_score").to_list() == [3.0] * 4
@@ -356,4 +356,4 @@ def test_pairs_from_the_scores_that_candidates_bring(before: Path, tmp_path: Pat
 def test_prompts_of_a_whole_run_can_be_answered_anew(server: ChatServer, tmp_path: Path) -> None:
     source = write_jsonl(tmp_path / "pairs.jsonl", rows(3))
     found = generate(recipe(source, generate={"models": [server.line("writer")], "n": 1}), tmp_path / "RUN")
-    assert found["made"]["answers"][0]["answers"] == 3
+    assert found["generation"]["answers"][0]["answers"] == 3

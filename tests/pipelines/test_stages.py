@@ -1,4 +1,4 @@
-"""The stages that ask models: what is kept of an interrupted or failed start, and what depends on what."""
+"""Stages that use models: what an interrupted or failed start keeps, and what their keys depend on."""
 
 import json
 from collections.abc import Sequence
@@ -16,9 +16,11 @@ from curate.schema import STAGED
 from pipelines import inputs, stages
 from pipelines.clients.budget import Budget
 from pipelines.clients.cache import RequestCache
-from pipelines.clients.dispatcher import Desk
+from pipelines.clients.dispatcher import Dispatcher
 from pipelines.clients.requests import Reply, Request
 from pipelines.inputs import read_origin
+from pipelines.judges.panel import judges_of
+from pipelines.judges.reward import RewardJudge
 from tests.chat_server import last
 from tests.data import write_jsonl
 from tests.pipelines.story import judge as verdict
@@ -31,11 +33,11 @@ JUDGES = Judge.model_validate({"models": JUDGE, "max_failed": 0.5})
 
 @pytest.fixture(autouse=True)
 def _two_sets_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inputs, "SETS_A_PART", 2)
+    monkeypatch.setattr(inputs, "SETS_PER_PART", 2)
 
 
 class Asked:
-    """Stands for the models, and remembers what was asked. `fails` and `ends` name prompts that go wrong."""
+    """Replaces the models and records prompts. `fails` and `ends` name prompts that fail or stop the run."""
 
     def __init__(self, fails: str = "\0", ends: str = "\0") -> None:
         self.fails, self.ends = fails, ends
@@ -58,8 +60,8 @@ class Asked:
         return Reply(None, error="status 400") if self.fails in asked else Reply(said, "stop", 1, 1)
 
 
-def a_desk() -> Desk:
-    return Desk(RequestCache(":memory:"), Budget(None, []))
+def new_dispatcher() -> Dispatcher:
+    return Dispatcher(RequestCache(":memory:"), Budget(None, []))
 
 
 def source(tmp_path: Path, count: int = 5, **extra: Any) -> Path:
@@ -73,8 +75,8 @@ def read(tmp_path: Path, source: Path) -> tuple[Store, Stage]:
 
 
 def judged(store: Store, start: Stage, asked: Asked) -> tuple[Stage, Stage]:
-    answers = stages.answer(store, WRITES, start, asked, a_desk())
-    return stages.judge(store, JUDGES, answers, start, asked, {}, a_desk())
+    answers = stages.answer(store, WRITES, start, asked, new_dispatcher())
+    return stages.judge(store, JUDGES, judges_of(JUDGES), answers, start, asked, new_dispatcher())
 
 
 # ---- answers ----
@@ -82,7 +84,7 @@ def judged(store: Store, start: Stage, asked: Asked) -> tuple[Stage, Stage]:
 
 def test_one_part_for_each_part_of_the_origin(tmp_path: Path) -> None:
     store, start = read(tmp_path, source(tmp_path))
-    stage = stages.answer(store, WRITES, start, Asked(), a_desk())
+    stage = stages.answer(store, WRITES, start, Asked(), new_dispatcher())
     assert [len(pl.read_parquet(part)) for part in stage.parts()] == [4, 4, 2]
     assert stage.info is not None
     assert (stage.info["answers"], stage.info["failed"]) == (10, 0)
@@ -90,34 +92,34 @@ def test_one_part_for_each_part_of_the_origin(tmp_path: Path) -> None:
 
 def test_a_complete_stage_opens_no_model(tmp_path: Path) -> None:
     store, start = read(tmp_path, source(tmp_path))
-    stage = stages.answer(store, WRITES, start, Asked(), a_desk())
+    stage = stages.answer(store, WRITES, start, Asked(), new_dispatcher())
 
     def never() -> dict[str, Any]:
         raise AssertionError
 
-    assert stages.answer(store, WRITES, start, never, a_desk()) == stage
+    assert stages.answer(store, WRITES, start, never, new_dispatcher()) == stage
 
 
-def test_only_the_part_with_a_failure_is_asked_for_again(tmp_path: Path) -> None:
+def test_only_parts_with_failures_are_requested_again(tmp_path: Path) -> None:
     store, start = read(tmp_path, source(tmp_path))
-    stage = stages.answer(store, WRITES, start, Asked(fails="number 2"), a_desk())
+    stage = stages.answer(store, WRITES, start, Asked(fails="number 2"), new_dispatcher())
     assert stage.info is not None
     assert stage.info["failed"] == 2
     before = stage.part(0).stat().st_mtime_ns
     again = Asked()
-    stage = stages.answer(store, WRITES, start, again, a_desk())
+    stage = stages.answer(store, WRITES, start, again, new_dispatcher())
     assert sorted(set(again.prompts)) == [f"How do I restore photo number {number}?" for number in (2, 3)]
     assert stage.info is not None
     assert stage.info["failed"] == 0
     assert stage.part(0).stat().st_mtime_ns == before
 
 
-def test_what_was_done_before_the_end_of_an_endpoint_is_kept(tmp_path: Path) -> None:
+def test_answers_before_a_fatal_error_are_kept(tmp_path: Path) -> None:
     store, start = read(tmp_path, source(tmp_path))
     with pytest.raises(ServiceError, match="the endpoint is gone"):
-        stages.answer(store, WRITES, start, Asked(ends="number 4"), a_desk())
+        stages.answer(store, WRITES, start, Asked(ends="number 4"), new_dispatcher())
     again = Asked()
-    stage = stages.answer(store, WRITES, start, again, a_desk())
+    stage = stages.answer(store, WRITES, start, again, new_dispatcher())
     assert set(again.prompts) == {"How do I restore photo number 4?"}
     assert len(stage.scan().collect()) == 10
 
@@ -127,15 +129,15 @@ def test_too_many_failures_are_an_error_that_names_the_most_frequent(tmp_path: P
     strict = WRITES.model_copy(update={"max_failed": 0.1})
     said = r"generate: 2 of 10 answers failed \(most often: status 400\). More than generate.max_failed=0.1"
     with pytest.raises(ServiceError, match=said):
-        stages.answer(store, strict, start, Asked(fails="number 4"), a_desk())
+        stages.answer(store, strict, start, Asked(fails="number 4"), new_dispatcher())
     with pytest.raises(ServiceError, match=said):  # again, and not silently the second time
-        stages.answer(store, strict, start, Asked(fails="number 4"), a_desk())
-    assert stages.answer(store, WRITES, start, Asked(fails="number 4"), a_desk()).info is not None
-    stage = stages.answer(store, strict, start, Asked(), a_desk())
+        stages.answer(store, strict, start, Asked(fails="number 4"), new_dispatcher())
+    assert stages.answer(store, WRITES, start, Asked(fails="number 4"), new_dispatcher()).info is not None
+    stage = stages.answer(store, strict, start, Asked(), new_dispatcher())
     assert stage.scan().select(pl.col("response").null_count()).collect().item() == 0
 
 
-def test_how_a_model_is_asked_is_no_part_of_the_key() -> None:
+def test_transport_settings_are_not_in_the_key() -> None:
     def of(**changes: Any) -> dict[str, Any]:
         return stages.settings(Generate.model_validate({"models": [{"model": LINE, **changes}]}))
 
@@ -148,7 +150,7 @@ def test_how_a_model_is_asked_is_no_part_of_the_key() -> None:
 # ---- verdicts ----
 
 
-def test_verdicts_lie_beside_the_judged_answers(tmp_path: Path) -> None:
+def test_verdicts_are_stored_beside_judged_answers(tmp_path: Path) -> None:
     store, start = read(tmp_path, source(tmp_path))
     said, scored = judged(store, start, Asked())
     assert len(said.scan().collect()) == 10
@@ -171,32 +173,34 @@ def test_only_the_part_without_a_verdict_is_judged_again(tmp_path: Path) -> None
 
 def test_scores_of_a_local_judge_are_kept_through_an_interrupt(tmp_path: Path) -> None:
     store, start = read(tmp_path, source(tmp_path))
-    answers = stages.answer(store, WRITES, start, Asked(), a_desk())
+    answers = stages.answer(store, WRITES, start, Asked(), new_dispatcher())
     section = Judge.model_validate({"models": "reward:m"})
     scored: list[int] = []
 
-    def score(rows: pl.DataFrame) -> pl.DataFrame:
-        scored.append(rows.item(0, "source_row"))
-        if len(scored) == 3:
-            raise KeyboardInterrupt
-        return pl.DataFrame({"score": [1.0] * len(rows), "reason": [None] * len(rows)})
+    class Interrupted(RewardJudge):
+        def rate(self, answers: pl.DataFrame) -> pl.DataFrame:
+            scored.append(answers.item(0, "source_row"))
+            if len(scored) == 3:
+                raise KeyboardInterrupt
+            return pl.DataFrame({"score": [1.0] * len(answers), "reason": [None] * len(answers)})
 
+    judges = [Interrupted(section.models[0], section)]
     with pytest.raises(KeyboardInterrupt):
-        stages.judge(store, section, answers, start, dict, {"reward:m": score}, a_desk())
-    stages.judge(store, section, answers, start, dict, {"reward:m": score}, a_desk())
+        stages.judge(store, section, judges, answers, start, dict, new_dispatcher())
+    stages.judge(store, section, judges, answers, start, dict, new_dispatcher())
     assert sorted(scored) == [0, 2, 4, 4]
 
 
-def test_a_verdict_that_stays_unusable_is_not_asked_for_again(tmp_path: Path) -> None:
+def test_an_unusable_verdict_is_not_requested_again(tmp_path: Path) -> None:
     store, start = read(tmp_path, source(tmp_path))
-    answers = stages.answer(store, WRITES, start, Asked(), a_desk())
+    answers = stages.answer(store, WRITES, start, Asked(), new_dispatcher())
 
     def mumbling(requests: Sequence[Request]) -> list[Reply]:
         return [Reply("Hm.", "stop", 1, 1) for _ in requests]
 
-    stages.judge(store, JUDGES, answers, start, lambda: {JUDGE: mumbling}, {}, a_desk())
+    stages.judge(store, JUDGES, judges_of(JUDGES), answers, start, lambda: {JUDGE: mumbling}, new_dispatcher())
     again = Asked()
-    _, scored = stages.judge(store, JUDGES, answers, start, again, {}, a_desk())
+    _, scored = stages.judge(store, JUDGES, judges_of(JUDGES), answers, start, again, new_dispatcher())
     assert again.prompts == []
     assert scored.info is not None
     assert (scored.info["failed"], scored.info["judges"][0]["null_rate"]) == (0, 1.0)
@@ -221,7 +225,7 @@ def test_pairs_come_in_the_order_of_the_origin_with_every_row_of_it(tmp_path: Pa
     ]  # fmt: skip
 
 
-def test_what_came_with_the_prompt_goes_with_the_pair(tmp_path: Path) -> None:
+def test_extra_of_the_prompt_is_kept_with_the_pair(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "p.jsonl", [{"prompt": "Photo 1?", "topic": "a } b"}])
     one = json.loads(paired(tmp_path, Asked()).item(0, "extra"))
     assert one["source"] == {"topic": "a } b"}
@@ -232,8 +236,8 @@ def test_what_came_with_the_prompt_goes_with_the_pair(tmp_path: Path) -> None:
     assert "source" not in json.loads(paired(tmp_path, Asked()).item(0, "extra"))
 
 
-def test_an_extra_that_is_no_json(tmp_path: Path) -> None:
-    """Of a table of the user's own with our columns."""
+def test_an_extra_that_is_not_json(tmp_path: Path) -> None:
+    """In a user's table with the columns of PAIR."""
     columns = ["prompt_id", "prompt", "source", "source_row", "extra"]
     turns = [{"role": "user", "content": "Photo 1?"}]
     row = dict(zip(columns, ["x", turns, "old.jsonl", 3, 'said "so"'], strict=True))
@@ -261,8 +265,8 @@ def test_order_names_models_by_their_lines(tmp_path: Path) -> None:
     weights = ["gguf:/home/me/large.gguf", "gguf:/home/me/small.gguf"]
     wanted = Generate.model_validate({"models": weights, "n": 1})
     store, start = read(tmp_path, source(tmp_path, 1))
-    asks = {name: partial(_name, name) for name in weights}
-    answers = stages.answer(store, wanted, start, lambda: asks, a_desk())
+    clients = {name: partial(_name, name) for name in weights}
+    answers = stages.answer(store, wanted, start, lambda: clients, new_dispatcher())
     found = stages.pair(store, Pair(strategy="delta", order=tuple(weights)), answers, start).scan().collect()
     assert found.select("chosen_model", "rejected_model").rows() == [("gguf:large.gguf", "gguf:small.gguf")]
 
@@ -270,8 +274,8 @@ def test_order_names_models_by_their_lines(tmp_path: Path) -> None:
 def test_many_pairs_of_one_prompt(tmp_path: Path) -> None:
     prompts(tmp_path / "p.jsonl", count=3)
     store, start = read(tmp_path, tmp_path / "p.jsonl")
-    answers = stages.answer(store, WRITES.model_copy(update={"n": 3}), start, Asked(), a_desk())
-    _, scored = stages.judge(store, JUDGES, answers, start, Asked(), {}, a_desk())
+    answers = stages.answer(store, WRITES.model_copy(update={"n": 3}), start, Asked(), new_dispatcher())
+    _, scored = stages.judge(store, JUDGES, judges_of(JUDGES), answers, start, Asked(), new_dispatcher())
     stage = stages.pair(store, Pair(strategy="all"), scored, start)
     assert stage.scan().select("source_row").collect().to_series().to_list() == [0] * 3 + [1] * 3 + [2] * 3
     assert stage.info is not None

@@ -60,19 +60,17 @@ def _scores(candidates: pl.DataFrame, section: Judge, folder: Path) -> pl.DataFr
     from pipelines.clients.budget import Budget
     from pipelines.clients.cache import RequestCache
     from pipelines.clients.connect import open_models
-    from pipelines.clients.dispatcher import Desk
-    from pipelines.judges import judge as judging
-    from pipelines.judges.scorers import check, scorer
+    from pipelines.clients.dispatcher import Dispatcher
+    from pipelines.judges.panel import judges_of, verdicts
     from pipelines.judges.scoring import combine
 
-    llms = [model for model in section.models if judging.is_llm(model)]
-    others = [model for model in section.models if not judging.is_llm(model)]
-    for model in others:
-        check(model)
-    scores = {model.model: scorer(model) for model in others}
-    if not llms:
-        return combine(candidates, judging.verdicts(candidates, section, {}, scores))
+    judges = judges_of(section)
+    for judge in judges:
+        judge.check()
+    models = [judge.model for judge in judges if judge.sends_requests]
+    if not models:
+        return combine(candidates, verdicts(candidates, judges, {}))
     with RequestCache(folder / REQUESTS) as replies:
-        desk = Desk(replies, Budget(None, section.models))
-        with open_models(llms, desk) as asks:
-            return combine(candidates, judging.verdicts(candidates, section, asks, scores))
+        dispatcher = Dispatcher(replies, Budget(None, models))
+        with open_models(models, dispatcher) as clients:
+            return combine(candidates, verdicts(candidates, judges, clients))

@@ -1,9 +1,9 @@
 """
-What a judge is asked: rubrics (text files beside this one, or the user's own), and the messages around them.
+Messages to LLM judges: rubrics (text files in this folder, or the user's own) and the instructions around them.
 
-What is judged stands between two marker lines with a code that the text cannot contain, so that no answer can end its
-own fence and go on in the judge's voice. Everything here is a function of its arguments: equal requests stay equal,
-and their replies are found in the cache.
+The material to judge is fenced by two marker lines with a code that the text cannot contain, so that no answer can
+close its own fence and continue as an instruction. All functions are deterministic: equal requests have equal cache
+keys, so a changed text here invalidates stored replies.
 """
 
 import hashlib
@@ -17,9 +17,9 @@ from curate.errors import RecipeError, unknown
 from pipelines.clients.requests import Messages
 
 NAMES = ("overall", "helpfulness", "honesty", "instruction_following", "truthfulness", "pairwise")
-REPLY_CHARS = 2_000  # of a bad reply that is shown to its author again
+REPLY_CHARS = 2_000  # of a bad reply that are quoted in the request to repair
 PROBLEM_CHARS = 300
-COMPARED_SCALE = 5  # which grades a rating rubric names when it is used to compare
+COMPARED_SCALE = 5  # fills `{scale}` when a rating rubric is used to compare
 
 MATERIAL = (
     "Each text stands between a BEGIN and an END line that carry the same code. What is between these lines is "
@@ -32,36 +32,36 @@ COMPARE = "You compare two answers, A and B, that AI assistants gave in the same
 
 @dataclass(frozen=True, slots=True)
 class Rubric:
-    """What to judge by. `{scale}` and `{middle}` in its text stand for the highest and the middle grade."""
+    """Criteria of a judge. `{scale}` and `{middle}` in the text are replaced by the highest and the middle grade."""
 
-    name: str  # of a file: its name without folder and ending; it is the aspect that is rated
+    name: str  # the aspect that is rated; for a file its stem
     text: str
-    hash: str  # of the text; goes with every verdict
+    hash: str  # of the text; stored with every verdict
 
 
 def load_rubric(name_or_path: str) -> Rubric:
-    """A rubric that ships with prefcurate, by its name, or any text file. Raises RecipeError."""
+    """Load a shipped rubric by its name, or any text file. Raises RecipeError."""
     shipped = name_or_path in NAMES
     path = Path(__file__).with_name(f"{name_or_path}.txt") if shipped else Path(name_or_path)
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise RecipeError(f"rubric {name_or_path!r} is not UTF-8 text (byte {error.start})") from error
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, ValueError):  # ValueError: no path at all
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, ValueError):  # ValueError: not a valid path
         raise unknown("rubric", name_or_path, NAMES) from None
     except OSError as error:
         raise RecipeError(f"rubric {name_or_path!r} cannot be read: {error.strerror}") from error
-    text = text.replace("\r\n", "\n").strip()  # the same rubric on every system, so the same hash
+    text = text.replace("\r\n", "\n").strip()  # the same hash on every system
     if not text:
-        raise RecipeError(f"rubric {name_or_path!r} is empty; say in it what to look at and what the grades mean")
+        raise RecipeError(f"rubric {name_or_path!r} is empty; describe what to look at and what the grades mean")
     return Rubric(path.stem, text, hashlib.sha256(text.encode()).hexdigest()[:16])
 
 
 def fence(text: str, label: str, *, beside: Sequence[str] = ()) -> str:
     """
-    The text between two marker lines; their code stands neither in it nor in the texts `beside` it.
+    Enclose a text in two marker lines, whose code occurs neither in it nor in the texts `beside` it.
 
-    The code depends on all of these texts: who writes one of them cannot know it, and it is the same in every run.
+    The code is derived from all of these texts: the author of one cannot predict it, and it is the same in every run.
     """
     code = _code(text, *beside)
     return f"<<<BEGIN {label} {code}>>>\n{text}\n<<<END {label} {code}>>>"
@@ -70,7 +70,7 @@ def fence(text: str, label: str, *, beside: Sequence[str] = ()) -> str:
 def rating_messages(
     rubrics: Sequence[Rubric], prompt: Messages, response: Messages, *, scale: int
 ) -> list[dict[str, str]]:
-    """Ask for a grade 1..scale by each rubric, and for the reason first."""
+    """Build the request for a reason and a grade 1..scale by each rubric."""
     aspects = [rubric.name for rubric in rubrics]
     if len(set(aspects)) < len(aspects):
         raise RecipeError(f"two rubrics have the same name: {', '.join(aspects)}; rename one of the files")
@@ -86,7 +86,7 @@ def rating_messages(
 
 
 def comparison_messages(rubric: Rubric, prompt: Messages, first: Messages, second: Messages) -> list[dict[str, str]]:
-    """Ask which answer is better; `first` is shown as A."""
+    """Build the request to compare two answers; `first` is shown as A."""
     system = f"{COMPARE}\n{MATERIAL}\n\n{_at_scale(rubric, COMPARED_SCALE)}"
     material = {"CONVERSATION": _turns(prompt), "ANSWER A": _answer(first), "ANSWER B": _answer(second)}
     asked = (
@@ -97,21 +97,21 @@ def comparison_messages(rubric: Rubric, prompt: Messages, first: Messages, secon
 
 
 def repair_messages(messages: Messages, reply: str, problem: str) -> list[dict[str, str]]:
-    """The conversation, the bad reply (what was said after thinking, cut), and what was wrong with it."""
-    said = reply.rpartition("</think>")[2].strip()
-    shown = said if len(said) <= REPLY_CHARS else f"{said[:REPLY_CHARS]}…"
+    """Build the request to repair: the conversation, the bad reply (after its thinking, shortened), and the problem."""
+    text = reply.rpartition("</think>")[2].strip()
+    shown = text if len(text) <= REPLY_CHARS else f"{text[:REPLY_CHARS]}…"
     again = (
         f"That reply cannot be used: {problem[:PROBLEM_CHARS]}.\n"
         "Reply again with the one JSON object of the form given above and nothing else."
     )
     turns = [dict(message) for message in messages]
-    # Some endpoints refuse a turn without content.
+    # Some endpoints reject a turn without content.
     return [*turns, {"role": "assistant", "content": shown or "(empty)"}, {"role": "user", "content": again}]
 
 
 def rating_schema(aspects: Sequence[str], scale: int) -> dict[str, Any]:
-    """`response_format` of a rating. The reason comes first: a model thinks before it grades."""
-    grade = {"type": "integer", "enum": list(range(1, scale + 1))}  # strict modes know enum, not all know minimum
+    """`response_format` of a rating. The reason comes first, so that the model reasons before it grades."""
+    grade = {"type": "integer", "enum": list(range(1, scale + 1))}  # not all strict modes support minimum
     ratings = _object_schema(dict.fromkeys(aspects, grade))
     return _response_format("rating", _object_schema({"reason": {"type": "string"}, "ratings": ratings}))
 
@@ -123,7 +123,7 @@ def comparison_schema() -> dict[str, Any]:
 
 
 def _code(*texts: str) -> str:
-    """16 hex digits that follow from the texts and stand in none of them."""
+    """Derive 16 hex digits from the texts that occur in none of them."""
     whole = hashlib.sha256()
     for raw in (text.encode("utf-8", "surrogatepass") for text in texts):
         whole.update(b"%d:%b" % (len(raw), raw))
@@ -134,7 +134,7 @@ def _code(*texts: str) -> str:
 
 
 def _at_scale(rubric: Rubric, scale: int) -> str:
-    # Not str.format: a user's rubric may hold braces of its own.
+    # Not str.format: a user's rubric may contain other braces.
     return rubric.text.replace("{scale}", str(scale)).replace("{middle}", str((scale + 1) // 2))
 
 
@@ -143,12 +143,12 @@ def _turns(messages: Messages) -> str:
 
 
 def _answer(messages: Messages) -> str:
-    """One turn is the answer itself; several (a dialogue that goes on) are shown with their roles."""
+    """Return a single turn as plain text, and several turns with their roles."""
     return messages[0]["content"] if len(messages) == 1 else _turns(messages)
 
 
 def _chat(system: str, material: dict[str, str], asked: str) -> list[dict[str, str]]:
-    # What is asked comes after the material: small models follow what they read last.
+    # The instruction comes after the material: small models follow what they read last.
     texts = list(material.values())
     fenced = [fence(text, label, beside=texts) for label, text in material.items()]
     return [{"role": "system", "content": system}, {"role": "user", "content": "\n\n".join([*fenced, asked])}]

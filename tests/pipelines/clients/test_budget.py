@@ -1,4 +1,4 @@
-"""What it costs: prices, and a budget that whatever is under way at once does not overrun."""
+"""Prices, and a budget that concurrent requests never exceed."""
 
 import asyncio
 import random
@@ -52,11 +52,11 @@ def test_a_models_own_price_comes_first_then_the_users_table(tmp_path: Path) -> 
 @pytest.mark.parametrize("text", ["gpt: 3", "gpt: {input: 1}", "[1, 2]", "gpt: {input: dear, output: 2}", "a: {b: [}"])
 def test_a_bad_price_table_is_one_line(tmp_path: Path, text: str) -> None:
     (tmp_path / "prices.yaml").write_text(text)
-    with pytest.raises(RecipeError, match=r"is no price table; expected NAME: \{input: 0\.15, output: 0\.6\}"):
+    with pytest.raises(RecipeError, match=r"is not a price table; expected NAME: \{input: 0\.15, output: 0\.6\}"):
         load_prices(str(tmp_path / "prices.yaml"))
 
 
-def test_what_cannot_be_counted_in_dollars_is_said_before() -> None:
+def test_an_unknown_price_fails_before_any_request() -> None:
     with pytest.raises(RecipeError, match="no price is known for openai:x; give its input_price and output_price"):
         Budget(Section(usd=1), [Model(model="openai:x"), LOCAL])
     with pytest.raises(RecipeError, match=r"nowhere\.yaml does not exist"):
@@ -68,22 +68,22 @@ def test_tokens_are_estimated_by_bytes() -> None:
     assert tokens_of([{"role": "user", "content": "日本語"}]) == 6
 
 
-def test_what_the_endpoint_did_not_count_is_estimated() -> None:
+def test_missing_token_counts_are_estimated() -> None:
     budget = Budget(None, [DEAR])
     assert budget.counted("openai:m", request(), Reply("x" * 40, "stop", 7, 5)) == (7, 5)
     assert budget.counted("openai:m", request(), Reply("x" * 40)) == (5, 10)
 
 
-def test_a_model_that_counts_more_than_thought_possible_is_believed() -> None:
+def test_counts_above_the_upper_bound_raise_it() -> None:
     budget = Budget(Section(tokens=10_000), [DEAR])
-    most, _ = budget.dearest("openai:m", request())
+    most, _ = budget.worst_case("openai:m", request())
     budget.counted("openai:m", request(), Reply("x", "stop", 3 * most, 5))
-    assert budget.dearest("openai:m", request()) == (3 * most, 100)
-    assert budget.dearest("openai:other", request()) == (most, 100)
+    assert budget.worst_case("openai:m", request()) == (3 * most, 100)
+    assert budget.worst_case("openai:other", request()) == (most, 100)
 
 
 def spend(budget: Budget, wanted: list[tuple[Request, int, int]], seed: int = 0) -> int:
-    """Ask all at once, each costing so many tokens; how many were let through."""
+    """Send all at once, each with the given cost in tokens; return how many were admitted."""
     draws = random.Random(seed)
 
     async def one(asked: Request, sent: int, got: int) -> bool:
@@ -112,7 +112,7 @@ def test_never_overrun_and_never_stuck(limit: int, unit: str, costs: list[tuple[
     wanted = []
     for words, share_in, share_out in costs:
         asked = request(words)
-        most_in, most_out = budget.dearest("openai:m", asked)
+        most_in, most_out = budget.worst_case("openai:m", asked)
         wanted.append((asked, int(most_in * share_in), int(most_out * share_out)))
     through = spend(budget, wanted, seed)
     assert budget.spent[unit] <= (limit if unit == "tokens" else limit / 1e5)
@@ -121,8 +121,8 @@ def test_never_overrun_and_never_stuck(limit: int, unit: str, costs: list[tuple[
         assert budget.spent[unit] + left > (limit if unit == "tokens" else limit / 1e5)
 
 
-def test_sums_of_dollars_that_are_not_quite_0_again_do_not_leave_anybody_waiting() -> None:
-    """0.1 + 0.2 - 0.1 - 0.2 is 2.8e-17: something seems to be under way, and nothing is."""
+def test_rounding_errors_leave_no_request_waiting() -> None:
+    """0.1 + 0.2 - 0.1 - 0.2 is 2.8e-17, although nothing is in flight."""
     dear = Model(model="openai:m", input_price=0, output_price=1e6)
     budget = Budget(Section(usd=1.05), [dear])
 
@@ -142,11 +142,11 @@ def test_sums_of_dollars_that_are_not_quite_0_again_do_not_leave_anybody_waiting
         asyncio.run(asyncio.wait_for(play(), 5))
 
 
-def test_all_is_let_through_without_a_limit() -> None:
+def test_without_a_limit_all_are_sent() -> None:
     assert spend(Budget(None, [DEAR]), [(request(), 10**9, 10**9)] * 50) == 50
 
 
-def test_a_free_model_goes_on_when_the_dollars_are_gone() -> None:
+def test_a_free_model_continues_after_the_budget_is_spent() -> None:
     budget = Budget(Section(usd=1), [DEAR, LOCAL])
     budget.spent["usd"] = 1.2
 
@@ -157,7 +157,7 @@ def test_a_free_model_goes_on_when_the_dollars_are_gone() -> None:
     asyncio.run(play())
 
 
-def test_what_is_said_at_the_end() -> None:
+def test_the_message_at_the_end() -> None:
     budget = Budget(Section(tokens=5_000, usd=0.5), [DEAR])
     budget.add("openai:m", 4_000, 950)
     with pytest.raises(BudgetReached, match=r"4,950 of 5,000 tokens and \$0.0685 of \$0.50 spent.*raise budget"):

@@ -1,4 +1,4 @@
-"""Replies that were paid for: stored once, found again, and a file that is broken says so in one line."""
+"""The cache stores every reply once and finds it again; a broken file is an error of one line."""
 
 import sqlite3
 import subprocess
@@ -42,7 +42,7 @@ def test_any_text_comes_back_as_it_was(reply: Reply) -> None:
         assert cache.get("k") == reply
 
 
-def test_what_an_endpoint_did_not_count_is_missing_in_the_sum() -> None:
+def test_missing_counts_are_missing_in_the_sum() -> None:
     with RequestCache(":memory:") as cache:
         cache.put("a", "one", SAID)
         cache.put("b", "one", Reply("Hm", None, None, None))
@@ -50,7 +50,7 @@ def test_what_an_endpoint_did_not_count_is_missing_in_the_sum() -> None:
         assert cache.spent() == {"one": (2, 12, 3), "two": (1, 12, 3)}
 
 
-def test_what_failed_tries_cost_is_remembered(tmp_path: Path) -> None:
+def test_the_cost_of_failed_attempts_is_stored(tmp_path: Path) -> None:
     with RequestCache(tmp_path / "r.sqlite") as cache:
         cache.put("a", "one", SAID)
         cache.lose("one", 10, 4)
@@ -62,7 +62,7 @@ def test_what_failed_tries_cost_is_remembered(tmp_path: Path) -> None:
         assert cache.paid() == {"one": (23, 8), "two": (7, 0)}
 
 
-def test_killed_in_the_middle_nothing_stored_is_lost(tmp_path: Path) -> None:
+def test_a_kill_loses_no_stored_reply(tmp_path: Path) -> None:
     program = (
         "import sys, os, signal\n"
         "from pipelines.clients.cache import RequestCache\n"
@@ -104,14 +104,14 @@ def make_folder(path: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", [write_garbage, write_other_table, make_folder])
-def test_a_file_that_is_none_is_one_line(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
+def test_a_file_that_is_not_a_cache_is_one_line(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
     spoil(tmp_path / "r.sqlite")
-    with pytest.raises(InputError, match=r"cannot be used as a cache of requests .*move it away") as raised:
+    with pytest.raises(InputError, match=r"cannot be used as a request cache .*move it away") as raised:
         RequestCache(tmp_path / "r.sqlite")
     assert "\n" not in str(raised.value)
 
 
-def test_damage_that_shows_later_is_an_error_of_ours_too(tmp_path: Path) -> None:
+def test_damage_found_later_is_a_curate_error_too(tmp_path: Path) -> None:
     path = tmp_path / "r.sqlite"
     with RequestCache(path) as cache:
         for number in range(2_000):
@@ -123,7 +123,7 @@ def test_damage_that_shows_later_is_an_error_of_ours_too(tmp_path: Path) -> None
         [cache.get(str(number)) for number in range(2_000)]
 
 
-def test_the_key_is_the_question_and_nothing_else() -> None:
+def test_the_key_depends_on_the_request_alone() -> None:
     asked = [{"role": "user", "content": "Why?"}]
     key = Request(asked, {"temperature": 1.0, "seed": 0}).key("m")
     assert key == Request(asked, {"seed": 0, "temperature": 1.0}).key("m")

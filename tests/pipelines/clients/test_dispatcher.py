@@ -1,4 +1,4 @@
-"""Stored replies are not asked for again, equal requests under way are asked once, and an end is an end for all."""
+"""Stored replies are reused, concurrent equal requests are sent once, and a fatal error stops all requests."""
 
 import asyncio
 import threading
@@ -14,8 +14,8 @@ from curate.recipe import Budget as Section
 from curate.recipe import Model
 from pipelines.clients.budget import Budget, BudgetReached
 from pipelines.clients.cache import RequestCache
-from pipelines.clients.dispatcher import Desk
-from pipelines.clients.requests import Hold, Reply, Request
+from pipelines.clients.dispatcher import Dispatcher
+from pipelines.clients.requests import BudgetHold, Reply, Request
 
 
 def ask(text: str, sample: int = 0) -> Request:
@@ -23,13 +23,13 @@ def ask(text: str, sample: int = 0) -> Request:
 
 
 class Fake:
-    """A model that answers after a moment, and counts."""
+    """A model that answers after a delay and counts requests."""
 
     def __init__(self, seconds: float = 0.001) -> None:
         self.asked: Counter[str] = Counter()
         self._seconds = seconds
 
-    async def send(self, request: Request, hold: Hold) -> Reply:
+    async def send(self, request: Request, hold: BudgetHold) -> Reply:
         async with hold(request) as lost:
             text = request.messages[0]["content"]
             self.asked[text] += 1
@@ -51,8 +51,8 @@ def cache() -> Iterator[RequestCache]:
         yield opened
 
 
-def desk_of(cache: RequestCache, section: Section | None = None) -> Desk:
-    return Desk(cache, Budget(section, [Model(model="openai:m", input_price=1, output_price=1)]))
+def dispatcher_of(cache: RequestCache, section: Section | None = None) -> Dispatcher:
+    return Dispatcher(cache, Budget(section, [Model(model="openai:m", input_price=1, output_price=1)]))
 
 
 def together(*asked: Coroutine[Any, Any, Reply]) -> list[Any]:
@@ -62,19 +62,19 @@ def together(*asked: Coroutine[Any, Any, Reply]) -> list[Any]:
     return asyncio.run(play())
 
 
-def test_equal_requests_at_once_are_asked_once(cache: RequestCache) -> None:
-    desk, model = desk_of(cache), Fake()
-    replies = together(*(desk.ask("openai:m", ask("a"), model.send) for _ in range(20)))
+def test_concurrent_equal_requests_are_sent_once(cache: RequestCache) -> None:
+    dispatcher, model = dispatcher_of(cache), Fake()
+    replies = together(*(dispatcher.ask("openai:m", ask("a"), model.send) for _ in range(20)))
     assert {reply.text for reply in replies} == {"A"}
     assert model.asked == {"a": 1}
-    assert (desk.tally.answered, desk.tally.known) == (1, 19)
-    assert desk.budget.spent["tokens"] == 6
+    assert (dispatcher.tally.answered, dispatcher.tally.known) == (1, 19)
+    assert dispatcher.budget.spent["tokens"] == 6
 
 
-def test_what_is_stored_is_not_asked_again(cache: RequestCache) -> None:
+def test_stored_replies_are_not_requested_again(cache: RequestCache) -> None:
     first, second = Fake(), Fake()
-    together(desk_of(cache).ask("openai:m", ask("a"), first.send))
-    later = desk_of(cache)
+    together(dispatcher_of(cache).ask("openai:m", ask("a"), first.send))
+    later = dispatcher_of(cache)
     assert later.budget.spent == {"tokens": 6.0, "usd": 6e-6}  # of the earlier start
     replies = together(
         later.ask("openai:m", ask("a"), second.send),
@@ -86,90 +86,94 @@ def test_what_is_stored_is_not_asked_again(cache: RequestCache) -> None:
     assert (later.tally.answered, later.tally.known, later.tally.done) == (2, 1, 3)
 
 
-def test_a_failure_is_told_to_its_twins_and_asked_again_later(cache: RequestCache) -> None:
-    desk, model = desk_of(cache), Fake()
-    replies = together(*(desk.ask("openai:m", ask("fails"), model.send) for _ in range(3)))
+def test_a_failure_is_shared_by_equal_requests_and_retried_later(cache: RequestCache) -> None:
+    dispatcher, model = dispatcher_of(cache), Fake()
+    replies = together(*(dispatcher.ask("openai:m", ask("fails"), model.send) for _ in range(3)))
     assert [reply.error for reply in replies] == ["status 400"] * 3
-    assert (desk.tally.failed, desk.tally.known) == (3, 0)
-    together(desk.ask("openai:m", ask("fails"), model.send))
+    assert (dispatcher.tally.failed, dispatcher.tally.known) == (3, 0)
+    together(dispatcher.ask("openai:m", ask("fails"), model.send))
     assert model.asked == {"fails": 2}
-    assert desk.budget.spent["tokens"] == 0
+    assert dispatcher.budget.spent["tokens"] == 0
 
 
-def test_what_brought_nothing_but_was_paid_counts_in_this_start_and_the_next(cache: RequestCache) -> None:
-    desk = desk_of(cache)
-    together(desk.ask("openai:m", ask("lost"), Fake().send), desk.ask("openai:m", ask("cut off"), Fake().send))
-    most = desk.budget.dearest("openai:m", ask("lost"))[1]
+def test_paid_attempts_without_a_reply_count_in_every_start(cache: RequestCache) -> None:
+    dispatcher = dispatcher_of(cache)
+    together(
+        dispatcher.ask("openai:m", ask("lost"), Fake().send), dispatcher.ask("openai:m", ask("cut off"), Fake().send)
+    )
+    most = dispatcher.budget.worst_case("openai:m", ask("lost"))[1]
     assert most == 10
-    assert desk.budget.spent["tokens"] == (5 + most) + (3 + 10) + (4 + 2)
-    assert desk_of(cache).budget.spent == desk.budget.spent
+    assert dispatcher.budget.spent["tokens"] == (5 + most) + (3 + 10) + (4 + 2)
+    assert dispatcher_of(cache).budget.spent == dispatcher.budget.spent
 
 
-def test_an_error_that_ends_all_wakes_those_that_wait(cache: RequestCache) -> None:
-    """One waits for half a minute between two tries, one for its turn; what was sent comes to its end and is kept."""
-    desk, model = desk_of(cache), Fake(0.2)
+def test_a_fatal_error_cancels_waiting_requests(cache: RequestCache) -> None:
+    """One request waits between two attempts, one for its turn; the one in flight finishes and is stored."""
+    dispatcher, model = dispatcher_of(cache), Fake(0.2)
 
-    async def sleeps(request: Request, hold: Hold) -> Reply:
+    async def sleeps(request: Request, hold: BudgetHold) -> Reply:
         await asyncio.sleep(30)
         return await model.send(request, hold)
 
     started = time.monotonic()
     replies = together(
-        desk.ask("openai:m", ask("slow"), sleeps),
-        desk.ask("openai:m", ask("slow"), sleeps),  # its twin
-        desk.ask("openai:m", ask("sent"), Fake(0.4).send),
-        desk.ask("openai:m", ask("refused"), model.send),
+        dispatcher.ask("openai:m", ask("slow"), sleeps),
+        dispatcher.ask("openai:m", ask("slow"), sleeps),  # its twin
+        dispatcher.ask("openai:m", ask("sent"), Fake(0.4).send),
+        dispatcher.ask("openai:m", ask("refused"), model.send),
     )
     assert time.monotonic() - started < 1
     assert [type(reply) for reply in replies] == [ServiceError, ServiceError, Reply, ServiceError]
     assert cache.get(ask("sent").key("openai:m")) == replies[2]
-    later = together(desk.ask("openai:m", ask("new"), model.send), desk.ask("openai:m", ask("sent"), model.send))
+    later = together(
+        dispatcher.ask("openai:m", ask("new"), model.send), dispatcher.ask("openai:m", ask("sent"), model.send)
+    )
     assert isinstance(later[0], ServiceError)
     assert later[1] == replies[2]  # what is known can still be had
     assert model.asked == {"refused": 1}
 
 
 def test_the_same_error_a_thousand_times_does_not_grow(cache: RequestCache) -> None:
-    desk = desk_of(cache)
-    together(desk.ask("openai:m", ask("refused"), Fake().send))
-    errors = together(*(desk.ask("openai:m", ask("late", n), Fake().send) for n in range(500)))
+    dispatcher = dispatcher_of(cache)
+    together(dispatcher.ask("openai:m", ask("refused"), Fake().send))
+    errors = together(*(dispatcher.ask("openai:m", ask("late", n), Fake().send) for n in range(500)))
     depth, trace = 0, errors[-1].__traceback__
     while trace is not None:
         depth, trace = depth + 1, trace.tb_next
     assert depth < 10
 
 
-def test_the_budget_ends_all_and_keeps_what_is_done(cache: RequestCache) -> None:
-    desk = desk_of(cache, Section(tokens=200))
-    replies = together(*(desk.ask("openai:m", ask(f"a{n}"), Fake().send) for n in range(100)))
+def test_the_budget_stops_all_and_keeps_replies(cache: RequestCache) -> None:
+    dispatcher = dispatcher_of(cache, Section(tokens=200))
+    replies = together(*(dispatcher.ask("openai:m", ask(f"a{n}"), Fake().send) for n in range(100)))
     done = [reply for reply in replies if isinstance(reply, Reply)]
     assert all(isinstance(reply, Reply | BudgetReached) for reply in replies)
     assert 10 < len(done) < 34
-    assert desk.budget.spent["tokens"] == 6 * len(done) <= 200
+    assert dispatcher.budget.spent["tokens"] == 6 * len(done) <= 200
     assert cache.spent()["openai:m"][0] == len(done)
-    more = desk_of(cache, Section(tokens=2_000))
+    more = dispatcher_of(cache, Section(tokens=2_000))
     replies = together(*(more.ask("openai:m", ask(f"a{n}"), Fake().send) for n in range(100)))
     assert all(isinstance(reply, Reply) for reply in replies)
     assert (more.tally.known, more.tally.answered) == (len(done), 100 - len(done))
 
 
-def test_an_interrupt_ends_what_is_under_way_and_not_the_loop(cache: RequestCache) -> None:
-    """The interrupt comes in another thread; an interrupt raised in the loop itself would stop it for good."""
-    desk, model = desk_of(cache), Fake(30)
+def test_an_interrupt_cancels_requests_but_not_the_loop(cache: RequestCache) -> None:
+    """The interrupt comes from another thread; raised in the loop itself it would stop the loop."""
+    dispatcher, model = dispatcher_of(cache), Fake(30)
 
     async def play() -> list[Any]:
-        tasks = [asyncio.create_task(desk.ask("openai:m", ask(f"a{n}"), model.send)) for n in range(50)]
+        tasks = [asyncio.create_task(dispatcher.ask("openai:m", ask(f"a{n}"), model.send)) for n in range(50)]
         loop = asyncio.get_running_loop()
 
         def cancel() -> None:
             for task in tasks:
                 loop.call_soon_threadsafe(task.cancel)
 
-        desk.on_abort.append(cancel)
+        dispatcher.on_abort.append(cancel)
         await asyncio.sleep(0.01)
-        threading.Thread(target=desk.abort).start()
+        threading.Thread(target=dispatcher.abort).start()
         await asyncio.sleep(0.05)
-        late = asyncio.create_task(desk.ask("openai:m", ask("late"), model.send))
+        late = asyncio.create_task(dispatcher.ask("openai:m", ask("late"), model.send))
         return await asyncio.wait_for(asyncio.gather(*tasks, late, return_exceptions=True), 5)
 
     started = time.monotonic()

@@ -1,4 +1,4 @@
-"""The real server on the real small model, ended with its parent; and our models inside a real distilabel pipeline."""
+"""The real server with the real small model, which ends with its parent; and models in a distilabel pipeline."""
 
 import json
 import os
@@ -19,8 +19,8 @@ from curate.recipe import named_model
 from pipelines.clients.budget import Budget
 from pipelines.clients.cache import RequestCache
 from pipelines.clients.connect import connect, open_models
-from pipelines.clients.dispatcher import Desk
-from pipelines.clients.requests import Ask, Request
+from pipelines.clients.dispatcher import Dispatcher
+from pipelines.clients.requests import Request, SendRequests
 from pipelines.clients.server import embedded_weights, serve
 from pipelines.judges.parse import parse_comparison, parse_rating
 from pipelines.judges.rubrics import (
@@ -39,28 +39,28 @@ ANSWERS = ([{"role": "assistant", "content": "Ten minutes."}], [{"role": "assist
 
 
 @pytest.fixture(scope="module")
-def ask() -> Iterator[Ask]:
+def ask() -> Iterator[SendRequests]:
     model = named_model("embedded")
-    with RequestCache(":memory:") as cache, open_models([model], Desk(cache, Budget(None, [model]))) as asks:
-        yield asks["embedded"]
+    with RequestCache(":memory:") as cache, open_models([model], Dispatcher(cache, Budget(None, [model]))) as clients:
+        yield clients["embedded"]
 
 
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
-    """Under a name of its own, by which its server is known among all processes."""
+    """A unique path, which identifies the server among all processes."""
     (tmp_path / "weights.gguf").symlink_to(embedded_weights())
     return tmp_path / "weights.gguf"
 
 
 def servers_of(weights: Path) -> list[int]:
-    """The processes that serve these weights."""
+    """Return the processes that serve these weights."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             line = (folder / "cmdline").read_bytes()
         except OSError:
             continue
-        if b"\0-m\0pipelines.server\0" in line and str(weights).encode() in line:
+        if b"\0-m\0pipelines.clients.server\0" in line and str(weights).encode() in line:
             found.append(int(folder.name))
     return found
 
@@ -74,7 +74,7 @@ def check_gone(weights: Path) -> None:
     raise AssertionError(f"still there: {servers_of(weights)}")
 
 
-def test_it_answers_with_all_that_goes_with_an_answer(ask: Ask) -> None:
+def test_an_answer_has_counts_and_a_finish_reason(ask: SendRequests) -> None:
     asked = [Request(QUESTION, {"temperature": 0.7, "max_tokens": 24, "seed": seed}) for seed in range(10)]
     replies = ask(asked)
     assert [reply.error for reply in replies] == [None] * 10
@@ -83,7 +83,7 @@ def test_it_answers_with_all_that_goes_with_an_answer(ask: Ask) -> None:
     assert {reply.input_tokens for reply in replies} == {replies[0].input_tokens}
 
 
-def test_an_answer_that_is_cut_off_is_marked(ask: Ask) -> None:
+def test_an_answer_that_is_cut_off_is_marked(ask: SendRequests) -> None:
     short, whole = ask(
         [
             Request([{"role": "user", "content": "Say hello."}], {"temperature": 0, "max_tokens": most})
@@ -94,8 +94,8 @@ def test_an_answer_that_is_cut_off_is_marked(ask: Ask) -> None:
     assert whole.finish_reason == "stop"
 
 
-def test_the_form_of_a_verdict_is_enforced(ask: Ask) -> None:
-    """What a model of this size says is worth nothing, but it can be read."""
+def test_the_form_of_a_verdict_is_enforced(ask: SendRequests) -> None:
+    """The verdict of a model of this size is worthless, but it can be parsed."""
     aspects = ["helpfulness"]
     rubrics = [load_rubric(name) for name in aspects]
     params = {"temperature": 0, "max_tokens": 300, "seed": 0}
@@ -114,7 +114,7 @@ def test_the_form_of_a_verdict_is_enforced(ask: Ask) -> None:
     assert parse_comparison(reply.text or "").better in ("A", "B", "tie")
 
 
-def test_a_prompt_that_is_too_long_is_one_requests_fault(ask: Ask) -> None:
+def test_a_prompt_that_is_too_long_fails_alone(ask: SendRequests) -> None:
     long = Request([{"role": "user", "content": "word " * 9_000}], {"max_tokens": 8})
     fine = Request(QUESTION, {"max_tokens": 8})
     replies = ask([long, fine])
@@ -125,15 +125,15 @@ def test_a_prompt_that_is_too_long_is_one_requests_fault(ask: Ask) -> None:
 
 def test_any_gguf_file_by_its_path(weights: Path) -> None:
     model = named_model(f"gguf:{weights}")
-    with RequestCache(":memory:") as cache, open_models([model], Desk(cache, Budget(None, [model]))) as asks:
+    with RequestCache(":memory:") as cache, open_models([model], Dispatcher(cache, Budget(None, [model]))) as clients:
         assert len(servers_of(weights)) == 1
-        (reply,) = asks[model.model]([Request(QUESTION, {"max_tokens": 4})])
+        (reply,) = clients[model.model]([Request(QUESTION, {"max_tokens": 4})])
         assert reply.error is None
     check_gone(weights)
 
 
-def test_many_that_start_at_once_are_all_heard(weights: Path) -> None:
-    """On a busy machine the log's pieces and the server's word come in any order."""
+def test_many_servers_that_start_at_once(weights: Path) -> None:
+    """On a busy machine pieces of the log and the server's address arrive in any order."""
 
     def start(_: int) -> str:
         with serve(weights) as url:
@@ -169,7 +169,7 @@ def test_the_address_is_one_write_whatever_python_does_with_its_output(weights: 
     assert re.fullmatch(rb"\nlistening on http://127\.0\.0\.1:\d+\n", said)
 
 
-def test_it_ends_when_the_block_does_not_end_well(weights: Path) -> None:
+def test_it_ends_when_the_block_raises(weights: Path) -> None:
     def fail() -> None:
         with serve(weights):
             assert len(servers_of(weights)) == 1
@@ -182,7 +182,7 @@ def test_it_ends_when_the_block_does_not_end_well(weights: Path) -> None:
 
 @pytest.mark.parametrize("ready", [True, False])
 def test_it_ends_with_a_parent_that_is_killed(weights: Path, ready: bool) -> None:
-    """Also when the parent is gone before the weights are loaded."""
+    """Even if the parent is killed before the weights are loaded."""
     program = (
         "import sys, time\nfrom pathlib import Path\nfrom pipelines.clients.server import serve\n"
         "with serve(Path(sys.argv[1])) as url:\n    print(url, flush=True)\n    time.sleep(100)\n"
@@ -220,12 +220,12 @@ def stored(path: Path) -> int:
         return sum(requests for requests, _, _ in cache.spent().values())
 
 
-def test_what_cannot_be_served_is_one_line(tmp_path: Path) -> None:
+def test_invalid_weights_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "none.gguf").write_text("no weights")
     (tmp_path / "cut.gguf").write_bytes(embedded_weights().read_bytes()[:5_000_000])
     for name, said in (
-        ("missing.gguf", "is not there, or not a file"),
-        ("none.gguf", "is no GGUF file: it does not begin with GGUF"),
+        ("missing.gguf", "does not exist, or is not a file"),
+        ("none.gguf", "is not a GGUF file: it does not begin with GGUF"),
         ("cut.gguf", "cannot be served: llama_model_load: error loading model: tensor"),
     ):
         with pytest.raises(InputError, match=said) as raised, serve(tmp_path / name):
@@ -234,7 +234,7 @@ def test_what_cannot_be_served_is_one_line(tmp_path: Path) -> None:
     source = prompts(tmp_path / "prompts.jsonl", 2)
     done = curate("generate", source, "--model", f"gguf:{tmp_path / 'none.gguf'}", "-o", tmp_path / "RUN")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "is no GGUF file" in done.stderr
+    assert "is not a GGUF file" in done.stderr
 
 
 PIPELINE = """
@@ -242,7 +242,7 @@ import json, logging, sys
 from distilabel.pipeline import Pipeline
 from distilabel.steps import LoadDataFromDicts
 from distilabel.steps.tasks import TextGeneration
-from curate.sections import Model
+from curate.recipe.models import Model
 from pipelines import connect
 
 def main(url, key_env):

@@ -1,4 +1,4 @@
-"""Every fault ends as documented, against a server in a process of its own: one request, never its neighbours."""
+"""Every fault ends as documented, against a server in another process: it affects one request only."""
 
 import asyncio
 import time
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from curate.errors import CurateError, RecipeError, ServiceError
-from pipelines.clients.completions import Again, read, retry_after
+from pipelines.clients.completions import Retry, read, retry_after
 from pipelines.clients.endpoint import Endpoint
 from pipelines.clients.requests import Reply, Request
 from tests.fault_server import TRANSIENT
@@ -23,7 +23,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultServer]:
 
 
 def ask(url: str, asked: Sequence[Request], **options: Any) -> list[Any]:
-    """Ask all at once; replies and errors in their order."""
+    """Send all at once; return replies and errors in their order."""
     quick: dict[str, Any] = {"model": "m", "timeout": 0.7, "first_delay": 0.01, "patience": 20, "retries": 3}
 
     async def play() -> list[Any]:
@@ -58,7 +58,7 @@ def test_cut_off_is_marked(server: FaultServer) -> None:
 
 
 @pytest.mark.parametrize("fault", TRANSIENT)
-def test_a_fault_that_passes_is_tried_again(server: FaultServer, fault: str) -> None:
+def test_a_transient_fault_is_retried(server: FaultServer, fault: str) -> None:
     since = now(server)
     started = time.monotonic()
     (reply,) = ask(server.url, requests(f"[[{fault}]]"))
@@ -78,22 +78,22 @@ def test_several_faults_in_a_row(server: FaultServer) -> None:
 @pytest.mark.parametrize(
     ("fault", "error"),
     [
-        ("500", "status 500, again and again"),
-        ("503", "status 503, again and again"),
-        ("slow", "no answer within 0.7 s, again and again"),
-        ("drop", "Server disconnected, again and again"),
-        ("garbled", "the reply is no chat completion, again and again"),
-        ("no_choice", "the reply holds no choice, again and again"),
-        ("null", "the reply is empty, again and again"),
-        ("empty", "the reply is empty, again and again"),
-        ("html", "the reply is no chat completion, again and again"),
-        ("error_200", "the reply is no chat completion (502 Provider returned error), again and again"),
+        ("500", "status 500, after repeated attempts"),
+        ("503", "status 503, after repeated attempts"),
+        ("slow", "no answer within 0.7 s, after repeated attempts"),
+        ("drop", "Server disconnected, after repeated attempts"),
+        ("garbled", "the reply is not a chat completion, after repeated attempts"),
+        ("no_choice", "the reply has no choices, after repeated attempts"),
+        ("null", "the reply is empty, after repeated attempts"),
+        ("empty", "the reply is empty, after repeated attempts"),
+        ("html", "the reply is not a chat completion, after repeated attempts"),
+        ("error_200", "the reply is not a chat completion (502 Provider returned error), after repeated attempts"),
         ("400", "status 400: invalid_value Invalid value for this parameter"),
         ("400_context", "status 400: context_length_exceeded maximum context length is 4096 tokens"),
     ],
 )
-def test_a_fault_that_stays_is_one_requests(server: FaultServer, fault: str, error: str) -> None:
-    """All others are answered, and nobody is asked more often than is allowed."""
+def test_a_permanent_fault_affects_one_request(server: FaultServer, fault: str, error: str) -> None:
+    """All other requests are answered, and none is sent more often than allowed."""
     since = now(server)
     others = [f"{fault} {n}" for n in range(30)]
 
@@ -118,8 +118,8 @@ def test_a_fault_that_stays_is_one_requests(server: FaultServer, fault: str, err
 
 
 @pytest.mark.parametrize("fault", ["500", "html", "null", "429"])
-def test_alone_with_a_fault_that_stays_the_endpoint_is_asked_something_simple(server: FaultServer, fault: str) -> None:
-    """So the start that asks only what failed before ends as the first did, and not with a dead endpoint."""
+def test_a_single_failing_request_triggers_a_probe(server: FaultServer, fault: str) -> None:
+    """A start that sends only earlier failures thus ends like the first one, not as with a dead endpoint."""
     since = now(server)
     replies = ask(server.url, requests(*(f"{fault} {n} [[{fault}*]]" for n in range(3))), patience=2, retries=2)
     assert all(reply.error is not None for reply in replies)
@@ -145,7 +145,7 @@ def test_refusals_of_many_requests_alone(server: FaultServer) -> None:
         ("404", RecipeError, r"model_not_found The model `m` does not exist"),
     ],
 )
-def test_what_ends_all_ends_it_at_once(server: FaultServer, fault: str, kind: type[CurateError], said: str) -> None:
+def test_fatal_faults_raise_at_once(server: FaultServer, fault: str, kind: type[CurateError], said: str) -> None:
     since = now(server)
     (error,) = ask(server.url, requests(f"[[{fault}*]]"), key_name="MY_KEY")
     assert type(error) is kind
@@ -163,7 +163,7 @@ def test_the_nearest_of_the_known_models_is_named(tmp_path: Path) -> None:
         )
 
 
-def test_a_key_is_sent_and_never_said(tmp_path: Path) -> None:
+def test_a_key_is_sent_and_never_shown(tmp_path: Path) -> None:
     with FaultServer(tmp_path / "log", key="sk-right") as server:
         assert ask(server.url, requests("Why?"), api_key=" sk-right\n")[0].error is None
         (error,) = ask(server.url, requests("Why?"), api_key="sk-wrong")
@@ -172,26 +172,28 @@ def test_a_key_is_sent_and_never_said(tmp_path: Path) -> None:
         (reply,) = ask(server.url, requests("[[400_echo]]"), api_key="sk-right")
         assert reply.error == "status 400: I do not like your header Bearer …"
     for bad in ("sk-\nx", "sk-…"):
-        with pytest.raises(RecipeError, match="MY_KEY is no key: it holds a line break"):
+        with pytest.raises(RecipeError, match="MY_KEY is not a valid key: it contains a line break"):
             Endpoint("m", "http://localhost/v1", api_key=bad, key_name="MY_KEY")
 
 
-@pytest.mark.parametrize(("url", "said"), [("localhost:8000/v1", "no address"), ("http://", "no address")])
-def test_an_address_that_is_none_is_said_at_once(url: str, said: str) -> None:
+@pytest.mark.parametrize(
+    ("url", "said"), [("localhost:8000/v1", "not a valid address"), ("http://", "not a valid address")]
+)
+def test_an_invalid_address_is_an_error_at_once(url: str, said: str) -> None:
     with pytest.raises(RecipeError, match=said):
         raise ask(url, requests("Why?"))[0]
 
 
-def test_an_address_without_v1_is_said(server: FaultServer) -> None:
+def test_an_address_without_v1_is_an_error(server: FaultServer) -> None:
     (error,) = ask(server.url.removesuffix("/v1"), requests("Why?"))
     assert isinstance(error, RecipeError)
     assert "Is the address right (…/v1)?" in str(error)
 
 
-def test_a_site_that_is_no_endpoint_is_said_before_patience_ends(tmp_path: Path) -> None:
+def test_a_site_that_is_not_an_endpoint_fails_before_patience_ends(tmp_path: Path) -> None:
     with FaultServer(tmp_path / "log", "--share", "html=1") as server:
         (error,) = ask(server.url, requests("Why?"), patience=1_000, retries=1)
-    assert str(error) == f"m at {server.url}: the reply is no chat completion. Is the address right (…/v1)?"
+    assert str(error) == f"m at {server.url}: the reply is not a chat completion. Is the address right (…/v1)?"
 
 
 def test_an_endpoint_that_refuses_everything(tmp_path: Path) -> None:
@@ -201,8 +203,8 @@ def test_an_endpoint_that_refuses_everything(tmp_path: Path) -> None:
             raise next(error for error in errors if isinstance(error, ServiceError))
 
 
-def test_a_form_that_the_endpoint_does_not_know_is_left_out(tmp_path: Path) -> None:
-    """Also by those that were under way already when the first of them was refused."""
+def test_an_unsupported_response_format_is_dropped(tmp_path: Path) -> None:
+    """Including requests that were in flight when the first of them was refused."""
     form = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object", "properties": {}}}}
     with FaultServer(tmp_path / "log", "--no-format", "--delay", "0.02") as server:
         replies = ask(server.url, requests(*map(str, range(20)), response_format=form), concurrency=8, retries=0)
@@ -216,7 +218,7 @@ def test_never_more_at_once_than_allowed(tmp_path: Path) -> None:
         assert max(line["active"] for line in server.lines()) == 8
 
 
-def test_a_crowded_endpoint_gets_fewer_at_once(tmp_path: Path) -> None:
+def test_a_busy_endpoint_gets_fewer_at_once(tmp_path: Path) -> None:
     with FaultServer(tmp_path / "log", "--most", "4", "--delay", "0.02") as server:
         replies = ask(server.url, requests(*map(str, range(120))), concurrency=32, retries=0)
         assert [reply.error for reply in replies] == [None] * 120
@@ -224,8 +226,8 @@ def test_a_crowded_endpoint_gets_fewer_at_once(tmp_path: Path) -> None:
         assert server.answers().total() == 120
 
 
-def test_a_request_that_is_always_too_large_does_not_go_on_for_ever(server: FaultServer) -> None:
-    """As OpenAI says 429 to a request that is larger than the limit of a minute."""
+def test_a_request_that_is_always_too_large_is_given_up(server: FaultServer) -> None:
+    """OpenAI answers 429 to a request that exceeds the limit per minute by itself."""
 
     async def play() -> Reply:
         endpoint = Endpoint("m", server.url, patience=1_000)
@@ -240,10 +242,10 @@ def test_a_request_that_is_always_too_large_does_not_go_on_for_ever(server: Faul
             await endpoint.close()
 
     reply = asyncio.run(asyncio.wait_for(play(), 30))
-    assert reply.error == "status 429, again and again"
+    assert reply.error == "status 429, after repeated attempts"
 
 
-def test_a_death_within_patience_costs_nothing(tmp_path: Path) -> None:
+def test_an_outage_within_patience_costs_nothing(tmp_path: Path) -> None:
     with FaultServer(tmp_path / "log", "--delay", "0.02") as server:
 
         async def play() -> list[Any]:
@@ -260,7 +262,7 @@ def test_a_death_within_patience_costs_nothing(tmp_path: Path) -> None:
         assert len(server.answers()) == 200
 
 
-def test_a_longer_death_ends_all(tmp_path: Path) -> None:
+def test_a_longer_outage_is_fatal(tmp_path: Path) -> None:
     with FaultServer(tmp_path / "log") as server:
         server.stop()
         started = time.monotonic()
@@ -268,10 +270,10 @@ def test_a_longer_death_ends_all(tmp_path: Path) -> None:
     assert 0.5 < time.monotonic() - started < 4
     assert {type(error) for error in errors} == {ServiceError}
     assert "no answer for 1 s (Cannot connect" in str(errors[0])
-    assert "What was answered is kept; the same command goes on when the endpoint does" in str(errors[0])
+    assert "All replies are kept; run the same command again once the endpoint answers" in str(errors[0])
 
 
-def test_no_proxy_and_no_netrc_get_in_the_way(
+def test_proxy_and_netrc_are_not_used_on_loopback(
     server: FaultServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password secret\n")
@@ -304,9 +306,9 @@ def test_shapes_of_answers(body: bytes, expected: Reply) -> None:
 @pytest.mark.parametrize(
     "body", [b"", b"[]", b"\xff\xfe", b'{"choices": 3}', b'{"choices": [{"message": {"content": "\\ud800"}}]}']
 )
-def test_what_is_no_answer(body: bytes) -> None:
+def test_bodies_without_an_answer(body: bytes) -> None:
     outcome = read(body)
-    assert isinstance(outcome, Again)
+    assert isinstance(outcome, Retry)
     assert outcome.foreign
 
 

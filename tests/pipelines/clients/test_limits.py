@@ -1,4 +1,4 @@
-"""How many requests at once: never more than allowed, fewer after a refusal, more again with answers."""
+"""Concurrency limit: never more than allowed, fewer after a refusal, more again with answers."""
 
 import asyncio
 import random
@@ -15,7 +15,7 @@ from pipelines.clients.limits import Limiter, backoff
 
 
 def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """A hung limiter fails, it does not hang the tests."""
+    """Make a hung limiter fail instead of hanging the tests."""
     return asyncio.run(asyncio.wait_for(coroutine, 20))
 
 
@@ -31,7 +31,7 @@ def test_backoff_doubles_up_to_30_seconds(failures: int, least: float, most: flo
 
 @settings(deadline=None, max_examples=60)
 @given(most=st.integers(1, 8), seed=st.integers(0, 10_000))
-def test_whatever_happens_all_get_through_and_never_too_many(most: int, seed: int) -> None:
+def test_all_get_through_and_never_too_many_at_once(most: int, seed: int) -> None:
     draws = random.Random(seed)
 
     async def play() -> tuple[int, int, int]:
@@ -66,7 +66,7 @@ def test_whatever_happens_all_get_through_and_never_too_many(most: int, seed: in
         assert run(play()) == (0, 0, 40)
 
 
-def test_a_refusal_halves_and_answers_raise_again() -> None:
+def test_a_refusal_halves_the_limit_and_answers_raise_it() -> None:
     async def play() -> list[float]:
         limiter, seen = Limiter(16), []
         for _ in range(3):
@@ -83,7 +83,7 @@ def test_a_refusal_halves_and_answers_raise_again() -> None:
     assert run(play()) == [8, 4, 2, 2.9, 16]
 
 
-def test_refusals_of_what_was_sent_together_count_once() -> None:
+def test_refusals_of_concurrent_requests_count_once() -> None:
     async def play() -> tuple[float, float]:
         limiter = Limiter(16)
         sent = asyncio.get_running_loop().time()
@@ -110,7 +110,7 @@ def test_without_retry_after_the_wait_grows() -> None:
     assert 8 <= waits[-1] <= 16
 
 
-def test_at_once_means_not_at_once_when_it_is_said_again() -> None:
+def test_a_repeated_retry_after_of_0_still_waits() -> None:
     async def play() -> list[float]:
         limiter = Limiter(4)
         return [limiter.refused(asyncio.get_running_loop().time() + n, 0) for n in range(1, 4)]
@@ -118,7 +118,7 @@ def test_at_once_means_not_at_once_when_it_is_said_again() -> None:
     assert min(run(play())) >= 0.25
 
 
-def test_nothing_goes_out_while_held_and_only_what_is_allowed_afterwards() -> None:
+def test_nothing_is_sent_during_a_pause_and_within_the_limit_after() -> None:
     async def play() -> tuple[float, int, int]:
         limiter, started, at_once = Limiter(8), time.monotonic(), 0
         times: list[float] = []
@@ -158,7 +158,7 @@ def test_first_come_first_served() -> None:
     assert run(play()) == list(range(20))
 
 
-def test_a_place_given_to_one_who_is_cancelled_goes_on_to_the_next() -> None:
+def test_the_slot_of_a_cancelled_task_goes_to_the_next() -> None:
     async def play() -> bool:
         limiter = Limiter(1)
         async with limiter():
@@ -172,7 +172,7 @@ def test_a_place_given_to_one_who_is_cancelled_goes_on_to_the_next() -> None:
     assert run(play())
 
 
-def test_cancelled_while_held_back_the_place_is_free_again() -> None:
+def test_a_task_cancelled_during_a_pause_frees_its_slot() -> None:
     async def play() -> int:
         limiter = Limiter(1)
         limiter.refused(asyncio.get_running_loop().time(), 60)

@@ -1,4 +1,4 @@
-"""Models in process: real libraries, a chat model of a few thousand random weights."""
+"""Models in this process: the real libraries, with a chat model of a few thousand random weights."""
 
 import json
 from collections.abc import Sequence
@@ -84,7 +84,7 @@ def test_a_batch_answers_as_single_requests_do(model: TransformersModel) -> None
     assert model.generate([]) == []
 
 
-def test_the_same_requests_get_the_same_replies_and_seeds_tell_them_apart(model: TransformersModel) -> None:
+def test_replies_are_reproducible_and_depend_on_seeds(model: TransformersModel) -> None:
     import torch
 
     requests = [user("Hello", seed=seed, temperature=1.5, top_p=0.9) for seed in range(6)]
@@ -117,7 +117,7 @@ def test_every_token_may_be_drawn(model: TransformersModel) -> None:
     assert len({reply.text for reply in replies}) > 60
 
 
-def test_stop_texts_end_the_answer_and_are_no_part_of_it(model: TransformersModel) -> None:
+def test_stop_texts_end_the_answer_and_are_excluded(model: TransformersModel) -> None:
     (whole,) = model.generate([user("Hi", temperature=0)])
     assert whole.text
     stop = whole.text[3:5]
@@ -144,13 +144,13 @@ def test_the_end_token_ends_the_answer(folder: str, model: TransformersModel, tm
     assert same == other
 
 
-def test_a_bad_request_touches_no_other(model: TransformersModel) -> None:
+def test_a_bad_request_affects_no_other(model: TransformersModel) -> None:
     good = user("Hi", temperature=0)
     bad = {
-        "the prompt of 202 tokens does not fit into the model's 128": user("x" * 200),
-        "no parameter logit_bias": user("Hi", logit_bias={}),
+        "the prompt of 202 tokens does not fit into the model's context of 128": user("x" * 200),
+        "not support the parameter logit_bias": user("Hi", logit_bias={}),
         "could not convert": user("Hi", temperature="hot"),
-        "out of its range": user("Hi", top_p=0),
+        "out of range": user("Hi", top_p=0),
         "no tools here": Request([{"role": "tool", "content": "42"}]),
     }
     first, *failed, last = model.generate([good, *bad.values(), good])
@@ -160,7 +160,7 @@ def test_a_bad_request_touches_no_other(model: TransformersModel) -> None:
         assert said in (reply.error or "")
 
 
-def test_what_is_left_of_the_context_bounds_the_answer(model: TransformersModel) -> None:
+def test_the_remaining_context_limits_the_answer(model: TransformersModel) -> None:
     (reply,) = model.generate([user("x" * (CONTEXT - 7), max_tokens=1000, temperature=0)])
     assert (reply.input_tokens, reply.output_tokens, reply.finish_reason) == (CONTEXT - 5, 5, "length")
 
@@ -190,12 +190,12 @@ def test_a_user_turn_that_text_ends(tmp_path: Path, template: str, before: str, 
     assert model._user_turn([], {}) == (before, stop, [])
 
 
-def test_loading_and_answering_say_nothing(folder: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_loading_and_answering_print_nothing(folder: str, capfd: pytest.CaptureFixture[str]) -> None:
     TransformersModel(folder, device="cpu").generate([user("x" * 200), user("Hi"), user("Hi", temperature=0, stop="a")])
     assert capfd.readouterr() == ("", "")
 
 
-def test_names_that_are_no_chat_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_that_are_not_chat_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="there is no folder"):
         TransformersModel(str(tmp_path / "none"))
     with pytest.raises(InputError, match="cannot load the model"):
@@ -235,10 +235,10 @@ def test_a_long_conversation_loses_its_oldest_exchanges(reward: RewardModel) -> 
     assert too_long is None
 
 
-def test_a_template_that_refuses_some_or_all(reward: RewardModel) -> None:
+def test_a_template_that_rejects_some_or_all(reward: RewardModel) -> None:
     tool = [{"role": "tool", "content": "42"}]
     assert reward.score([tool, exchange("Hi", "Ho")])[0] is None
-    with pytest.raises(InputError, match="none of the conversations: no tools here"):
+    with pytest.raises(InputError, match="all conversations: no tools here"):
         reward.score([tool])
 
 
@@ -251,7 +251,7 @@ def test_without_a_template_roles_are_written_out(tmp_path: Path) -> None:
     assert first != second
 
 
-def test_what_is_no_reward_model(folder: str, tmp_path: Path) -> None:
+def test_models_that_are_not_reward_models(folder: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"its weights lack score\.weight"):
         RewardModel(folder)
     with pytest.raises(InputError, match="it has 2 labels, expected 1"):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from curate.schema import CANDIDATES
 from pipelines.judges.agreement import HUMAN, cohen_kappa, fleiss_kappa, judge_reports, panel_agreement
-from pipelines.judges.scoring import VERDICTS
+from pipelines.judges.base import VERDICTS
 
 Row = dict[str, Any]
 HALF = pytest.approx(1 / 2)
@@ -37,7 +37,7 @@ def test_cohen_kappa(counts: tuple[int, int, int, int], expected: float) -> None
     assert cohen_kappa(second, first) == cohen_kappa(first, second)
 
 
-def test_cohen_kappa_of_one_category_is_not_measured() -> None:
+def test_cohen_kappa_of_one_category_is_null() -> None:
     assert cohen_kappa(["y"] * 9, ["y"] * 9) is None
     assert cohen_kappa([], []) is None
     assert cohen_kappa([1, 1], [2, 2]) == 0.0  # chance never makes these agree
@@ -68,20 +68,20 @@ def test_fleiss_kappa() -> None:
     assert fleiss_kappa([[3, 0], [0, 3]]) == 1.0
 
 
-def test_fleiss_kappa_of_one_category_is_not_measured() -> None:
+def test_fleiss_kappa_of_one_category_is_null() -> None:
     assert fleiss_kappa([[3, 0], [3, 0]]) is None
     assert fleiss_kappa([]) is None
 
 
 @pytest.mark.parametrize("table", [[[3, 0], [1, 1]], [[1, 0], [0, 1]], [[3, -1], [1, 1]]])
-def test_fleiss_kappa_needs_as_many_raters_everywhere(table: list[list[int]]) -> None:
+def test_fleiss_kappa_needs_equally_many_raters(table: list[list[int]]) -> None:
     with pytest.raises(ValueError, match="same number of raters"):
         fleiss_kappa(table)
 
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(-1, 1), st.integers(-1, 1))))
-def test_kappas_lie_in_their_bounds(pairs: list[tuple[int, int]]) -> None:
+def test_kappas_are_within_bounds(pairs: list[tuple[int, int]]) -> None:
     first, second = [a for a, _ in pairs], [b for _, b in pairs]
     kappa = cohen_kappa(first, second)
     assert kappa is None or -1 <= kappa <= 1
@@ -108,7 +108,7 @@ def verdicts(*rows: Row) -> pl.DataFrame:
 
 
 def candidates(*sets: dict[str, str | None]) -> pl.DataFrame:
-    """Texts by their ids, a set each."""
+    """CANDIDATES from texts by id, one set per list."""
     rows = [
         {"candidate_id": i, "source": "s", "source_row": row}
         | {"response": None if text is None else [{"role": "assistant", "content": text}]}
@@ -165,7 +165,7 @@ def test_report_of_a_judge_that_compares() -> None:
     assert (report["human_agreement"], report["human_pairs"], report["human_ties"]) == (2 / 3, 3, 1)
 
 
-def test_without_labels_nothing_is_said_about_people() -> None:
+def test_without_labels_human_agreement_is_null() -> None:
     (report,) = judge_reports(ABC, verdicts(rating("a", 1)))
     assert {report[name] for name in ("human_agreement", "human_pairs", "human_ties")} == {None}
     assert report["tie_rate"] is None
@@ -174,7 +174,7 @@ def test_without_labels_nothing_is_said_about_people() -> None:
     assert (report["human_agreement"], report["human_pairs"], report["human_ties"]) == (None, 0, 0)
 
 
-def test_answers_that_are_no_candidates_have_no_length() -> None:
+def test_answers_outside_the_candidates_have_no_length() -> None:
     rows = [rating("a", 1), rating("zz", 2), rating("empty", 3)]
     (report,) = judge_reports(candidates({"a": "one", "empty": None}), verdicts(*rows))
     assert (report["tie_rate"], report["length_bias"]) == (0.0, None)

@@ -1,4 +1,4 @@
-"""The judge without a model: what it takes off, what it says, and that it says the same every time."""
+"""The heuristic judge: what its faults cost, its reasons, and its reproducibility."""
 
 import re
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ GOOD = "Boil the egg for six minutes, then cool it in cold water so that the yol
 
 
 class WordEncoder:
-    """Words in common, in place of meaning."""
+    """Embeds texts as bags of words."""
 
     def __init__(self) -> None:
         self.places: dict[str, int] = {}
@@ -72,12 +72,12 @@ def reasons(frame: pl.DataFrame) -> list[str]:
         ("Six minutes.", "2 words"),
     ],
 )
-def test_what_is_wrong_costs_and_is_named(answer: str, said: str) -> None:
+def test_faults_reduce_the_score_and_are_named(answer: str, said: str) -> None:
     frame = candidates(GOOD, answer)
     good, bad = scores(frame)
     assert 0 <= bad < good <= 1
     assert said in reasons(frame)[1]
-    assert not any(fault.said in reasons(frame)[0] for fault in FAULTS)
+    assert not any(fault.name in reasons(frame)[0] for fault in FAULTS)
 
 
 def test_a_cut_off_answer_counts_its_fault_once() -> None:
@@ -102,16 +102,16 @@ def test_no_answer_is_no_score() -> None:
     assert empty.is_empty()
 
 
-def test_without_a_user_turn_only_the_answer_is_looked_at() -> None:
+def test_without_a_user_turn_only_the_answer_counts() -> None:
     frame = candidates(GOOD).with_columns(prompt=pl.lit([], dtype=CANDIDATES["prompt"]))
     assert 0 < scores(frame)[0] < 1
     assert reasons(frame) == ["18 words"]
 
 
-def test_a_score_does_not_depend_on_the_company(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_score_does_not_depend_on_other_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = (GOOD, None, "Six minutes.", "", f"{GOOD} {GOOD} {GOOD} {GOOD}", GOOD)
     together = score(candidates(*texts), WordEncoder())
-    monkeypatch.setattr("pipelines.judges.heuristic.BLOCK", 2)
+    monkeypatch.setattr("pipelines.judges.heuristic.ANSWERS_PER_BLOCK", 2)
     assert score(candidates(*texts), WordEncoder()).equals(together)
     assert together.get_column("score")[0] == together.get_column("score")[-1]
 

@@ -39,12 +39,12 @@ FENCED = re.compile(r"^<<<BEGIN ([A-Z ]+) ([0-9a-f]{16})>>>\n(.*?)\n<<<END \1 \2
 
 
 def fenced(messages: list[dict[str, str]]) -> dict[str, str]:
-    """What stands in each fence of the user's turn, by its label."""
+    """Return the content of each fence in the user's turn, by its label."""
     return {label: text for label, _, text in FENCED.findall(messages[1]["content"])}
 
 
 def outside(messages: list[dict[str, str]]) -> list[str]:
-    """The messages without what is fenced."""
+    """Return the messages without fenced content."""
     return [FENCED.sub(r"<\1>", message["content"]) for message in messages]
 
 
@@ -82,7 +82,7 @@ def test_unknown_rubric_names_the_nearest() -> None:
 
 
 @pytest.mark.parametrize(("content", "said"), [(b" \n", "is empty"), (b"caf\xe9", r"not UTF-8 text \(byte 3\)")])
-def test_file_that_is_no_rubric(tmp_path: Path, content: bytes, said: str) -> None:
+def test_files_that_are_not_rubrics(tmp_path: Path, content: bytes, said: str) -> None:
     file = tmp_path / "r.txt"
     file.write_bytes(content)
     with pytest.raises(RecipeError, match=said):
@@ -113,7 +113,7 @@ def test_an_answer_of_several_turns_is_shown_with_its_roles() -> None:
     assert fenced(messages)["ANSWER"] == "[assistant]\n4\n\n[user]\nSure?\n\n[assistant]\n4"
 
 
-def test_rubrics_of_one_name_cannot_be_told_apart() -> None:
+def test_rubrics_of_one_name_are_an_error() -> None:
     with pytest.raises(RecipeError, match="the same name: tone, tone"):
         rating_messages([TONE, TONE], PROMPT, ANSWER, scale=5)
 
@@ -128,7 +128,7 @@ def test_comparison_messages() -> None:
     assert user["content"].endswith('"better": <"A", "B" or "tie">}')
 
 
-def test_a_rating_rubric_compares_as_well() -> None:
+def test_a_rating_rubric_can_compare() -> None:
     system, _ = comparison_messages(TONE, PROMPT, ANSWER, OTHER)
     assert system["content"].endswith("1: no. 3: rather. 5: yes.")
 
@@ -195,7 +195,7 @@ def test_fence_is_the_same_in_every_run() -> None:
     assert fence("4", "ANSWER") == f"<<<BEGIN ANSWER {code}>>>\n4\n<<<END ANSWER {code}>>>"
 
 
-def test_a_code_that_the_text_holds_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_code_that_occurs_in_the_text_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     class Few:
         """A hash that gives away its values one by one."""
 
@@ -230,7 +230,7 @@ HOSTILE = st.one_of(
 
 @settings(deadline=None)
 @given(HOSTILE, HOSTILE)
-def test_no_text_holds_a_marker_of_its_message(prompt: str, answer: str) -> None:
+def test_no_text_contains_a_marker_of_its_message(prompt: str, answer: str) -> None:
     turns = [{"role": "user", "content": prompt}]
     messages = rating_messages([TONE], turns, [{"role": "assistant", "content": answer}], scale=5)
     harmless = rating_messages([TONE], PROMPT, ANSWER, scale=5)
@@ -253,7 +253,7 @@ ATTACKS = SHARED / "alpaca_eval_annotations.parquet"
 
 @pytest.mark.skipif(not ATTACKS.exists(), reason=f"{ATTACKS} is not there")
 def test_a_real_attack_stays_inside_its_fence() -> None:
-    """NullModel: one text for every question, made to end the judge's template and to put another task in its place."""
+    """NullModel: one answer to every question, crafted to end the judge's template and substitute another task."""
     rows = pl.scan_parquet(ATTACKS).filter(pl.col("generator_2") == "NullModel").collect().to_dicts()
     assert len(rows) == 805
     harmless = outside(comparison_messages(load_rubric("pairwise"), PROMPT, ANSWER, OTHER))

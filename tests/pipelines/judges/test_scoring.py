@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from curate.errors import InputError
 from curate.schema import CANDIDATES
-from pipelines.judges.scoring import VERDICTS, combine, comparisons, judge_scores
+from pipelines.judges.base import VERDICTS
+from pipelines.judges.scoring import combine, comparisons, judge_scores
 
 Row = dict[str, Any]
 
@@ -34,7 +35,7 @@ def verdicts(*rows: Row) -> pl.DataFrame:
 
 
 def candidates(*sets: str) -> pl.DataFrame:
-    """One set a text, one answer a letter."""
+    """One set per text, one answer per letter."""
     rows = [{"source": "s", "source_row": row, "candidate_id": i} for row, ids in enumerate(sets) for i in ids]
     return pl.DataFrame([dict.fromkeys(CANDIDATES) | row for row in rows], schema=CANDIDATES)
 
@@ -77,7 +78,7 @@ def test_the_same_asked_twice_is_averaged_within_its_aspect() -> None:
     assert scores("a", rating("a", 1, "x"), rating("a", None, "x"), rating("a", 5, "y")) == [None]
 
 
-def test_what_was_not_judged_is_null_and_old_scores_go() -> None:
+def test_unjudged_answers_are_null_and_old_scores_are_dropped() -> None:
     old = candidates("ab").with_columns(score=pl.lit(9.0), judge=pl.lit("old"), reason=pl.lit("old"))
     found = combine(old, verdicts(rating("a", 4))).select("score", "reason", "judge")
     assert found.rows() == [(4.0, None, "j"), (None, None, None)]
@@ -122,7 +123,7 @@ def test_a_win_needs_both_orders(a_first: str, b_first: str, expected: list[floa
     assert scores("ab", compared("a", "b", a_first), compared("b", "a", b_first)) == expected
 
 
-def test_an_order_that_is_missing_does_not_count() -> None:
+def test_a_missing_order_does_not_count() -> None:
     assert scores("ab", compared("a", "b", "A")) == [None, None]
     assert scores("ab", compared("a", "b", "A"), compared("a", "b", "A")) == [None, None]
 
@@ -181,13 +182,13 @@ def test_a_strict_judge_that_fails_on_one_answer_does_not_lift_it() -> None:
     assert found == [(4.0, "mild"), (5.0, "mild")]
 
 
-def test_where_every_judge_fails_somewhere_the_answers_that_all_scored_are_left() -> None:
+def test_where_every_judge_fails_once_only_answers_scored_by_all_count() -> None:
     rows = [rating(i, grade, judge="j") for i, grade in zip("abcd", (None, 2, 3, 4), strict=True)]
     rows += [rating(i, grade, judge="k") for i, grade in zip("abcd", (1, None, 5, 5), strict=True)]
     assert scores("abcd", *rows) == [None, None, 4.0, 4.5]
 
 
-def test_mixed_methods_count_the_answers_that_lie_below() -> None:
+def test_mixed_methods_are_averaged_as_ranks() -> None:
     rewards = [reward(i, value) for i, value in zip("abc", (-7.5, 0.1, 30.0), strict=True)]
     grades = [rating(i, grade) for i, grade in zip("abc", (5, 1, 5), strict=True)]
     # by reward 0, 1/2, 1; by grade 3/4 (one below, one equal), 0, 3/4
@@ -200,7 +201,7 @@ def test_two_reward_models_do_not_share_a_scale() -> None:
     assert scores("ab", *rows[:2]) == [100.0, 90.0]
 
 
-def test_an_answer_alone_lies_above_nothing() -> None:
+def test_a_single_answer_has_no_rank() -> None:
     assert scores("ab", reward("a", 3), rating("a", 3), rating("b", None), reward("b", None)) == [None, None]
 
 
@@ -256,7 +257,7 @@ ROWS = st.one_of(st.lists(ANY, max_size=20), REAL_ROWS)
 
 @settings(deadline=None, max_examples=40)
 @given(ROWS, st.randoms(use_true_random=False))
-def test_the_order_of_verdicts_does_not_matter_and_nan_never_leaves(rows: list[Row], random: Any) -> None:
+def test_scores_are_independent_of_order_and_never_nan(rows: list[Row], random: Any) -> None:
     answers = candidates("abc", "cba")
     found = combine(answers, verdicts(*rows))
     random.shuffle(rows)
@@ -274,7 +275,7 @@ def test_the_order_of_verdicts_does_not_matter_and_nan_never_leaves(rows: list[R
 @settings(deadline=None, max_examples=20)
 @given(ROWS)
 def test_scores_of_a_set_do_not_depend_on_other_sets(rows: list[Row]) -> None:
-    """Which judges there are is asked of all verdicts: it decides whether scores are shares."""
+    """Whether scores are converted to ranks depends on the judges in all verdicts."""
     frame = verdicts(*[row | {"method": "rubric", "aspect": "x", "judge": "j"} for row in rows])
     together = combine(candidates("abc", "abc"), frame)
     alone = combine(candidates("abc", "abc"), frame.filter(pl.col("source_row") == 0))

@@ -1,4 +1,4 @@
-"""New prompts: which requests are sent, what becomes of the replies. A plain function stands for the model."""
+"""Generation of prompts: requests, and what becomes of the replies. A plain function replaces the model."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from curate.recipe import Prompts
 from curate.schema import PROMPTS, with_ids
 from pipelines.clients.requests import Reply, Request
 from pipelines.prompts import methods
-from pipelines.prompts.make import MadePrompts, make_prompts
+from pipelines.prompts.make import NewPrompts, make_prompts
 
 SEEDS = ["How do I restore yesterday's file?", "Why is syncing slow on my second laptop?"]
 WORDS = (
@@ -42,7 +42,7 @@ def section(**changes: Any) -> Prompts:
 
 
 class Model:
-    """Answers every request by a function, and remembers them, round by round."""
+    """Answers every request by a function, and records the requests of each round."""
 
     def __init__(self, answer: Answer) -> None:
         self.answer = answer
@@ -58,31 +58,31 @@ class Model:
 
 
 def question(number: int) -> str:
-    """Questions that are not too similar to each other."""
+    """Return questions that are not too similar to each other."""
     folder, disk, file, name = (WORDS[(number * step) % len(WORDS)] for step in (1, 5, 7, 11))
     return f"Why does folder {folder} on the {disk} not open after {file} {number} was renamed to {name}?"
 
 
 def fresh(request: Request) -> str:
-    """Five questions that nobody else was given."""
+    """Return five questions that no other request got."""
     return json.dumps([question(5 * request.sample + place) for place in range(5)])
 
 
-def made(answer: Answer, seeds: Sequence[str] = SEEDS, **changes: Any) -> tuple[MadePrompts, Model]:
+def made(answer: Answer, seeds: Sequence[str] = SEEDS, **changes: Any) -> tuple[NewPrompts, Model]:
     model = Model(answer)
     return make_prompts(section(**changes), seeds, model), model
 
 
-def texts(result: MadePrompts) -> list[str]:
+def texts(result: NewPrompts) -> list[str]:
     return [turns[0]["content"] for turns in result.prompts.get_column("prompt")]
 
 
-def tags(result: MadePrompts) -> list[dict[str, Any]]:
+def tags(result: NewPrompts) -> list[dict[str, Any]]:
     return [json.loads(extra) for extra in result.prompts.get_column("extra")]
 
 
-def counts(result: MadePrompts) -> dict[str, int]:
-    """The summary's numbers that are not 0."""
+def counts(result: NewPrompts) -> dict[str, int]:
+    """Return the counts of the summary that are not 0."""
     return {name: value for name, value in result.summary.items() if isinstance(value, int) and value}
 
 
@@ -91,11 +91,11 @@ def asked(request: Request) -> str:
 
 
 def one_by_one(*replies: str | Reply) -> Answer:
-    """The replies in turn, then nothing that could be read."""
+    """Give the replies in turn, then unreadable ones."""
     return lambda request: replies[request.sample] if request.sample < len(replies) else "?"
 
 
-def test_prompts_are_a_table_of_ours() -> None:
+def test_new_prompts_follow_the_schema() -> None:
     result, _ = made(fresh, n=3)
     assert result.prompts.schema == PROMPTS
     assert texts(result) == [question(number) for number in (0, 5, 10)]  # one each: there are six cells
@@ -123,7 +123,7 @@ def test_topics_and_difficulties_both_change_from_request_to_request() -> None:
     assert result.summary["difficulties"] == {"easy": 2, "medium": 3, "hard": 1}
 
 
-def test_every_request_is_another_one() -> None:
+def test_all_requests_differ() -> None:
     _, model = made(fresh, n=30, seed=7, temperature=0.9, max_tokens=300)
     requests = model.requests
     assert [request.sample for request in requests] == list(range(len(requests)))
@@ -139,7 +139,7 @@ def test_the_models_own_settings_come_first() -> None:
 
 
 @pytest.mark.parametrize("method", ["self_instruct", "evolve", "documents", "magpie"])
-def test_the_same_seed_gives_the_same_and_another_one_other_requests(tmp_path: Path, method: str) -> None:
+def test_requests_depend_on_the_seed(tmp_path: Path, method: str) -> None:
     (tmp_path / "a.md").write_text("\n\n".join(f"Paragraph {number}. " + "word " * 200 for number in range(9)))
     many = [f"{question(number)} {question(number + 50)}" for number in range(1000, 1040)]
 
@@ -154,7 +154,7 @@ def test_the_same_seed_gives_the_same_and_another_one_other_requests(tmp_path: P
     assert not set(keys) & set(run(2)[0])
 
 
-def test_topics_are_asked_for_where_none_are_given() -> None:
+def test_topics_are_requested_if_none_are_given() -> None:
     topics = '["syncing", "Billing", "billing", "a\\nb", "", "\\ud800"]'
     result, model = made(lambda r: topics if r.sample == 0 else fresh(r), topics=[], n=10)
     assert "Name 5 topics" in asked(model.requests[0])
@@ -163,7 +163,7 @@ def test_topics_are_asked_for_where_none_are_given() -> None:
 
 
 @pytest.mark.parametrize("reply", ["None come to mind.", "", Reply(None, error="status 500")])
-def test_without_topics_it_goes_on(reply: str | Reply) -> None:
+def test_it_continues_without_topics(reply: str | Reply) -> None:
     result, model = made(lambda r: reply if r.sample == 0 else fresh(r), topics=[], n=3)
     assert len(texts(result)) == 3
     assert "Topic:" not in asked(model.requests[1])
@@ -188,7 +188,7 @@ def test_a_seed_cannot_end_its_own_fence() -> None:
     assert text.count(end) == 1
 
 
-def test_few_seeds_are_shown_and_long_ones_in_part() -> None:
+def test_few_seeds_are_shown_and_long_ones_truncated() -> None:
     seeds = [f"{question(number)} {'x' * 5_000}" for number in range(500, 600)]
     _, model = made(fresh, seeds, n=20)
     shown = [json.loads(text[text.index("[") : text.index("]") + 1]) for text in map(asked, model.requests)]
@@ -218,14 +218,14 @@ def test_a_bad_reply_is_counted_and_costs_only_itself(bad: str | Reply) -> None:
     assert counts(result) == {"asked": 3, "bad_replies": 2, "rounds": 2, "kept": 5}
 
 
-def test_replies_that_failed_are_counted_apart() -> None:
+def test_failed_replies_are_counted_separately() -> None:
     error = Reply(None, error="status 500, 7 times")
     result, _ = made(lambda r: fresh(r) if r.sample == 1 else error, n=5)
     assert texts(result) == [question(5)]
     assert counts(result) == {"asked": 11, "failed": 10, "rounds": 2, "kept": 1}
 
 
-def test_an_endpoint_that_is_gone_ends_it() -> None:
+def test_a_dead_endpoint_stops_it() -> None:
     def gone(_: Request) -> Reply:
         raise ServiceError("no answer")
 
@@ -233,20 +233,20 @@ def test_an_endpoint_that_is_gone_ends_it() -> None:
         made(gone)
 
 
-def test_nothing_at_all_is_an_empty_table() -> None:
+def test_no_prompts_give_an_empty_table() -> None:
     result, model = made(lambda _: "no")
     assert result.prompts.equals(pl.DataFrame(schema=PROMPTS))
     assert (len(model.rounds), counts(result)) == (1, {"asked": 5, "bad_replies": 5, "rounds": 1})
 
 
-def test_what_cannot_be_used_is_counted() -> None:
+def test_unusable_prompts_are_counted() -> None:
     replies = ["Hi", "How do I restore \ud800 it?", "#Rewritten Prompt# amber birch cedar", question(1)]
     result, _ = made(one_by_one(json.dumps(replies)), topics="one", difficulties="easy")
     assert texts(result) == [question(1)]
     assert result.summary["unusable"] == 3
 
 
-def test_repetitions_of_seeds_and_of_each_other_are_left_out() -> None:
+def test_repetitions_of_seeds_and_each_other_are_dropped() -> None:
     near = "How do I add a second account to the app on my new phone at home"
     replies = [
         SEEDS[0].upper(),
@@ -268,7 +268,7 @@ GERMAN = "Warum werden meine Dateien seit gestern nicht mehr mit dem Server abge
 ENGLISH = "Why have my files not been synchronised with the server since yesterday evening?"
 
 
-def test_another_language_than_the_seeds_is_left_out() -> None:
+def test_a_language_of_no_seed_is_dropped() -> None:
     reply = one_by_one(json.dumps([GERMAN, ENGLISH, "ok ok ok ok"]))
     one = {"topics": "one", "difficulties": "easy", "n": 3}
     both = [GERMAN, ENGLISH, "ok ok ok ok"]
@@ -281,7 +281,7 @@ def test_another_language_than_the_seeds_is_left_out() -> None:
     assert texts(made(reply, ["sync?"], **one)[0]) == both
 
 
-def test_rounds_ask_for_what_is_missing_and_a_fifth_more() -> None:
+def test_rounds_request_the_missing_number_and_a_fifth_more() -> None:
     def mostly(request: Request) -> str:
         return fresh(request) if request.sample % 2 else "?"
 
@@ -290,7 +290,7 @@ def test_rounds_ask_for_what_is_missing_and_a_fifth_more() -> None:
     assert counts(result) == {"asked": 40, "bad_replies": 20, "rounds": 4, "kept": 100}
 
 
-def test_what_is_too_much_is_counted() -> None:
+def test_surplus_prompts_are_counted() -> None:
     result, _ = made(fresh, n=100, topics=["one"], difficulties=["easy"])
     assert counts(result) == {"asked": 24, "rounds": 1, "kept": 100, "surplus": 20}
 
@@ -301,7 +301,7 @@ def test_it_stops_when_a_round_brings_nothing_new() -> None:
     assert len(model.rounds) == 2
 
 
-def test_it_stops_after_three_rounds_that_brought_little() -> None:
+def test_it_stops_after_three_poor_rounds() -> None:
     def little(request: Request) -> str:
         return fresh(request) if request.sample % 12 == 0 else "?"
 
@@ -348,7 +348,7 @@ def test_evolve_rewrites_every_seed_in_several_ways() -> None:
         ("Wie stelle ich alle Dateien der letzten Woche wieder her, ohne neue zu verlieren?", "other_language"),
     ],
 )
-def test_what_is_no_evolved_prompt(reply: str | Reply, counted: str) -> None:
+def test_replies_that_are_not_evolved_prompts(reply: str | Reply, counted: str) -> None:
     result, _ = made(lambda r: reply if r.sample == 0 else evolving(r), method="evolve", n=4)
     assert counts(result) == {"asked": 5, "rounds": 1, "kept": 4, counted: 1}
 
@@ -407,10 +407,10 @@ def test_magpie_lets_the_model_write_the_users_turn() -> None:
         ({"method": "evolve"}, [], RecipeError, "evolve rewrites seeds, and there are none"),
         ({"method": "evolve"}, ["x" * 10_000], RecipeError, "of up to 8,000 characters; all are longer"),
         ({"method": "documents"}, [], RecipeError, "documents needs prompts.documents"),
-        ({"method": "documents", "documents": "nowhere.txt"}, [], InputError, "nowhere.txt: there is no such document"),
+        ({"method": "documents", "documents": "nowhere.txt"}, [], InputError, "nowhere.txt: no such document"),
     ],
 )
-def test_what_a_method_lacks_is_said_before_anything_is_asked(
+def test_missing_material_fails_before_any_request(
     changes: dict[str, Any], seeds: list[str], error: type[Exception], message: str
 ) -> None:
     model = Model(fresh)
@@ -419,7 +419,7 @@ def test_what_a_method_lacks_is_said_before_anything_is_asked(
     assert model.rounds == []
 
 
-def test_every_text_that_is_sent_can_be_filled() -> None:
+def test_every_template_can_be_rendered() -> None:
     given = {"description": None, "examples": None, "count": 1, "topic": None, "difficulty": None}
     for name in ("topics", "self_instruct", "evolve", "documents"):
         for more in ({}, {"description": "D", "examples": "[]", "topic": "T", "difficulty": "hard", "count": 2}):

@@ -1,4 +1,4 @@
-"""What counts as a repetition, and that it is found as fast among many as among few."""
+"""What counts as a repetition, and that the search scales."""
 
 import random
 import time
@@ -68,14 +68,14 @@ def test_the_bound_itself_is_new() -> None:
     assert not Novelty(1.0, [a]).add("A b, c d e f!")
 
 
-def test_what_was_added_counts_and_what_was_refused_does_not() -> None:
+def test_only_added_texts_count() -> None:
     novelty = Novelty(0.6)
     near = LONG.replace("second", "third")
     further = near.replace("week", "year")  # too similar to `near`, not to LONG
     assert [novelty.add(text) for text in (LONG, near, LONG, further, further)] == [True, False, False, True, False]
 
 
-def test_it_finds_what_comparing_all_with_all_finds() -> None:
+def test_it_equals_exhaustive_comparison() -> None:
     draw = random.Random(3)
     texts = [" ".join(draw.choices("abcdefgh", k=draw.randint(1, 8))) for _ in range(400)]
     for bound in (0.1, 0.5, 0.7, 1.0):

@@ -1,4 +1,4 @@
-"""Documents become passages of whole paragraphs; what is no text is named."""
+"""Documents become passages of whole paragraphs; files that are not text are errors."""
 
 import os
 from pathlib import Path
@@ -23,7 +23,7 @@ A, B, C = "a" * 700, "b" * 700, "c" * 700
         (" \n\n\t\n", []),
     ],
 )
-def test_whole_paragraphs_as_many_as_fit(text: str, expected: list[str]) -> None:
+def test_passages_are_whole_paragraphs(text: str, expected: list[str]) -> None:
     assert cut(text) == expected
 
 
@@ -60,7 +60,7 @@ def test_files_folders_and_globs_each_file_once(tmp_path: Path) -> None:
     assert read_passages([str(tmp_path / "a.txt")]) == [Passage("a.txt", 1, "A")]
 
 
-def test_odd_bytes_do_not_stop_it(tmp_path: Path) -> None:
+def test_invalid_utf8_is_replaced(tmp_path: Path) -> None:
     write(tmp_path, a_txt=b"\xef\xbb\xbfcaf\xe9 {{ x }}")
     assert read_passages([str(tmp_path)])[0].text == "caf\ufffd {{ x }}"
     odd = os.fsencode(str(tmp_path)) + b"/\xff.txt"
@@ -71,14 +71,14 @@ def test_odd_bytes_do_not_stop_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("nowhere.txt", "nowhere.txt: there is no such document"),
-        ("*.rst", r"\*.rst: there is no such document"),
-        ("pdfs", "pdfs holds no text file. Taken from a folder are: .txt, .md"),
-        ("pdfs/a.pdf", "a.pdf is no text file; convert it to plain text"),
-        ("blank.txt", "blank.txt: the documents hold no text"),
+        ("nowhere.txt", "nowhere.txt: no such document"),
+        ("*.rst", r"\*.rst: no such document"),
+        ("pdfs", "pdfs contains no text file; expected one of .txt, .md"),
+        ("pdfs/a.pdf", "a.pdf is not a text file; convert it to plain text"),
+        ("blank.txt", "blank.txt: the documents contain no text"),
     ],
 )
-def test_what_holds_no_text_is_named(tmp_path: Path, name: str, message: str) -> None:
+def test_documents_without_text_are_errors(tmp_path: Path, name: str, message: str) -> None:
     write(tmp_path, pdfs__a_pdf=b"%PDF\0", blank_txt=" \n")
     with pytest.raises(InputError, match=message):
         read_passages([str(tmp_path / name)])

@@ -1,4 +1,4 @@
-"""Replies as models write them, and as nobody should: literal in, prompts out."""
+"""Parsing of replies, typical and malformed ones: literal in, prompts out."""
 
 import json
 import time
@@ -42,7 +42,7 @@ def test_lists(text: str) -> None:
     assert read_list(Reply(text), most=5) == AB
 
 
-def test_a_list_is_taken_as_it_is_meant() -> None:
+def test_ambiguous_lists() -> None:
     assert read_list(Reply('["1. a\\n2. b", "line\nbreak", "\\u00e9"]'), most=5) == ["1. a\n2. b", "line\nbreak", "é"]
     assert read_list(Reply('1. What does `["a"]` mean?\nIt stands here:\n   - in code\n2. b'), most=5) == [
         'What does `["a"]` mean?\nIt stands here:\n- in code',
@@ -75,7 +75,7 @@ def test_a_list_is_taken_as_it_is_meant() -> None:
         "a\n" * 500_000,
     ],
 )
-def test_what_is_no_list(text: str) -> None:
+def test_replies_without_a_list(text: str) -> None:
     assert read_list(Reply(text), most=5) is None
 
 
@@ -90,7 +90,7 @@ def test_what_is_no_list(text: str) -> None:
         ('["a\\x", "b', None),
     ],
 )
-def test_of_a_list_that_was_cut_off_what_is_whole_is_taken(text: str, expected: list[str] | None) -> None:
+def test_complete_items_of_a_list_that_was_cut_off(text: str, expected: list[str] | None) -> None:
     assert read_list(Reply(text, "length"), most=5) == expected
 
 

@@ -1,4 +1,4 @@
-"""Verdicts: what judges are asked, how their replies are read, and what a reply that is none becomes."""
+"""LLM judges: their requests, how replies are parsed, and what becomes of unusable ones."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -15,10 +15,12 @@ from curate.text.messages import one_message
 from pipelines.clients.budget import Budget
 from pipelines.clients.cache import RequestCache
 from pipelines.clients.connect import open_models
-from pipelines.clients.dispatcher import Desk
-from pipelines.judges.judge import check, verdicts
+from pipelines.clients.dispatcher import Dispatcher
+from pipelines.judges.base import VERDICTS
+from pipelines.judges.panel import check, judges_of, verdicts
+from pipelines.judges.reward import RewardJudge
 from pipelines.judges.rubrics import load_rubric
-from pipelines.judges.scoring import VERDICTS, combine
+from pipelines.judges.scoring import combine
 from tests.chat_server import Answer, ChatServer, Messages, better, chat_server, last, rating
 
 Say = Callable[[Messages, Mapping[str, Any]], Answer]
@@ -31,7 +33,7 @@ def server() -> Iterator[ChatServer]:
 
 
 def candidates(*sets: tuple[str | None, ...]) -> pl.DataFrame:
-    """CANDIDATES: a set of answers to each prompt, null where there is none."""
+    """Return CANDIDATES with one set of answers per prompt; None stands for a failed answer."""
     rows = [(f"Question {row}?", text, row) for row, texts in enumerate(sets) for text in texts]
     asked, text = pl.col("asked"), pl.col("text")
     frame = pl.DataFrame(rows, schema={"asked": pl.String, "text": pl.String, "source_row": pl.UInt64}, orient="row")
@@ -45,8 +47,8 @@ def candidates(*sets: tuple[str | None, ...]) -> pl.DataFrame:
 def judge(answers: pl.DataFrame, server: ChatServer, *names: str, **settings: Any) -> pl.DataFrame:
     section = Judge.model_validate({"models": [server.line(name) for name in names or ("judge",)], **settings})
     check(section)
-    with open_models(section.models, Desk(RequestCache(":memory:"), Budget(None, section.models))) as asks:
-        return verdicts(answers, section, asks, {})
+    with open_models(section.models, Dispatcher(RequestCache(":memory:"), Budget(None, section.models))) as clients:
+        return verdicts(answers, judges_of(section), clients)
 
 
 def rows(found: pl.DataFrame, *names: str) -> list[tuple[Any, ...]]:
@@ -75,7 +77,7 @@ def test_an_answer_is_rated_by_every_aspect(server: ChatServer) -> None:
     assert combine(answers, found).get_column("score").to_list() == [3.5, 3.5]
 
 
-def test_what_a_judge_is_sent(server: ChatServer) -> None:
+def test_the_request_to_a_judge(server: ChatServer) -> None:
     judge(candidates(("An answer.",)), server, scale=10, max_tokens=99, seed=5)
     (body,) = server.asked
     assert (body["temperature"], body["max_tokens"], body["seed"]) == (0.0, 99, 5)
@@ -84,7 +86,7 @@ def test_what_a_judge_is_sent(server: ChatServer) -> None:
     assert "An answer." in last(body["messages"])
 
 
-def test_without_structured_nothing_of_it_is_sent(server: ChatServer) -> None:
+def test_without_structured_no_schema_is_sent(server: ChatServer) -> None:
     judge(candidates(("x",)), server, structured=False)
     assert "response_format" not in server.asked[0]
 
@@ -92,15 +94,15 @@ def test_without_structured_nothing_of_it_is_sent(server: ChatServer) -> None:
 def test_a_judges_own_settings(server: ChatServer) -> None:
     model = {"model": "openai:judge", "base_url": server.url, "temperature": 0.3, "top_p": 0.5, "max_tokens": 7}
     section = Judge.model_validate({"models": [model | {"extra": {"reasoning_effort": "low"}}], "seed": None})
-    with open_models(section.models, Desk(RequestCache(":memory:"), Budget(None, section.models))) as asks:
-        verdicts(candidates(("x",)), section, asks, {})
+    with open_models(section.models, Dispatcher(RequestCache(":memory:"), Budget(None, section.models))) as clients:
+        verdicts(candidates(("x",)), judges_of(section), clients)
     sent = {key: value for key, value in server.asked[0].items() if key not in ("messages", "response_format")}
     assert sent == {
         "model": "judge", "temperature": 0.3, "top_p": 0.5, "max_tokens": 7, "reasoning_effort": "low",
     }  # fmt: skip
 
 
-def test_a_rubric_of_ones_own(server: ChatServer, tmp_path: Path) -> None:
+def test_a_users_own_rubric(server: ChatServer, tmp_path: Path) -> None:
     mine = tmp_path / "brevity.txt"
     mine.write_text("1: a novel. {scale}: two words.")
     server.reply = lambda *_: rating(4, "brevity")
@@ -111,7 +113,7 @@ def test_a_rubric_of_ones_own(server: ChatServer, tmp_path: Path) -> None:
     assert "5: two words." in server.asked[0]["messages"][0]["content"]
 
 
-def test_an_answer_that_is_not_there_is_not_judged(server: ChatServer) -> None:
+def test_a_missing_answer_is_not_judged(server: ChatServer) -> None:
     answers = candidates(("one", None), (None, None))
     found = judge(answers, server)
     assert len(server.asked) == 1
@@ -128,7 +130,7 @@ def test_no_answer_no_question(server: ChatServer) -> None:
 # ---- replies that are no verdict ----
 
 
-def test_a_bad_reply_is_asked_for_once_more(server: ChatServer) -> None:
+def test_a_bad_reply_is_repaired_once(server: ChatServer) -> None:
     server.reply = lambda messages, _: rating(4) if len(messages) > 2 else "Four, I would say."
     assert rows(judge(candidates(("x",)), server), "score", "raw", "error") == [(4.0, None, None)]
     first, second = server.asked
@@ -137,7 +139,7 @@ def test_a_bad_reply_is_asked_for_once_more(server: ChatServer) -> None:
     assert "there is no JSON object" in last(second["messages"])
 
 
-def test_after_the_second_bad_reply_the_score_is_null_and_the_reply_kept(server: ChatServer) -> None:
+def test_a_second_bad_reply_gives_a_null_score_and_is_kept(server: ChatServer) -> None:
     server.reply = lambda messages, _: rating(6) if len(messages) > 2 else "Hm."
     found = judge(candidates(("x",)), server)
     assert rows(found, "score", "raw", "error") == [
@@ -158,7 +160,7 @@ def test_after_the_second_bad_reply_the_score_is_null_and_the_reply_kept(server:
         "3 and 3",
     ],
 )
-def test_the_ratings_must_be_those_asked_for(server: ChatServer, bad: str) -> None:
+def test_the_ratings_must_match_the_aspects(server: ChatServer, bad: str) -> None:
     server.reply = lambda *_: bad
     found = judge(candidates(("x",)), server, aspects=["helpfulness", "honesty"])
     assert rows(found, "score", "raw") == [(None, bad)] * 2
@@ -179,7 +181,7 @@ def test_a_request_that_fails_is_an_error_without_a_reply(server: ChatServer) ->
     assert len(server.asked) == 2
 
 
-def test_a_repair_that_fails_counts_as_a_request_that_failed(server: ChatServer) -> None:
+def test_a_failed_repair_counts_as_a_failed_request(server: ChatServer) -> None:
     server.reply = lambda messages, _: 400 if len(messages) > 2 else "Hm."
     found = judge(candidates(("x",)), server)
     assert rows(found, "score", "raw", "error") == [(None, None, "status 400: refused with 400")]
@@ -231,7 +233,7 @@ def test_a_comparison_has_no_aspects() -> None:
 # ---- panels ----
 
 
-def test_a_panel_is_asked_each_for_itself(server: ChatServer) -> None:
+def test_each_judge_of_a_panel_is_asked(server: ChatServer) -> None:
     server.reply = lambda _, params: rating(1 if params["model"] == "mild" else 5)
     answers = candidates(("x",))
     found = judge(answers, server, "mild", "stern")
@@ -244,11 +246,11 @@ def test_a_panel_is_asked_each_for_itself(server: ChatServer) -> None:
     [
         ({"rubric": "helpfullness"}, "unknown rubric 'helpfullness'. Did you mean 'helpfulness'?"),
         ({"aspects": ["honesty", "honesty"]}, "two rubrics have the name honesty"),
-        ({"models": ["openai:a", "openai:a"]}, "openai:a stands there twice"),
+        ({"models": ["openai:a", "openai:a"]}, "openai:a is listed twice"),
         ({"models": [{"model": "openai:a", "system": "Be mild."}]}, "openai:a has a system prompt"),
     ],
 )
-def test_what_cannot_work_is_said_before_anything_is_asked(settings: dict[str, Any], said: str) -> None:
+def test_invalid_sections_fail_before_any_request(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(RecipeError) as caught:
         check(Judge.model_validate({"models": "openai:j", **settings}))
     assert said in str(caught.value)
@@ -266,16 +268,18 @@ def test_rubrics_of_one_name_in_two_folders(tmp_path: Path) -> None:
 # ---- judges that score by themselves ----
 
 
-def test_scores_of_a_judge_that_is_not_asked(server: ChatServer) -> None:
+def test_scores_of_a_local_judge(server: ChatServer) -> None:
     section = Judge.model_validate({"models": ["reward:/models/mine", server.line("judge")]})
 
-    def lengths(answers: pl.DataFrame) -> pl.DataFrame:
-        texts = answers.get_column("response").list.first().struct.field("content")
-        return pl.DataFrame({"score": texts.str.len_chars().cast(pl.Float64), "reason": None}, strict=False)
+    class Lengths(RewardJudge):
+        def rate(self, answers: pl.DataFrame) -> pl.DataFrame:
+            texts = answers.get_column("response").list.first().struct.field("content")
+            return pl.DataFrame({"score": texts.str.len_chars().cast(pl.Float64), "reason": None}, strict=False)
 
+    judges = [Lengths(section.models[0], section), judges_of(section)[1]]
     answers = candidates(("one", None, "three"))
-    with open_models(section.models[1:], Desk(RequestCache(":memory:"), Budget(None, section.models))) as asks:
-        found = verdicts(answers, section, asks, {"reward:/models/mine": lengths})
+    with open_models(section.models[1:], Dispatcher(RequestCache(":memory:"), Budget(None, section.models))) as clients:
+        found = verdicts(answers, judges, clients)
     assert rows(found, "judge", "method", "aspect", "score") == [
         ("reward:mine", "reward", "overall", 3.0),
         ("reward:mine", "reward", "overall", 5.0),

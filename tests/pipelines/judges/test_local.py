@@ -1,4 +1,4 @@
-"""Judges that score by themselves, through a whole run: the heuristic, and a reward model of random weights."""
+"""Local judges through a whole run: the heuristic, and a reward model with random weights."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,7 +42,7 @@ def test_the_heuristic_where_nothing_was_answered(server: ChatServer, tmp_path: 
     assert done.ledger.select("stage", "rule").collect().rows() == [("generate", "no_answer")]
 
 
-def test_a_reward_model_beside_a_judge_that_is_asked(server: ChatServer, tmp_path: Path) -> None:
+def test_a_reward_model_beside_an_llm_judge(server: ChatServer, tmp_path: Path) -> None:
     folder = make(tmp_path / "my-reward", "LlamaForSequenceClassification", num_labels=1)  # takes 128 letters
     short = {"writer": "quality {seed}", "judge": rating(3)}
     server.reply = lambda _, params: short[params["model"]].replace("{seed}", str(params["seed"]))
