@@ -11,10 +11,9 @@ import polars as pl
 from curate import pairing
 from curate.errors import CurateError, ServiceError
 from curate.files import remove
-from curate.recipe.load import fingerprint
 from curate.recipe.models import Generate, Pair, named_model
 from curate.recipe.models import Judge as JudgeSection
-from curate.rundir.store import Stage, Store
+from curate.rundir.store import Stage, Store, fingerprint
 from curate.schema import CANDIDATES, STAGED, empty
 from pipelines.clients.dispatcher import Dispatcher
 from pipelines.clients.requests import SendRequests

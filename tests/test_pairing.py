@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from curate.errors import InputError, RecipeError
 from curate.pairing import ABOUT, HAIR, STAGES, STRATEGIES, pair
-from curate.recipe import Pair, Strategy
+from curate.recipe.models import Pair, Strategy
 from curate.schema import CANDIDATES, STAGED, with_ids
 
 Answer = dict[str, Any]

@@ -11,7 +11,7 @@ from curate.files import atomic
 from curate.progress import busy
 from curate.publish.model import PushedModel, push_model
 from curate.publish.repo_file import File, plain_file
-from curate.recipe import Train
+from curate.recipe.data import Train
 from curate.rundir.checksums import digest
 from curate.rundir.result import Run
 from train.card import write_card

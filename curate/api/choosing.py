@@ -9,9 +9,9 @@ from curate.dedup.clusters import components
 from curate.dedup.frames import FrameCorpus
 from curate.recipe.data import Select
 from curate.recipe.load import make_recipe
-from curate.result import Result
+from curate.schema.result import Result
+from curate.schema.section import checked
 from curate.selection import prompt_clusters
-from curate.settings import checked
 from curate.signals import signal_of
 from curate.sources.frames import as_pairs
 from curate.splits import split as assign

@@ -10,10 +10,10 @@ from curate import pairing
 from curate.contamination.hits import closest, row_texts
 from curate.errors import unknown
 from curate.recipe.data import Decontaminate
-from curate.result import Result
 from curate.rules import apply_rules, make_rules
 from curate.schema import CANDIDATES, PAIR
-from curate.settings import checked
+from curate.schema.result import Result
+from curate.schema.section import checked
 from curate.signals import COLUMNS, SIGNALS, Signal, as_signal, columns_of
 from curate.signals import measure as measure_block
 from curate.sources.frames import as_pairs

@@ -153,16 +153,10 @@ def signals(
     as_json: Json = False,
 ) -> None:
     """List the signals that are measured, or the default rules on them."""
+    from curate.api import catalog
     from curate.cli import render
-    from curate.rules import DEFAULTS
-    from curate.signals import SIGNALS
 
-    if rules:
-        table = [{"rule": name, "value": value, "why": reason} for name, (value, reason) in DEFAULTS.items()]
-    else:
-        table = [
-            {"signal": s.name, "of": ", ".join(s.sides) or "pair", "definition": s.about} for s in SIGNALS.values()
-        ]
+    table = catalog.rules() if rules else catalog.signals()
     print_json(table) if as_json else render.table(table)
 
 
@@ -175,22 +169,13 @@ def evals(
     as_json: Json = False,
 ) -> None:
     """List the eval sets known by name, or save some as an index that `decontaminate` takes as a set."""
+    from curate.api import catalog
     from curate.cli import render
-    from curate.contamination.eval_sets import known_evals, load_eval
-    from curate.contamination.index import EvalIndex
     from curate.errors import RecipeError
 
     if bool(sets) != bool(out):
         raise RecipeError("curate evals SET… --out FILE saves an index; without both it lists the known sets")
-    if sets and out:
-        index = EvalIndex.build([load_eval(name) for name in sets], ngram=ngram)
-        index.save(out)
-        table = index.items.group_by("eval_set", maintain_order=True).len("items").to_dicts()
-    else:
-        table = [
-            {"set": name, "Hub": one["hub"], "split": one.get("split"), "text": ", ".join(one.get("columns", ()))}
-            for name, one in known_evals().items()
-        ]
+    table = catalog.save_evals(sets, out, ngram=ngram) if sets and out else catalog.evals()
     print_json(table) if as_json else render.table(table)
 
 

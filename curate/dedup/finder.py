@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from curate.dedup.tables import Blocks
-from curate.settings import Compared, Section
+from curate.schema.section import Compared, Section
 
 
 class FinderSection(Section):

@@ -13,9 +13,9 @@ from curate.dedup.semantic_finder import Semantic, SemanticFinder
 from curate.dedup.tables import Blocks
 from curate.embeddings.cache import embed
 from curate.embeddings.encoder import load_encoder
-from curate.result import Result
 from curate.schema import with_ids
-from curate.settings import checked
+from curate.schema.result import Result
+from curate.schema.section import checked
 from curate.signals import measure, signal_of
 from curate.sources.frames import as_pairs
 from curate.text.messages import compared_text

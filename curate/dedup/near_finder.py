@@ -13,7 +13,7 @@ from curate.dedup.finder import Corpus, FinderSection
 from curate.dedup.jaccard import similarities
 from curate.dedup.near_edges import near_edges
 from curate.dedup.tables import MATCHES
-from curate.settings import Compared
+from curate.schema.section import Compared
 
 
 class Near(FinderSection):

@@ -13,7 +13,7 @@ from curate.dedup.semantic_edges import semantic_edges, semantic_matches, star_c
 from curate.embeddings.cache import embed
 from curate.embeddings.cosine import cosines
 from curate.embeddings.encoder import load_encoder
-from curate.settings import Compared
+from curate.schema.section import Compared
 
 
 class Semantic(FinderSection):

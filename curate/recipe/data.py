@@ -9,7 +9,7 @@ from curate.dedup.finder import FinderSection
 from curate.dedup.finders import FINDERS
 from curate.errors import RecipeError
 from curate.rules import Rule, make_rule, make_rules
-from curate.settings import Section, Texts
+from curate.schema.section import Section, Texts
 from curate.sources.formats import FORMATS
 
 # `near: true` is the section with its defaults, `near: false` is none.

@@ -1,6 +1,5 @@
 """The recipe: one YAML file says all of it. Checked where it enters; every default is written out in the run."""
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,7 @@ from curate.errors import RecipeError, nearest
 from curate.recipe.data import Decontaminate, Dedup, Publish, Rules, Select, Source, Split, Train
 from curate.recipe.models import Budget, Generate, Judge, Pair, Prompts
 from curate.rules import TEXT_COLUMNS
-from curate.settings import Section
+from curate.schema.section import Section
 from curate.signals import COLUMNS
 
 BESIDE_SIGNALS = ("chosen_score", "longest")  # by which pairs can be ranked, too
@@ -117,11 +116,6 @@ def to_yaml(recipe: Recipe) -> str:
 def to_plain_yaml(tree: Mapping[str, Any]) -> str:
     """Plain data as YAML, in its own order."""
     return yaml.safe_dump(dict(tree), sort_keys=False, allow_unicode=True, width=120)
-
-
-def fingerprint(*parts: Any) -> str:
-    """A key from plain data: equal data, equal key, on every machine."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=True).encode()).hexdigest()[:32]
 
 
 def _override(tree: dict[str, Any], text: str) -> None:

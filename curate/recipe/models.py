@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from curate.settings import Section, Texts
+from curate.schema.section import Section, Texts
 
 Strategy = Literal["max_min", "max_random_lower", "sweet_spot", "all", "best_of_on_policy", "delta"]
 

@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import yaml
 
-from curate.recipe.load import Recipe
 from curate.rundir.store import DATA, SPLITS
 from curate.schema import PAIR
 from curate.sources.hub import HUB_ID
+
+if TYPE_CHECKING:
+    from curate.recipe.load import Recipe
 
 DEFAULT = "default"
 # The Hub's size classes: rows below the limit, the class's name.
@@ -37,7 +39,7 @@ def data_folder(config: str) -> str:
     return DATA if config == DEFAULT else f"{config}/{DATA}"
 
 
-def header_of(found: Mapping[str, Any], recipe: Recipe, files: Sequence[Path], config: str) -> Header:
+def header_of(found: Mapping[str, Any], recipe: "Recipe", files: Sequence[Path], config: str) -> Header:
     """The header of one run, under the config's name; `files` are its shards."""
     publish, counts, sizes = recipe.publish, found["counts"], found["bytes"]
     splits = [name for name in SPLITS if any(file.name.startswith(f"{name}-") for file in files)]
@@ -75,7 +77,7 @@ def _feature(name: str, dtype: Any) -> dict[str, Any]:
     return {"name": name, "dtype": _PLAIN[dtype]}
 
 
-def _origin(found: Mapping[str, Any], recipe: Recipe) -> Header:
+def _origin(found: Mapping[str, Any], recipe: "Recipe") -> Header:
     """Who wrote and who labelled, where models did; which Hub datasets it comes from."""
     generation = found["generation"] or {}
     return {
@@ -85,7 +87,7 @@ def _origin(found: Mapping[str, Any], recipe: Recipe) -> Header:
     }
 
 
-def hub_sources(found: Mapping[str, Any], recipe: Recipe) -> list[str]:
+def hub_sources(found: Mapping[str, Any], recipe: "Recipe") -> list[str]:
     """The Hub datasets that were read: what the recipe names so and an input is called by."""
     matches = [match for path in recipe.source.paths if (match := HUB_ID.fullmatch(path))]
     repos = [match["repo"] for match in matches]

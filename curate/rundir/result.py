@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from curate.errors import InputError, require
-from curate.result import html_table
 from curate.rundir.manifest import Manifest
 from curate.rundir.store import CARD, DATA, LEDGER, MANIFEST, RECIPE, REPORT, SPLITS, STAGES, Stage
 from curate.schema import PAIR
+from curate.schema.result import html_table
 from curate.signals import measure
 
 if TYPE_CHECKING:

@@ -1,6 +1,7 @@
 """The run directory: everything is written under a temporary name and renamed, so what is there is whole."""
 
 import contextlib
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -73,6 +74,11 @@ class Store:
             remove(stage.folder)
             write_text(marker, key)
         return stage
+
+
+def fingerprint(*parts: Any) -> str:
+    """A key from plain data: equal data, equal key, on every machine."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=True).encode()).hexdigest()[:32]
 
 
 @contextlib.contextmanager

@@ -13,10 +13,10 @@ from curate.contamination.index import EvalIndex
 from curate.contamination.ngram import exact_hits, hits
 from curate.embeddings.encoder import load_encoder
 from curate.errors import RecipeError
-from curate.recipe import Decontaminate
-from curate.recipe import EvalSet as Named
-from curate.recipe.load import Recipe, fingerprint
-from curate.rundir.store import Stage, Store
+from curate.recipe.data import Decontaminate
+from curate.recipe.data import EvalSet as Named
+from curate.recipe.load import Recipe
+from curate.rundir.store import Stage, Store, fingerprint
 from curate.stages.remaining import DROPS, Remaining, each_part
 
 VERSION = 1

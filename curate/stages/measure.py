@@ -4,9 +4,9 @@ import polars as pl
 
 from curate import pairing
 from curate import signals as measuring
-from curate.recipe.load import Recipe, fingerprint
+from curate.recipe.load import Recipe
 from curate.rules import apply_rules
-from curate.rundir.store import Stage, Store
+from curate.rundir.store import Stage, Store, fingerprint
 from curate.schema import DUPLICATE_PROMPT, SEED
 from curate.stages.remaining import each_part
 

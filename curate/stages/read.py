@@ -2,29 +2,31 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from curate import sources
 from curate.errors import InputError
 from curate.progress import progress
-from curate.recipe import Source
-from curate.recipe.load import Recipe, fingerprint
-from curate.rundir.store import Stage, Store
+from curate.rundir.store import Stage, Store, fingerprint
+
+if TYPE_CHECKING:
+    from curate.recipe.data import Source
+    from curate.recipe.load import Recipe
 
 Read = Callable[[sources.Feed], Iterator[tuple[pl.DataFrame, str]]]  # blocks, with the name of their format
 SHOWN = 3  # broken rows named in an error
 
 
-def read_pairs(store: Store, recipe: Recipe) -> Stage:
+def read_pairs(store: Store, recipe: "Recipe") -> Stage:
     """Sources → pairs: blocks of STAGED. Raises InputError when too many rows are unreadable, or there are none."""
     source = recipe.source
     read = partial(sources.read, format=source.format, columns=source.columns, winners=source.winners)
     return read_rows(store, "pairs", source, read)
 
 
-def read_rows(store: Store, name: str, source: Source, read: Read) -> Stage:
+def read_rows(store: Store, name: str, source: "Source", read: Read) -> Stage:
     """Whatever `read` makes of every input, part by part. Raises InputError as `read_pairs` does."""
     feeds = sources.open_feeds(source.paths, split=source.split, config=source.config, revision=source.revision)
     made_from = source.model_dump(mode="json", exclude={"paths", "max_bad_rows"})
@@ -43,7 +45,7 @@ def read_rows(store: Store, name: str, source: Source, read: Read) -> Stage:
     return stage
 
 
-def _read(stage: Stage, feeds: list[sources.Feed], source: Source, read: Read) -> None:
+def _read(stage: Stage, feeds: list[sources.Feed], source: "Source", read: Read) -> None:
     inputs: dict[str, dict[str, Any]] = {
         feed.name: {"fingerprint": feed.fingerprint, "rows": 0, "format": "unknown"} for feed in feeds
     }

@@ -7,8 +7,8 @@ import polars as pl
 from curate.dedup.clusters import components
 from curate.dedup.finder import Corpus, DuplicateFinder, FinderSection
 from curate.dedup.finders import FINDERS
-from curate.recipe.load import Recipe, fingerprint
-from curate.rundir.store import DATA, SPLITS, Stage, Store
+from curate.recipe.load import Recipe
+from curate.rundir.store import DATA, SPLITS, Stage, Store, fingerprint
 from curate.splits import split
 from curate.stages.remaining import Remaining
 from curate.stages.select import vector_model

@@ -8,8 +8,7 @@ import polars as pl
 from curate.dedup.tables import Blocks
 from curate.embeddings.cache import embed
 from curate.embeddings.encoder import DEFAULT, load_encoder
-from curate.recipe.load import fingerprint
-from curate.rundir.store import STAGES, Store
+from curate.rundir.store import STAGES, Store, fingerprint
 from curate.stages.remaining import Remaining
 
 

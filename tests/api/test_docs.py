@@ -26,7 +26,7 @@ NOT_RUN = {
     "run", "train",
 }  # fmt: skip
 MODULES = [
-    "curate.api.choosing", "curate.api.frames", "curate.api.runs", "curate.dedup.frames", "curate.result",
+    "curate.api.choosing", "curate.api.frames", "curate.api.runs", "curate.dedup.frames", "curate.schema.result",
     "curate.sources.frames",
 ]  # fmt: skip
 

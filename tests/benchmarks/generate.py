@@ -101,7 +101,7 @@ def these_pipelines(base_url: str, prompts: list[str], folder: Path) -> int:
 
 def bare_client(base_url: str, prompts: list[str]) -> int:
     """What the pipelines ask through, without all that is around it: client, limits, cache in memory, budget."""
-    from curate.recipe import named_model
+    from curate.recipe.models import named_model
     from pipelines.clients.budget import Budget
     from pipelines.clients.cache import RequestCache
     from pipelines.clients.connect import open_models

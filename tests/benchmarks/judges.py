@@ -18,7 +18,7 @@ from pathlib import Path
 
 import polars as pl
 
-from curate.recipe import Judge as JudgeSection
+from curate.recipe.models import Judge as JudgeSection
 from curate.schema import CANDIDATES, digest, empty
 from curate.text.messages import one_message, text_of
 from pipelines.clients.budget import Budget

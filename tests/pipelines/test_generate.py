@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from curate.errors import RecipeError
-from curate.recipe import Generate
+from curate.recipe.models import Generate
 from curate.schema import CANDIDATES, PROMPTS, prompt_ids
 from pipelines.clients.budget import Budget
 from pipelines.clients.cache import RequestCache

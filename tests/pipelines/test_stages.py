@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from curate.errors import ServiceError
-from curate.recipe import Generate, Judge, Pair
+from curate.recipe.models import Generate, Judge, Pair
 from curate.rundir.store import Stage, Store
 from curate.schema import STAGED
 from pipelines import inputs, stages

@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from curate.errors import RecipeError
-from curate.recipe.load import Recipe, fingerprint, load_recipe, make_recipe, resolved, to_yaml
+from curate.recipe.load import Recipe, load_recipe, make_recipe, resolved, to_yaml
+from curate.rundir.store import fingerprint
 
 SOURCE = {"source": {"paths": ["data.jsonl"]}}
 SHIPPED = Path(__file__).parents[2] / "pipelines" / "recipes"

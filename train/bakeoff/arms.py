@@ -10,11 +10,12 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from curate.errors import InputError, RecipeError, nearest
-from curate.recipe import Section, Texts, Train
+from curate.recipe.data import Train
 from curate.recipe.load import load_recipe, make_recipe, to_yaml
 from curate.rundir.manifest import Manifest
 from curate.rundir.result import Run, open_run
 from curate.schema import digest
+from curate.schema.section import Section, Texts
 
 
 class Arm(Section):

@@ -11,7 +11,7 @@ import polars as pl
 
 from curate.files import atomic, remove, write_json
 from curate.progress import say as print_progress
-from curate.recipe.load import fingerprint
+from curate.rundir.store import fingerprint
 from train.bakeoff.arms import Bakeoff, open_arms, sample_pairs, write_run
 from train.evaluation import intervals
 from train.evaluation.answers import HELD_OUT, evaluation_prompts, generate_answers

@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from curate.recipe import Judge, named
+from curate.recipe.models import Judge, named
 from curate.text.messages import text_of
 from train.evaluation import intervals
 from train.evaluation.logps import REFERENCE, TUNED

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.progress import is_watched
-from curate.recipe import Train
+from curate.recipe.data import Train
 
 # TRL's own learning rates; LoRA needs about ten times as much (arXiv:2106.09685, and "LoRA Without Regret", Schulman
 # et al. 2025).

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from curate.errors import RecipeError, nearest, require
-from curate.recipe import Train
+from curate.recipe.data import Train
 from curate.recipe.load import make_recipe, resolved
 from curate.rundir.result import Run
 from train.models import EXTRA

@@ -14,7 +14,7 @@ from curate.embeddings.encoder import model_folder
 from curate.errors import InputError, RecipeError, require
 from curate.files import remove, write_json
 from curate.progress import say as print_progress
-from curate.recipe import Train
+from curate.recipe.data import Train
 from curate.rundir.result import Run
 from train.card import write_card
 from train.models import EXTRA, load_tokenizer

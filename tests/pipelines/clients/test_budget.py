@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.errors import RecipeError
-from curate.recipe import Budget as Section
-from curate.recipe import Model
+from curate.recipe.models import Budget as Section
+from curate.recipe.models import Model
 from pipelines.clients.budget import Budget, BudgetReached, Price, load_prices, price_of, tokens_of
 from pipelines.clients.requests import Reply, Request
 

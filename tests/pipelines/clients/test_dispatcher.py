@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from curate.errors import ServiceError
-from curate.recipe import Budget as Section
-from curate.recipe import Model
+from curate.recipe.models import Budget as Section
+from curate.recipe.models import Model
 from pipelines.clients.budget import Budget, BudgetReached
 from pipelines.clients.cache import RequestCache
 from pipelines.clients.dispatcher import Dispatcher

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from curate.errors import InputError, RecipeError
-from curate.recipe import named_model
+from curate.recipe.models import named_model
 from pipelines.clients.budget import Budget
 from pipelines.clients.cache import RequestCache
 from pipelines.clients.connect import connect, open_models

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from curate.errors import RecipeError
-from curate.recipe import Judge
+from curate.recipe.models import Judge
 from curate.schema import CANDIDATES, digest, empty, prompt_ids
 from curate.text.messages import one_message
 from pipelines.clients.budget import Budget

@@ -11,7 +11,7 @@ import pytest
 from jinja2 import TemplateNotFound
 
 from curate.errors import InputError, RecipeError, ServiceError
-from curate.recipe import Prompts
+from curate.recipe.models import Prompts
 from curate.schema import PROMPTS, with_ids
 from pipelines.clients.requests import Reply, Request
 from pipelines.prompts import methods

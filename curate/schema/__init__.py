@@ -6,6 +6,25 @@ import polars as pl
 
 from curate.errors import InputError
 
+__all__ = [
+    "CANDIDATES",
+    "DUPLICATE_PROMPT",
+    "LEDGER",
+    "MESSAGE",
+    "MESSAGES",
+    "PAIR",
+    "PROMPTS",
+    "ROLES",
+    "SEED",
+    "STAGED",
+    "canonical",
+    "check",
+    "digest",
+    "empty",
+    "prompt_ids",
+    "with_ids",
+]
+
 MESSAGE = pl.Struct({"role": pl.String, "content": pl.String})
 MESSAGES = pl.List(MESSAGE)
 # Problems of prompts that can be read: one that stands further up already, and one that only served to make others.
@@ -138,3 +157,7 @@ def with_ids(frame: pl.DataFrame) -> pl.DataFrame:
 def empty(schema: Mapping[str, pl.DataType], columns: Iterable[str] | None = None) -> list[pl.Expr]:
     """Null columns of the schema's types, for `with_columns` where a source has nothing to say."""
     return [pl.lit(None, dtype=schema[name]).alias(name) for name in (schema if columns is None else columns)]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
