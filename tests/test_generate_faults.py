@@ -164,7 +164,7 @@ def test_a_broken_cache_is_one_line(tmp_path: Path, serve: Callable[..., FaultSe
     yaml = recipe(tmp_path, serve())
     assert curate("generate", yaml, "-o", tmp_path / "RUN").returncode == 0
     (tmp_path / "RUN" / "requests.sqlite").write_bytes(b"no database at all, not even nearly" * 300)
-    check_line(curate("generate", yaml, "-o", tmp_path / "RUN"), 2, "requests.sqlite cannot be used as a cache")
+    check_line(curate("generate", yaml, "-o", tmp_path / "RUN"), 2, "requests.sqlite cannot be used as a request cache")
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="mounting a small disk needs root")

@@ -346,7 +346,7 @@ def test_the_old_scores_and_columns_of_pairs_are_not_lost(server: ChatServer, tm
         ),
         (
             {"generate": {"models": ["openai:w@http://a/v1"]}, "judge": {"models": ["openai:w"]}},
-            "two addresses, http://a/v1 and the default",
+            "two addresses in the recipe, http://a/v1 and the default",
         ),
         (
             {"generate": {"models": ["gguf:a/x.gguf", "gguf:b/x.gguf"]}, "judge": {"models": "heuristic"}},
