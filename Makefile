@@ -2,10 +2,14 @@
 PYTHON ?= python3
 VENV := .venv
 OTHERS := .venv-others
-BIN := $(VENV)/bin
+BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: quickstart test lint bench clean
+.PHONY: help quickstart test check lint dist bench clean
+.DEFAULT_GOAL := help
+
+help: ## This list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 quickstart: $(VENV)/quickstart ## Questions → answers of a small model → scores → pairs → report and card, offline once installed
 	$(BIN)/curate quickstart --out quickstart-run --force
@@ -14,10 +18,20 @@ quickstart: $(VENV)/quickstart ## Questions → answers of a small model → sco
 test: lint ## Everything that continuous integration checks
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
-lint: $(VENV)/dev
+check: lint ## Lint, types and the fast tests, in about two minutes
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not slow"
+
+lint: $(VENV)/dev ## ruff, codespell and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 	$(BIN)/mypy
+
+dist: $(VENV)/dev ## Wheel and sdist in dist/, checked
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/python -m pytest -q tests/test_wheel.py
 
 bench: $(VENV)/dev $(OTHERS)/ready ## Side by side with other tools, in one run each; needs ../shared/data
 	$(BIN)/python tests/benchmarks/clean.py
@@ -32,7 +46,7 @@ bench: $(VENV)/dev $(OTHERS)/ready ## Side by side with other tools, in one run 
 	$(BIN)/python tests/benchmarks/training.py --run bench-run/hh --steps 20 --max-length 512
 	$(BIN)/python tests/benchmarks/bakeoff.py --out bench-run/bakeoff
 
-clean:
+clean: ## Remove what was built, and the environments
 	rm -rf $(VENV) $(OTHERS) build dist *.egg-info quickstart-run bench-run .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # Two small models as packages, so that no network is needed afterwards.

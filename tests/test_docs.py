@@ -1,0 +1,167 @@
+"""The documentation is true: tables are what the code says, commands and code run, links lead somewhere."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from curate.cli import app
+from curate.rules import DEFAULTS
+from curate.signals import SIGNALS
+from curate.sources.formats import FORMATS
+from tests.data import rows, write_jsonl
+
+ROOT = Path(__file__).resolve().parents[1]
+README, CURATE = ROOT / "README.md", ROOT / "curate" / "README.md"
+PAGES = [
+    README, CURATE, ROOT / "CHANGELOG.md", ROOT / ".github" / "CONTRIBUTING.md",
+    ROOT / "curate" / "publish" / "README.md", ROOT / "pipelines" / "README.md", ROOT / "train" / "README.md", ROOT / "tests" / "benchmarks" / "README.md",
+]  # fmt: skip
+WITH_CODE = [page for page in PAGES if "```" in page.read_text("utf-8")]
+MOST_LINES = 150  # of the README
+# Commands that run here, on the files of `folder`; the others need a Hub, a model, a GPU or real data, and are parsed.
+LOCAL = {"clean", "run", "why", "export", "generate", "judge", "signals", "evals", "recipe"}
+ELSEWHERE = re.compile(r"OWNER|\.\./shared|gsm8k|evals\.parquet")
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def text_of(page: Path) -> str:
+    return page.read_text("utf-8")
+
+
+def table(header: str, lines: list[tuple[str, ...]]) -> str:
+    cells = [" | ".join(cell.replace("|", "\\|") for cell in line) for line in lines]
+    rule = "|".join("---" for _ in header.split(" | "))
+    return "\n".join([f"| {header} |", f"|{rule}|", *(f"| {line} |" for line in cells)])
+
+
+def about(text: str | None) -> str:
+    """The first paragraph, on one line."""
+    return " ".join((text or "").strip().split("\n\n")[0].split())
+
+
+def tables() -> dict[str, str]:
+    """Every generated part of curate/README.md by its name."""
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    return {
+        "commands": table("command | what it does", [(f"`curate {n}`", about(c.help)) for n, c in commands.items()]),
+        "formats": table("format | what it is", [(f"`{n}`", about(m.__doc__)) for n, m in FORMATS.items()]),
+        "rules": table(
+            "rule | default | why", [(f"`{name}`", str(v).lower(), why) for name, (v, why) in DEFAULTS.items()]
+        ),
+        "signals": table(
+            "signal | of | definition",
+            [(f"`{s.name}`", ", ".join(s.sides) or "pair", about(s.about)) for s in SIGNALS.values()],
+        ),
+    }
+
+
+def part(name: str) -> re.Pattern[str]:
+    return re.compile(rf"(<!-- {name} -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+
+
+def commands_of(page: Path) -> list[list[str]]:
+    """Every `curate …` line of the page's code blocks, as arguments."""
+    blocks = re.findall(r"```\w*\n(.*?)```", text_of(page), re.DOTALL)
+    lines = [line for block in blocks for line in re.findall(r"^(curate [^#\n]+)", block, re.MULTILINE)]
+    return [shlex.split(line)[1:] for line in lines]
+
+
+@pytest.mark.parametrize("name", ["commands", "formats", "rules", "signals"])
+def test_tables_are_what_the_code_says(name: str) -> None:
+    found = part(name).search(text_of(CURATE))
+    assert found is not None
+    assert found[2].strip() == tables()[name], "run: python tests/test_docs.py"
+
+
+def test_the_readme_is_short() -> None:
+    assert text_of(README).count("\n") <= MOST_LINES
+
+
+@pytest.mark.parametrize("page", WITH_CODE, ids=name_of)
+def test_every_command_is_one(page: Path) -> None:
+    """Names and options of every command line are known."""
+    group = typer.main.get_command(app)
+    for arguments in commands_of(page):
+        with group.make_context("curate", list(arguments)) as context:
+            name, command, rest = group.resolve_command(context, list(arguments))  # type: ignore[attr-defined]
+            assert command is not None
+            command.make_context(name, rest, parent=context).close()
+
+
+@pytest.mark.parametrize("page", [README, CURATE, ROOT / "pipelines" / "README.md"], ids=name_of)
+def test_commands_run(tmp_path: Path, page: Path) -> None:
+    fill(tmp_path)
+    local = [a for a in commands_of(page) if a[0] in LOCAL and not ELSEWHERE.search(" ".join(a))]
+    assert len(local) >= 2
+    for arguments in local:
+        done = subprocess.run(
+            [sys.executable, "-m", "curate", *arguments], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert done.returncode == 0, (arguments, done.stderr)
+
+
+@pytest.mark.parametrize("page", [README, CURATE], ids=name_of)
+def test_code_runs(tmp_path: Path, page: Path) -> None:
+    fill(tmp_path)
+    blocks = re.findall(r"(<!-- not run[^\n]*-->\n)?```python\n(.*?)```", text_of(page), re.DOTALL)
+    code = "\n".join(block for skipped, block in blocks if not skipped)
+    assert "curate.read(" in code
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    if page == README:
+        assert "Result(20 of 20 kept)" in done.stdout
+        assert "Run('RUN': 20 of 20 kept · train 18, test 2)" in done.stdout
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Relative links name files of the repository, and anchors headings of the page they lead to."""
+    for target in re.findall(r"\]\(([^)\s]+)\)", text_of(page)):
+        if re.match(r"https?://", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), f"{name_of(page)} links to {target}, which is not there"
+        assert ROOT in file.parents, target
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", file.read_text("utf-8"), re.MULTILINE)
+            anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+            assert anchor in anchors, f"{name_of(page)} links to {target}, which has no such heading"
+
+
+@pytest.mark.parametrize("page", WITH_CODE, ids=name_of)
+def test_make_targets_exist(page: Path) -> None:
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    for target in re.findall(r"(?:^|`)make (\w+)", text_of(page), re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_files_and_modules_that_are_named_exist(page: Path) -> None:
+    """Paths in backticks that begin with one of our folders."""
+    for path in re.findall(r"`((?:curate|pipelines|train|tests)/[\w./-]*\w/?)[`:]", text_of(page)):
+        assert (ROOT / path).exists(), f"{name_of(page)} names {path}"
+
+
+def fill(folder: Path) -> None:
+    """The files that the pages' examples name."""
+    write_jsonl(folder / "pairs.jsonl", rows(20))
+    write_jsonl(folder / "prompts.jsonl", [{"prompt": f"What is {n} times {n}?"} for n in range(3)])
+    write_jsonl(folder / "mine.jsonl", [{"prompt": "An item of an exam of your own."}])
+    (folder / "recipe.yaml").write_text("source: {paths: pairs.jsonl.gz}\n")
+    subprocess.run(["gzip", "-k", "pairs.jsonl"], cwd=folder, check=True)
+
+
+if __name__ == "__main__":
+    text = text_of(CURATE)
+    for name, generated in tables().items():
+        text = part(name).sub(lambda found, new=generated: f"{found[1]}{new}\n{found[3]}", text)  # type: ignore[misc]
+    CURATE.write_text(text, "utf-8")
