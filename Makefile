@@ -30,7 +30,6 @@ lint: $(VENV)/dev ## ruff, codespell and mypy
 dist: $(VENV)/dev ## Wheel and sdist in dist/, checked
 	rm -rf dist
 	$(BIN)/python -m build --no-isolation
-	$(BIN)/python -m twine check --strict dist/*
 	$(BIN)/python -m pytest -q tests/test_wheel.py
 
 bench: $(VENV)/dev $(OTHERS)/ready ## Side by side with other tools, in one run each; needs ../shared/data

@@ -17,10 +17,10 @@ from tests.data import rows, write_jsonl
 
 ROOT = Path(__file__).resolve().parents[1]
 README, CURATE = ROOT / "README.md", ROOT / "curate" / "README.md"
-PAGES = [
-    README, CURATE, ROOT / "CHANGELOG.md", ROOT / ".github" / "CONTRIBUTING.md",
-    ROOT / "curate" / "publish" / "README.md", ROOT / "pipelines" / "README.md", ROOT / "train" / "README.md", ROOT / "tests" / "benchmarks" / "README.md",
-]  # fmt: skip
+PAGES = [README, CURATE, *(ROOT / path for path in (
+    "CHANGELOG.md", ".github/CONTRIBUTING.md", "curate/publish/README.md", "pipelines/README.md", "train/README.md",
+    "tests/benchmarks/README.md",
+))]  # fmt: skip
 WITH_CODE = [page for page in PAGES if "```" in page.read_text("utf-8")]
 MOST_LINES = 150  # of the README
 # Commands that run here, on the files of `folder`; the others need a Hub, a model, a GPU or real data, and are parsed.

@@ -4,7 +4,9 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 import venv
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -24,9 +26,16 @@ def call(*command: str | Path, folder: Path) -> str:
 
 @pytest.mark.slow
 def test_wheel_without_extras_cleans(tmp_path: Path) -> None:
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
-    call(*pip, "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", tmp_path, ROOT, folder=ROOT)
+    # The wheel is built from the sdist, so that both are what a release would hold.
+    call(sys.executable, "-m", "build", "--no-isolation", "--outdir", tmp_path, ROOT, folder=ROOT)
     (wheel,) = tmp_path.glob("*.whl")
+    (sdist,) = tmp_path.glob("*.tar.gz")
+    assert {"README.md", "CHANGELOG.md", "LICENSE", "constraints.txt", "curate/sources/shipped/quickstart.jsonl"} <= {
+        member.partition("/")[2] for member in tarfile.open(sdist).getnames()
+    }
+    files = set(zipfile.ZipFile(wheel).namelist())
+    assert {"curate/py.typed", "pipelines/recipes/domain.yaml", "train/templates/card.md.j2"} <= files
+    assert not [name for name in files if name.startswith("tests/")]
     venv.create(tmp_path / "env", with_pip=True)
     binaries = tmp_path / "env" / ("Scripts" if os.name == "nt" else "bin")
     python = binaries / "python"
@@ -50,6 +59,10 @@ def test_wheel_without_extras_cleans(tmp_path: Path) -> None:
     for command in ([binaries / "curate"], [python, "-m", "curate"]):
         said = call(*command, "clean", "p.jsonl", "-o", "RUN", "--json", folder=tmp_path)
         assert json.loads(said)["counts"]["kept"] == 5
+    hidden = "import curate\ntry:\n    curate.train('RUN')\nexcept curate.CurateError as error:\n    print(error)"
+    assert "train.py hides prefcurate's own package 'train'" in call(python, "-c", hidden, folder=tmp_path)
+    said = call(python, "-c", "import curate; print(repr(curate.open_run('RUN')))", folder=tmp_path)
+    assert said == "Run('RUN': 5 of 6 kept · train 5, test 0)\n"
     ours = "import train, pipelines, curate.cli; print(train.__file__, pipelines.__file__)"
     assert "site-packages" in call(python, "-P", "-c", ours, folder=tmp_path)
     missing = subprocess.run(
