@@ -174,7 +174,7 @@ def _hashed(eval_set: EvalSet, ngram: int) -> pl.DataFrame:
         counts.append(words.counts)
         wholes.append(words.wholes(np.arange(len(words.counts))))
         hashes = words.windows(ngram)
-        left = np.repeat(words.firsts[1:], words.counts) - np.arange(len(words.hashes))
+        left = np.repeat(words.offsets[1:], words.counts) - np.arange(len(words.hashes))
         windows.append(hashes[left[: len(hashes)] >= ngram])  # those that end in the text in which they begin
     if not sum(int(count.sum()) for count in counts):
         raise InputError(f"the eval set {eval_set.name!r} is empty: none of its {len(eval_set.items)} items has a word")

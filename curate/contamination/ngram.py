@@ -14,7 +14,8 @@ import polars as pl
 
 from curate.contamination.hits import FOUND, above, fewest, flat, to_hits
 from curate.contamination.index import EvalIndex
-from curate.text.stable_words import HALF, PRIME, Words, ranges, runs
+from curate.text.arrays import mixed, ranges
+from curate.text.stable_words import Words, runs
 
 AT_ONCE = 4 << 20  # places in items that are looked at together
 Two = tuple[np.ndarray, np.ndarray]
@@ -60,8 +61,8 @@ def _wholes(words: Words, start: int, fewer_than: int | None = None) -> Two:
 def _shared(words: Words, start: int, index: EvalIndex) -> Two:
     """The texts that share n-grams with items, and the keys of these n-grams; a text as often as it does."""
     places, keys = index.lookup.find(words.windows(index.ngram))
-    texts = np.searchsorted(words.firsts, places, side="right") - 1
-    inside = places + index.ngram <= words.firsts[texts + 1]
+    texts = np.searchsorted(words.offsets, places, side="right") - 1
+    inside = places + index.ngram <= words.offsets[texts + 1]
     return texts[inside] + start, keys[inside]
 
 
@@ -95,9 +96,8 @@ def _overlaps(rows: np.ndarray, keys: np.ndarray, index: EvalIndex, threshold: f
     # Rows that share the same n-grams hit the same items. So where all rows and all items hold one template, the many
     # items that have it are looked at for one row only.
     starts = np.flatnonzero(np.diff(rows, prepend=-1))
-    mixed = index.lookup.keys[keys]
-    mixed = (mixed ^ (mixed >> HALF)) * np.uint64(PRIME)  # or n-grams that swap a word would have the same sum
-    sums = np.add.reduceat(mixed, starts) if len(starts) else mixed
+    hashes = mixed(index.lookup.keys[keys])  # without mixing, sets of n-grams that swap a word would have the same sum
+    sums = np.add.reduceat(hashes, starts) if len(starts) else hashes
     alike = pl.DataFrame({"row": rows[starts], "sum": sums}).with_columns(first=pl.col("row").first().over("sum"))
     leads = (alike.get_column("row") == alike.get_column("first")).to_numpy()
     lead = np.repeat(leads, np.diff(np.append(starts, len(rows))))

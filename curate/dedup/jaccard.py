@@ -12,8 +12,8 @@ import polars as pl
 from curate.dedup.clusters import components
 from curate.dedup.tables import EDGES, Blocks
 from curate.errors import InputError
+from curate.text.arrays import to_offsets
 from curate.text.blocks import WORKERS, gathered, mapped
-from curate.text.normalized_words import to_offsets
 from curate.text.shingles import HASH_BITS, Shingles, shingle_sets
 
 CHUNK = 1 << 18  # shingles of pairs compared at once

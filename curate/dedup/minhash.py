@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from curate.errors import InputError
-from curate.text.normalized_words import PRIME, mixed
+from curate.text.arrays import GOLDEN, mixed
 from curate.text.shingles import Shingles, shingles
 
 SLOTS = (64, 128)  # powers of two: rensa is fastest with them
@@ -111,7 +111,7 @@ def _sketch(texts: pl.Series, plan: Plan) -> Sketches:
     banded = minima[:, : plan.bands * plan.rows].reshape(-1, plan.bands, plan.rows).astype(np.uint64)
     keys = np.zeros(banded.shape[:2], np.uint64)
     for row in range(plan.rows):
-        keys = mixed(keys * PRIME + banded[:, :, row])
+        keys = mixed(keys * GOLDEN + banded[:, :, row])
     return Sketches(_prints(found), counts.astype(np.uint32), keys, minima.astype(np.uint8))
 
 

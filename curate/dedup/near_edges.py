@@ -16,7 +16,7 @@ from curate.dedup.jaccard import batches, similarities
 from curate.dedup.lsh import candidates, first_alike
 from curate.dedup.minhash import joined, make_plan, sketch
 from curate.dedup.tables import EDGES, Blocks
-from curate.text.blocks import WORKERS, mapped, pieces
+from curate.text.blocks import WORKERS, mapped, text_chunks
 
 SEED = 1
 # What the shingles of candidates may take while they are compared: in all, or by the number of texts if that is more.
@@ -46,7 +46,7 @@ def near_edges(
     and the seed alone, not on blocks, threads or order.
     """
     plan = make_plan(threshold, shingle_size, bands, seed)
-    sketches = joined(mapped(lambda piece: sketch(piece[1], plan), pieces(blocks()), workers), plan)
+    sketches = joined(mapped(lambda chunk: sketch(chunk[1], plan), text_chunks(blocks()), workers), plan)
     first = first_alike(sketches)
     rows = np.arange(len(first))
     same = np.flatnonzero(first < rows)

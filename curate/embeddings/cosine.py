@@ -53,6 +53,7 @@ def distinct(vectors: np.ndarray) -> Distinct:
 
 
 def _mixed(numbers: np.ndarray) -> np.ndarray:
+    # One multiplier, unlike `curate.text.arrays.mixed`: the order of vectors, and so of clusters, depends on it.
     for shift in (30, 27):
         numbers = (numbers ^ (numbers >> np.uint64(shift))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed: np.ndarray = numbers ^ (numbers >> np.uint64(31))
