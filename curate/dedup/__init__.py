@@ -1,4 +1,1 @@
-"""
-Duplicates among pairs: texts in, edges out; edges in, clusters out; clusters in, and out comes which rows are dropped,
-and of which row each is a duplicate.
-"""
+"""Duplicates among pairs: texts → edges → clusters → the rows that are dropped, and the row each one duplicates."""

@@ -1,1 +1,1 @@
-"""Sentence embeddings: load an encoder, cache its vectors by text, compare vectors by cosine."""
+"""Sentence embeddings: load an encoder, cache its vectors by text, compare vectors by cosine similarity."""

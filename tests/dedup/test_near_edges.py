@@ -167,7 +167,7 @@ def test_few_words_and_long_shingles() -> None:
 
 def test_blocks_that_cannot_be_read_twice() -> None:
     once = iter([pl.Series([FOX, FOX.replace("barn", "shed")])])
-    with pytest.raises(InputError, match="fewer rows when they are read again"):
+    with pytest.raises(InputError, match="fewer rows at the second reading"):
         near_edges(lambda: once)
 
 
@@ -223,7 +223,7 @@ def test_the_same_edges_however_they_are_cut(
     blocks = [pl.Series(texts[start:stop], dtype=pl.String) for start, stop in pairwise(ends)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("curate.text.blocks.CHUNK_BYTES", sizes[0])
-        patch.setattr("curate.dedup.jaccard.CHUNK", sizes[1])
+        patch.setattr("curate.dedup.jaccard.SHINGLES_PER_CHUNK", sizes[1])
         found = near_edges(lambda: blocks, threshold=how[0], shingle_size=how[1], workers=sizes[2])
     assert found.equals(whole)
 
@@ -300,7 +300,7 @@ def test_chunks_of_pairs_lose_none(monkeypatch: pytest.MonkeyPatch) -> None:
         list(combinations(range(12), 2)), schema={"row_a": pl.UInt64, "row_b": pl.UInt64}, orient="row"
     )
     for chunk in (1, 2, 4, 8, 16, 264, 1000):
-        monkeypatch.setattr("curate.dedup.jaccard.CHUNK", chunk)
+        monkeypatch.setattr("curate.dedup.jaccard.SHINGLES_PER_CHUNK", chunk)
         assert similarities(lambda: texts, pairs).get_column("similarity").to_list() == [1 / 3] * 66
 
 
