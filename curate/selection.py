@@ -7,13 +7,13 @@ import polars as pl
 
 from curate.embeddings.cosine import BLOCK, SCALE, distinct, grid
 from curate.errors import RecipeError, require
+from curate.text.scripts import UNSPACED
 
 MOST_CLUSTERS = 50
 FITTED = 20_000  # vectors from which the clusters' middles are found
 TERMS = 3  # in a name
-UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
-# A word, or two characters in scripts that write no spaces between words.
-TERM = rf"[{UNSPACED}]{{2}}|[[\p{{L}}\p{{M}}\p{{N}}]--[{UNSPACED}]]{{2,}}"
+# A word, or two characters in scripts without spaces.
+TERM = rf"{UNSPACED}{{2}}|[[\p{{L}}\p{{M}}\p{{N}}]--{UNSPACED}]{{2,}}"
 POOL = 2048  # rows that are kept up to date while the next ones are chosen among them
 MAP = pl.Schema({"row": pl.UInt64(), "x": pl.Float64(), "y": pl.Float64()})
 

@@ -30,10 +30,12 @@ def test_wheel_without_extras_cleans(tmp_path: Path) -> None:
     call(sys.executable, "-m", "build", "--no-isolation", "--outdir", tmp_path, ROOT, folder=ROOT)
     (wheel,) = tmp_path.glob("*.whl")
     (sdist,) = tmp_path.glob("*.tar.gz")
-    assert {"README.md", "CHANGELOG.md", "LICENSE", "constraints.txt", "curate/sources/shipped/quickstart.jsonl"} <= {
-        member.partition("/")[2] for member in tarfile.open(sdist).getnames()
-    }
-    files = set(zipfile.ZipFile(wheel).namelist())
+    with tarfile.open(sdist) as archive:
+        members = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"README.md", "CHANGELOG.md", "LICENSE", "constraints.txt"} <= members
+    with zipfile.ZipFile(wheel) as archive:
+        files = set(archive.namelist())
+    assert "curate/sources/shipped/quickstart.jsonl" in files & members
     assert {"curate/py.typed", "pipelines/recipes/domain.yaml", "train/templates/card.md.j2"} <= files
     assert not [name for name in files if name.startswith("tests/")]
     venv.create(tmp_path / "env", with_pip=True)

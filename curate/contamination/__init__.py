@@ -1,4 +1,4 @@
-"""Eval items in training rows: found by shared n-grams, by equal words, or by embedding."""
+"""Contamination: eval items in training rows, found by shared n-grams, by equal words, or by embedding."""
 
 __all__ = [
     "embedding",

@@ -1,4 +1,4 @@
-"""Eval sets, whose items must not be trained on: from a file, the Hub, or the list in `eval_sets.yaml`."""
+"""Eval sets, whose items must not be trained on: from a file, the Hub, or the names in `eval_sets.yaml`."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,43 +18,43 @@ from curate.sources.input import Feed, open_feeds
 from curate.sources.paths import title
 from curate.sources.prompts import read_prompts
 
-NAME = re.compile(r"[\w-]+")  # of the list; all else is the address of a file or of a dataset
-DEPTH = 4  # lists and objects inside each other that text is looked for in
+NAME = re.compile(r"[\w-]+")  # a name of `eval_sets.yaml`; anything else is a path or a Hub id
+DEPTH = 4  # of nested lists and objects that are searched for text
 Item = tuple[str, str]  # id and text
 
 
 @dataclass(frozen=True, slots=True)
 class EvalSet:
-    """A name, and one text and one id an item."""
+    """An eval set: its name, and the text and id of every item."""
 
     name: str
     items: pl.Series  # str
-    ids: pl.Series  # str, no two the same
+    ids: pl.Series  # str, unique
 
     @classmethod
     def of(cls, name: str, texts: Sequence[str], ids: Sequence[str] | None = None) -> Self:
-        """The set of these texts; their places are their ids where none are given. Blank texts are left out."""
+        """Return the set of these texts, without blank ones; ids default to positions. Raises InputError if empty."""
         numbers = map(str, range(len(texts))) if ids is None else ids
         kept = [(number, text) for number, text in zip(numbers, texts, strict=True) if text.strip()]
         if not kept:
-            raise InputError(f"the eval set {name!r} is empty: none of its {len(texts)} items holds text")
+            raise InputError(f"the eval set {name!r} is empty: none of its {len(texts)} items contains text")
         return cls(name, *(pl.Series([item[side] for item in kept], dtype=pl.String) for side in (1, 0)))
 
 
 def named_once(sets: Iterable[EvalSet]) -> list[EvalSet]:
-    """The sets. Raises when there is none, or two have the same name."""
+    """Return the sets as a list. Raises RecipeError for no sets, and for two of the same name."""
     listed = list(sets)
     names = [one.name for one in listed]
     if not names:
         raise RecipeError("no eval set is named")
     if twice := [name for name in names if names.count(name) > 1]:
-        raise RecipeError(f"two eval sets are called {twice[0]!r}; give each a name of its own")
+        raise RecipeError(f"two eval sets are named {twice[0]!r}; names must be unique")
     return listed
 
 
 @cache
 def known_evals() -> Mapping[str, Mapping[str, Any]]:
-    """The named eval sets: `hub`, and where it needs them `configs`, `split`, `columns` and `id`."""
+    """Return the named eval sets: `hub`, and if needed `configs`, `split`, `columns` and `id`."""
     text = (files("curate.contamination") / "eval_sets.yaml").read_text("utf-8")
     listed: Mapping[str, Mapping[str, Any]] = yaml.safe_load(text)
     return listed
@@ -71,12 +71,12 @@ def load_eval(
     name: str | None = None,
 ) -> EvalSet:
     """
-    The set behind a name of the list, else a path (any file or folder that prompts can be read from), else a Hub id.
+    Load a named eval set, a path (any file or folder from which prompts can be read), or a Hub id.
 
-    An item's text is what the columns hold, one under the other: text, lists of it, the user's turns of messages;
-    a dot reaches into an object. Without columns it is the user's turns of the prompt. Ids are row numbers without
-    an id column. What is given here goes before what the list says. Raises for an unknown name, path or column, for a
-    row that cannot be read, and for a set without text.
+    An item's text is the content of the columns, joined by blank lines: strings, lists of strings, or the user turns of
+    messages; a dot selects a field of an object. Without columns it is the user turns of the prompt. Without an id
+    column ids are row numbers. Arguments take precedence over `eval_sets.yaml`. Raises RecipeError for an unknown name
+    or column, and InputError for an unknown path, a row that cannot be read, and a set without text.
     """
     listed = spec.lower().replace("-", "_")
     entry = known_evals().get(listed, {})
@@ -96,22 +96,22 @@ def load_eval(
 
 
 def _of_prompts(feed: Feed, name: str) -> Iterator[Item]:
-    """The user's turns of whatever prompts the feed holds."""
+    """Yield the user turns of the prompts in the feed."""
     asked = pl.element().filter(pl.element().struct.field("role") == "user").struct.field("content")
     try:
         for block, _ in read_prompts(feed):
             for (detail,) in block.filter(pl.col("problem") == "broken_row").select("detail").rows():
                 raise InputError(f"a row cannot be read: {detail}")
-            talk = pl.col("prompt").list.eval(asked).list.join("\n\n")
-            yield from block.select(pl.col("source_row").cast(pl.String), talk).drop_nulls().rows()
+            text = pl.col("prompt").list.eval(asked).list.join("\n\n")
+            yield from block.select(pl.col("source_row").cast(pl.String), text).drop_nulls().rows()
     except InputError as error:
-        # The hint of the source is about another section of the recipe.
-        hint = "Name the columns of its text" if error.hint else ""
+        # The original hint is about another section of the recipe.
+        hint = "Name the columns that contain its text" if error.hint else ""
         raise InputError(f"eval set {name!r}: {error.message}", hint) from error
 
 
 def _of_columns(feed: Feed, name: str, columns: Sequence[str], id_column: str | None) -> Iterator[Item]:
-    """The text of these columns, row for row."""
+    """Yield the text of these columns, row by row."""
     wanted = [*columns, *([id_column] if id_column else [])]
     for raw in feed.blocks():
         for row, detail in raw.broken:
@@ -128,7 +128,7 @@ def _of_columns(feed: Feed, name: str, columns: Sequence[str], id_column: str | 
 
 
 def text_of(value: Any, depth: int = DEPTH) -> str:
-    """Text as it is, lists one under the other, of messages what the user said; "" for null and anything else."""
+    """Return strings as they are, lists joined by blank lines, user messages' contents; "" for null and others."""
     if isinstance(value, str):
         return value
     if isinstance(value, pl.Series):

@@ -1,4 +1,4 @@
-"""Eval sets as hashes: small, saved as one parquet file without a word of their text, the same on every machine."""
+"""Eval sets as hashes: small, saved as one parquet file that contains no text, the same on every machine."""
 
 import hashlib
 import json
@@ -24,34 +24,38 @@ ITEMS = pl.Schema(
         "item": pl.String(),  # its id in the set
         "words": pl.UInt32(),
         "whole": pl.UInt64(),  # hash of all its words
-        "ngrams": pl.List(pl.UInt64()),  # hashes of every `ngram` words in a row; none for a shorter item
+        "ngrams": pl.List(pl.UInt64()),  # hashes of every `ngram` consecutive words; empty for a shorter item
     }
 )
 KEY = "prefcurate_eval_index"  # in the file's metadata
-AGAIN = "build and save it again"
-SLOTS = 8  # of the sieve, for every n-gram
+REBUILD = "build and save it again"
+SLOTS_PER_NGRAM = 8  # of the sieve
 
 
 @dataclass(frozen=True, eq=False)
 class EvalIndex:
-    """Items of eval sets as hashes. `items` is ITEMS, one row an item."""
+    """Eval sets as hashes. `items` is ITEMS, one row per item."""
 
     items: pl.DataFrame
     ngram: int = NGRAM
 
     @classmethod
     def build(cls, sets: Iterable[EvalSet], *, ngram: int = NGRAM) -> Self:
-        """The index of these sets. Raises when there is none, two have one name, or one has no words or an id twice."""
+        """
+        Return the index of these sets.
+
+        Raises RecipeError for no sets and for two of one name, InputError for a set without words or with an id twice.
+        """
         if ngram < 1:
-            raise RecipeError(f"ngram is {ngram}; expected is a number of words, 8 for instance")
+            raise RecipeError(f"ngram is {ngram}, expected a number of words, for example 8")
         return cls(pl.concat([_hashed(eval_set, ngram) for eval_set in named_once(sets)]), ngram)
 
     def save(self, path: Path) -> None:
         """
-        One parquet file with hashes only.
+        Write one parquet file that contains hashes only.
 
-        The text cannot be read off them; but a text that someone has can be compared with them, so short items and what
-        follows a known beginning can be guessed at.
+        Texts cannot be recovered from the hashes, but any known text can be compared with them, so short items and the
+        continuation of a known beginning can be guessed.
         """
         about = {"version": VERSION, "ngram": self.ngram, "digest": self.digest}
         with atomic(Path(path)) as temporary:
@@ -59,7 +63,7 @@ class EvalIndex:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """What `save` wrote. Raises InputError for a file that is not there, is damaged or of another version."""
+        """Read what `save` wrote. Raises InputError for a file that is missing, damaged or of another version."""
         try:
             about = json.loads(pl.read_parquet_metadata(path).get(KEY, "null"))
             items = pl.read_parquet(path, hive_partitioning=False, glob=False)
@@ -67,19 +71,19 @@ class EvalIndex:
             raise InputError(f"there is no eval index {path}") from error
         except (pl.exceptions.PolarsError, OSError, ValueError) as error:
             line = " ".join(str(error).split())[:200]
-            raise InputError(f"the eval index {path} cannot be read ({line}): {AGAIN}") from error
+            raise InputError(f"the eval index {path} cannot be read ({line}): {REBUILD}") from error
         if not isinstance(about, dict):
-            raise InputError(f"{path} is no eval index: it has the columns {', '.join(items.columns)}")
+            raise InputError(f"{path} is not an eval index: its columns are {', '.join(items.columns)}")
         if about.get("version") != VERSION:
-            raise InputError(f"the eval index {path} is of version {about.get('version')}, not {VERSION}: {AGAIN}")
+            raise InputError(f"the eval index {path} has version {about.get('version')}, not {VERSION}: {REBUILD}")
         items = check(items, ITEMS, f"the eval index {path}")
         if about.get("digest") != _digest(items, about.get("ngram")):
-            raise InputError(f"the eval index {path} is damaged, it is not what was saved: {AGAIN}")
+            raise InputError(f"the eval index {path} is damaged, its content has changed: {REBUILD}")
         return cls(items, about["ngram"])
 
     @classmethod
     def is_saved(cls, path: Path) -> bool:
-        """Whether the file is what `save` wrote, by its metadata alone."""
+        """Return whether the file was written by `save`, judging by its metadata alone."""
         try:
             return path.is_file() and KEY in pl.read_parquet_metadata(path)
         except (pl.exceptions.PolarsError, OSError):
@@ -87,49 +91,49 @@ class EvalIndex:
 
     @classmethod
     def joined(cls, indexes: Sequence[Self]) -> Self:
-        """One index of all. Raises where they differ in their n-grams, or two have a set of one name."""
+        """Combine indexes. Raises RecipeError where they differ in n-gram size, or have sets of the same name."""
         if len({index.ngram for index in indexes}) > 1:
             sizes = ", ".join(str(index.ngram) for index in indexes)
-            raise RecipeError(f"the eval indexes have n-grams of {sizes} words; set ngram to that of the saved one")
+            raise RecipeError(f"the eval indexes have n-grams of {sizes} words; set ngram to that of the saved index")
         names = [name for index in indexes for name in index.items.get_column("eval_set").unique().to_list()]
         if twice := [name for name in names if names.count(name) > 1]:
-            raise RecipeError(f"two eval sets are called {twice[0]!r}; give each a name of its own")
+            raise RecipeError(f"two eval sets are named {twice[0]!r}; names must be unique")
         return cls(pl.concat([index.items for index in indexes]), indexes[0].ngram)
 
     @property
     def digest(self) -> str:
-        """A key of all that is in it."""
+        """A hash of the content."""
         return _digest(self.items, self.ngram)
 
     @cached_property
     def lookup(self) -> "Lookup":
-        """What finds n-grams in the index."""
+        """The n-grams of the index, prepared for lookups."""
         return Lookup.of(self.items)
 
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
     """
-    The n-grams of all items, numbered one after the other, item after item: numbers are `places`.
+    A lookup table of the n-grams of all items. An n-gram's `place` is its position when items are concatenated.
 
-    `keys` are the distinct ones in ascending order; key i stands at by_key[firsts[i] : firsts[i + 1]].
+    `keys` are the distinct hashes, ascending; key i occurs at the places by_key[offsets[i]:offsets[i + 1]].
     """
 
     keys: np.ndarray  # uint64
-    firsts: np.ndarray  # int64, one a key and one more
+    offsets: np.ndarray  # int64, one more than there are keys
     by_key: np.ndarray  # int64, places
-    item_of: np.ndarray  # int64, one a place
-    sieve: np.ndarray  # uint8, eight slots each
-    bits: int  # of a hash that say its slot
+    item_of: np.ndarray  # int64, the item at each place
+    sieve: np.ndarray  # uint8, eight slots per byte
+    bits: int  # of a hash that select its slot
 
     @classmethod
     def of(cls, items: pl.DataFrame) -> Self:
-        """The lookup of ITEMS."""
+        """Build the lookup of ITEMS."""
         sizes = items.get_column("ngrams").list.len().to_numpy()
         hashes = items.get_column("ngrams").explode(empty_as_null=False, keep_nulls=False).to_numpy()
         by_key = np.argsort(hashes, kind="stable")
         keys, firsts = np.unique(hashes[by_key], return_index=True)
-        bits = min(max((SLOTS * len(keys)).bit_length(), 10), 30)
+        bits = min(max((SLOTS_PER_NGRAM * len(keys)).bit_length(), 10), 30)
         slots = np.zeros(1 << bits, bool)
         slots[keys >> np.uint64(64 - bits)] = True
         sieve = np.packbits(slots, bitorder="little")
@@ -145,20 +149,21 @@ class Lookup:
         )
 
     def find(self, hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Which of the hashes are keys, and which keys they are."""
-        # Nearly none are, and looking one up among thousands of keys misses the caches: two sieves, of other bits each.
+        """Return the positions of the hashes that are keys, and the index of the key of each."""
+        # Nearly none are, and a binary search among thousands of keys misses the caches. Two sieves on different bits
+        # of the hash exclude most of them.
         found = np.flatnonzero(self._may_hold(hashes >> np.uint64(64 - self.bits)))
         second = (hashes[found] >> np.uint64(64 - 2 * self.bits)) & np.uint64((1 << self.bits) - 1)
         found = found[self._may_hold(second | np.uint64(1 << self.bits))]
-        found = found[np.argsort(hashes[found])]  # neighbours are looked up one after the other
+        found = found[np.argsort(hashes[found])]  # sorted, so that consecutive lookups are close in memory
         keys = np.searchsorted(self.keys, hashes[found])
         keys[keys == len(self.keys)] = 0
         same = self.keys[keys] == hashes[found]
         return found[same], keys[same]
 
     def sizes(self, keys: np.ndarray) -> np.ndarray:
-        """At how many places each of the keys stands."""
-        sizes: np.ndarray = self.firsts[keys + 1] - self.firsts[keys]
+        """Return at how many places each of the keys occurs."""
+        sizes: np.ndarray = self.offsets[keys + 1] - self.offsets[keys]
         return sizes
 
     def _may_hold(self, slots: np.ndarray) -> np.ndarray:
@@ -168,14 +173,14 @@ class Lookup:
 
 
 def _hashed(eval_set: EvalSet, ngram: int) -> pl.DataFrame:
-    """One set as ITEMS."""
+    """Return one set as ITEMS."""
     counts, wholes, windows = [], [], []
     for _, words in runs(eval_set.items):
         counts.append(words.counts)
         wholes.append(words.wholes(np.arange(len(words.counts))))
         hashes = words.windows(ngram)
-        left = np.repeat(words.firsts[1:], words.counts) - np.arange(len(words.hashes))
-        windows.append(hashes[left[: len(hashes)] >= ngram])  # those that end in the text in which they begin
+        remaining = np.repeat(words.offsets[1:], words.counts) - np.arange(len(words.hashes))
+        windows.append(hashes[remaining[: len(hashes)] >= ngram])  # those that end in the text in which they start
     if not sum(int(count.sum()) for count in counts):
         raise InputError(f"the eval set {eval_set.name!r} is empty: none of its {len(eval_set.items)} items has a word")
     if (twice := eval_set.ids.filter(eval_set.ids.is_duplicated())).len():
@@ -192,7 +197,7 @@ def _hashed(eval_set: EvalSet, ngram: int) -> pl.DataFrame:
 
 
 def _digest(items: pl.DataFrame, ngram: object) -> str:
-    """Of what is in the rows, however they are stored."""
+    """Return the hash of the values, which does not depend on how they are stored."""
     lists = items.get_column("ngrams")
     flat = lists.explode(empty_as_null=False, keep_nulls=False)
     numbers = [items.get_column("words"), items.get_column("whole"), lists.list.len(), flat]

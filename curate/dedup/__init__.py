@@ -1,7 +1,4 @@
-"""
-Duplicates among pairs: texts in, edges out; edges in, clusters out; clusters in, and out comes which rows are dropped,
-and of which row each is a duplicate.
-"""
+"""Duplicates among pairs: texts → edges → clusters → the rows that are dropped, and the row each one duplicates."""
 
 import importlib
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""Clusters from pairs: what hangs together."""
+"""Clusters from edges: connected components."""
 
 import numpy as np
 import polars as pl
@@ -6,8 +6,9 @@ import polars as pl
 
 def components(rows: int, edges: pl.DataFrame) -> np.ndarray:
     """
-    in : how many rows there are; row_a, row_b (u64), in any order and number
-    out: uint64, one a row: the smallest row of its cluster, itself when it is alone
+    Return the cluster of each row, uint64: the smallest row it is connected to, itself when it has no edges.
+
+    in : the number of rows; row_a, row_b (u64), in any order, repeated or not
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -16,7 +17,7 @@ def components(rows: int, edges: pl.DataFrame) -> np.ndarray:
     graph = coo_array((np.ones(len(edges), np.int8), ends), shape=(rows, rows))
     count, labels = connected_components(graph, directed=False)
     smallest = np.empty(count, np.uint64)
-    # Backwards, so that what is written last, and stays, is the smallest.
+    # Assigned backwards, so that the smallest row is written last.
     smallest[labels[::-1]] = np.arange(rows, dtype=np.uint64)[::-1]
     clusters: np.ndarray = smallest[labels]
     return clusters

@@ -1,5 +1,5 @@
 """
-The finders that a recipe may name, in the order in which their clusters are resolved.
+The duplicate finders that a recipe can name, in the order in which their clusters are resolved.
 
 To add one, write a file like `near_finder.py` (a section and a class, see `DuplicateFinder`) and add its line here: the
 recipe's `dedup` gets a key of that name, and the ledger a rule NAME_duplicate.

@@ -1,4 +1,4 @@
-"""The true similarity of pairs of texts, by reading those texts again, as many at a time as memory allows."""
+"""Exact Jaccard similarity of pairs of texts, by reading the texts again, as many at a time as memory allows."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -12,89 +12,91 @@ import polars as pl
 from curate.dedup.clusters import components
 from curate.dedup.tables import EDGES, Blocks
 from curate.errors import InputError
+from curate.text.arrays import to_offsets
 from curate.text.blocks import WORKERS, gathered, mapped
-from curate.text.normalized_words import to_offsets
 from curate.text.shingles import HASH_BITS, Shingles, shingle_sets
 
-CHUNK = 1 << 18  # shingles of pairs compared at once
-SHINGLES_A_PAIR = 5  # what a pair takes while it is compared, in the memory of shingles
+SHINGLES_PER_CHUNK = 1 << 18  # in the pairs that are compared at once
+SHINGLES_PER_PAIR = 5  # the memory that comparing a pair takes, in shingles
 
 
 def similarities(blocks: Blocks, pairs: pl.DataFrame, *, size: int = 3, workers: int = WORKERS) -> pl.DataFrame:
     """
-    in : texts; row_a, row_b (u64), rows over all blocks, of texts that are not blank
-    out: EDGES, the same pairs with their Jaccard similarity: shingles they share over shingles that either has
+    Return EDGES: the pairs with their Jaccard similarity, shared shingles over shingles in either text.
 
-    Holds the sets of all rows named, 9 bytes a shingle and twice that for a moment; `batches` divides what is too much.
+    in : texts; row_a, row_b (u64), rows over all blocks, of texts that are not blank
+
+    Holds the shingle sets of all these rows: 9 bytes per shingle, at the peak twice that. `batches` limits the memory.
     """
-    rows, first, second = _places(pairs)
+    rows, first, second = _indices(pairs)
     sets = _sets(blocks, rows, size, workers)
     sizes = np.diff(sets.offsets)
     both = sizes[first] + sizes[second]
-    # Chunks of about as many shingles, not of as many pairs: texts may be of any length.
-    cuts = np.append(np.searchsorted(np.cumsum(both), np.arange(0, both.sum(), CHUNK)), len(pairs))
+    # Chunks of equally many shingles, not pairs: texts may have any length.
+    cuts = np.append(np.searchsorted(np.cumsum(both), np.arange(0, both.sum(), SHINGLES_PER_CHUNK)), len(pairs))
     chunks = [(first[start:stop], second[start:stop]) for start, stop in pairwise(cuts)]
     shared = np.concatenate([np.zeros(0), *mapped(partial(_shared, _matrix(sets)), chunks, workers)])
     share = shared / np.maximum(both - shared, 1)
     return pairs.select("row_a", "row_b", similarity=pl.Series(share)).cast(EDGES)
 
 
-def batches(pairs: pl.DataFrame, counts: np.ndarray, most: int) -> Iterator[pl.DataFrame]:
+def batches(pairs: pl.DataFrame, counts: np.ndarray, limit: int) -> Iterator[pl.DataFrame]:
     """
-    in : row_a, row_b (u64); shingles of every row
-    out: the pairs, so divided that the rows of each part have about `most` shingles
+    Divide the pairs into batches whose rows have about `limit` shingles.
 
-    Pairs of one cluster stay together where they can, so that few rows are in two parts.
+    in : row_a, row_b (u64); the number of shingles of every row
+
+    Pairs of one cluster stay together where possible, so that few rows are in two batches.
     """
-    rows, a, b = _places(pairs)
-    if counts[rows].sum(dtype=np.int64) + SHINGLES_A_PAIR * len(pairs) <= most:
+    rows, a, b = _indices(pairs)
+    if counts[rows].sum(dtype=np.int64) + SHINGLES_PER_PAIR * len(pairs) <= limit:
         yield from [pairs] if len(pairs) else []
         return
     cluster = components(len(rows), pl.DataFrame({"row_a": a, "row_b": b}))[a]
     order = np.lexsort((b, a, cluster))
-    _, met = np.unique(np.column_stack([a[order], b[order]]), return_index=True)  # the first time each row is needed
-    cost = np.bincount(met // 2, weights=counts[rows], minlength=len(pairs)) + SHINGLES_A_PAIR
-    part = (np.cumsum(cost) // most).astype(np.int64)
-    yield from pairs[order].with_columns(part=part).partition_by("part", maintain_order=True, include_key=False)
+    _, first_use = np.unique(np.column_stack([a[order], b[order]]), return_index=True)  # where each row is first needed
+    cost = np.bincount(first_use // 2, weights=counts[rows], minlength=len(pairs)) + SHINGLES_PER_PAIR
+    batch = (np.cumsum(cost) // limit).astype(np.int64)
+    yield from pairs[order].with_columns(batch=batch).partition_by("batch", maintain_order=True, include_key=False)
 
 
-def _places(pairs: pl.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The rows in any of the pairs, ascending, and where among them each pair's two are."""
+def _indices(pairs: pl.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the rows of all pairs, ascending, and the indices of each pair's two rows among them."""
     ends = np.concatenate([pairs.get_column(name).to_numpy() for name in ("row_a", "row_b")])
-    rows, places = np.unique(ends.astype(np.int64), return_inverse=True)
-    return rows, places[: len(pairs)], places[len(pairs) :]
+    rows, indices = np.unique(ends.astype(np.int64), return_inverse=True)
+    return rows, indices[: len(pairs)], indices[len(pairs) :]
 
 
 def _sets(blocks: Blocks, rows: np.ndarray, size: int, workers: int) -> Shingles:
-    """The sets of shingles of these rows, one after the other."""
+    """Return the shingle sets of these rows, one after the other."""
     sizes, hashes = [np.zeros(0, np.int64)], deque([np.zeros(0, np.uint64)])
-    for part in mapped(partial(shingle_sets, size=size), gathered(blocks(), rows), workers):
-        sizes.append(np.diff(part.offsets))
-        hashes.append(part.hashes)
+    for chunk in mapped(partial(shingle_sets, size=size), gathered(blocks(), rows), workers):
+        sizes.append(np.diff(chunk.offsets))
+        hashes.append(chunk.hashes)
     offsets = to_offsets(np.concatenate(sizes))
     if len(offsets) <= len(rows):
-        raise InputError("the blocks of texts have fewer rows when they are read again; `blocks` has to start anew")
-    # Each part is let go as soon as it is copied: there are never two copies of all of them.
-    joined, at = np.empty(offsets[-1], np.uint64), 0
+        raise InputError("the blocks have fewer rows at the second reading: `blocks` must start from the beginning")
+    # Each chunk is freed as soon as it is copied, so memory never holds two copies of all of them.
+    joined, start = np.empty(offsets[-1], np.uint64), 0
     while hashes:
-        part_hashes = hashes.popleft()
-        joined[at : at + len(part_hashes)] = part_hashes
-        at += len(part_hashes)
+        copied = hashes.popleft()
+        joined[start : start + len(copied)] = copied
+        start += len(copied)
     return Shingles(joined, offsets)
 
 
 def _matrix(sets: Shingles) -> Any:
-    """One row a text, a one in the column of every shingle it has."""
+    """Return a sparse matrix: one row per text, with a one in the column of each of its shingles."""
     from scipy.sparse import csr_array
 
     ones = np.ones(len(sets.hashes), np.int8)
     shape = (len(sets.offsets) - 1, 1 << int(HASH_BITS))
     matrix: Any = csr_array((ones, sets.hashes.view(np.int64), sets.offsets), shape=shape)
-    matrix.has_canonical_format = True  # the hashes are in ascending order and each once: scipy need not look
+    matrix.has_canonical_format = True  # the hashes are sorted and distinct: scipy skips its own check
     return matrix
 
 
 def _shared(matrix: Any, pairs: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    """How many shingles both rows of each pair have."""
+    """Return how many shingles the two rows of each pair share."""
     first, second = pairs
     return np.diff(matrix[first].multiply(matrix[second]).indptr)

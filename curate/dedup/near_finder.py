@@ -23,10 +23,10 @@ class Near(FinderSection):
     threshold: float = Field(0.8, gt=0, le=1, description="Least Jaccard similarity of the n-grams")
     shingle_size: int = Field(3, ge=1, description="Words per n-gram; characters in scripts without spaces")
     bands: tuple[int, int] | None = Field(
-        None, description="MinHash: bands, and minima per band; null = enough to miss few pairs"
+        None, description="MinHash: number of bands, and minima per band; null = derived from the threshold"
     )
     max_per_cluster: int | None = Field(
-        1, ge=1, description="Prompts a cluster keeps, with all their pairs (pairs, where responses count); null = all"
+        1, ge=1, description="Prompts kept per cluster, with all their pairs (pairs if responses count); null = all"
     )
 
 
@@ -34,13 +34,13 @@ class NearFinder:
     """MinHash with LSH bands finds candidates; their Jaccard similarity decides. Clusters are connected components."""
 
     section: ClassVar = Near
-    about: ClassVar = "nearly the same words occur in another pair, which is kept"
+    about: ClassVar = "a pair that is kept has nearly the same words"
 
     def __init__(self, settings: Near, corpus: Corpus) -> None:
         self._settings, self._corpus = settings, corpus
 
     def edges(self) -> pl.DataFrame:
-        """Return EDGES of the texts, verified."""
+        """Return verified EDGES of the texts."""
         return near_edges(self._corpus.texts(self._settings.compare), **self._options())
 
     def clusters(self, edges: pl.DataFrame) -> pl.DataFrame:
@@ -50,18 +50,18 @@ class NearFinder:
         return pl.DataFrame({"row": linked, "cluster": cluster}, schema={"row": pl.UInt64(), "cluster": pl.UInt64()})
 
     def similarity(self, pairs: pl.DataFrame) -> pl.Series:
-        """Return Jaccard similarities of the n-grams."""
+        """Return the Jaccard similarities of the n-grams."""
         rows = pairs.select(row_a="row", row_b="duplicate_of")
         texts, size = self._corpus.texts(self._settings.compare), self._settings.shingle_size
         return similarities(texts, rows, size=size).get_column("similarity")
 
     def against(self, texts: Iterable[pl.Series]) -> pl.DataFrame:
-        """Return MATCHES: their texts and ours are compared as one set."""
+        """Return MATCHES, by comparing their texts and ours as one set."""
         theirs, ours = list(texts), self._corpus.texts(self._settings.compare)
         count = sum(map(len, theirs))
         edges = near_edges(lambda: chain(theirs, ours()), **self._options())
         across = edges.filter(pl.col("row_a") < count, pl.col("row_b") >= count)
-        # Of ours with the same words only the first is compared with others: its matches hold for all of them.
+        # Among ours of the same words only the first is compared with theirs; its matches are those of its copies.
         same = edges.filter(pl.col("row_a") >= count, pl.col("similarity") == 1).select("row_a", copy="row_b")
         first = across.select("row_b", other_row="row_a", of_first="similarity")
         copies = same.join(first, left_on="row_a", right_on="row_b").select(

@@ -1,6 +1,6 @@
 """
-Who goes, and in favour of whom, when pairs are alike. Duplicates are found among prompts and responses; what happens is
-decided by the pair: which one is best, which side it prefers, how many of its kind are there.
+Duplicate resolution: which of several similar pairs are dropped, and which one is kept instead. Duplicates are found
+among prompts and responses; the decision is made per pair, by its score, the side it prefers, and the cluster's size.
 """
 
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Literal
 
 import polars as pl
 
-# `duplicate_of` is the row that is kept instead, or the one it contradicts; value: see `resolve_duplicates`.
+# `duplicate_of` is the row that is kept instead, or the row it contradicts; value: see `resolve_duplicates`.
 DUPLICATES = pl.Schema({"row": pl.UInt64(), "rule": pl.String(), "value": pl.Float64(), "duplicate_of": pl.UInt64()})
 Contradictions = Literal["drop", "vote", "keep"]
 
@@ -23,22 +23,23 @@ def resolve_duplicates(
     max_pairs_per_prompt: int | None = None,
 ) -> pl.DataFrame:
     """
-    in : row (u64, unique), pair_id, flipped_id, prompt_id, and the column `best` if one is named.
-         Where responses were compared: `group` (rows with one prompt, or prompts that are alike), `chosen_cluster` and
-         `rejected_cluster` (u64): responses of a group that are alike have the same number.
-         For each of `clusters` its column (u64, null = alone), with what it is a cluster of and how many of these it
-         keeps: {"near": ("prompt_id", 1)} keeps one prompt with all its pairs, {"near": ("row", 1)} one pair.
-    out: CLAIMS, one row a dropped pair, sorted by row
+    Return DUPLICATES, one row per dropped pair, sorted by row.
 
-    In this order: equal pairs; contradictions; of a group the pairs whose responses are alike (`duplicate_responses`,
-    or `near_contradiction` where they prefer the other side); what is too much of a cluster (NAME_duplicate); what is
-    beyond max_pairs_per_prompt. Who stays is the first, or the one with the highest `best` (null is lowest, ties go to
-    the first). Of contradictions both sides go, or with "vote" the side of fewer pairs (both, where it is even).
-    `value` is the number of pairs of the prompt for max_pairs_per_prompt, else null.
+    in : row (u64, unique), pair_id, flipped_id, prompt_id, and the column `best` if one is named.
+         Where responses were compared: `group` (rows with equal or similar prompts), `chosen_cluster` and
+         `rejected_cluster` (u64; similar responses of a group have the same number).
+         For each of `clusters` its column (u64, null = alone), with the unit it counts and how many units it keeps:
+         {"near": ("prompt_id", 1)} keeps one prompt with all its pairs, {"near": ("row", 1)} one pair.
+
+    Rules apply in this order: equal pairs; contradictions; within a group, pairs of similar responses
+    (`duplicate_responses`, or `near_contradiction` where they prefer the other side); units over the limit of a cluster
+    (NAME_duplicate); pairs over max_pairs_per_prompt. The pair that is kept is the one with the highest `best` (null is
+    lowest), of ties the first. Contradictions drop both sides, or with "vote" the side with fewer pairs (both, if
+    equal). `value` is the number of pairs of the prompt for max_pairs_per_prompt, else null.
     """
     order = [pl.col(best).cast(pl.Float64).fill_nan(None)] if best else []
     ranked = pairs.sort(*order, "row", descending=[*[True] * len(order), False], nulls_last=True)
-    votes = pl.len().over("pair_id") if exact else pl.lit(1, pl.UInt32)  # of those that stand for their equals
+    votes = pl.len().over("pair_id") if exact else pl.lit(1, pl.UInt32)  # a kept pair counts its duplicates
     remaining, duplicates = ranked.with_columns(votes=votes), [pl.DataFrame(schema=DUPLICATES)]
 
     def drop(found: pl.DataFrame) -> None:
@@ -61,28 +62,29 @@ def resolve_duplicates(
         if contradictions != "keep":
             forward = pl.col("chosen_cluster") == pl.col("one")
             drop(_opposed(remaining, ["group"], forward, contradictions, "near_contradiction"))
-    for cluster, (unit, most) in (clusters or {}).items():
-        drop(_crowded(remaining, cluster, unit, most))
+    for cluster, (unit, limit) in (clusters or {}).items():
+        drop(_over_cluster_limit(remaining, cluster, unit, limit))
     if max_pairs_per_prompt is not None:
-        drop(_over_cap(remaining, max_pairs_per_prompt))
+        drop(_over_prompt_limit(remaining, max_pairs_per_prompt))
     return pl.concat(duplicates).sort("row")
 
 
 def _repeated(remaining: pl.DataFrame, key: list[str], rule: str) -> pl.DataFrame:
-    """All but the first of a key."""
+    """Return all rows but the first of each key."""
     firsts = remaining.select("row", duplicate_of=pl.col("row").first().over(key))
     return _duplicates(firsts.filter(pl.col("row") != pl.col("duplicate_of")), rule)
 
 
 def _opposed(remaining: pl.DataFrame, key: list[str], forward: pl.Expr, how: str, rule: str) -> pl.DataFrame:
     """
-    in : `one` and `two`, what is preferred to each other; `forward` says of a pair that it prefers one to two
-    out: those of a key and one and two that go because others of them prefer the other side
+    Return the pairs that are dropped because pairs of the same key and responses prefer the other side.
+
+    in : `one` and `two`, the two responses; `forward`: whether a pair prefers one to two
     """
-    # A pair of two equal responses is its own opposite: nothing contradicts it.
+    # A pair of two equal responses is its own opposite, so nothing contradicts it.
     sides = remaining.filter(pl.col("one") != pl.col("two")).with_columns(forward=forward)
     key = [*key, "one", "two"]
-    told = sides.select(
+    votes = sides.select(
         "row",
         "forward",
         ahead=pl.col("votes").filter(pl.col("forward")).sum().over(key),
@@ -93,27 +95,27 @@ def _opposed(remaining: pl.DataFrame, key: list[str], forward: pl.Expr, how: str
     own, others = (pl.when("forward").then(a).otherwise(b) for a, b in (("ahead", "behind"), ("behind", "ahead")))
     loses = others > 0 if how == "drop" else (others > 0) & (own <= others)
     duplicate_of = pl.when("forward").then("first_behind").otherwise("first")
-    return _duplicates(told.filter(loses).select("row", duplicate_of=duplicate_of), rule)
+    return _duplicates(votes.filter(loses).select("row", duplicate_of=duplicate_of), rule)
 
 
-def _crowded(remaining: pl.DataFrame, cluster: str, unit: str, most: int) -> pl.DataFrame:
-    """Pairs of the units that come after the first `most` of a cluster."""
+def _over_cluster_limit(remaining: pl.DataFrame, cluster: str, unit: str, limit: int) -> pl.DataFrame:
+    """Return the pairs of all units after the first `limit` of a cluster."""
     inside = remaining.filter(pl.col(cluster).is_not_null())
     units = inside.unique([cluster, unit], keep="first", maintain_order=True).select(
         cluster, unit, place=pl.int_range(pl.len()).over(cluster), duplicate_of=pl.col("row").first().over(cluster)
     )
-    over = inside.join(units.filter(pl.col("place") >= most), on=[cluster, unit])
+    over = inside.join(units.filter(pl.col("place") >= limit), on=[cluster, unit])
     return _duplicates(over, f"{cluster}_duplicate")
 
 
-def _over_cap(remaining: pl.DataFrame, most: int) -> pl.DataFrame:
+def _over_prompt_limit(remaining: pl.DataFrame, limit: int) -> pl.DataFrame:
     of_prompt = remaining.select(
         "row",
         place=pl.int_range(pl.len()).over("prompt_id"),
         duplicate_of=pl.col("row").first().over("prompt_id"),
         pairs=pl.len().over("prompt_id"),
     )
-    over = of_prompt.filter(pl.col("place") >= most)
+    over = of_prompt.filter(pl.col("place") >= limit)
     return _duplicates(over, "max_pairs_per_prompt", pl.col("pairs"))
 
 

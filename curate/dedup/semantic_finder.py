@@ -17,7 +17,7 @@ from curate.schema.section import Compared
 
 
 class Semantic(FinderSection):
-    """Duplicates by meaning: texts whose embeddings point the same way (extra: embed)."""
+    """Duplicates by meaning: texts whose embeddings have a high cosine similarity (extra: embed)."""
 
     compare: Compared = Field("prompt", description="Which text of a pair")
     model: str | None = Field(None, description="Folder or Hub id of a sentence-transformers model; null = MiniLM")
@@ -29,7 +29,7 @@ class SemanticFinder:
     """Embeddings are compared by cosine, in full or by IVF search. Clusters are stars around their densest row."""
 
     section: ClassVar = Semantic
-    about: ClassVar = "another pair, which is kept, says nearly the same in other words"
+    about: ClassVar = "a pair that is kept says nearly the same in other words"
 
     def __init__(self, settings: Semantic, corpus: Corpus) -> None:
         self._settings, self._corpus = settings, corpus
@@ -39,7 +39,7 @@ class SemanticFinder:
         return semantic_edges(self._vectors, threshold=self._settings.threshold)
 
     def clusters(self, edges: pl.DataFrame) -> pl.DataFrame:
-        """Return clusters in which every row is similar to the same one, so that chains fall apart."""
+        """Return clusters in which every row is similar to the centre, so that chains are split."""
         return star_clusters(edges, self._vectors, self._settings.threshold).select("row", "cluster")
 
     def similarity(self, pairs: pl.DataFrame) -> pl.Series:

@@ -1,4 +1,4 @@
-"""Sentence embeddings: load an encoder, cache its vectors by text, compare vectors by cosine."""
+"""Sentence embeddings: load an encoder, cache its vectors by text, compare vectors by cosine similarity."""
 
 __all__ = [
     "cache",

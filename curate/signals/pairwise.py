@@ -9,7 +9,8 @@ import numpy as np
 import polars as pl
 
 from curate.signals.base import Signal
-from curate.text.tokens import HASH_MASK, PRIME, Tokens, row_of
+from curate.text.arrays import GOLDEN
+from curate.text.tokens import HASH_MASK, Tokens, row_of
 
 SURE = 0.7  # confidence from which a language counts as known
 BEGINNING_CHARS = 40  # a shorter beginning may be a whole answer ("Yes")
@@ -168,8 +169,8 @@ def _signature(tokens: Tokens) -> np.ndarray:
     place = np.arange(len(tokens.hashes), dtype=np.uint64) - np.repeat(
         (np.cumsum(tokens.counts) - tokens.counts).astype(np.uint64), tokens.counts
     )
-    mixed = (tokens.hashes ^ (place * PRIME)) * PRIME & HASH_MASK
-    sums = np.append(np.uint64(0), np.cumsum(mixed, dtype=np.uint64))
+    placed = (tokens.hashes ^ (place * GOLDEN)) * GOLDEN & HASH_MASK
+    sums = np.append(np.uint64(0), np.cumsum(placed, dtype=np.uint64))
     ends = np.cumsum(tokens.counts)
     signature: np.ndarray = sums[ends] - sums[ends - tokens.counts] + tokens.counts.astype(np.uint64)
     return signature

@@ -10,7 +10,8 @@ import numpy as np
 import polars as pl
 
 from curate.signals.base import SIDES, Signal
-from curate.text.tokens import PRIME, Tokens, distinct, maybe_repeated, row_of, text_lines
+from curate.text.arrays import GOLDEN
+from curate.text.tokens import Tokens, distinct, maybe_repeated, row_of, text_lines
 
 MIN_WORDS = 20
 MIN_LINES = 4
@@ -60,7 +61,7 @@ def _repeated_ngrams(tokens: Tokens, longest: int) -> Iterator[tuple[int, np.nda
     for n in range(2, longest + 1):
         # The n-gram at a place repeats only if the (n-1)-gram there does: every round looks at fewer places.
         inside = place + n <= ends[place]
-        place, grams = place[inside], grams[inside] * PRIME + tokens.hashes[place[inside] + n - 1]
+        place, grams = place[inside], grams[inside] * GOLDEN + tokens.hashes[place[inside] + n - 1]
         again = maybe_repeated(tokens.rows[place], grams)
         place, grams = place[again], grams[again]
         keys, times = distinct(tokens.rows[place], grams)

@@ -1,4 +1,4 @@
-"""What one does with lists of messages and with texts, as polars expressions over whole columns."""
+"""Lists of messages and their texts, as polars expressions over whole columns."""
 
 import numpy as np
 import polars as pl
@@ -7,13 +7,13 @@ from curate.schema import MESSAGE, MESSAGES
 
 
 def one_message(role: str, content: pl.Expr) -> pl.Expr:
-    """A list with one message; null content gives a null list."""
+    """Return a list with one message; null content gives a null list."""
     message = pl.struct(role=pl.lit(role), content=content, schema=dict(MESSAGE))
     return pl.when(content.is_not_null()).then(pl.concat_list(message)).cast(MESSAGES)
 
 
 def text_of(messages: str) -> pl.Expr:
-    """All contents joined by a blank line: list[message] -> str. An empty list gives "", null stays null."""
+    """Join all contents by a blank line: list[message] -> str. An empty list gives "", null stays null."""
     return pl.col(messages).list.eval(pl.element().struct.field("content")).list.join("\n\n")
 
 
@@ -31,23 +31,25 @@ def compared_text(compare: str) -> pl.Expr:
 
 
 def last_user_text(messages: str = "prompt") -> pl.Expr:
-    """The content of the last user turn; null when there is none."""
+    """Return the content of the last user turn; null when there is none."""
     user = pl.element().filter(pl.element().struct.field("role") == "user")
     return pl.col(messages).list.eval(user).list.last().struct.field("content")
 
 
 def split_conversations(frame: pl.DataFrame) -> pl.DataFrame:
     """
+    Split two whole conversations into their shared prompt and two responses.
+
     in : chosen, rejected: list[message], each a whole conversation
     out: prompt, chosen, rejected: shared turns up to the last user turn move to `prompt`.
 
-    Where the two part before their last turn, what follows the prompt holds several turns. Where they share no
-    user turn the prompt is an empty list. A response is never left without a turn: two equal conversations keep
-    their last turn on both sides.
+    Conversations that diverge before their last turn leave responses of several turns. Without a shared user turn the
+    prompt is an empty list. Every response keeps at least one turn: two equal conversations keep their last turn on
+    both sides.
     """
     rows = frame.select("chosen", "rejected").with_row_index("row")
     turns = (
-        rows.drop_nulls()  # a missing side shares nothing
+        rows.drop_nulls()  # a missing side has no shared turns
         .with_columns(
             length=pl.min_horizontal(pl.col("chosen").list.len(), pl.col("rejected").list.len()),
             position=pl.int_ranges(pl.min_horizontal(pl.col("chosen").list.len(), pl.col("rejected").list.len())),
@@ -59,8 +61,8 @@ def split_conversations(frame: pl.DataFrame) -> pl.DataFrame:
     same = pl.col("chosen").eq_missing(pl.col("rejected")).cum_min().over("row")
     is_user = pl.col("chosen").struct.field("role") == "user"
     cut = (
-        turns.filter(same)  # the shared beginning …
-        .filter(is_user & (pl.col("position") < pl.col("length") - 1))  # … up to a user turn that something follows
+        turns.filter(same)  # the shared turns …
+        .filter(is_user & (pl.col("position") < pl.col("length") - 1))  # … up to a user turn that is not the last turn
         .group_by("row")
         .agg(cut=pl.col("position").max() + 1)
     )
@@ -78,10 +80,12 @@ def split_conversations(frame: pl.DataFrame) -> pl.DataFrame:
 
 def split_texts(frame: pl.DataFrame) -> pl.DataFrame:
     """
-    in : chosen, rejected: str, each prompt and answer in one text (TRL's implicit prompt)
-    out: prompt, chosen, rejected: str, cut at the last white space of their common beginning.
+    Split two texts into their shared prompt and two responses.
 
-    Without a common beginning the prompt is null.
+    in : chosen, rejected: str, each a prompt and its answer in one text (TRL's implicit prompt)
+    out: prompt, chosen, rejected: str, cut at the last white space of their common prefix.
+
+    Without a common prefix the prompt is null.
     """
     both = frame.select(pl.col("chosen", "rejected").fill_null("").cast(pl.Binary))
     both = both.with_columns(size=pl.min_horizontal(pl.all().bin.size()))
@@ -91,10 +95,10 @@ def split_texts(frame: pl.DataFrame) -> pl.DataFrame:
     starts = np.append(0, ends)[:-1]
     # The first differing byte at or after each row's start, or the row's end when there is none …
     different = np.append(np.flatnonzero(a != b), len(a))
-    parting = np.minimum(different[np.searchsorted(different, starts)], ends)
-    # … and the last white space before it. These bytes never occur inside a longer UTF-8 character.
+    diverging = np.minimum(different[np.searchsorted(different, starts)], ends)
+    # … and the last white space before it. These bytes never occur inside a multi-byte UTF-8 character.
     spaces = np.append(-1, np.flatnonzero(np.isin(a, np.frombuffer(b" \t\r\n", np.uint8))))
-    cut = np.maximum(spaces[np.searchsorted(spaces, parting) - 1] + 1 - starts, 0)
+    cut = np.maximum(spaces[np.searchsorted(spaces, diverging) - 1] + 1 - starts, 0)
     cut_at = pl.lit(pl.Series("cut", cut, dtype=pl.UInt32))
     chosen, rejected = (pl.col(side).cast(pl.Binary).bin for side in ("chosen", "rejected"))
     return frame.with_columns(

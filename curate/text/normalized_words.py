@@ -1,9 +1,9 @@
 """
-Texts as the hashes of their words, in flat arrays: what is left when case, spaces and punctuation do not count.
+Word hashes for near-duplicates, in flat arrays: case, spaces and punctuation are ignored.
 
-A word is a run of letters, marks and digits, lower-cased, whatever stands between; in scripts that write no spaces
-every character is a word. An arithmetic sign between two digits is a word as well: "2 + 2" is not "2 - 2", nor 10^{23}
-the same as 10 23. A text without any word (punctuation, emoji) is one word, all its characters but invisible ones; one
+A word is a run of letters, marks and digits, lower-cased, whatever separates them; in scripts written without spaces
+every character is a word. An arithmetic sign between two digits is a word as well: "2 + 2" differs from "2 - 2", and
+10^{23} from 10 23. A text without any word (punctuation, emoji) is one word made of all its visible characters; a text
 of spaces and control characters has none. Hashes are the same in every process, on every machine and with every version
 of the libraries.
 """
@@ -11,43 +11,44 @@ of the libraries.
 import numpy as np
 import polars as pl
 
-from curate.text.tokens import UNSPACED
+from curate.text.arrays import FIRST_BYTES, GOLDEN, mixed, ranges, to_offsets
+from curate.text.scripts import UNSPACED
 from curate.text.utf8 import HAN_ENDS, Wide
 
 SPACE = 32
-GAP = 3  # between a sign and its digits
+GAP = 3  # spaces at most between a sign and its digits
 SIGNS = "+-*/^%<>="
-# What is left of an ASCII byte: lower-case letters and digits; signs as 1, 2, …, looked at once more; else a space.
-# The bytes of longer characters stay.
+# ASCII bytes map to lower-case letters and digits; signs to 1, 2, …, which `_signs` checks; all others to a space.
+# The bytes of longer characters are unchanged.
 PLAIN = bytes(
     byte if byte >= 128 else ord(chr(byte).lower()) if chr(byte).isalnum() else 1 + SIGNS.find(chr(byte)) or SPACE
     for byte in range(256)
 )
 LETTER = r"[\p{L}\p{M}\p{N}]"
-# The same text may be written in several ways: marks of their own, full-width and presentation forms, old Hangul.
+# Unicode encodes some characters in several forms: separate marks, full-width and presentation forms, old Hangul.
 SEVERAL_FORMS = r"[\p{Mn}\x{1100}-\x{11FF}\x{FB00}-\x{FDFF}\x{FE70}-\x{FEFE}\x{FF01}-\x{FFEE}\x{1D400}-\x{1D7FF}]"
 INVISIBLE = r"[\p{Cf}\p{Me}\x{180B}-\x{180D}\x{FE00}-\x{FE0F}\x{E0100}-\x{E01EF}]"  # joiners, emoji selectors, …
 CAPITAL = r"[\p{Changes_When_Lowercased}&&[^\x00-\x7F]]"
 TYPESET_SIGNS = {"−": "-", "×": "*", "÷": "/"}
 UNUSUAL = f"{SEVERAL_FORMS}|{INVISIBLE}|{CAPITAL}|[{''.join(TYPESET_SIGNS)}]"
-PRIME = np.uint64(0x9E3779B97F4A7C15)  # odd, so that multiplying by it loses nothing
-SPREAD = np.array([0xBF58476D1CE4E5B9, 0x94D049BB133111EB], np.uint64)  # of splitmix64
-FIRST_BYTES = np.array([(1 << 8 * count) - 1 for count in range(9)], np.uint64)  # masks for none to all of eight
-PADDING = 8  # zeros behind the last text, so that eight bytes can be taken from everywhere
+PADDING = 8  # zeros after the last text, so that eight bytes can be read at every position
 
 
 def words(texts: pl.Series) -> tuple[np.ndarray, np.ndarray]:
     """
+    Hash the words of every text.
+
     in : str, no nulls
-    out: hashes (uint64, one a word), offsets (int64, one more than texts): text i has hashes[offsets[i]:offsets[i + 1]]
+    out: hashes (uint64, one per word), offsets (int64, one more than there are texts): text i has
+         hashes[offsets[i]:offsets[i + 1]]
     """
     raw, ends, wide = _in_one_form(texts)
     data = np.frombuffer(bytearray(raw).translate(PLAIN), np.uint8)  # faster than numpy's take
-    starts, lengths = _characters_apart(data, wide)
+    starts, lengths = _unspaced_characters(data, wide)
     signs = _signs(data, ends)
     inside = data[:-PADDING] > SPACE
     inside[signs] = True
-    cut = np.zeros(len(inside) + 1, bool)  # cut[i]: a word may not reach over the border before byte i
+    cut = np.zeros(len(inside) + 1, bool)  # cut[i]: no word extends across the border before byte i
     cut[1:-1] = inside[1:] != inside[:-1]
     for border in (0, ends, signs, signs + 1, starts, starts + lengths):
         cut[border] = True
@@ -57,28 +58,13 @@ def words(texts: pl.Series) -> tuple[np.ndarray, np.ndarray]:
     return _with_wordless(raw, ends, wide, hashes, offsets)
 
 
-def mixed(hashes: np.ndarray) -> np.ndarray:
-    """Every bit of a hash spread over all its bits: sums and products of hashes become hashes."""
-    spread: np.ndarray = hashes ^ (hashes >> np.uint64(30))
-    spread *= SPREAD[0]
-    spread ^= spread >> np.uint64(27)
-    spread *= SPREAD[1]
-    spread ^= spread >> np.uint64(31)
-    return spread
-
-
-def to_offsets(counts: np.ndarray) -> np.ndarray:
-    """Where each of so many begins when they stand one after the other, and where the last ends."""
-    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-
-
 def _in_one_form(texts: pl.Series) -> tuple[np.ndarray, np.ndarray, Wide]:
-    """As `_bytes`, and the characters of several bytes; what is written in unusual ways in the usual one."""
+    """Return `_bytes` and the multi-byte characters, after characters in unusual forms are replaced."""
     raw, ends = _bytes(texts)
     wide = Wide.of(raw)
 
     def rows(pattern: str) -> np.ndarray:
-        """Texts that have such a character: changes are dear, and few texts need them."""
+        """Return the texts that have such a character: replacing is slow, and few texts need it."""
         return np.unique(np.searchsorted(ends, wide.starts[wide.are(pattern) | (wide.codes >= HAN_ENDS)], "right"))
 
     some = rows(UNUSUAL)
@@ -92,7 +78,7 @@ def _in_one_form(texts: pl.Series) -> tuple[np.ndarray, np.ndarray, Wide]:
 
 
 def _bytes(texts: pl.Series) -> tuple[np.ndarray, np.ndarray]:
-    """All texts as one run of bytes with PADDING behind it, and where each ends."""
+    """Return all texts as one run of bytes followed by PADDING, and where each text ends."""
     array = texts.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
     _, offsets, data = array.buffers()
     ends = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
@@ -102,16 +88,16 @@ def _bytes(texts: pl.Series) -> tuple[np.ndarray, np.ndarray]:
     return padded, ends[1:] - start
 
 
-def _characters_apart(data: np.ndarray, wide: Wide) -> tuple[np.ndarray, np.ndarray]:
-    """Where each character of a script without spaces starts and how long it is; what is no letter becomes spaces."""
+def _unspaced_characters(data: np.ndarray, wide: Wide) -> tuple[np.ndarray, np.ndarray]:
+    """Overwrite multi-byte non-letters with spaces; return start and length of each character written unspaced."""
     letter = wide.are(LETTER)
     wide.fill(data, ~letter, SPACE)
-    alone = letter & wide.are(UNSPACED)
-    return wide.starts[alone], wide.lengths[alone]
+    unspaced = letter & wide.are(UNSPACED)
+    return wide.starts[unspaced], wide.lengths[unspaced]
 
 
 def _signs(data: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """Where a sign stands between two digits of its text, at most GAP spaces or marks (of one byte) from each."""
+    """Return the signs between two digits of one text, at most GAP spaces or one-byte marks away from each."""
     starts = np.flatnonzero(data[:-PADDING] < SPACE)
     left = _digits_beside(data, starts, -1)
     starts, left = starts[left >= 0], left[left >= 0]
@@ -122,7 +108,7 @@ def _signs(data: np.ndarray, ends: np.ndarray) -> np.ndarray:
 
 
 def _digits_beside(data: np.ndarray, starts: np.ndarray, step: int) -> np.ndarray:
-    """The place of the next digit in this direction, spaces and marks left out; -1 where something else is next."""
+    """Return the position of the next digit in this direction, skipping spaces and marks; -1 where there is none."""
     near = np.maximum(starts + step, 0)
     for _ in range(GAP):
         near = np.where(data[near] == SPACE, np.clip(near + step, 0, len(data) - 1), near)
@@ -131,41 +117,39 @@ def _digits_beside(data: np.ndarray, starts: np.ndarray, step: int) -> np.ndarra
 
 def _hashes(data: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """
-    One hash for the bytes from each start on: the numbers that eight bytes at a time make, spread and added up.
+    Hash the bytes from each start on: eight at a time as one number, mixed and summed.
 
-    Own arithmetic, since the hashes of libraries change with their versions, and it is faster than cutting texts out.
+    The hash functions of libraries change with their versions, and slicing texts for them would be slower.
     """
     shape = (len(data) - PADDING + 1,)
     numbers = np.lib.stride_tricks.as_strided(data[:8].view("<u8"), shape, (1,), writeable=False)
     hashes = numbers[starts]
     hashes &= FIRST_BYTES[np.minimum(lengths, 8)]
-    hashes += lengths.view(np.uint64) * PRIME
+    hashes += lengths.view(np.uint64) * GOLDEN
     hashes = mixed(hashes)
     long = np.flatnonzero(lengths > 8)
     if len(long):
         further = (lengths[long] - 1) // 8
         first = np.cumsum(further) - further
         place = np.arange(1, further.sum() + 1) - np.repeat(first, further)  # 1, 2, … within each word
-        left = np.minimum(np.repeat(lengths[long], further) - 8 * place, 8)
-        number = numbers[np.repeat(starts[long], further) + 8 * place] & FIRST_BYTES[left]
-        hashes[long] = mixed(hashes[long] + np.add.reduceat(mixed(number + place.astype(np.uint64) * PRIME), first))
+        size = np.minimum(np.repeat(lengths[long], further) - 8 * place, 8)
+        number = numbers[np.repeat(starts[long], further) + 8 * place] & FIRST_BYTES[size]
+        hashes[long] = mixed(hashes[long] + np.add.reduceat(mixed(number + place.astype(np.uint64) * GOLDEN), first))
     return hashes
 
 
 def _with_wordless(
     raw: np.ndarray, ends: np.ndarray, wide: Wide, hashes: np.ndarray, offsets: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Texts in which no word was found get one, all their characters, unless they are blank."""
+    """Give each text without words one word, the hash of all its bytes, unless it is blank."""
     counts, lengths = np.diff(offsets), np.diff(ends, prepend=0)
     rows = np.flatnonzero((counts == 0) & (lengths > 0))
     if not len(rows):
         return hashes, offsets
     visible = raw > SPACE
     wide.fill(visible, wide.are(r"\s"), False)
-    first = to_offsets(lengths[rows])
-    starts = ends[rows] - lengths[rows]
-    places = np.repeat(starts - first[:-1], lengths[rows]) + np.arange(first[-1])  # of all bytes of these texts
-    rows = rows[np.logical_or.reduceat(visible[places], first[:-1])]
+    places = ranges(ends[rows] - lengths[rows], lengths[rows])  # of all bytes of these texts
+    rows = rows[np.logical_or.reduceat(visible[places], to_offsets(lengths[rows])[:-1])]
     counts[rows] = 1
     whole = _hashes(raw, ends[rows] - lengths[rows], lengths[rows])
     return np.insert(hashes, offsets[rows], whole), to_offsets(counts)

@@ -1,20 +1,21 @@
-"""Texts as sets of so many words in a row, so that two texts can be compared: flat arrays, never a list a text."""
+"""Texts as sets of word n-grams (shingles), so that two texts can be compared: flat arrays, never a list per text."""
 
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
-from curate.text.normalized_words import PRIME, mixed, to_offsets, words
+from curate.text.arrays import GOLDEN, mixed, to_offsets
+from curate.text.normalized_words import words
 
 # Row number and hash share one key, so that one sort orders the hashes of every row. A collision among the 50 bits
-# counts one shingle wrongly; with texts of 200 shingles that is one pair in 10^10, with a million (5 MB) one in 10^3.
+# miscounts one shingle: at 200 shingles per text in one pair of 10^10, at a million (5 MB) in one of 10^3.
 ROW_BITS = 13
-HASH_BITS = np.uint64(64 - ROW_BITS - 1)  # one bit less, so that they are columns of a sparse matrix
+HASH_BITS = np.uint64(64 - ROW_BITS - 1)  # one bit less, because they are the columns of a sparse matrix (int64)
 
 
 class Shingles(NamedTuple):
-    """The shingles of text i are hashes[offsets[i]:offsets[i + 1]]."""
+    """Shingle hashes of several texts: text i has hashes[offsets[i]:offsets[i + 1]]."""
 
     hashes: np.ndarray  # uint64
     offsets: np.ndarray  # int64, one more than there are texts
@@ -22,15 +23,17 @@ class Shingles(NamedTuple):
 
 def shingles(texts: pl.Series, *, size: int = 3) -> Shingles:
     """
-    in : str; null is as blank
-    out: a hash of every `size` words in a row, in the text's order, repeated ones too. A text of fewer words is one
-         shingle, a blank one has none.
+    Hash every `size` consecutive words.
+
+    in : str; null is treated as blank
+    out: hashes in the order of the text, repeated ones included. A text of fewer words is one shingle, a blank text has
+         none.
     """
     single, offsets = words(texts.fill_null(""))
     counts = np.diff(offsets)
     folded = single.copy()
     for ahead in range(1, min(size, len(single))):
-        folded[: len(single) - ahead] = folded[: len(single) - ahead] * PRIME + single[ahead:]
+        folded[: len(single) - ahead] = folded[: len(single) - ahead] * GOLDEN + single[ahead:]
     # The last windows of a text reach into the next one.
     full = np.ones(len(single), bool)
     for back in range(1, size):
@@ -43,7 +46,7 @@ def shingles(texts: pl.Series, *, size: int = 3) -> Shingles:
 
 
 def shingle_sets(texts: pl.Series, *, size: int = 3) -> Shingles:
-    """As `shingles`, each hash once a text, in ascending order and cut to HASH_BITS. At most 2^ROW_BITS texts."""
+    """Return `shingles` once per text, ascending and cut to HASH_BITS. Takes at most 2^ROW_BITS texts."""
     hashes, offsets = shingles(texts, size=size)
     rows = np.repeat(np.arange(len(texts), dtype=np.uint64), np.diff(offsets))
     # polars sorts these four times as fast as numpy.
@@ -54,9 +57,9 @@ def shingle_sets(texts: pl.Series, *, size: int = 3) -> Shingles:
 
 
 def _whole(single: np.ndarray, starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """One hash of all `counts` words from each start on."""
+    """Return one hash of the `counts` words from each start on."""
     folded: np.ndarray = single[starts]
     for ahead in range(1, int(counts.max(initial=0))):
         more = counts > ahead
-        folded[more] = folded[more] * PRIME + single[starts[more] + ahead]
+        folded[more] = folded[more] * GOLDEN + single[starts[more] + ahead]
     return folded

@@ -1,15 +1,14 @@
 """
-Words as numbers that stay the same for ever, so that an index of them can be saved, shipped and compared anywhere.
+Word hashes that never change, so that an index of them can be saved, shared and compared anywhere.
 
-A word is a run of letters, marks and digits, in NFKC and lower case; whatever else stands between two of them (spaces,
-punctuation, symbols, emoji) only parts them. In scripts that write no spaces every character is a word. Two words are
-the same when their first 64 bytes, their last 8 and their lengths are.
+A word is a run of letters, marks and digits, in NFKC and lower case; everything else (spaces, punctuation, symbols,
+emoji) only separates words. In scripts written without spaces every character is a word. Two words are equal when their
+first 64 bytes, their last 8 bytes and their lengths are.
 
-Texts become one run of bytes, and all words of some hundred kilobytes are hashed at once: five times the speed of
-splitting texts into strings first. `curate.text.tokens` does that, and its hashes hold for one process only.
-
-`curate.text.normalized_words` distinguishes more (arithmetic signs, texts of emoji only), because texts it calls equal
-are dropped, and it is 25 % slower. Here a rule counts words, and reading them is nearly all of the work.
+Texts are joined into one run of bytes, and all words of some hundred kilobytes are hashed at once: five times the speed
+of splitting texts into strings first, as `curate.text.tokens` does. `curate.text.normalized_words` distinguishes more
+(arithmetic signs, texts of emoji only), because texts it calls equal are dropped, and it is 25 % slower. The
+contamination rule counts words, and reading them is nearly all of its work.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,35 +18,34 @@ from functools import cache
 import numpy as np
 import polars as pl
 
-from curate.text.tokens import UNSPACED
+from curate.text.arrays import FIRST_BYTES, GOLDEN, ranges
+from curate.text.scripts import UNSPACED
 
-VERSION = 1  # part of every saved index: raise it when the same text gives other words or other hashes
-RUN_BYTES = 512 << 10  # of text at once: what is made of it fits into a core's cache
-# Beyond ASCII; the range and the one after it are marks that turn a character into an emoji.
+VERSION = 1  # part of every saved index: increase it when the same text gives other words or other hashes
+RUN_BYTES = 512 << 10  # of text at once: all intermediate arrays fit into a core's cache
+# Beyond ASCII. U+FE00 to U+FE0F and U+20E3 are marks that turn a character into an emoji.
 NO_WORD = r"[^\p{L}\p{M}\p{N}\x00-\x7F]|[\x{FE00}-\x{FE0F}\x{20E3}]"
-NOT_LATIN = r"[^\x00-\x7F\x{C0}-\x{FF}]"  # NFKC, which takes its time, leaves the letters from À to ÿ as they are
-KEPT_BYTES = 64  # of a word, and its last 8: a text of megabytes without a space is one word
-PRIME = 0x9E3779B97F4A7C15
+NOT_LATIN = r"[^\x00-\x7F\x{C0}-\x{FF}]"  # NFKC is slow, and does not change the letters from À to ÿ
+HASHED_BYTES = 64  # of a word, and its last 8: a text of megabytes without a space is one word
 HALF = np.uint64(32)
-PADDING = np.zeros(16, np.uint8)  # eight bytes can be read anywhere, and the last word has an end
-MASKS = np.array([(1 << 8 * size) - 1 for size in range(9)], np.uint64)  # the first bytes of eight
+PADDING = np.zeros(16, np.uint8)  # so that eight bytes can be read at every position, and the last word ends
 
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """The words of some texts, one after the other: text i has those from firsts[i] up to firsts[i + 1]."""
+    """Word hashes of several texts: text i has hashes[offsets[i]:offsets[i + 1]]."""
 
-    hashes: np.ndarray  # uint64, one a word
-    firsts: np.ndarray  # int64, one a text and one more
+    hashes: np.ndarray  # uint64, one per word
+    offsets: np.ndarray  # int64, one more than there are texts
 
     @property
     def counts(self) -> np.ndarray:
-        """Words of each text."""
-        return np.diff(self.firsts)
+        """The number of words of each text."""
+        return np.diff(self.offsets)
 
     def windows(self, size: int) -> np.ndarray:
-        """The hash of every `size` words in a row, in whatever text they begin; some reach into the next."""
-        # 1 → 2 → 4 → 8 words, and one more where the binary digits of `size` say so.
+        """Return the hash of every `size` consecutive words; the last windows of a text reach into the next one."""
+        # By doubling, 1 → 2 → 4 → 8 words, plus one word for every 1 among the binary digits of `size`.
         hashes, length = self.hashes, 1
         for digit in f"{size:b}"[1:]:
             hashes = hashes[:-length] * _power(length) + hashes[length:]
@@ -58,29 +56,22 @@ class Words:
         return hashes
 
     def wholes(self, texts: np.ndarray) -> np.ndarray:
-        """One hash for all words of each of these texts, in their order. Texts without words have the same one."""
+        """Return one hash of all words of each of these texts, in their order; it is 0 for a text without words."""
         sizes = self.counts[texts]
-        powers = np.multiply.accumulate(np.full(sizes.max(initial=1), PRIME, np.uint64))
-        parts = self.hashes[ranges(self.firsts[texts], sizes)] * powers[ranges(np.zeros_like(sizes), sizes)]
+        powers = np.multiply.accumulate(np.full(sizes.max(initial=1), GOLDEN))
+        parts = self.hashes[ranges(self.offsets[texts], sizes)] * powers[ranges(np.zeros_like(sizes), sizes)]
         sums = np.append(np.uint64(0), np.cumsum(parts, dtype=np.uint64))
         ends = np.cumsum(sizes)
         wholes: np.ndarray = sums[ends] - sums[ends - sizes]
         return wholes
 
 
-def ranges(starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """start, start + 1, … for every start, as many as its size."""
-    ends = np.cumsum(sizes)
-    places: np.ndarray = np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - (ends - sizes), sizes)
-    return places
-
-
 def runs(texts: pl.Series) -> Iterator[tuple[int, Words]]:
-    """The words of all texts, some texts at a time, each time with the place of the first; null is an empty text."""
-    texts = _parted(texts.fill_null(""))
+    """Yield the words of some texts at a time, with the index of the first of them; null is treated as empty."""
+    texts = _where(texts.fill_null(""), _beyond_ascii, _without_symbols)
     joined: bytes = texts.str.join("\n").cast(pl.Binary).item() if len(texts) else b""
     data = np.frombuffer(joined, np.uint8)
-    ends = (texts.str.len_bytes().cast(pl.Int64) + 1).cum_sum().to_numpy()  # with the line break behind each
+    ends = (texts.str.len_bytes().cast(pl.Int64) + 1).cum_sum().to_numpy()  # with the line break after each
     start = before = 0
     while start < len(texts):
         stop = max(start + 1, int(np.searchsorted(ends, before + RUN_BYTES)))
@@ -88,17 +79,13 @@ def runs(texts: pl.Series) -> Iterator[tuple[int, Words]]:
         start, before = stop, int(ends[stop - 1])
 
 
-def _parted(texts: pl.Series) -> pl.Series:
-    """Texts in which every byte beyond ASCII belongs to a word, in lower case."""
-    return _where(texts, _beyond_ascii, _plain)
-
-
-def _plain(texts: pl.Series) -> pl.Series:
+def _without_symbols(texts: pl.Series) -> pl.Series:
+    """Return texts in which every byte beyond ASCII belongs to a lower-case word."""
     # Most of these texts hold only a dash or a curly quote, and are ASCII after this step.
-    return _where(texts.str.replace_all(NO_WORD, " "), _beyond_ascii, _folded)
+    return _where(texts.str.replace_all(NO_WORD, " "), _beyond_ascii, _case_folded)
 
 
-def _folded(texts: pl.Series) -> pl.Series:
+def _case_folded(texts: pl.Series) -> pl.Series:
     texts = _where(texts, lambda some: some.str.contains(NOT_LATIN), lambda some: some.str.normalize("NFKC"))
     texts = texts.str.to_lowercase().str.replace_all(NO_WORD, " ")
     return _where(
@@ -113,41 +100,41 @@ def _beyond_ascii(texts: pl.Series) -> pl.Series:
 def _where(
     texts: pl.Series, which: Callable[[pl.Series], pl.Series], change: Callable[[pl.Series], pl.Series]
 ) -> pl.Series:
-    """The texts, those of them changed that are `which`."""
-    chosen = which(texts)  # and a clone, since scatter changes its own series
-    return texts.clone().scatter(chosen.arg_true(), change(texts.filter(chosen))) if chosen.any() else texts
+    """Return the texts, with those that match `which` changed."""
+    matching = which(texts)  # and a clone, because scatter works in place
+    return texts.clone().scatter(matching.arg_true(), change(texts.filter(matching))) if matching.any() else texts
 
 
 def _words(data: np.ndarray, ends: np.ndarray) -> Words:
-    """The words of texts that stand one after the other up to these ends."""
+    """Return the words of the concatenated texts that end at `ends`."""
     data = np.append(data, PADDING)
-    # ASCII letters; what is beyond ASCII is so already. (To multiply is ten times as fast as to shift.)
+    # ASCII letters; all others are lower-case already. (Multiplying is ten times as fast as shifting.)
     lowered = data | (data < 0x80).view(np.uint8) * np.uint8(0x20)
-    turns = _turns(data, lowered)
-    starts = turns[0::2].copy()
-    return Words(_hashes(lowered, starts, turns[1::2] - starts), np.append(0, np.searchsorted(starts, ends)))
+    borders = _borders(data, lowered)
+    starts = borders[0::2].copy()
+    return Words(_hashes(lowered, starts, borders[1::2] - starts), np.append(0, np.searchsorted(starts, ends)))
 
 
-def _turns(data: np.ndarray, lowered: np.ndarray) -> np.ndarray:
-    """Where a word begins, where it ends, where the next begins, …"""
+def _borders(data: np.ndarray, lowered: np.ndarray) -> np.ndarray:
+    """Return where a word starts, where it ends, where the next one starts, …"""
     inside = lowered - np.uint8(ord("a")) < 26
     inside |= data - np.uint8(ord("0")) < 10
     inside |= data >= 0x80
-    turned = np.empty(len(data), bool)
-    turned[0] = inside[0]
-    np.not_equal(inside[1:], inside[:-1], out=turned[1:])
-    return np.flatnonzero(turned)
+    changes = np.empty(len(data), bool)
+    changes[0] = inside[0]
+    np.not_equal(inside[1:], inside[:-1], out=changes[1:])
+    return np.flatnonzero(changes)
 
 
 def _hashes(data: np.ndarray, starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    eights = np.ndarray(len(data) - 7, "<u8", data.data, strides=(1,))  # the eight bytes from every place on
+    eights = np.ndarray(len(data) - 7, "<u8", data.data, strides=(1,))  # the eight bytes at every position
     hashes: np.ndarray = eights[starts]
-    hashes &= MASKS[np.minimum(sizes, 8)]
+    hashes &= FIRST_BYTES[np.minimum(sizes, 8)]
     hashes *= _power(1)
     longer = np.flatnonzero(sizes > 8)
     _mix_in(hashes, longer, sizes[longer].view(np.uint64))
     _mix_in(hashes, longer, eights[starts[longer] + sizes[longer] - 8])
-    for place in range(8, KEPT_BYTES, 8):
+    for place in range(8, HASHED_BYTES, 8):
         longer = longer[sizes[longer] > place + 8]
         if not len(longer):
             break
@@ -163,5 +150,5 @@ def _mix_in(hashes: np.ndarray, places: np.ndarray, more: np.ndarray) -> None:
 
 @cache
 def _power(exponent: int) -> np.uint64:
-    power: np.uint64 = np.uint64(pow(PRIME, exponent, 1 << 64))
+    power: np.uint64 = np.uint64(pow(int(GOLDEN), exponent, 1 << 64))
     return power

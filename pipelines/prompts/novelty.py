@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from math import floor
 
-# Scripts without spaces between words: Thai, Lao, Myanmar, Khmer, kana, Han. (`re` does not support \p{Han}.)
+# Scripts without spaces: Thai, Lao, Myanmar, Khmer, kana, Han. By blocks, as `re` has no \p{Han} (see
+# `curate.text.scripts`): unlike the script, the kana block includes the long vowel mark ー.
 UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff]"
 )

@@ -54,14 +54,14 @@ def test_one_text_a_row_and_blank_ones_are_not_encoded(evals: EvalVectors) -> No
 def test_portions_change_nothing(evals: EvalVectors, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = pl.Series([["ab", "c"], ["aab"], ["b"], ["c", "aab", "x"]])
     together = similar_hits(rows, evals, Letters())
-    monkeypatch.setattr(embedding, "AT_ONCE", 1)
+    monkeypatch.setattr(embedding, "SIMILARITIES_PER_CHUNK", 1)
     assert similar_hits(rows, evals, Letters()).equals(together)
     few = similar_hits(rows, evals, Letters(), every=False)
     assert by_set(few, evals.items).equals(by_set(together, evals.items))
 
 
 def test_what_cannot_be(evals: EvalVectors) -> None:
-    with pytest.raises(RecipeError, match="the threshold is 1"):
+    with pytest.raises(RecipeError, match="threshold is 1"):
         similar_hits(pl.Series(["a"]), evals, Letters(), threshold=1)
-    with pytest.raises(RecipeError, match="two eval sets are called 'one'"):
+    with pytest.raises(RecipeError, match="two eval sets are named 'one'"):
         EvalVectors.build([EvalSet.of("one", ["a"]), EvalSet.of("one", ["b"])], Letters())

@@ -93,7 +93,9 @@ def test_an_unknown_column_names_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"unknown column of the eval set 'quiz' 'id'.* Known: options, question"):
         load_eval(path, columns=["question"], id_column="id")
     path = str(write_jsonl(tmp_path / "odd.jsonl", [{"foo": "a", "bar": "b"}]))
-    with pytest.raises(InputError, match=r"'odd': .*none of the columns foo, bar .* Name the columns of its text$"):
+    with pytest.raises(
+        InputError, match=r"'odd': .*none of the columns foo, bar .* Name the columns that contain its text$"
+    ):
         load_eval(path)
 
 
@@ -107,7 +109,7 @@ def test_an_unknown_name_or_path(tmp_path: Path) -> None:
 def test_a_set_without_text_or_with_broken_rows(tmp_path: Path) -> None:
     path = str(write_jsonl(tmp_path / "blank.jsonl", [{"q": " ", "prompt": None}, {"q": None, "prompt": " "}]))
     for columns in (["q"], []):
-        with pytest.raises(InputError, match=r"the eval set 'blank' is empty: none of its . items holds text"):
+        with pytest.raises(InputError, match=r"the eval set 'blank' is empty: none of its . items contains text"):
             load_eval(path, columns=columns)
     path = str(write_jsonl(tmp_path / "broken.jsonl", [{"prompt": "a"}, "{", {"prompt": "b"}]))
     for columns in (["prompt"], []):

@@ -57,7 +57,7 @@ def test_a_file_that_is_no_index(index: EvalIndex, tmp_path: Path, monkeypatch: 
     with pytest.raises(InputError, match=r"cannot be read \(.*\): build and save it again"):
         EvalIndex.load(path)
     pl.DataFrame({"prompt": ["a"], "chosen": ["b"]}).write_parquet(path)
-    with pytest.raises(InputError, match="is no eval index: it has the columns prompt, chosen"):
+    with pytest.raises(InputError, match="is not an eval index: its columns are prompt, chosen"):
         EvalIndex.load(path)
     index.save(path)
     whole = path.read_bytes()
@@ -85,7 +85,7 @@ def test_an_index_that_was_changed(index: EvalIndex, tmp_path: Path, change: Cha
     about = json.loads(pl.read_parquet_metadata(tmp_path / "i")[indexing.KEY])
     items, about = change(index.items, about)
     items.write_parquet(tmp_path / "i", metadata={indexing.KEY: json.dumps(about)})
-    with pytest.raises(InputError, match="is damaged, it is not what was saved"):
+    with pytest.raises(InputError, match="is damaged, its content has changed"):
         EvalIndex.load(tmp_path / "i")
 
 
@@ -99,7 +99,7 @@ def test_sets_that_make_no_index() -> None:
     one = EvalSet.of("one", ["a b"])
     with pytest.raises(RecipeError, match="no eval set is named"):
         EvalIndex.build([])
-    with pytest.raises(RecipeError, match="two eval sets are called 'one'"):
+    with pytest.raises(RecipeError, match="two eval sets are named 'one'"):
         EvalIndex.build([one, EvalSet.of("one", ["c"])])
     with pytest.raises(InputError, match="'emoji' is empty: none of its 2 items has a word"):
         EvalIndex.build([one, EvalSet.of("emoji", ["🎉", "?!"])])

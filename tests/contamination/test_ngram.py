@@ -58,7 +58,7 @@ def test_the_share_must_be_greater_than_the_threshold() -> None:
     assert found([half], index, threshold=0.4) == [(0, "set", "0", 0.5)]
     assert found([f"{half} w8"], index, threshold=9 / 16) == []
     for threshold in (-0.1, 1, 50, float("nan")):
-        with pytest.raises(RecipeError, match="expected is 0 or more and less than 1"):
+        with pytest.raises(RecipeError, match="expected 0 or more and less than 1"):
             found([half], index, threshold=threshold)
 
 
@@ -179,7 +179,7 @@ def test_portions_and_runs_change_nothing(monkeypatch: pytest.MonkeyPatch) -> No
     texts = [" ".join(chance.choices("abc", k=chance.randrange(30))) for _ in range(200)]
     index = EvalIndex.build([set_of(texts[:40])], ngram=3)
     together = hits(pl.Series(texts), index)
-    monkeypatch.setattr(matching, "AT_ONCE", 1)
+    monkeypatch.setattr(matching, "PLACES_PER_CHUNK", 1)
     monkeypatch.setattr(hashing, "RUN_BYTES", 50)
     assert hits(pl.Series(texts), index).equals(together)
     assert len(together) > 1000

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from curate.dedup.minhash import MISS, SLOTS, banding, digests, joined, make_plan, sketch
+from curate.dedup.minhash import MISS_RATE, SLOTS, banding, digests, joined, make_plan, sketch
 from curate.errors import InputError
 from curate.text.shingles import shingles
 
@@ -12,7 +12,7 @@ from curate.text.shingles import shingles
 @pytest.mark.parametrize("threshold", [0.04, 0.1, 0.3, 0.5, 0.7, 0.75, 0.8, 0.9, 0.95, 0.99, 1.0])
 def test_bands_hardly_miss_a_pair_at_the_threshold(threshold: float) -> None:
     bands, rows, slots = banding(threshold)
-    assert (1 - threshold**rows) ** bands <= MISS
+    assert (1 - threshold**rows) ** bands <= MISS_RATE
     assert bands * rows <= slots <= SLOTS[-1]
 
 
@@ -37,7 +37,7 @@ def test_bands_can_be_given() -> None:
         ((0.0, 3, None), "threshold is 0, expected more than 0 and at most 1"),
         ((1.1, 3, None), "threshold is 1.1, expected more than 0 and at most 1"),
         ((0.8, 0, None), "shingle_size is 0, expected 1 or more"),
-        ((0.8, 3, (0, 5)), "bands is (0, 5), expected (bands, rows a band), each 1 or more"),
+        ((0.8, 3, (0, 5)), "bands is (0, 5), expected (bands, minima per band), each 1 or more"),
     ],
 )
 def test_what_is_out_of_range(arguments: tuple[float, int, tuple[int, int] | None], said: str) -> None:
@@ -55,7 +55,7 @@ def test_minima_estimate_the_similarity() -> None:
 
 def test_a_sketch_is_small() -> None:
     whole = sketch(pl.Series(["a b c d e f g"] * 10), make_plan(0.8, 3, None, seed=1))
-    assert sum(getattr(whole, name).nbytes for name in ("prints", "counts", "keys", "minima")) == 10 * 172
+    assert sum(getattr(whole, name).nbytes for name in ("fingerprints", "counts", "keys", "minima")) == 10 * 172
 
 
 def test_a_sketch_of_a_block_is_that_of_its_texts() -> None:
@@ -63,6 +63,6 @@ def test_a_sketch_of_a_block_is_that_of_its_texts() -> None:
     plan = make_plan(0.8, 3, None, seed=1)
     whole = sketch(pl.Series(texts), plan)
     parts = joined((sketch(pl.Series([text]), plan) for text in texts), plan)
-    for name in ("prints", "counts", "keys", "minima"):
+    for name in ("fingerprints", "counts", "keys", "minima"):
         assert np.array_equal(getattr(whole, name), getattr(parts, name))
-    assert len(joined([], plan).prints) == 0
+    assert len(joined([], plan).fingerprints) == 0

@@ -18,7 +18,7 @@ from curate.dedup.jaccard import similarities
 from curate.dedup.near_edges import near_edges
 from curate.dedup.tables import EDGES
 from curate.errors import InputError
-from curate.text.blocks import pieces
+from curate.text.blocks import text_chunks
 from tests.data import SHARED
 from tests.dedup.edits import compare, exact_pairs, plain_shingles, planted
 
@@ -158,7 +158,7 @@ def test_little_memory_means_more_passes_and_the_same_edges() -> None:
 
 def test_a_block_of_more_than_four_gigabytes_is_cut_as_any_other() -> None:
     block = pl.Series(["x" * 5_000_000]).gather([0] * 900)  # which polars holds once
-    assert [(start, len(texts)) for start, texts in pieces([block])] == [(row, 1) for row in range(900)]
+    assert [(start, len(texts)) for start, texts in text_chunks([block])] == [(row, 1) for row in range(900)]
 
 
 def test_few_words_and_long_shingles() -> None:
@@ -167,7 +167,7 @@ def test_few_words_and_long_shingles() -> None:
 
 def test_blocks_that_cannot_be_read_twice() -> None:
     once = iter([pl.Series([FOX, FOX.replace("barn", "shed")])])
-    with pytest.raises(InputError, match="fewer rows when they are read again"):
+    with pytest.raises(InputError, match="fewer rows at the second reading"):
         near_edges(lambda: once)
 
 
@@ -222,8 +222,8 @@ def test_the_same_edges_however_they_are_cut(
     ends = [min(sum(cuts[:place]), len(texts)) for place in range(len(cuts) + 1)] + [len(texts)]
     blocks = [pl.Series(texts[start:stop], dtype=pl.String) for start, stop in pairwise(ends)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("curate.text.blocks.PIECE_BYTES", sizes[0])
-        patch.setattr("curate.dedup.jaccard.CHUNK", sizes[1])
+        patch.setattr("curate.text.blocks.CHUNK_BYTES", sizes[0])
+        patch.setattr("curate.dedup.jaccard.SHINGLES_PER_CHUNK", sizes[1])
         found = near_edges(lambda: blocks, threshold=how[0], shingle_size=how[1], workers=sizes[2])
     assert found.equals(whole)
 
@@ -300,7 +300,7 @@ def test_chunks_of_pairs_lose_none(monkeypatch: pytest.MonkeyPatch) -> None:
         list(combinations(range(12), 2)), schema={"row_a": pl.UInt64, "row_b": pl.UInt64}, orient="row"
     )
     for chunk in (1, 2, 4, 8, 16, 264, 1000):
-        monkeypatch.setattr("curate.dedup.jaccard.CHUNK", chunk)
+        monkeypatch.setattr("curate.dedup.jaccard.SHINGLES_PER_CHUNK", chunk)
         assert similarities(lambda: texts, pairs).get_column("similarity").to_list() == [1 / 3] * 66
 
 

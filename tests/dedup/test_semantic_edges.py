@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from curate.dedup.semantic_edges import semantic_edges, semantic_matches, star_clusters
 from curate.embeddings.cache import CHUNK, embed, ends
-from curate.embeddings.cosine import cosines, distinct, grid, least_product, main_axes, shadows
+from curate.embeddings.cosine import cosines, distinct, grid, least_product, main_axes, projections
 from curate.embeddings.encoder import load_encoder
 from curate.errors import CurateError, InputError, RecipeError
 
@@ -65,22 +65,22 @@ def test_buckets_find_nearly_all_and_nothing_else() -> None:
 
 
 def test_buckets_by_way_of_coarser_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("curate.dedup.ann.PLAIN", 16)
-    monkeypatch.setattr("curate.dedup.ann.PER_BUCKET", 64)
+    monkeypatch.setattr("curate.dedup.ann.FLAT_CENTROIDS", 16)
+    monkeypatch.setattr("curate.dedup.ann.ROWS_PER_CENTROID", 64)
     vectors = cloud(6000)
     found = semantic_edges(vectors, threshold=0.85, exact_below=0)
     assert len(found) >= 0.97 * len(semantic_edges(vectors, threshold=0.85))
 
 
-def test_a_shadow_never_hides_a_near_pair() -> None:
+def test_projections_never_exclude_a_similar_pair() -> None:
     vectors = cloud(500, 300)
     rows = np.arange(len(vectors))
     axes = main_axes(vectors, distinct(vectors).rows, 0.8)
     assert axes is not None
-    shadow = shadows(vectors, rows, axes)
-    assert shadow.shape[1] < 300
+    projected = projections(vectors, rows, axes)
+    assert projected.shape[1] < 300
     near = cosines(vectors, np.repeat(rows, 500), vectors, np.tile(rows, 500)).reshape(500, 500) >= 0.8
-    assert ((shadow @ shadow.T >= least_product(0.8)) >= near).all()
+    assert ((projected @ projected.T >= least_product(0.8)) >= near).all()
 
 
 @given(seed=st.integers(0, 2**32 - 1), exact_below=st.sampled_from([0, 50_000]), threads=st.sampled_from([1, 2]))
@@ -197,7 +197,7 @@ def test_none_and_one(rows: int, exact_below: int) -> None:
 
 def test_thresholds_that_are_none() -> None:
     for threshold in (0, 1.5, float("nan")):
-        with pytest.raises(RecipeError, match="above 0 and at most 1"):
+        with pytest.raises(RecipeError, match="expected more than 0 and at most 1"):
             semantic_edges(cloud(4), threshold=threshold)
 
 
@@ -221,7 +221,7 @@ def test_against_another_set(exact_below: int) -> None:
 
 
 def test_sets_of_two_models() -> None:
-    with pytest.raises(RecipeError, match="96 and of 64 numbers"):
+    with pytest.raises(RecipeError, match="96 and 64 dimensions"):
         semantic_matches(cloud(4, 96), cloud(4, 64))
 
 
@@ -306,7 +306,7 @@ def test_a_file_of_another_model(tmp_path: Path) -> None:
     texts = [pl.Series(["one", "two"])]
     embed(texts, Counting(), tmp_path / "vectors")
     for other in (Counting(dim=9), Counting(salt=1)):
-        with pytest.raises(InputError, match="holds vectors of another model"):
+        with pytest.raises(InputError, match="contains vectors of another model"):
             embed(texts, other, tmp_path / "vectors")
 
 
@@ -343,7 +343,7 @@ def test_one_text_a_million_times_is_encoded_once() -> None:
 
 def test_texts_of_megabytes_emoji_and_mixed_scripts() -> None:
     encoder = Counting()
-    encoder.reads = 200  # type: ignore[attr-defined]
+    encoder.max_bytes = 200  # type: ignore[attr-defined]
     texts = ["x" * 5_000_000, "👍" * 100_000, "Hello 世界 мир \u0645\u0631\u062d\u0628\u0627", "…" * 9, "Hello 世界"]
     vectors = embed([pl.Series(texts)], encoder)
     assert np.linalg.norm(vectors, axis=1).round(5).tolist() == [1, 0, 1, 0, 1]
@@ -360,7 +360,7 @@ def test_models_that_give_no_numbers(tmp_path: Path) -> None:
 
     vectors = embed([pl.Series(["good", "bad 1"])], Broken(), tmp_path / "vectors")
     assert np.linalg.norm(vectors, axis=1).tolist() == pytest.approx([1, 0])
-    with pytest.raises(InputError, match=r"gives no numbers \(NaN\) for 2 texts, the first is 'bad 1'"):
+    with pytest.raises(InputError, match=r"returned only NaN for 2 texts, the first is 'bad 1'"):
         embed([pl.Series(["bad 1", "bad 2"])], Broken())
 
     class Short(Counting):
@@ -377,7 +377,7 @@ def test_long_texts_are_seen_at_both_ends() -> None:
     assert ends("é" * 100, 101) == "é" * 25 + " … " + "é" * 25
 
     class Reads(Counting):
-        reads = 20
+        max_bytes = 20
 
     encoder = Reads()
     embed([pl.Series(["x" * 1000 + " end", "short"])], encoder)

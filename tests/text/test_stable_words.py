@@ -17,7 +17,7 @@ def hashes_of(*texts: str | None) -> list[list[int]]:
     """The hashes of every text's words."""
     found: list[list[int]] = []
     for _, words in runs(pl.Series(texts, dtype=pl.String)):
-        found += [words.hashes[start:stop].tolist() for start, stop in pairwise(words.firsts)]
+        found += [words.hashes[start:stop].tolist() for start, stop in pairwise(words.offsets)]
     return found
 
 
