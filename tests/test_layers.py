@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.structure import ROOT, arrows, circles, graph, longest_chain, tree
+from tests.structure import ROOT, arrows, circles, graph, longest_chain, modules, tree
 
 # From the ground up: a room imports only rooms of the lines above its own.
 ROOMS = [
@@ -29,6 +29,7 @@ LEVEL = {name: level for level, names in enumerate(ROOMS) for name in names}
 # Nobody imports these two before models are opened.
 KNOW_DISTILABEL = {"pipelines/clients/llms.py", "pipelines/clients/tasks.py"}
 HEAVY = {"torch", "transformers", "trl", "distilabel", "datasets", "huggingface_hub", "sentence_transformers", "peft"}
+POSIX_ONLY = ("fcntl", "grp", "pty", "pwd", "resource", "syslog", "termios", "tty")
 FACADE = {"__init__", "api"}
 MOST_ROOMS, MOST_ARROWS, LONGEST_CHAIN = 26, 125, 14
 MAX_LINES, MAX_FUNCTION = 300, 60
@@ -124,3 +125,19 @@ def test_files_and_functions_stay_small() -> None:
                 if lines_of(node) > MAX_FUNCTION
             ]
     assert long == []
+
+
+def test_no_module_needs_a_posix_only_one_to_be_imported() -> None:
+    """As on Windows, where these do not exist. The two modules that know distilabel import what it imports."""
+    ours = sorted(set(modules()) - {path.removesuffix(".py").replace("/", ".") for path in KNOW_DISTILABEL})
+    program = (
+        "import importlib, sys\n"
+        "import filelock, subprocess, tempfile  # these know what to do without them\n"
+        f"sys.modules.update(dict.fromkeys({POSIX_ONLY!r}))\n"
+        f"for name in {ours!r}:\n"
+        "    importlib.import_module(name)\n"
+        "from curate.flow import _peak_memory_mb\n"
+        "print(_peak_memory_mb())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("None\n", "")
