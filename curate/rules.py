@@ -1,4 +1,4 @@
-"""Rules: bounds on signals, as data. A rule's name says which side is kept, so a recipe reads as what it does."""
+"""Rules: bounds on signals, as data. The name of a rule states the bound and the signal: `max_chosen_chars`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,46 +13,46 @@ from curate.signals import COLUMNS, Signal
 OnNull = Literal["keep", "drop"]
 TEXT_COLUMNS = tuple(name for name, signal in COLUMNS.items() if signal.is_text)
 
-# Rules that hold unless a recipe says otherwise: name -> value, and why. Artefacts are not wanted on either side,
-# because a model learns to tell the sides by them; plain badness is wanted out of chosen only, it is what rejected
-# is for. Rules about taste (refusals, boilerplate, length, personal data) are off: measured, reported, yours to set.
+# The default rules: name -> value and reason. Artefacts are removed from both sides, because a model learns to tell the
+# sides apart by them. Poor quality is removed from chosen only: it is what rejected is for. Rules that are a matter of
+# preference (refusals, boilerplate, length, personal data) are off: these signals are measured and reported only.
 DEFAULTS: dict[str, tuple[float | bool, str]] = {
-    "no_prompt_empty": (True, "nothing was asked"),
-    "no_chosen_empty": (True, "teaches to answer with nothing"),
-    "no_rejected_empty": (True, "any answer beats none: nothing to learn"),
-    "no_identical_normalized": (True, "no difference between the sides but spacing and punctuation"),
-    "no_truncated": (True, "one side is the other cut off: teaches length, not quality"),
+    "no_prompt_empty": (True, "the prompt is empty"),
+    "no_chosen_empty": (True, "teaches the model to answer with nothing"),
+    "no_rejected_empty": (True, "any answer is better than none: nothing to learn"),
+    "no_identical_normalized": (True, "the sides differ in spacing and punctuation only"),
+    "no_truncated": (True, "one side is a truncated copy of the other: teaches length, not quality"),
     "no_tie": (True, "the scores prefer neither side"),
     "no_scores_contradict": (True, "the scores prefer the other side"),
     "no_roles_broken": (True, "chat templates reject or garble turns that do not alternate"),
-    "no_prompt_not_from_user": (True, "there is no question to answer"),
-    "max_response_turns": (1, "the dialogues part early: the sides answer different questions"),
+    "no_prompt_not_from_user": (True, "the prompt does not end with a user turn to answer"),
+    "max_response_turns": (1, "the dialogues diverge before the last turn: the sides answer different questions"),
     "max_chosen_chars": (50_000, "longer than what is trained on; a dump rather than an answer"),
     "max_rejected_chars": (50_000, "longer than what is trained on; a dump rather than an answer"),
     "max_prompt_chars": (100_000, "longer than what is trained on; a dump rather than a question"),
-    "no_chosen_template_leak": (True, "teaches to write control tokens"),
-    "no_rejected_template_leak": (True, "control tokens on one side give the label away"),
-    "no_chosen_role_label": (True, "the answer goes on to play the user's part"),
-    "no_think_differs": (True, "a reasoning block on one side only gives the label away"),
+    "no_chosen_template_leak": (True, "teaches the model to write control tokens"),
+    "no_rejected_template_leak": (True, "control tokens on one side reveal the label"),
+    "no_chosen_role_label": (True, "the answer continues the dialogue in the user's place"),
+    "no_think_differs": (True, "a reasoning block on one side only reveals the label"),
     "no_chosen_control_chars": (True, "broken decoding"),
-    "no_rejected_control_chars": (True, "broken decoding gives the label away"),
+    "no_rejected_control_chars": (True, "broken decoding on one side reveals the label"),
     "no_chosen_mojibake": (True, "broken decoding"),
     "no_chosen_keys": (True, "a secret, or what looks like one, must not be published"),
     "no_rejected_keys": (True, "a secret, or what looks like one, must not be published"),
-    "no_chosen_open_fence": (True, "a code block that never ends: cut off, or the rest reads as code"),
-    "no_chosen_ends_midsentence": (True, "cut off inside a sentence"),
-    "no_chosen_repeats_prompt": (True, "an echo of the question is no answer"),
-    # Gopher's own bounds (0.20, 0.18, 0.16 for top 2-, 3-, 4-grams) are for web pages: of 50 answers of hh-rlhf that
-    # they dropped none was degenerate. These bounds ask for a text that is mostly repetition.
-    "max_chosen_top_4gram_share": (0.5, "one phrase again and again"),
-    "max_chosen_dup_10gram_share": (0.7, "the same passages again and again"),
-    "max_chosen_dup_line_share": (0.7, "the same lines again and again"),
+    "no_chosen_open_fence": (True, "a code block is never closed: the answer is truncated or its formatting is broken"),
+    "no_chosen_ends_midsentence": (True, "the answer is truncated inside a sentence"),
+    "no_chosen_repeats_prompt": (True, "the answer repeats the question"),
+    # Gopher's bounds (0.20, 0.18, 0.16 for top 2-, 3-, 4-grams) are for web pages: of 50 hh-rlhf answers that they
+    # dropped, none was degenerate. These bounds drop only texts that consist mostly of repetition.
+    "max_chosen_top_4gram_share": (0.5, "mostly one repeated phrase"),
+    "max_chosen_dup_10gram_share": (0.7, "mostly repeated passages"),
+    "max_chosen_dup_line_share": (0.7, "mostly repeated lines"),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Keep rows whose signal lies in min..max (or among `allowed`); `on_null` decides where it was not measured."""
+    """A bound: keep rows whose signal is in min..max (or in `allowed`); `on_null` decides for unmeasured rows."""
 
     name: str
     column: str
@@ -62,7 +62,7 @@ class Rule:
     on_null: OnNull = "keep"
 
     def broken(self) -> pl.Expr:
-        """True where the row must go; never null."""
+        """Return whether a row breaks the rule and is dropped; never null."""
         signal = pl.col(self.column)
         if self.allowed:
             outside = ~signal.is_in(self.allowed)
@@ -73,11 +73,11 @@ class Rule:
         return outside.fill_null(value=self.on_null == "drop")
 
     def value(self) -> pl.Expr:
-        """The signal as a number (true is 1); null for text and where it was not measured."""
+        """Return the signal as a number (true is 1); null for text signals and where it was not measured."""
         return pl.lit(None, pl.Float64) if self.allowed else pl.col(self.column).cast(pl.Float64)
 
     def reason(self) -> pl.Expr:
-        """`name`, with the value that broke it where that says more than the name: `max_chars_ratio (23.4)`."""
+        """Return the name, for rules other than `no_…` with the value that broke it: `max_chars_ratio (23.4)`."""
         if self.name.startswith("no_"):
             return pl.lit(self.name)
         measured = pl.col(self.column) if self.allowed else pl.col(self.column).cast(pl.Float64).round(4)
@@ -87,8 +87,10 @@ class Rule:
 
 def make_rule(name: str, value: Any, columns: Mapping[str, Signal] = COLUMNS) -> Rule | None:
     """
-    A rule from its name and setting: `max_chars_ratio: 4`, `no_tie: true`, `only_chosen_language: [en, pt]`, or
-    `{value: 4, on_null: drop}`. None when it is switched off (false or null). Raises RecipeError.
+    Return the rule of a name and setting, or None when it is switched off (false or null).
+
+    Examples: `max_chars_ratio: 4`, `no_tie: true`, `only_chosen_language: [en, pt]`, `{value: 4, on_null: drop}`.
+    Raises RecipeError for an unknown name and for a value of the wrong type.
     """
     on_null: OnNull = "keep"
     if isinstance(value, Mapping):
@@ -97,7 +99,10 @@ def make_rule(name: str, value: Any, columns: Mapping[str, Signal] = COLUMNS) ->
         on_null, value = value.get("on_null", "keep"), value.get("value", True)
     kind, _, column = name.partition("_")
     if kind not in BOUNDS or column not in columns:
-        raise _unknown_rule(name, columns)
+        kinds = {True: ("only",), False: ("no", "min", "max")}
+        known = [f"{kind}_{other}" for other, signal in columns.items() for kind in kinds[signal.is_text]]
+        shape = "A rule is no_SIGNAL, min_SIGNAL, max_SIGNAL or only_SIGNAL; `curate signals` lists the signals."
+        raise RecipeError(f"unknown rule {name!r}.{nearest(name, known)} {shape}")
     if value is None or value is False:
         return None
     return BOUNDS[kind](Rule(name, column, on_null=on_null), value)
@@ -120,7 +125,7 @@ def _max(rule: Rule, value: Any) -> Rule:
 def _only(rule: Rule, value: Any) -> Rule:
     texts = [value] if isinstance(value, str) else list(value) if isinstance(value, Sequence) else []
     if rule.column not in TEXT_COLUMNS or not texts:
-        raise RecipeError(f"rules.{rule.name}: 'only' takes a list of values, for {', '.join(TEXT_COLUMNS)}")
+        raise RecipeError(f"rules.{rule.name}: `only` takes a list of values, for {', '.join(TEXT_COLUMNS)}")
     return replace(rule, allowed=tuple(str(text) for text in texts))
 
 
@@ -138,21 +143,23 @@ BOUNDS: dict[str, Callable[[Rule, Any], Rule]] = {"no": _no, "min": _min, "max":
 def make_rules(
     settings: Mapping[str, Any], *, defaults: bool = True, columns: Mapping[str, Signal] = COLUMNS
 ) -> list[Rule]:
-    """The default rules, then the settings: each adds a rule, changes a default, or switches it off."""
+    """Return the default rules, updated by the settings: each adds a rule, changes a default, or switches it off."""
     merged = {name: value for name, (value, _) in DEFAULTS.items()} if defaults else {}
     rules = (make_rule(name, value, columns) for name, value in (merged | dict(settings)).items())
     return [rule for rule in rules if rule is not None]
 
 
 def _in_32_bits(bound: float) -> float:
-    """The bound as a 32-bit signal holds it: a share of one in ten, stored so, is a little more than 0.1."""
+    """Return the bound rounded to 32 bits, as signals are stored: 0.1 becomes slightly more than 0.1."""
     return float(np.float32(bound))
 
 
 def apply_rules(signals: pl.DataFrame, rules: Sequence[Rule]) -> pl.DataFrame:
     """
+    Apply the rules to measured pairs.
+
     in : the columns of `signals.measure`
-    out: one row each: reasons (list[str], every broken rule in rule order, empty = passes), rule and value of the first
+    out: one row per pair: reasons (list[str], all broken rules in order; empty = kept), rule and value of the first
     """
     rows = signals.with_row_index("row")
     broken = rows.select("row", *(rule.broken().alias(rule.name) for rule in rules))
@@ -170,13 +177,3 @@ def apply_rules(signals: pl.DataFrame, rules: Sequence[Rule]) -> pl.DataFrame:
         .join(named, on="row", how="left", maintain_order="left")
         .select(pl.col("reasons").fill_null(pl.lit([], pl.List(pl.String))), "rule", "value")
     )
-
-
-def _unknown_rule(name: str, columns: Mapping[str, Signal]) -> RecipeError:
-    known = [f"{kind}_{column}" for column, signal in columns.items() for kind in _kinds(signal)]
-    shape = "A rule is no_SIGNAL, min_SIGNAL, max_SIGNAL or only_SIGNAL; `curate signals` lists the signals."
-    return RecipeError(f"unknown rule {name!r}.{nearest(name, known)} {shape}")
-
-
-def _kinds(signal: Signal) -> tuple[str, ...]:
-    return ("only",) if signal.is_text else ("no", "min", "max")

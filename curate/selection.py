@@ -1,4 +1,4 @@
-"""How varied prompts are: clusters with a name each, a map, and choosing few that cover much."""
+"""Diversity of prompts: named clusters, a 2D map, and the selection of a diverse subset."""
 
 from typing import Literal
 
@@ -10,11 +10,11 @@ from curate.errors import RecipeError, require
 from curate.text.scripts import UNSPACED
 
 MOST_CLUSTERS = 50
-FITTED = 20_000  # vectors from which the clusters' middles are found
-TERMS = 3  # in a name
+FITTED = 20_000  # vectors on which k-means is fitted
+TERMS = 3  # in a cluster's name
 # A word, or two characters in scripts without spaces.
 TERM = rf"{UNSPACED}{{2}}|[[\p{{L}}\p{{M}}\p{{N}}]--{UNSPACED}]{{2,}}"
-POOL = 2048  # rows that are kept up to date while the next ones are chosen among them
+POOL = 2048  # rows whose values are kept current while the next ones are selected among them
 MAP = pl.Schema({"row": pl.UInt64(), "x": pl.Float64(), "y": pl.Float64()})
 
 
@@ -22,10 +22,10 @@ def prompt_clusters(
     vectors: np.ndarray, texts: pl.Series, k: int | None = None, *, seed: int = 0
 ) -> tuple[np.ndarray, list[str]]:
     """
-    in : [rows, dim], the rows' texts; k: sqrt(rows / 2) clusters, at most 50
-    out: labels (int64, one a row; 0 is the largest cluster, -1 for a vector without a direction), the clusters' names
+    Cluster prompts by k-means, and name each cluster by the terms that distinguish its texts (c-TF-IDF).
 
-    By k-means. A name is the terms that set a cluster's texts apart from the others' (c-TF-IDF).
+    in : [rows, dim], the rows' texts; k defaults to sqrt(rows / 2), at most 50
+    out: labels (int64, one per row; 0 is the largest cluster, -1 for a vector without a direction), cluster names
     """
     found = distinct(vectors)
     count = k or max(1, min(MOST_CLUSTERS, round((np.count_nonzero(found.places >= 0) / 2) ** 0.5)))
@@ -38,7 +38,7 @@ def prompt_clusters(
     labels[inside] = _k_means(vectors, found.rows, min(count, len(found.rows)), seed)[found.places[inside]]
     sizes = np.bincount(labels[inside])
     firsts = np.full(len(sizes), len(vectors))
-    np.minimum.at(firsts, labels[inside], found.places[inside])  # clusters of one size keep an order, too
+    np.minimum.at(firsts, labels[inside], found.places[inside])  # so that clusters of equal size have a fixed order
     order = np.lexsort((firsts, -sizes))
     renumbered = np.empty(len(order), np.int64)
     renumbered[order] = np.arange(len(order))
@@ -47,34 +47,34 @@ def prompt_clusters(
 
 
 def _k_means(vectors: np.ndarray, rows: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """A label for each of the distinct vectors. The middles are found on the first of them, a sample of all."""
+    """Return a label for each of the distinct vectors. Centroids are fitted on the first ones, a random sample."""
     with require("threadpoolctl", "embed").threadpool_limits(1):  # the digits may depend on the number of threads
         model = require("sklearn.cluster", "embed").KMeans(count, random_state=seed, n_init=1, max_iter=50)
         model.fit(grid(vectors[rows[:FITTED]]) / SCALE)
-    middles = np.rint(model.cluster_centers_ * SCALE).astype(np.float32)
-    # The nearest by distance is the highest product less half the middle's square.
-    half = np.einsum("ij,ij->i", middles, middles) / 2
+    centroids = np.rint(model.cluster_centers_ * SCALE).astype(np.float32)
+    # The nearest centroid has the highest product minus half its squared length.
+    half = np.einsum("ij,ij->i", centroids, centroids) / 2
     return np.concatenate(
         [
-            (grid(vectors[rows[start : start + BLOCK]]) @ middles.T - half).argmax(axis=1)
+            (grid(vectors[rows[start : start + BLOCK]]) @ centroids.T - half).argmax(axis=1)
             for start in range(0, len(rows), BLOCK)
         ]
     )
 
 
 def _names(texts: pl.Series, labels: np.ndarray, count: int) -> list[str]:
-    """For each cluster its terms with the highest c-TF-IDF, told in a text once however often they stand in it."""
-    told = pl.DataFrame({"cluster": labels, "text": texts}).filter(pl.col("cluster") >= 0)
-    terms = told.select("cluster", term=pl.col("text").str.to_lowercase().str.extract_all(TERM).list.unique())
+    """Name each cluster by its terms with the highest c-TF-IDF; a term is counted once per text."""
+    labelled = pl.DataFrame({"cluster": labels, "text": texts}).filter(pl.col("cluster") >= 0)
+    terms = labelled.select("cluster", term=pl.col("text").str.to_lowercase().str.extract_all(TERM).list.unique())
     sizes = terms.group_by("cluster").agg(texts=pl.len())
-    counted = terms.explode("term").drop_nulls().group_by("cluster", "term").len("here")
+    counted = terms.explode("term").drop_nulls().group_by("cluster", "term").len("count")
     counted = counted.filter(~pl.col("term").str.contains(r"^\p{N}+$")).join(sizes, on="cluster")
-    share = pl.col("here") / pl.col("texts")
-    overall = pl.col("here").sum().over("term") / len(told)
-    # A stop word is not much more frequent here than anywhere, and frequent anywhere: both make it light.
+    share = pl.col("count") / pl.col("texts")
+    overall = pl.col("count").sum().over("term") / len(labelled)
+    # A stop word is frequent everywhere, and hardly more so in this cluster: both factors reduce its score.
     lift, rarity = (share / overall).log().clip(lower_bound=0), -overall.log()
     scored = counted.with_columns(score=share * lift * rarity)
-    best = scored.sort("cluster", "score", "here", "term", descending=[False, True, True, False])
+    best = scored.sort("cluster", "score", "count", "term", descending=[False, True, True, False])
     names = best.group_by("cluster", maintain_order=True).agg(pl.col("term").head(TERMS).str.join(", "))
     found = dict(names.iter_rows())
     return [found.get(cluster) or "(no words)" for cluster in range(count)]
@@ -82,13 +82,15 @@ def _names(texts: pl.Series, labels: np.ndarray, count: int) -> list[str]:
 
 def map_2d(vectors: np.ndarray, limit: int = 5000) -> pl.DataFrame:
     """
+    Project a sample of vectors onto their two principal axes.
+
     in : [rows, dim]
-    out: MAP, sorted by row: up to `limit` rows, a sample that depends on the vectors alone, on their two main axes
+    out: MAP, sorted by row: up to `limit` rows, a sample that depends on the vectors alone
     """
     found = distinct(vectors)
     inside = np.flatnonzero(found.places >= 0)
-    chosen = inside[np.argsort(found.places[inside], kind="stable")][:limit]
-    points = grid(vectors[chosen]).astype(np.float64)
+    sample = inside[np.argsort(found.places[inside], kind="stable")][:limit]
+    points = grid(vectors[sample]).astype(np.float64)
     if not len(points):
         return pl.DataFrame(schema=MAP)
     points = points - points.mean(axis=0)
@@ -98,7 +100,7 @@ def map_2d(vectors: np.ndarray, limit: int = 5000) -> pl.DataFrame:
     signs = np.where(axes[largest, range(axes.shape[1])] < 0, -1.0, 1.0)
     flat = np.zeros((len(points), 2))
     flat[:, : axes.shape[1]] = points @ (axes * signs) / float(SCALE)
-    return pl.DataFrame({"row": chosen, "x": flat[:, 0], "y": flat[:, 1]}).cast(MAP).sort("row")
+    return pl.DataFrame({"row": sample, "x": flat[:, 0], "y": flat[:, 1]}).cast(MAP).sort("row")
 
 
 def select(
@@ -111,18 +113,19 @@ def select(
     seed: int = 0,
 ) -> np.ndarray:
     """
-    in : [rows, dim], a score for each row (none: all the same; NaN is lowest)
-    out: up to n row numbers, in the order in which they were chosen
+    Select a diverse subset: up to n row numbers, in the order in which they were selected.
 
-    `farthest` begins with the best score and takes what lies farthest from all that is taken. `mmr` takes the highest
-    lambda_ * (the score's rank, 0..1) - (1 - lambda_) * (cosine to the nearest that is taken). Ties go to the better
-    score; where there are none, `seed` says with which vector to begin. Of equal vectors the best is chosen; the others
-    come last, by score.
+    in : [rows, dim], a score for each row (None: all equal; NaN is lowest)
+
+    `farthest` starts with the best score and then selects the row farthest from all selected ones. `mmr` selects the
+    highest lambda_ * (rank of the score, 0 to 1) - (1 - lambda_) * (cosine to the nearest selected row). Ties go to the
+    better score; without scores, `seed` determines the first row. Of equal vectors the best is selected; the others
+    come last, by score. Raises RecipeError for an unknown method and a negative n.
     """
     if method not in ("farthest", "mmr"):
         raise RecipeError(f"unknown method {method!r}. Known: farthest, mmr")
     if n < 0:
-        raise RecipeError(f"n={n}: expected how many rows to choose, 0 or more")
+        raise RecipeError(f"n={n}: expected a number of rows, 0 or more")
     ranks = _score_ranks(scores, len(vectors))
     found = distinct(vectors)
     by_score = np.lexsort((np.where(found.places < 0, len(vectors), found.places), -ranks))
@@ -132,13 +135,13 @@ def select(
         firsts = np.roll(firsts, -int(np.random.default_rng(seed).integers(len(firsts))))
     gain, cost = (0.0, 1.0) if method == "farthest" else (lambda_, 1 - lambda_)
     cost /= float(SCALE) ** 2
-    chosen = firsts[_greedy(grid(vectors[firsts]), gain * ranks[firsts], cost, min(n, len(firsts)))]
-    rest = by_score[~np.isin(by_score, chosen)]
-    return np.concatenate([chosen, rest])[:n]
+    selected = firsts[_greedy(grid(vectors[firsts]), gain * ranks[firsts], cost, min(n, len(firsts)))]
+    others = by_score[~np.isin(by_score, selected)]
+    return np.concatenate([selected, others])[:n]
 
 
 def _score_ranks(scores: np.ndarray | None, count: int) -> np.ndarray:
-    """The share of rows that a row's score is not below, 0..1; equal scores have one rank."""
+    """Return for each row the share of rows with a lower or equal score, 0 to 1."""
     if scores is None:
         return np.zeros(count)
     ranks = pl.Series(np.asarray(scores, float)).fill_nan(float("-inf")).rank("max")
@@ -147,64 +150,69 @@ def _score_ranks(scores: np.ndarray | None, count: int) -> np.ndarray:
 
 def _greedy(points: np.ndarray, gains: np.ndarray, cost: float, count: int) -> np.ndarray:
     """
-    in : grid vectors in the order in which ties are settled; what taking each is worth by itself
-    out: places, in the order in which they are taken
+    Select greedily (lazy evaluation): return indices in the order in which they are selected.
 
-    What a row is worth only falls while others are taken. So those worth most by what was last known of them are
-    brought up to date, and the next is among them as long as it is worth no less than any other was.
+    in : grid vectors, of which earlier ones win ties; the gain of each by itself
+
+    The value of a row only decreases while others are selected, so its last computed value is an upper bound. The rows
+    with the highest bounds are updated; the next row is among them while its value is at least every other bound.
     """
-    nearest = np.zeros(len(points))  # product with the nearest taken; below 0 is as good as 0
-    known = np.zeros(len(points), np.int64)  # with how many of those taken it was compared
-    taken: list[int] = []
-    while len(taken) < count:
-        worth = gains - cost * nearest
-        worth[taken] = -np.inf
-        pool, outside, first_outside = _best(worth)
-        _update(points, pool, nearest, known, taken)
-        near, beside, now = nearest[pool], points[pool], gains[pool] - cost * nearest[pool]
-        now[np.isin(pool, taken)] = -np.inf
-        while len(taken) < count:
-            best = int(now.argmax())
-            if now[best] < outside or (now[best] == outside and pool[best] > first_outside) or now[best] == -np.inf:
+    nearest = np.zeros(len(points))  # product with the nearest selected row; negative ones count as 0
+    compared = np.zeros(len(points), np.int64)  # the number of selected rows that each row was compared with
+    selected: list[int] = []
+    while len(selected) < count:
+        bounds = gains - cost * nearest
+        bounds[selected] = -np.inf
+        pool, outside, first_outside = _best(bounds)
+        _update(points, pool, nearest, compared, selected)
+        pool_nearest, pool_points, values = nearest[pool], points[pool], gains[pool] - cost * nearest[pool]
+        values[np.isin(pool, selected)] = -np.inf
+        while len(selected) < count:
+            best = int(values.argmax())
+            value = values[best]
+            if value < outside or (value == outside and pool[best] > first_outside) or value == -np.inf:
                 break
-            taken.append(int(pool[best]))
-            near = np.maximum(near, beside @ beside[best])
-            now = np.where(now == -np.inf, now, gains[pool] - cost * near)
-            now[best] = -np.inf
-        nearest[pool], known[pool] = near, len(taken)
-    return np.array(taken, np.int64)
+            selected.append(int(pool[best]))
+            pool_nearest = np.maximum(pool_nearest, pool_points @ pool_points[best])
+            values = np.where(values == -np.inf, values, gains[pool] - cost * pool_nearest)
+            values[best] = -np.inf
+        nearest[pool], compared[pool] = pool_nearest, len(selected)
+    return np.array(selected, np.int64)
 
 
-def _best(worth: np.ndarray) -> tuple[np.ndarray, float, int]:
-    """Places of those worth most, in order; what the best of the others is worth, and its place."""
-    if len(worth) <= POOL:
-        return np.arange(len(worth)), -np.inf, len(worth)
-    least = np.partition(worth, -POOL)[-POOL]
-    above, equal = np.flatnonzero(worth > least), np.flatnonzero(worth == least)
+def _best(bounds: np.ndarray) -> tuple[np.ndarray, float, int]:
+    """Return the indices of the POOL highest bounds, ascending; the highest of the other bounds, and its index."""
+    if len(bounds) <= POOL:
+        return np.arange(len(bounds)), -np.inf, len(bounds)
+    least = np.partition(bounds, -POOL)[-POOL]
+    above, equal = np.flatnonzero(bounds > least), np.flatnonzero(bounds == least)
     pool = np.sort(np.concatenate([above, equal[: POOL - len(above)]]))
-    others = worth.copy()
+    others = bounds.copy()
     others[pool] = -np.inf
     return pool, float(others.max()), int(others.argmax())
 
 
-def _update(points: np.ndarray, pool: np.ndarray, nearest: np.ndarray, known: np.ndarray, taken: list[int]) -> None:
-    """Compare the pool with what was taken since each was last compared."""
-    order = pool[np.argsort(known[pool], kind="stable")]
-    for rows in np.array_split(order, 8):  # those of one part lack about the same
-        new = taken[known[rows].min() :] if len(rows) else []
+def _update(
+    points: np.ndarray, pool: np.ndarray, nearest: np.ndarray, compared: np.ndarray, selected: list[int]
+) -> None:
+    """Compare each row of the pool with the rows that were selected since its last comparison, in place."""
+    order = pool[np.argsort(compared[pool], kind="stable")]
+    for rows in np.array_split(order, 8):  # rows of one part lack about the same comparisons
+        new = selected[compared[rows].min() :] if len(rows) else []
         for start in range(0, len(new), POOL):
             products = points[rows] @ points[new[start : start + POOL]].T
             nearest[rows] = np.maximum(nearest[rows], products.max(axis=1))
-        known[rows] = len(taken)
+        compared[rows] = len(selected)
 
 
 def cap(labels: np.ndarray, scores: np.ndarray | None, at_most: int) -> np.ndarray:
     """
-    in : a cluster for each row (-1: none, such rows all stay), a score for each (none: all the same; NaN is lowest)
-    out: the rows that stay, ascending: of each cluster the `at_most` with the best scores, of equals the first
+    Return the rows that are kept, ascending: per cluster the `at_most` with the best scores, of equal ones the first.
+
+    in : a cluster for each row (rows with -1 are all kept), a score for each (None: all equal; NaN is lowest)
     """
     ranks = _score_ranks(scores, len(labels))
-    order = np.lexsort((-ranks, labels))  # stable: of equal scores the first row
+    order = np.lexsort((-ranks, labels))  # stable: of equal scores the first row comes first
     starts = np.searchsorted(labels[order], labels[order])
-    stays = (np.arange(len(order)) - starts < at_most) | (labels[order] < 0)
-    return np.sort(order[stays])
+    kept = (np.arange(len(order)) - starts < at_most) | (labels[order] < 0)
+    return np.sort(order[kept])

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.errors import InputError, RecipeError
-from curate.pairing import ABOUT, HAIR, STAGES, STRATEGIES, pair
+from curate.pairing import ABOUT, STAGES, STRATEGIES, TOLERANCE, pair
 from curate.recipe.models import Pair, Strategy
 from curate.schema import CANDIDATES, STAGED, with_ids
 
@@ -288,7 +288,7 @@ def test_the_margin_itself_is_enough(strategy: str) -> None:
 
 @pytest.mark.parametrize("strategy", SCORED)
 def test_what_floating_point_loses_does_not_count(strategy: str) -> None:
-    assert 4.6 - 3.6 < 1 < 1.1 - 0.1 + HAIR  # why there is a hair
+    assert 4.6 - 3.6 < 1 < 1.1 - 0.1 + TOLERANCE  # why there is a tolerance
     assert paired(("a", 4.6), ("b", 3.6), strategy=strategy, min_margin=1.0) == ["a > b"]
     assert paired(("a", 0.1 + 0.2), ("b", 0.3), strategy=strategy) == ["tie: best 0.30000000000000004, worst 0.3"]
     assert paired(("a", 0.3), ("b", 0.0), strategy=strategy, min_chosen_score=0.1 + 0.2) == ["a > b"]
@@ -494,7 +494,7 @@ def test_an_unknown_strategy_names_the_nearest() -> None:
 
 @pytest.mark.parametrize("order", [(), ("big",), ("big", "big")])
 def test_delta_needs_two_models(order: tuple[str, ...]) -> None:
-    with pytest.raises(RecipeError, match=r"pair\.order: delta needs two models or more"):
+    with pytest.raises(RecipeError, match=r"pair\.order: delta needs at least two models"):
         paired(*BIG_AND_SMALL, strategy="delta", order=order)
 
 
@@ -552,8 +552,8 @@ def possible(answers: list[Answer], strategy: str, margin: float, floor: float |
         for a in pool
         for b in pool
         if a["response"] != b["response"]
-        and a["score"] - b["score"] > HAIR
-        and a["score"] - b["score"] >= margin - HAIR
+        and a["score"] - b["score"] > TOLERANCE
+        and a["score"] - b["score"] >= margin - TOLERANCE
         and (floor is None or a["score"] >= floor)
     ]
 
@@ -598,7 +598,7 @@ def test_a_pair_is_what_it_says(sets: Sets, wanted: dict[str, Any]) -> None:
         if wanted["strategy"] != "delta":
             lead = row["chosen_score"] - row["rejected_score"]
             assert lead > 0
-            assert lead >= wanted["min_margin"] - HAIR
+            assert lead >= wanted["min_margin"] - TOLERANCE
             assert wanted["min_chosen_score"] is None or row["chosen_score"] >= wanted["min_chosen_score"]
 
 

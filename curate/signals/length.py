@@ -1,4 +1,4 @@
-"""How long a text is. Words are counted in `repetition`, which has them at hand."""
+"""The length of a text. Words are counted in `repetition`, which needs them anyway."""
 
 import polars as pl
 
@@ -6,17 +6,17 @@ from curate.signals.base import Signal
 
 
 def chars(text: pl.Expr) -> pl.Expr:
-    """Characters (Unicode code points)."""
+    """Number of characters (Unicode code points)."""
     return text.str.len_chars()
 
 
 def lines(text: pl.Expr) -> pl.Expr:
-    """Lines; an empty text has one."""
+    """Number of lines; an empty text has one."""
     return text.str.count_matches("\n", literal=True) + 1
 
 
 def empty(text: pl.Expr) -> pl.Expr:
-    """Nothing but white space."""
+    """Contains nothing but white space."""
     return ~text.str.contains(r"\S")
 
 

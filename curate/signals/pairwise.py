@@ -1,8 +1,8 @@
 """
-What only shows when the two responses, their prompt and their scores are seen together.
+Signals of the whole pair: comparisons of the two responses, their prompt and their scores.
 
 The expressions read the columns of PAIR, the texts (`prompt_text`, `chosen_text`, `rejected_text`, `asked` = the last
-user turn) and the signals of each side, which are all there when they are evaluated.
+user turn) and the signals of each side, all of which exist before these are evaluated.
 """
 
 import numpy as np
@@ -13,9 +13,9 @@ from curate.text.arrays import GOLDEN
 from curate.text.tokens import HASH_MASK, Tokens, row_of
 
 SURE = 0.7  # confidence from which a language counts as known
-BEGINNING_CHARS = 40  # a shorter beginning may be a whole answer ("Yes")
-ECHO_CHARS = 20  # a prompt shorter than this may well begin an answer to it
-# On the roles of prompt and response written one after the other, "user,assistant,user,assistant,".
+PREFIX_CHARS = 40  # a shorter prefix may be a complete answer ("Yes")
+ECHO_CHARS = 20  # an answer may legitimately start with a prompt shorter than this
+# Matched against the roles of prompt and response in order: "user,assistant,user,assistant,".
 ROLES_BROKEN = "|".join(
     (
         "user,user,|assistant,assistant,",
@@ -27,8 +27,8 @@ ROLES_BROKEN = "|".join(
 chosen, rejected = pl.col("chosen_text"), pl.col("rejected_text")
 
 WORD_ABOUT = {
-    "word_jaccard": "Distinct words that both responses have over those that either has; null when neither has any.",
-    "identical_normalized": "The same words in the same order: only spacing and punctuation differ.",
+    "word_jaccard": "Distinct words in both responses over distinct words in either; null when neither has any.",
+    "identical_normalized": "Same words in the same order: the responses differ in spacing and punctuation at most.",
 }
 
 
@@ -38,29 +38,29 @@ def identical() -> pl.Expr:
 
 
 def chars_ratio() -> pl.Expr:
-    """The longer response over the shorter, in characters; null when one is empty."""
+    """Length of the longer response over that of the shorter, in characters; null when one is empty."""
     shorter = pl.min_horizontal("chosen_chars", "rejected_chars")
     longer = pl.max_horizontal("chosen_chars", "rejected_chars")
     return (longer / pl.when(shorter > 0).then(shorter)).cast(pl.Float32)
 
 
 def truncated() -> pl.Expr:
-    """One response is the beginning of the other (40 characters or more of it) and stops inside a sentence of it."""
+    """One response is a prefix of the other, 40 characters or longer, and stops inside one of its sentences."""
     a, b = chosen.str.strip_chars(), rejected.str.strip_chars()
     a_is_shorter = a.str.len_bytes() < b.str.len_bytes()
     shorter, longer = pl.when(a_is_shorter).then(a).otherwise(b), pl.when(a_is_shorter).then(b).otherwise(a)
-    goes_on = longer.str.slice(shorter.str.len_chars(), 2).str.contains(r"\A ?[\p{L}\p{N}]")
+    continues = longer.str.slice(shorter.str.len_chars(), 2).str.contains(r"\A ?[\p{L}\p{N}]")
     stopped = shorter.str.tail(1).str.contains(r"[.!?:…。！？]")
-    return longer.str.starts_with(shorter) & goes_on & ~stopped & (shorter.str.len_chars() >= BEGINNING_CHARS)
+    return longer.str.starts_with(shorter) & continues & ~stopped & (shorter.str.len_chars() >= PREFIX_CHARS)
 
 
 def chosen_repeats_prompt() -> pl.Expr:
-    """Chosen begins with the whole last user turn; null for turns of fewer than 20 characters."""
+    """Chosen starts with the whole last user turn; null for turns of fewer than 20 characters."""
     return _echoes(chosen)
 
 
 def rejected_repeats_prompt() -> pl.Expr:
-    """Rejected begins with the whole last user turn; null for turns of fewer than 20 characters."""
+    """Rejected starts with the whole last user turn; null for turns of fewer than 20 characters."""
     return _echoes(rejected)
 
 
@@ -76,7 +76,7 @@ def languages_differ() -> pl.Expr:
 
 
 def think_differs() -> pl.Expr:
-    """Only one of the responses holds a reasoning block (<think>)."""
+    """Only one of the responses contains a reasoning block (<think>)."""
     return pl.col("chosen_think") != pl.col("rejected_think")
 
 
@@ -86,8 +86,14 @@ def refusal_differs() -> pl.Expr:
 
 
 def roles_broken() -> pl.Expr:
-    """User and assistant do not take turns, or a system turn is not the first one."""
-    return pl.any_horizontal(_roles("prompt", side).str.contains(ROLES_BROKEN) for side in ("chosen", "rejected"))
+    """User and assistant do not alternate, or a system turn is not the first turn."""
+
+    def roles(*columns: str) -> pl.Expr:
+        return pl.concat_str(
+            pl.col(name).list.eval(pl.element().struct.field("role") + ",").list.join("") for name in columns
+        )
+
+    return pl.any_horizontal(roles("prompt", side).str.contains(ROLES_BROKEN) for side in ("chosen", "rejected"))
 
 
 def prompt_not_from_user() -> pl.Expr:
@@ -97,22 +103,22 @@ def prompt_not_from_user() -> pl.Expr:
 
 
 def prompt_turns() -> pl.Expr:
-    """Messages in the prompt, a system message included."""
+    """Number of messages in the prompt, including a system message."""
     return pl.col("prompt").list.len()
 
 
 def response_turns() -> pl.Expr:
-    """Messages in the longer of the two responses: more than one where the dialogues part before their last turn."""
+    """Number of messages in the longer response: more than one where the dialogues diverge before the last turn."""
     return pl.max_horizontal(pl.col("chosen").list.len(), pl.col("rejected").list.len())
 
 
 def tie() -> pl.Expr:
-    """Both scores are the same; null without scores."""
+    """Both scores are equal; null without scores."""
     return pl.col("chosen_score") == pl.col("rejected_score")
 
 
 def margin() -> pl.Expr:
-    """Score of chosen minus score of rejected, on the source's scale; null without scores."""
+    """Score of chosen minus score of rejected, on the scale of the source; null without scores."""
     return pl.col("chosen_score") - pl.col("rejected_score")
 
 
@@ -122,19 +128,16 @@ def scores_contradict() -> pl.Expr:
 
 
 def strength() -> pl.Expr:
-    """How strong the preference is, 0..1, where the source says so."""
+    """Strength of the preference, 0 to 1; null where the source does not give it."""
     return pl.col("strength")
-
-
-def _roles(*columns: str) -> pl.Expr:
-    roles = (pl.col(column).list.eval(pl.element().struct.field("role") + ",").list.join("") for column in columns)
-    return pl.concat_str(roles)
 
 
 def compare_words(texts: pl.Series, tokens: Tokens, chosen_at: np.ndarray, rejected_at: np.ndarray) -> pl.DataFrame:
     """
-    in : texts and their words; for every pair the places of its responses among them
-    out: one row a pair, the columns of WORD_ABOUT
+    Compare the words of the two responses.
+
+    in : texts and their words; for every pair the indices of its responses among them
+    out: one row per pair, the columns of WORD_ABOUT
     """
     pairs = len(chosen_at)
     a, b = tokens.vocabulary_of(chosen_at), tokens.vocabulary_of(rejected_at)
@@ -142,14 +145,14 @@ def compare_words(texts: pl.Series, tokens: Tokens, chosen_at: np.ndarray, rejec
     shared = np.bincount(row_of(a[found]), minlength=pairs)
     either = np.bincount(row_of(a), minlength=pairs) + np.bincount(row_of(b), minlength=pairs) - shared
     jaccard = np.divide(shared, either, out=np.full(pairs, np.nan), where=either > 0)
-    # Normalising is slow, and only responses with the same words in the same order can come out equal.
+    # Normalizing is slow, and only responses with the same words in the same order can be equal.
     signature = _signature(tokens)
     same = pl.Series(signature[chosen_at] == signature[rejected_at])
-    alike = same.arg_true()
-    if len(alike):
-        sides = (texts.gather(places[alike.to_numpy()]) for places in (chosen_at, rejected_at))
+    to_compare = same.arg_true()
+    if len(to_compare):
+        sides = (texts.gather(places[to_compare.to_numpy()]) for places in (chosen_at, rejected_at))
         left, right = (side.alias("text").to_frame().select(_normalized(pl.col("text"))).to_series() for side in sides)
-        same = same.scatter(alike, left == right)
+        same = same.scatter(to_compare, left == right)
     return pl.DataFrame(
         {
             "word_jaccard": pl.Series(jaccard, dtype=pl.Float32, nan_to_null=True),
@@ -159,13 +162,13 @@ def compare_words(texts: pl.Series, tokens: Tokens, chosen_at: np.ndarray, rejec
 
 
 def _normalized(text: pl.Expr) -> pl.Expr:
-    # Case stays: of 23 real pairs that differed in no more than it, 9 had letter case as their task.
-    # Of the rest only marks of punctuation go: "1 + 1" and "1 - 1" stay different.
+    # Case is kept: of 23 real pairs that differed only in case, 9 had a task about letter case. Arithmetic signs are
+    # kept as well, so that "1 + 1" and "1 - 1" differ.
     return text.str.replace_all(r"[\s.,;:!?'\"“”‘’«»¿¡…。，、！？：；*_`]+", "")
 
 
 def _signature(tokens: Tokens) -> np.ndarray:
-    """One number a row that depends on its words and their order."""
+    """Return one hash per row that depends on its words and their order."""
     place = np.arange(len(tokens.hashes), dtype=np.uint64) - np.repeat(
         (np.cumsum(tokens.counts) - tokens.counts).astype(np.uint64), tokens.counts
     )

@@ -1,7 +1,7 @@
 """
-Repetition after Gopher (Rae et al. 2021, arXiv 2112.11446, table A1), in words where Gopher counts characters.
+Repetition as in Gopher (Rae et al. 2021, arXiv 2112.11446, table A1), but in words where Gopher counts characters.
 
-Shares are null for texts of fewer than 20 words: a short text repeats nothing, or everything.
+Shares are null for texts of fewer than 20 words: a short text repeats nothing or everything.
 """
 
 from collections.abc import Iterator
@@ -19,20 +19,20 @@ TOP = (2, 3, 4)
 DUPLICATE = (5, 10)
 
 ABOUT = {
-    "words": "Words; in scripts that write no spaces, characters.",
-    "mean_word_chars": "Mean length of the words in characters; null without words.",
-    "distinct_word_share": "Distinct words over all words; null without words. Falls with length in any text.",
-    "top_2gram_share": "Share of the words that the most frequent 2-gram covers (0 if none occurs twice).",
-    "top_3gram_share": "Share of the words that the most frequent 3-gram covers (0 if none occurs twice).",
-    "top_4gram_share": "Share of the words that the most frequent 4-gram covers (0 if none occurs twice).",
-    "dup_5gram_share": "Share of the 5-grams that occur more than once.",
-    "dup_10gram_share": "Share of the 10-grams that occur more than once.",
-    "dup_line_share": "Share of the lines that repeat an earlier one; null for fewer than 4 lines that are not blank.",
+    "words": "Number of words; in scripts without spaces, of characters.",
+    "mean_word_chars": "Mean length of a word in characters; null without words.",
+    "distinct_word_share": "Distinct words over all words; null without words. Decreases with the length of any text.",
+    "top_2gram_share": "Share of words covered by the most frequent 2-gram (0 if none occurs twice).",
+    "top_3gram_share": "Share of words covered by the most frequent 3-gram (0 if none occurs twice).",
+    "top_4gram_share": "Share of words covered by the most frequent 4-gram (0 if none occurs twice).",
+    "dup_5gram_share": "Share of 5-grams that occur more than once.",
+    "dup_10gram_share": "Share of 10-grams that occur more than once.",
+    "dup_line_share": "Share of non-blank lines that repeat an earlier one; null for fewer than 4 such lines.",
 }
 
 
 def repetition(texts: pl.Series, tokens: Tokens) -> pl.DataFrame:
-    """One row a text, the columns of ABOUT: `words` u32, the rest f32."""
+    """Return one row per text, the columns of ABOUT: `words` u32, all others f32."""
     total = tokens.counts.astype(np.float64)
     enough = tokens.counts >= MIN_WORDS
     unique = np.bincount(row_of(tokens.vocabulary), minlength=len(total))
@@ -42,12 +42,12 @@ def repetition(texts: pl.Series, tokens: Tokens) -> pl.DataFrame:
     }
     for n, keys, times in _repeated_ngrams(tokens, max(DUPLICATE)):
         if n in TOP:
-            most = np.zeros(len(total))
-            np.maximum.at(most, row_of(keys), times)
-            columns[f"top_{n}gram_share"] = np.minimum(_ratio(most * n, total, enough), 1.0)
+            top = np.zeros(len(total))
+            np.maximum.at(top, row_of(keys), times)
+            columns[f"top_{n}gram_share"] = np.minimum(_ratio(top * n, total, enough), 1.0)
         if n in DUPLICATE:
-            again = np.bincount(row_of(keys), weights=times, minlength=len(total))
-            columns[f"dup_{n}gram_share"] = _ratio(again, np.maximum(total - n + 1, 1), enough)
+            repeated = np.bincount(row_of(keys), weights=times, minlength=len(total))
+            columns[f"dup_{n}gram_share"] = _ratio(repeated, np.maximum(total - n + 1, 1), enough)
     columns["dup_line_share"] = _dup_lines(texts)
     shares = {name: pl.Series(name, values, dtype=pl.Float32, nan_to_null=True) for name, values in columns.items()}
     words = pl.Series(tokens.counts, dtype=pl.UInt32).set(texts.is_null(), None)
@@ -55,15 +55,15 @@ def repetition(texts: pl.Series, tokens: Tokens) -> pl.DataFrame:
 
 
 def _repeated_ngrams(tokens: Tokens, longest: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """For n = 2, 3, …: the (row, n-gram) keys that occur more than once, and how often."""
+    """Yield n = 2, 3, …, the (row, n-gram) keys that occur more than once, and how often each occurs."""
     ends = np.cumsum(tokens.counts)[tokens.rows.astype(np.int64)]
     place, grams = np.arange(len(tokens.hashes)), tokens.hashes
     for n in range(2, longest + 1):
-        # The n-gram at a place repeats only if the (n-1)-gram there does: every round looks at fewer places.
+        # The n-gram at a place repeats only if the (n-1)-gram there does, so every round has fewer places to check.
         inside = place + n <= ends[place]
         place, grams = place[inside], grams[inside] * GOLDEN + tokens.hashes[place[inside] + n - 1]
-        again = maybe_repeated(tokens.rows[place], grams)
-        place, grams = place[again], grams[again]
+        repeated = maybe_repeated(tokens.rows[place], grams)
+        place, grams = place[repeated], grams[repeated]
         keys, times = distinct(tokens.rows[place], grams)
         yield n, keys[times > 1], times[times > 1]
 

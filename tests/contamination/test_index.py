@@ -66,7 +66,7 @@ def test_a_file_that_is_no_index(index: EvalIndex, tmp_path: Path, monkeypatch: 
         EvalIndex.load(path)
     path.write_bytes(whole)
     monkeypatch.setattr(indexing, "VERSION", 2)
-    with pytest.raises(InputError, match="is of version 1, not 2: build and save it again"):
+    with pytest.raises(InputError, match="has version 1, not 2: build and save it again"):
         EvalIndex.load(path)
 
 

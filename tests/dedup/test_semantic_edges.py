@@ -367,7 +367,7 @@ def test_models_that_give_no_numbers(tmp_path: Path) -> None:
         def encode(self, texts: Sequence[str]) -> np.ndarray:
             return super().encode(texts)[:1]
 
-    with pytest.raises(InputError, match="expected a row for each"):
+    with pytest.raises(InputError, match="expected a row per text"):
         embed([pl.Series(["one", "two"])], Short())
 
 

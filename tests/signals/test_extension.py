@@ -85,7 +85,7 @@ def test_another_signature_is_refused() -> None:
     def two(chosen: pl.Expr, rejected: pl.Expr) -> pl.Expr:
         return chosen == rejected
 
-    with pytest.raises(RecipeError, match="expected a function of no argument, of text, or of pairs"):
+    with pytest.raises(RecipeError, match="expected no parameter, or one: text or pairs"):
         as_signal(two)
     with pytest.raises(RecipeError, match="cannot be a column"):
         as_signal(lambda text: text)
