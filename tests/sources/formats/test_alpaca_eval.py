@@ -7,7 +7,7 @@ from tests.staged import assistant, problem, staged, texts, user
 ROW = {"instruction": "q", "output_1": "one", "output_2": "two", "generator_1": "m1", "generator_2": "m2"}
 FIRST = ("user: q", "assistant: one", "assistant: two")
 SECOND = ("user: q", "assistant: two", "assistant: one")
-NO_PREFERENCE = ("no_preference", "the source names no better response")
+NO_PREFERENCE = ("no_preference", "the source does not say which response is better")
 
 
 @pytest.mark.parametrize(
@@ -32,8 +32,8 @@ def test_a_graded_preference(preference: object, expected: tuple[str, ...], stre
 @pytest.mark.parametrize(
     ("preference", "expected"),
     [
-        (1.5, ("tie", "the source calls it a tie")),
-        ("1.5", ("tie", "the source calls it a tie")),
+        (1.5, ("tie", "the source marks it as a tie")),
+        ("1.5", ("tie", "the source marks it as a tie")),
         (None, NO_PREFERENCE),
         (0.99, NO_PREFERENCE),
         (2.01, NO_PREFERENCE),
