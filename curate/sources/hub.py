@@ -77,7 +77,9 @@ def find_dataset(text: str, split: str | None, config: str | None, revision: str
     """
     match = HUB_ID.fullmatch(text)
     if match is None:
-        raise InputError(f"{text} is not the address of a Hub dataset; expected OWNER/NAME or hf://datasets/OWNER/NAME/FILE")
+        raise InputError(
+            f"{text} is not the address of a Hub dataset; expected OWNER/NAME or hf://datasets/OWNER/NAME/FILE"
+        )
     hub = require("huggingface_hub", "hub")
     with _explained(text):
         info = hub.HfApi().dataset_info(match["repo"], revision=revision or match["revision"], timeout=PATIENCE)

@@ -46,7 +46,7 @@ def find_inputs(paths: Sequence[str], split: str | None = None) -> list[Input]:
         for path in found:
             if not path.is_file():
                 raise InputError(f"{path} does not exist, or is not a regular file that can be read more than once")
-            files.setdefault(path.resolve(), path.parent.resolve() / path.name)  # links of the Hub's cache point to hashes
+            files.setdefault(path.resolve(), path.parent.resolve() / path.name)  # the Hub cache links to hashes
     shared = Path(os.path.commonpath([path.parent for path in files.values()]))
     return [Input(path.relative_to(shared).as_posix(), path) for path in files.values()]
 

@@ -42,7 +42,9 @@ def orient(frame: pl.DataFrame, better: pl.Expr) -> pl.DataFrame:
         **{name: pl.lit(None, pl.String) for name in ("model_a", "model_b") if name not in frame.columns},
     )
     a_wins = pl.col("better") == "a"
-    sides = add_problem(sides, pl.col("better").is_null(), "no_preference", "the source does not say which response is better")
+    sides = add_problem(
+        sides, pl.col("better").is_null(), "no_preference", "the source does not say which response is better"
+    )
     sides = add_problem(sides, pl.col("better") == "tie", "tie", "the source marks it as a tie")
     return sides.with_columns(
         chosen=pl.when(a_wins).then("response_a").otherwise("response_b"),

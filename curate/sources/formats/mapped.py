@@ -58,7 +58,7 @@ def reach(block: RawBlock, mapping: Mapping[str, str]) -> RawBlock:
 
 
 def to_pairs(frame: pl.DataFrame, winners: Mapping[str, Sequence[Any]]) -> pl.DataFrame:
-    """Convert chosen and rejected as the preference format does, orienting by the winner column first if there is one."""
+    """Orient by the winner column if there is one, then convert as the preference format does."""
     if "winner" not in frame.columns:
         return preference.to_pairs(frame)
     winner = pl.col("winner")

@@ -98,7 +98,7 @@ def _unpack_conversations(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _not_repeated(frame: pl.DataFrame) -> pl.Series:
-    """Return the turns of the prompt column that the conversation lacks: all, none, or those before the repeated ones."""
+    """Return the prompt's turns that the conversation lacks: all, none, or those before the repeated ones."""
     prompt, question = pl.col("prompt"), last_user_text("prompt")
     contents = pl.col("chosen").list.eval(pl.element().struct.field("content"))
     overlap = frame.select(
@@ -122,7 +122,7 @@ def _before(prompt: list[Any], conversation: list[Any]) -> list[Any]:
 
 
 def join_context(frame: pl.DataFrame) -> pl.DataFrame:
-    """Append `input` to the last user turn after a blank line; prepend `system` unless there is a system turn already."""
+    """Append `input` to the last user turn after a blank line; prepend `system` unless there is a system turn."""
     if "input" in frame.columns:
         given = pl.col("input").str.strip_chars() != ""
         joined = one_message("user", pl.concat_str(last_user_text(), pl.lit("\n\n"), pl.col("input")))
