@@ -59,9 +59,7 @@ def test_a_tie_or_no_preference_is_not_a_pair(preference: object, expected: tupl
         ({"output_1": None, "preference": 1.5}, ("missing_response_a", "output_1: null")),  # the first problem
     ],
 )
-def test_a_row_that_cannot_become_a_pair_keeps_its_position(
-    changes: dict[str, object], expected: tuple[str, str]
-) -> None:
+def test_an_unusable_row_keeps_its_position(changes: dict[str, object], expected: tuple[str, str]) -> None:
     good = ROW | {"preference": 1}
     rows = staged(good, good | changes, good)
     assert [problem(row) for row in rows] == [(None, None), expected, (None, None)]

@@ -80,9 +80,7 @@ NO_SHARED = ("no_shared_prompt", "chosen and rejected share no Human turn")
         (talk("H: q", "A: a"), ["x"], ("not_text", "rejected: a list where text should be")),
     ],
 )
-def test_a_row_that_cannot_become_a_pair_keeps_its_position(
-    chosen: object, rejected: object, expected: tuple[str, str]
-) -> None:
+def test_an_unusable_row_keeps_its_position(chosen: object, rejected: object, expected: tuple[str, str]) -> None:
     good = {"chosen": talk("H: q", "A: a"), "rejected": talk("H: q", "A: b")}
     rows = staged(good, {"chosen": chosen, "rejected": rejected}, good)
     assert [problem(row) for row in rows] == [(None, None), expected, (None, None)]

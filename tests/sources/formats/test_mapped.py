@@ -136,7 +136,7 @@ def test_a_system_column_and_whole_conversations_with_a_winner() -> None:
         ({"right": 3}, ("not_text", "right: a number where text should be")),
     ],
 )
-def test_a_row_that_cannot_become_a_pair_keeps_its_position(changes: dict[str, Any], expected: tuple[str, str]) -> None:
+def test_an_unusable_row_keeps_its_position(changes: dict[str, Any], expected: tuple[str, str]) -> None:
     rows = staged(duel("a"), duel("a", **changes), duel("a"), columns=DUEL)
     assert [problem(row) for row in rows] == [(None, None), expected, (None, None)]
 

@@ -80,7 +80,7 @@ def test_an_added_column_is_merged_into_extra(old: str | None, expected: dict[st
         ({"rejected": "text"}, ("not_messages", "rejected: text where messages should be")),
     ],
 )
-def test_a_row_that_cannot_become_a_pair_keeps_its_position(changes: dict[str, Any], expected: tuple[str, str]) -> None:
+def test_an_unusable_row_keeps_its_position(changes: dict[str, Any], expected: tuple[str, str]) -> None:
     rows = staged(ROW, ROW | changes, ROW)
     assert [problem(row) for row in rows] == [(None, None), expected, (None, None)]
 

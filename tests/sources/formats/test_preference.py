@@ -187,7 +187,7 @@ NO_PROMPT = ("missing_prompt", "no prompt column, and chosen and rejected share 
         ({"system": 3, "chosen": "q a", "rejected": "q b"}, ("not_text", "system: a number where text should be")),
     ],
 )
-def test_a_row_that_cannot_become_a_pair_keeps_its_position(columns: dict[str, Any], expected: tuple[str, str]) -> None:
+def test_an_unusable_row_keeps_its_position(columns: dict[str, Any], expected: tuple[str, str]) -> None:
     rows = staged(columns, columns)
     assert [(row["source_row"], *problem(row)) for row in rows] == [(0, *expected), (1, *expected)]
 
