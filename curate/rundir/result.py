@@ -1,4 +1,4 @@
-"""A finished run, opened again: its splits, its ledger, its counts, and why a row went where it did."""
+"""A finished run, opened from its directory: its splits, its ledger, its counts, and the decision for each row."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,12 +17,12 @@ from curate.signals import measure
 if TYPE_CHECKING:
     from curate.recipe.load import Recipe
 
-MIN_ID = 6  # letters of a pair_id that are enough to find it
+MIN_ID = 6  # characters of a pair_id that are enough to find it
 
 
 @dataclass(frozen=True, repr=False)
 class Run:
-    """A run directory that is complete."""
+    """A complete run directory."""
 
     folder: Path
     manifest: Manifest
@@ -54,7 +54,7 @@ class Run:
 
     @property
     def counts(self) -> dict[str, int]:
-        """rows, kept, dropped, train, test, and dropped_STAGE for every stage that dropped some."""
+        """Counts: rows, kept, dropped, train, test, and dropped_STAGE for every stage that dropped any."""
         return self.manifest.counts
 
     @property
@@ -64,7 +64,7 @@ class Run:
 
     @property
     def test(self) -> pl.LazyFrame:
-        """The test split, PAIR; empty when the recipe asks for none."""
+        """The test split, PAIR; empty if the recipe asks for none."""
         return self.split("test")
 
     @property
@@ -83,7 +83,7 @@ class Run:
         return self.folder / CARD
 
     def stage(self, name: str) -> Stage:
-        """A stage's folder."""
+        """Return a stage of the run."""
         return Stage(self.folder / STAGES / name, self.manifest.stages[name].key)
 
     @property
@@ -92,22 +92,23 @@ class Run:
         return self.split("validation")
 
     def to_datasets(self) -> Any:
-        """A `datasets.DatasetDict` of the splits (extra: hub)."""
+        """Return a `datasets.DatasetDict` of the splits (extra: hub)."""
         datasets = require("datasets", "hub")
         files = {name: sorted(map(str, (self.folder / DATA).glob(f"{name}-*.parquet"))) for name in SPLITS}
         return datasets.load_dataset("parquet", data_files={name: paths for name, paths in files.items() if paths})
 
     def why(self, row: int | str, source: str | None = None) -> list[dict[str, Any]]:
         """
-        What became of a row, by its number in the source or by its pair_id (or a beginning of one, 6 letters or more).
+        Explain what happened to a row, given by its number in the source or by its pair_id (or its first 6 or more
+        characters).
 
-        One dict a ledger row (an input row may have yielded several): the ledger's columns, the pair's texts, and all
-        its signals. Raises InputError when nothing matches.
+        Return one dict per ledger row (an input row may yield several): the ledger's columns, the pair's texts, and all
+        its signals. Raise InputError if nothing matches.
         """
         return why(self, row, source)
 
     def split(self, name: str) -> pl.LazyFrame:
-        """A split by its name, PAIR; empty when there is none."""
+        """Return a split by name, PAIR; empty if there is none."""
         shards = sorted((self.folder / DATA).glob(f"{name}-*.parquet"))
         return pl.scan_parquet(shards).match_to_schema(PAIR) if shards else pl.LazyFrame(schema=PAIR)
 
@@ -116,7 +117,7 @@ RunLike = Run | str | Path
 
 
 def opened(run: RunLike) -> Run:
-    """Return the run, opened first where a folder is given."""
+    """Return the run, opening it first if a folder is given."""
     return run if isinstance(run, Run) else open_run(run)
 
 
@@ -124,15 +125,15 @@ def open_run(folder: str | Path) -> Run:
     """
     Open a run directory.
 
-    Returns the `Run` in `folder`. Raises InputError when it holds no complete run, or one of version 0.1.
+    Return the `Run` in `folder`. Raise InputError if it contains no complete run, or one of version 0.1.
 
         curate.open_run("RUN").why(17)
     """
     folder = Path(folder)
     if not (folder / MANIFEST).is_file():
         unfinished = (folder / RECIPE).is_file()
-        what = "a run that is not finished; start the same command again" if unfinished else "no run"
-        raise InputError(f"{folder} holds {what}" if folder.exists() else f"{folder} does not exist")
+        what = "an unfinished run; run the same command again to finish it" if unfinished else "no run"
+        raise InputError(f"{folder} contains {what}" if folder.exists() else f"{folder} does not exist")
     return Run(folder, Manifest.read(folder / MANIFEST))
 
 
@@ -150,15 +151,15 @@ def why(run: Run, row: int | str, source: str | None = None) -> list[dict[str, A
     if found.is_empty():
         where = f" of {source}" if source else ""
         raise InputError(
-            f"no row {text}{where} in {run.folder}: it holds {run.counts['rows']} rows, numbered from 0 in each source "
-            f"(a pair_id needs its first {MIN_ID} letters or more)"
+            f"no row {text}{where} in {run.folder}: it has {run.counts['rows']} rows, numbered from 0 in each source "
+            f"(of a pair_id at least the first {MIN_ID} characters are needed)"
         )
     texts = _fetched(run, found) if run.manifest.pulled else _staged(run, found)
     return found.join(texts, on="place", how="left", maintain_order="left").drop("place").to_dicts()
 
 
 def _staged(run: Run, found: pl.DataFrame) -> pl.DataFrame:
-    """Texts and signals of ledger rows, from the stages."""
+    """Return texts and signals of ledger rows, from the stages."""
     places = pl.col("place").is_in(found.get_column("place").to_list())
     pairs = run.stage("pairs").scan().with_row_index("place").filter(places).drop("source", "source_row", "pair_id")
     signals = run.stage("signals").scan().with_row_index("place").filter(places)
@@ -166,7 +167,7 @@ def _staged(run: Run, found: pl.DataFrame) -> pl.DataFrame:
 
 
 def _fetched(run: Run, found: pl.DataFrame) -> pl.DataFrame:
-    """The same of a published run: texts of the kept rows alone were published, and their signals are measured anew."""
+    """Return the same for a pulled run: only texts of kept rows were published, and their signals are measured again."""
     kept = found.filter("kept").select("place", "pair_id", "source", "source_row")
     ours = pl.concat([run.train, run.test]).join(kept.lazy(), on=["pair_id", "source", "source_row"])
     pairs = ours.collect(engine="streaming")

@@ -1,4 +1,4 @@
-"""The run directory: everything is written under a temporary name and renamed, so what is there is whole."""
+"""The run directory. Every file is written under a temporary name and then renamed, so no file is ever partial."""
 
 import contextlib
 import hashlib
@@ -18,45 +18,45 @@ from curate.rundir.manifest import Manifest
 
 RECIPE, MANIFEST, LEDGER, DATA, STAGES = "recipe.yaml", "manifest.json", "ledger.parquet", "data", "stages"
 SUMMARY, CARD, REPORT = "summary.json", "README.md", "report.html"
-ANSWERS = "candidates.parquet"  # of runs that make or judge answers
+ANSWERS = "candidates.parquet"  # of runs that generate or judge answers
 SPLITS = ("train", "validation", "test")
 LOCK = ".lock"
-# These of the recipe's source section say what is read; a change of the others is an edit of the same run.
-WHAT_IS_READ = ("paths", "split", "config", "revision")
+# Keys of the recipe's source section that identify the data; changing any other key is an edit of the same run.
+DATA_KEYS = ("paths", "split", "config", "revision")
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A folder of parquet parts and, written last, stage.json: its presence means complete, its key what made it."""
+    """A folder of parquet parts and stage.json, which is written last: a stage with it is complete."""
 
     folder: Path
     key: str
 
     @property
     def info(self) -> dict[str, Any] | None:
-        """What stage.json says; None while the stage is not complete."""
+        """The content of stage.json; None while the stage is incomplete."""
         path = self.folder / "stage.json"
         return json.loads(path.read_text("utf-8")) if path.is_file() else None
 
     def part(self, number: int) -> Path:
-        """Where a part lies, or will lie."""
+        """Return the path of a part, whether it exists or not."""
         return self.folder / f"part-{number:05}.parquet"
 
     def parts(self) -> list[Path]:
-        """The parts that are there, in order."""
+        """Return the existing parts, in order."""
         return sorted(self.folder.glob("part-*.parquet"))
 
     def write(self, number: int, frame: pl.DataFrame) -> None:
-        """Write one part in one step."""
+        """Write one part atomically."""
         with atomic(self.part(number)) as temporary:
-            frame.write_parquet(temporary, compression="lz4", statistics=False)  # read again soon, so speed counts
+            frame.write_parquet(temporary, compression="lz4", statistics=False)  # read again soon, so fast compression
 
     def finish(self, **info: Any) -> None:
         """Mark the stage complete."""
         write_json(self.folder / "stage.json", {"key": self.key, **info})
 
     def scan(self) -> pl.LazyFrame:
-        """All parts as one lazy frame, in order."""
+        """Return all parts as one lazy frame, in order."""
         return pl.scan_parquet(self.parts())
 
 
@@ -67,7 +67,7 @@ class Store:
         self.folder = folder
 
     def stage(self, name: str, key: str) -> Stage:
-        """The stage's folder, emptied first if another key made what is in it."""
+        """Return the stage; its folder is emptied first if it was written with another key."""
         stage = Stage(self.folder / STAGES / name, key)
         marker = stage.folder / "key"
         if not marker.is_file() or marker.read_text("utf-8") != key:
@@ -77,17 +77,17 @@ class Store:
 
 
 def fingerprint(*parts: Any) -> str:
-    """A key from plain data: equal data, equal key, on every machine."""
+    """Return a key for plain data: equal data gives equal keys, on every machine."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=True).encode()).hexdigest()[:32]
 
 
 @contextlib.contextmanager
 def open_store(folder: Path, recipe: dict[str, Any], recipe_text: str, *, force: bool = False) -> Iterator[Store]:
     """
-    Lock the run directory, made if need be, and put the recipe into it.
+    Create the run directory if needed, lock it, and write the recipe into it.
 
-    Raises RecipeError where something else lies there, or a run of another source (unless `force`), or where another
-    process is at work in it.
+    Raise RecipeError if the folder contains other files or a run of another source (unless `force`), or if another
+    process is using it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -98,9 +98,9 @@ def open_store(folder: Path, recipe: dict[str, Any], recipe_text: str, *, force:
             write_text(folder / RECIPE, recipe_text)
             yield Store(folder)
     except Timeout as error:
-        raise RecipeError(f"another process is at work in {folder}; wait for it, or choose another --out") from error
+        raise RecipeError(f"another process is running in {folder}; wait for it, or choose another --out") from error
     except (NotADirectoryError, FileExistsError) as error:
-        raise RecipeError(f"{folder} is a file; --out takes a folder") from error
+        raise RecipeError(f"{folder} is a file; --out must be a folder") from error
     except PermissionError as error:
         raise RecipeError(f"{error.filename or folder} cannot be written: permission denied") from error
     except OSError as error:
@@ -116,19 +116,21 @@ def _check_place(folder: Path, recipe: dict[str, Any], *, force: bool) -> None:
         others = sorted(path.name for path in folder.iterdir() if path.name != LOCK)
         if others:
             raise RecipeError(
-                f"{folder} is not empty and holds no run ({others[0]}, …); choose another --out, or --force"
+                f"{folder} is not empty and contains no run ({others[0]}, …); choose another --out, or use --force"
             )
         return
     if (folder / MANIFEST).is_file():
         Manifest.read(folder / MANIFEST)  # raises for a run of version 0.1
-    there = _source_of(folder / RECIPE)
-    if any(there.get(key) != recipe["source"][key] for key in WHAT_IS_READ):
-        was = ", ".join(map(str, there.get("paths", ["?"])))
-        raise RecipeError(f"{folder} holds a run of another recipe (source: {was}); choose another --out, or --force")
+    previous = _source_of(folder / RECIPE)
+    if any(previous.get(key) != recipe["source"][key] for key in DATA_KEYS):
+        paths = ", ".join(map(str, previous.get("paths", ["?"])))
+        raise RecipeError(
+            f"{folder} contains a run of another recipe (source: {paths}); choose another --out, or use --force"
+        )
 
 
 def _source_of(recipe: Path) -> dict[str, Any]:
-    """The source section of a recipe file, empty where it is not to be made out."""
+    """Return the source section of a recipe file; empty if it cannot be read."""
     try:
         tree = yaml.safe_load(recipe.read_text("utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError):

@@ -1,4 +1,4 @@
-"""What a run is for: the splits as parquet shards, and the ledger. Written block by block."""
+"""Writers for the output of a run: the splits as parquet shards, and the ledger. Written block by block."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from curate.schema import LEDGER, PAIR
 
-# A shard is closed past this: with its last row group it stays under the 500 MB that the Hub's viewer takes well.
+# A shard is closed beyond this size: with its last row group it stays below the 500 MB that suit the Hub's viewer.
 SHARD_BYTES = 450_000_000
 _PLAIN: dict[pl.DataType, pa.DataType] = {
     pl.String(): pa.string(),
@@ -23,7 +23,7 @@ _PLAIN: dict[pl.DataType, pa.DataType] = {
 
 
 def arrow_schema(schema: pl.Schema) -> pa.Schema:
-    """The schema with Arrow's plain types (string, list), which every reader knows; polars' own are the large ones."""
+    """Return the schema with Arrow's basic types (string, list), which every reader supports; polars uses large ones."""
     return pa.schema([(name, _arrow(dtype)) for name, dtype in schema.items()])
 
 
@@ -36,14 +36,14 @@ def _arrow(dtype: Any) -> pa.DataType:
 
 
 class TableWriter:
-    """One parquet file, a row group a block."""
+    """One parquet file, with one row group per block."""
 
     def __init__(self, path: Path, schema: pl.Schema) -> None:
         self.rows = 0
-        self.memory_bytes = 0  # as Arrow, which is what the Hub calls a split's num_bytes
+        self.memory_bytes = 0  # size as Arrow, the num_bytes of a split on the Hub
         self._schema = arrow_schema(schema)
-        # Pages are cut by content, so that a changed row moves the bytes of its own pages only: a store that splits
-        # files into chunks (the Hub's) takes the others as known.
+        # Pages are split by content, so that a changed row affects only its own pages: a chunk-based store (the Hub's)
+        # recognizes the others.
         self._writer = pq.ParquetWriter(
             path, self._schema, compression="zstd", write_page_index=True, use_content_defined_chunking=True
         )
@@ -60,7 +60,7 @@ class TableWriter:
 
     @property
     def bytes(self) -> int:
-        """Bytes on disk so far."""
+        """Bytes written to disk so far."""
         return self._path.stat().st_size
 
     def close(self) -> None:
@@ -69,7 +69,7 @@ class TableWriter:
 
 
 class SplitWriter:
-    """The shards of one split, `train-00000-of-00001.parquet` and so on; how many there are is known at the end."""
+    """The shards of one split, `train-00000-of-00001.parquet` and so on; renamed at the end, when their number is known."""
 
     def __init__(self, folder: Path, name: str, schema: pl.Schema = PAIR) -> None:
         self._folder, self._name, self._schema = folder, name, schema
@@ -106,7 +106,7 @@ class SplitWriter:
 
 
 def row_groups(path: Path, columns: list[str] | None = None) -> Iterator[pl.DataFrame]:
-    """A parquet file in pieces. Row groups one by one: reading by batches would keep much of the file in memory."""
+    """Yield a parquet file by row group; reading by batches would keep much of the file in memory."""
     file = pq.ParquetFile(path)
     for number in range(file.num_row_groups):
         yield pl.DataFrame(file.read_row_group(number, columns=columns))
@@ -114,9 +114,11 @@ def row_groups(path: Path, columns: list[str] | None = None) -> Iterator[pl.Data
 
 def ledger_rows(pairs: pl.DataFrame, verdicts: pl.DataFrame, drops: pl.DataFrame, split: pl.Series) -> pl.DataFrame:
     """
-    in : a block of pairs; of the same rows the verdicts of the rules (stage, rule, value, reasons), what later stages
-         dropped (the same without reasons, and matched; null = nothing), and the split
-    out: LEDGER, one row each. What was decided first is the stage; later stages only see what is left.
+    Return the ledger of one block.
+
+    in : a block of pairs; for the same rows the verdicts of the rules (stage, rule, value, reasons), the drops of later
+         stages (the same without reasons, plus matched; null = not dropped), and the split
+    out: LEDGER, one row per pair. `stage` is the first that dropped the row; later stages only see the remaining rows.
     """
     later = drops.select(*(pl.col(name).alias(f"later_{name}") for name in ("stage", "rule", "value")), "matched")
     rows = pl.concat(

@@ -1,4 +1,4 @@
-"""Sources: whatever the user has, as blocks of PAIR. Every row that cannot become a pair stays in, with its problem."""
+"""Sources: user data as blocks of PAIR. A row that cannot become a pair is kept, with its problem."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -16,17 +16,17 @@ from curate.sources.raw_block import RawBlock
 
 __all__ = ["STAGED_PROMPTS", "VERSION", "Feed", "convert", "open_feeds", "read", "read_prompts", "title"]
 
-VERSION = 1  # part of the stage's key: raise it when the same input gives other rows
+VERSION = 1  # part of the stage's key: raise it when the same input yields different rows
 
 
 def read(
     feed: Feed,
     *,
-    format: str | None = None,  # noqa: A002 - the recipe's word
+    format: str | None = None,  # noqa: A002 - named as in the recipe
     columns: Mapping[str, str] | None = None,
     winners: Mapping[Any, Sequence[Any]] | None = None,
 ) -> Iterator[tuple[pl.DataFrame, str]]:
-    """The feed's rows as blocks of STAGED, with the name of their format ("unknown" until a row tells)."""
+    """Yield the feed's rows as blocks of STAGED with the name of their format ("unknown" before the first row)."""
 
     def find(block: RawBlock) -> DetectedFormat:
         return by_columns(block, columns, winners or {}) if columns else detect(block.columns, format)
@@ -35,7 +35,7 @@ def read(
 
 
 def convert(block: RawBlock, found: DetectedFormat, name: str) -> pl.DataFrame:
-    """One raw block as STAGED, row for row."""
+    """Return one raw block as STAGED, row for row."""
     frame = found.to_pairs(typed(found.prepare(block), found.fields))
     known = pl.col("source") if "source" in frame.columns else pl.lit(None, pl.String)
     frame = frame.with_columns(source=known.fill_null(name))

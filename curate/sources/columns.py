@@ -1,4 +1,4 @@
-"""From raw values to typed columns: text, messages, numbers, labels. A value of another kind is a problem, named."""
+"""Raw values → typed columns: text, messages, numbers, labels. A value of the wrong kind becomes a problem."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from curate.schema import MESSAGES, ROLES
 from curate.sources.raw_block import RawBlock
 
 Kind = Literal["text", "messages", "number", "label"]
-# What other tools call the roles (ShareGPT and its relatives).
+# Role names of other tools (ShareGPT and similar formats).
 ROLE_NAMES = {role: role for role in ROLES} | {
     "human": "user",
     "prompter": "user",
@@ -22,13 +22,13 @@ ROLE_NAMES = {role: role for role in ROLES} | {
     "chatgpt": "assistant",
     "function": "tool",
 }
-SAMPLE = 100  # values of a typed column that say which kind it is
-KIND_WORDS = {str: "text", bool: "a truth value", int: "a number", float: "a number", list: "a list", dict: "an object"}
+SAMPLE = 100  # values of a typed column that are looked at to tell its kind
+KIND_WORDS = {str: "text", bool: "a boolean", int: "a number", float: "a number", list: "a list", dict: "an object"}
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """Which raw column a field is read from, and as what. A null in a needed one is a problem."""
+    """The raw column that a field is read from, and its kind. A null is a problem if the field is needed."""
 
     column: str
     kind: Kind
@@ -36,7 +36,7 @@ class Field:
 
 
 class Problem(Exception):
-    """A value that cannot be used: the ledger's rule, and what was found."""
+    """A value that cannot be used: the rule for the ledger, and a description of what was found."""
 
     def __init__(self, rule: str, detail: str) -> None:
         super().__init__(detail)
@@ -46,9 +46,11 @@ class Problem(Exception):
 
 def typed(block: RawBlock, fields: Mapping[str, Field]) -> pl.DataFrame:
     """
+    Return the fields of a raw block as typed columns.
+
     in : raw columns of any kind
-    out: one typed column a field; source_row; extra (the other columns as a JSON object, null if there are none);
-         problem and detail, null where the row can be used. The first problem of a row is the one that is named.
+    out: one typed column per field; source_row; extra (the other columns as a JSON object, null if there are none);
+         problem and detail, null where the row is usable. A row with several problems keeps the first.
     """
     height = len(block.source_row)
     rules: list[str | None] = [None] * height
@@ -77,7 +79,7 @@ def typed(block: RawBlock, fields: Mapping[str, Field]) -> pl.DataFrame:
 
 
 def kind_of(values: Sequence[Any] | pl.Series) -> Kind | None:
-    """Text or messages, by the first value that is either; None where none is. Empty lists alone are messages."""
+    """Return "text" or "messages" by the first value that is either, else None. Only empty lists count as messages."""
     sample = _listed(values.drop_nulls().head(SAMPLE)) if isinstance(values, pl.Series) else values
     kind: Kind | None = None
     for value in sample:
@@ -91,7 +93,7 @@ def kind_of(values: Sequence[Any] | pl.Series) -> Kind | None:
 
 
 def as_json(columns: Mapping[str, Sequence[Any] | pl.Series], height: int) -> pl.Series:
-    """`extra`: every row of the columns as a JSON object."""
+    """Return the column `extra`: each row of the columns as a JSON object."""
     if not columns:
         return pl.Series("extra", [None] * height, dtype=pl.String)
     lists = [_listed(values) if isinstance(values, pl.Series) else values for values in columns.values()]
@@ -105,19 +107,19 @@ Read = tuple[pl.Series, dict[int, Problem]]
 
 
 def read_text(values: Sequence[Any] | pl.Series) -> Read:
-    """Strings; any other value is null and a problem (`not_text`)."""
+    """Read strings; any other value becomes null and a problem (`not_text`)."""
     if isinstance(values, pl.Series):
         if values.dtype in (pl.String, pl.Categorical, pl.Enum, pl.Null):
             return values.cast(pl.String), {}
         values = _listed(values)
-    # Not left to polars to find out: it takes minutes over one value nested a thousand levels deep.
+    # Checked here because polars takes minutes for one value nested a thousand levels deep.
     problems = {i: _not_text(v) for i, v in enumerate(values) if v is not None and not isinstance(v, str)}
     texts = [v if isinstance(v, str) else None for v in values] if problems else values
     return pl.Series(texts, dtype=pl.String), problems
 
 
 def read_messages(values: Sequence[Any] | pl.Series) -> Read:
-    """Lists of messages, other tools' names for keys and roles translated, text parts joined."""
+    """Read lists of messages; translate other tools' names of keys and roles, and join text parts."""
     if isinstance(values, pl.Series):
         if _is_plain(values):
             return values.cast(MESSAGES), {}
@@ -134,7 +136,7 @@ def read_messages(values: Sequence[Any] | pl.Series) -> Read:
 
 
 def read_number(values: Sequence[Any] | pl.Series) -> Read:
-    """Numbers, also written as text; what is none ("N/A") counts as not measured."""
+    """Read numbers, also those written as text; anything else ("N/A"), NaN and infinity become null."""
     if not isinstance(values, pl.Series):
         values = pl.Series(
             [v if isinstance(v, (int, float)) else None if v is None else str(v) for v in values], strict=False
@@ -145,11 +147,11 @@ def read_number(values: Sequence[Any] | pl.Series) -> Read:
         numbers = values.cast(pl.Float64, strict=False)
         return numbers.set(numbers.is_nan() | numbers.is_infinite(), None), {}
     except pl.exceptions.PolarsError as error:
-        raise InputError(f"column {values.name!r} holds {values.dtype}, a number was expected") from error
+        raise InputError(f"column {values.name!r} has the type {values.dtype}, expected a number") from error
 
 
 def read_label(values: Sequence[Any] | pl.Series) -> Read:
-    """A label as text: "model_a", "1" (also of 1.0, which is what a column with nulls makes of it), "true"."""
+    """Read labels as text: "model_a", "1" (also for 1.0, which a column of integers with nulls yields), "true"."""
     if isinstance(values, pl.Series):
         values = _listed(values)
     return pl.Series([_label(value) for value in values], dtype=pl.String), {}
@@ -159,7 +161,7 @@ READERS = {"text": read_text, "messages": read_messages, "number": read_number, 
 
 
 def _listed(values: pl.Series) -> list[Any]:
-    """The values as Python's; where a date is too far off for Python, all of them as the numbers they are stored as."""
+    """Return the values as Python objects; if a date is outside Python's range, return the stored numbers instead."""
     try:
         return values.to_list()
     except (ValueError, pl.exceptions.PanicException):
@@ -183,7 +185,7 @@ def _not_text(value: object) -> Problem:
 
 
 def _is_plain(values: pl.Series) -> bool:
-    """Already list[{role, content}] of known roles without nulls or empty lists, as most sets are."""
+    """Whether the values already are list[{role, content}] of known roles, without nulls or empty lists."""
     if not isinstance(values.dtype, pl.List) or not isinstance(values.dtype.inner, pl.Struct):
         return False
     if values.dtype.inner.to_schema() != {"role": pl.String, "content": pl.String}:

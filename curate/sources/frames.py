@@ -1,4 +1,4 @@
-"""Sources as frames, for a notebook: rows in, PAIR out, and what could not become a pair."""
+"""Sources as frames, for notebooks: rows in; PAIR and the rows that cannot become pairs out."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -45,7 +45,7 @@ def read(
 def read(  # noqa: PLR0913 - the options of a source
     source: Any,
     *,
-    format: str | None = None,  # noqa: A002 - the recipe's word
+    format: str | None = None,  # noqa: A002 - named as in the recipe
     columns: Mapping[str, str] | None = None,
     winners: Mapping[Any, Sequence[Any]] | None = None,
     split: str | None = None,
@@ -55,7 +55,7 @@ def read(  # noqa: PLR0913 - the options of a source
     errors: Errors = "warn",
 ) -> pl.DataFrame | tuple[pl.DataFrame, pl.DataFrame]:
     """
-    Read preference data of any known shape as a frame of PAIR, one row per pair.
+    Read preference data of any known format as a frame of PAIR, one row per pair.
 
     Parameters
     ----------
@@ -65,25 +65,26 @@ def read(  # noqa: PLR0913 - the options of a source
     format
         A name of `curate.sources.formats.FORMATS`; None = detect it from the columns.
     columns
-        Which columns to read, for any other shape: `{"prompt": "q", "chosen": "good", "rejected": "bad"}`.
+        Which columns to read, for any other format: `{"prompt": "q", "chosen": "good", "rejected": "bad"}`.
     winners
-        What a `winner` column says for a and for b: `{"a": [1], "b": [2]}`.
+        Values of a `winner` column that mean a and b: `{"a": [1], "b": [2]}`.
     split, config, revision
-        Of a Hub dataset, or a split of a `save_to_disk` folder.
+        Split, configuration and revision of a Hub dataset, or the split of a `save_to_disk` folder.
     limit
-        Read this many rows at most.
+        Read at most this many rows.
     errors
-        What to do about rows that cannot become pairs (ties, missing answers, broken lines): "warn" leaves them out and
-        says how many and why, "raise" raises, "return" returns them beside the pairs.
+        What to do with rows that cannot become pairs (ties, missing answers, broken lines): "warn" skips them and warns
+        how many there are and why, "raise" raises InputError, "return" returns them along with the pairs.
 
     Returns
     -------
-    PAIR (see `curate.PAIR`); scores, strength and models are null where the source does not say. With
-    `errors="return"` a tuple of it and a frame with source (str), source_row (u64), problem (str), detail (str).
+    PAIR (see `curate.PAIR`); scores, strength and models are null where the source has none. With `errors="return"` a
+    tuple of PAIR and a frame with source (str), source_row (u64), problem (str), detail (str).
 
     Raises
     ------
-    InputError for what is not there, has no rows or no known shape; MissingExtra for a Hub id without the extra `hub`.
+    InputError if the source does not exist, has no rows or no known format; MissingExtra for a Hub id without the
+    extra `hub`.
 
     Examples
     --------
@@ -116,15 +117,15 @@ def read(  # noqa: PLR0913 - the options of a source
     if len(problems):
         counts = problems.get_column("problem").value_counts().sort("count", "problem", descending=[True, False])
         why = ", ".join(f"{name} {count:,}" for name, count in counts.iter_rows())
-        message = f"{len(problems):,} of {rows:,} rows are no pairs ({why})"
+        message = f"{len(problems):,} of {rows:,} rows cannot become pairs ({why})"
         if errors == "raise":
-            raise InputError(f'{message}; errors="return" gives them, errors="warn" leaves them out')
-        warnings.warn(f'{message}; errors="return" gives them', stacklevel=2)
+            raise InputError(f'{message}; errors="return" returns them, errors="warn" skips them')
+        warnings.warn(f'{message}; errors="return" returns them', stacklevel=2)
     return pairs
 
 
 def as_pairs(pairs: Any) -> pl.DataFrame:
-    """Return a frame that has the columns of PAIR as it is (signals beside them stay), and read anything else."""
+    """Return a frame with the columns of PAIR unchanged (including any signals in it); read anything else."""
     if isinstance(pairs, pl.LazyFrame):
         pairs = pairs.collect(engine="streaming")
     if isinstance(pairs, pl.DataFrame) and all(pairs.schema.get(name) == dtype for name, dtype in PAIR.items()):

@@ -13,42 +13,42 @@ from curate.sources.tables import blocks_of
 
 HUB_ID = re.compile(r"(?:hf://)?(?:datasets/)?(?P<repo>\w[\w.-]*/\w[\w.-]*)(?:@(?P<revision>[^/]+))?(?P<path>/.+)?")
 BUILDERS = {".jsonl": "json", ".ndjson": "json", ".json": "json", ".csv": "csv", ".parquet": "parquet"}
-ROWS = 2_000  # asked of `datasets` at once; blocks are cut by bytes afterwards
-PATIENCE = 20.0  # seconds for the first answer; `datasets` alone would try for minutes
+ROWS = 2_000  # requested from `datasets` per batch; blocks are split by size afterwards
+PATIENCE = 20.0  # seconds to wait for the first response; `datasets` itself would try for minutes
 
 
 def is_hub(path: str) -> bool:
-    """An hf:// address, or OWNER/NAME where nothing of that name lies on the disk."""
+    """Whether the path is an hf:// address, or OWNER/NAME while no such local path exists."""
     return path.startswith("hf://") or (bool(re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", path)) and not Path(path).exists())
 
 
 @dataclass(frozen=True, slots=True)
 class HubDataset:
-    """One split of a dataset at one commit, so that what is read is what the fingerprint names."""
+    """One split of a dataset at one commit, so that the fingerprint identifies the data that is read."""
 
     repo: str
-    path: str | None  # a file below it instead of the whole
+    path: str | None  # a file in the repository, instead of the whole dataset
     config: str | None
     split: str | None
     commit: str
 
     @property
     def name(self) -> str:
-        """What the ledger calls it."""
+        """The dataset's name in the ledger."""
         return f"{self.repo}{self.path or ''}{f':{self.split}' if self.split else ''}"
 
     def fingerprint(self) -> str:
-        """Changes when the data does."""
+        """Return a hash that changes when the data does."""
         parts = f"{self.repo}|{self.path}|{self.config}|{self.split}|{self.commit}"
         return hashlib.sha256(parts.encode()).hexdigest()[:32]
 
     def blocks(self) -> Iterator[RawBlock]:
-        """The rows, streamed. Raises InputError or ServiceError."""
+        """Stream the rows. Raise InputError or ServiceError."""
         datasets = require("datasets", "hub")
         with _explained(self.name):
             split = self.split or ("train" if self.path else self._only_split())
             if self.path and (builder := _builder(self.path)):
-                # Not by way of the repository: one that holds a loading script is refused, whatever file is asked for.
+                # Not through the repository: `datasets` refuses one with a loading script, whichever file is requested.
                 file = f"hf://datasets/{self.repo}@{self.commit}{self.path}"
                 data = datasets.load_dataset(builder, data_files=file, split=split, streaming=True)
             else:
@@ -71,13 +71,15 @@ class HubDataset:
 
 def find_dataset(text: str, split: str | None, config: str | None, revision: str | None) -> HubDataset:
     """
-    The dataset behind `OWNER/NAME` or `hf://datasets/OWNER/NAME@REVISION/some/file.jsonl`, at the commit it is at now.
+    Return the dataset at `OWNER/NAME` or `hf://datasets/OWNER/NAME@REVISION/some/file.jsonl`, at its current commit.
 
-    Raises InputError for what is not there (or is not ours to see), ServiceError when the Hub does not answer.
+    Raise InputError if it does not exist or is not accessible, ServiceError if the Hub does not respond.
     """
     match = HUB_ID.fullmatch(text)
     if match is None:
-        raise InputError(f"{text} is no address of a Hub dataset; expected OWNER/NAME or hf://datasets/OWNER/NAME/FILE")
+        raise InputError(
+            f"{text} is not the address of a Hub dataset; expected OWNER/NAME or hf://datasets/OWNER/NAME/FILE"
+        )
     hub = require("huggingface_hub", "hub")
     with _explained(text):
         info = hub.HfApi().dataset_info(match["repo"], revision=revision or match["revision"], timeout=PATIENCE)
@@ -86,9 +88,9 @@ def find_dataset(text: str, split: str | None, config: str | None, revision: str
 
 @contextmanager
 def _explained(text: str) -> Iterator[None]:
-    """The clients' exceptions as ours, in one line."""
+    """Translate the clients' exceptions to InputError and ServiceError with one-line messages."""
     errors = require("huggingface_hub.errors", "hub")
-    transport = require("httpx2", "hub").TransportError  # what huggingface_hub and datasets let through as it is
+    transport = require("httpx2", "hub").TransportError  # huggingface_hub and datasets do not wrap it
     try:
         yield
     except CurateError:
@@ -99,13 +101,13 @@ def _explained(text: str) -> Iterator[None]:
         if "scripts are no longer supported" not in str(error):
             raise
         hint = "name one of its files instead: hf://datasets/OWNER/NAME/FILE"
-        raise InputError(f"{text} is read by a program that it holds, which is not run; {hint}") from error
+        raise InputError(f"{text} needs its own loading script, which is not run; {hint}") from error
     except (errors.HfHubHTTPError, errors.OfflineModeIsEnabled, transport, ConnectionError, TimeoutError) as error:
-        raise ServiceError(f"the Hub does not answer for {text}: {_line(error)}") from error
+        raise ServiceError(f"the Hub does not respond for {text}: {_line(error)}") from error
 
 
 def _builder(path: str) -> str | None:
-    """The reader in `datasets` for files with this ending."""
+    """Return the name of the `datasets` builder for files with this extension, or None."""
     plain = path.lower().removesuffix(".gz").removesuffix(".zst")
     return next((name for ending, name in BUILDERS.items() if plain.endswith(ending)), None)
 

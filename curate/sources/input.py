@@ -1,4 +1,4 @@
-"""Inputs as feeds of raw blocks, and the loop over one that every kind of reading (pairs, prompts) shares."""
+"""Inputs as feeds of raw blocks, and the loop over a feed that reading pairs and reading prompts share."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,20 +26,20 @@ class Feed:
     name: str
     fingerprint: str
     blocks: Callable[[], Iterator[RawBlock]]
-    path: Path | None = None  # null where it is no file on this machine
+    path: Path | None = None  # None if the input is not a local file
 
 
-# Tables that a call from Python reads just now, by path; see `sources.memory.readable_paths`.
+# Tables in memory that are being read by a call from Python, by path; see `sources.memory.readable_paths`.
 OFFERED: dict[str, list[Feed]] = {}
 
 
 def open_feeds(
     paths: Sequence[str], *, split: str | None = None, config: str | None = None, revision: str | None = None
 ) -> list[Feed]:
-    """Everything the paths name, in a stable order. Raises InputError where there is nothing to read."""
+    """Return a feed for each input under the paths, in a stable order. Raise InputError if there is nothing to read."""
     if memory := [path for path in paths if path.startswith(MEMORY)]:
         if gone := [path for path in memory if path not in OFFERED]:
-            raise InputError(f"{gone[0]} was a table in memory: pass it from Python again, it cannot be read from here")
+            raise InputError(f"{gone[0]} was a table in memory and cannot be read again; pass it from Python")
         return [feed for path in memory for feed in OFFERED[path]]
     remote = [path for path in paths if is_hub(path)]
     local = [path for path in paths if path not in remote]
@@ -58,7 +58,7 @@ def staged_blocks(
     find: Callable[[RawBlock], DetectedFormat],
     convert: Callable[[RawBlock, DetectedFormat, str], pl.DataFrame],
 ) -> Iterator[tuple[pl.DataFrame, str]]:
-    """The feed's rows as blocks of the schema, with the name of their format ("unknown" until a row tells)."""
+    """Yield the feed's rows as blocks of the schema, with the name of their format ("unknown" before the first row)."""
     found: DetectedFormat | None = None
     for block in feed.blocks():
         with _named(feed.name):
@@ -66,7 +66,7 @@ def staged_blocks(
                 found = find(block)
             frame = convert(block, found, feed.name) if found and len(block.source_row) else pl.DataFrame(schema=schema)
         if block.broken:
-            # By the place in the file: `source_row` of our own tables is that of the file they were made from.
+            # Sorted by position in the file: in our own tables `source_row` refers to the file they were made from.
             place = pl.Series("place", [*block.source_row, *(row for row, _ in block.broken)])
             broken = _broken(block, schema, feed.name)
             frame = pl.concat([frame, broken]).with_columns(place).sort("place").drop("place")
@@ -76,7 +76,7 @@ def staged_blocks(
 
 @contextmanager
 def _named(name: str) -> Iterator[None]:
-    """Say in which input it is that something cannot be used."""
+    """Add the name of the input to an InputError."""
     try:
         yield
     except InputError as error:

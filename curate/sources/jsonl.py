@@ -1,4 +1,4 @@
-"""JSON: one object a line, or one array of objects. A broken line is reported and costs only itself."""
+"""JSON: one object per line, or one array of objects. A broken line is reported; the others are still read."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -11,17 +11,17 @@ from curate.errors import InputError
 from curate.sources.raw_block import BLOCK_BYTES, MAX_BLOCK_ROWS, RawBlock
 
 MAX_ROW_BYTES = 256 << 20
-ARRAY_ROWS = 2_000  # a block
-# What to look for in an array: a text as a whole, or a mark. A lone quote opens a text whose end is not read yet.
+ARRAY_ROWS = 2_000  # per block
+# Tokens of an array: a whole string, or punctuation. A lone quote opens a string whose end is not read yet.
 STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
-INSIDE = re.compile(STRING + rb'|["{}\[\]]', re.DOTALL)  # an item
-BETWEEN = re.compile(STRING + rb'|["{}\[\],]', re.DOTALL)  # … where a comma ends it
+INSIDE = re.compile(STRING + rb'|["{}\[\]]', re.DOTALL)  # within an item
+BETWEEN = re.compile(STRING + rb'|["{}\[\],]', re.DOTALL)  # between items, where a comma ends one
 STEPS = {b"{": 1, b"[": 1, b"}": -1, b"]": -1}
 decoder = msgspec.json.Decoder()
 
 
 def read_json_lines(stream: BinaryIO) -> Iterator[RawBlock]:
-    """Blocks of a JSONL stream. `source_row` counts lines that are not blank; details name the line, from 1."""
+    """Yield blocks of a JSONL stream. `source_row` counts non-blank lines; problems name the line, counted from 1."""
     row, line_number = 0, 0
     for lines in _line_blocks(stream):
         rows: list[dict[str, Any]] = []
@@ -42,7 +42,7 @@ def read_json_lines(stream: BinaryIO) -> Iterator[RawBlock]:
 
 
 def read_json_array(stream: BinaryIO) -> Iterator[RawBlock]:
-    """Blocks of a stream that is one JSON array. `source_row` counts its items; details name the item, from 1."""
+    """Yield blocks of a JSON array. `source_row` counts its items; problems name the item, counted from 1."""
     items = enumerate(map(_decode, _array_items(stream)))
     while chunk := list(islice(items, ARRAY_ROWS)):
         good = [(number, item) for number, item in chunk if isinstance(item, dict)]
@@ -51,14 +51,14 @@ def read_json_array(stream: BinaryIO) -> Iterator[RawBlock]:
 
 
 def _array_items(stream: BinaryIO) -> Iterator[bytes]:
-    """The items of `[{"a": "x, y"}, {"b": [1, 2]}]` one by one, not decoded, so that a broken one costs only itself."""
-    text, start, at, depth = stream.read(BLOCK_BYTES).lstrip()[1:], 0, 0, 1  # behind the opening bracket
+    """Yield the undecoded items of `[{"a": "x, y"}, {"b": [1, 2]}]`, so that a broken item does not affect others."""
+    text, start, at, depth = stream.read(BLOCK_BYTES).lstrip()[1:], 0, 0, 1  # after the opening bracket
     while depth:
         found = (INSIDE if depth > 1 else BETWEEN).search(text, at)
-        if found is None or found[0] == b'"':  # a text goes on in the next block
+        if found is None or found[0] == b'"':  # a string continues in the next block
             more = stream.read(BLOCK_BYTES)
             if not more:
-                raise InputError("the JSON array has no end; the file is cut off")
+                raise InputError("the JSON array is not closed; the file is truncated")
             text, start, at = _within_limit(text[start:]) + more, 0, (found.start() if found else len(text)) - start
             continue
         if depth == 1 and found[0] in (b",", b"]"):
@@ -69,7 +69,7 @@ def _array_items(stream: BinaryIO) -> Iterator[bytes]:
         depth += STEPS.get(found[0], 0)
         at = found.end()
     if text[at:].strip() or stream.read(BLOCK_BYTES).strip():
-        raise InputError("something follows the end of the JSON array; is one of its items broken?")
+        raise InputError("there is data after the end of the JSON array; is one of its items broken?")
 
 
 def _line_blocks(stream: BinaryIO) -> Iterator[list[bytes]]:
@@ -88,12 +88,12 @@ def _line_blocks(stream: BinaryIO) -> Iterator[list[bytes]]:
 
 def _within_limit(part: bytes) -> bytes:
     if len(part) > MAX_ROW_BYTES:
-        raise InputError(f"a row is longer than {MAX_ROW_BYTES >> 20} MB; is this really one JSON object a row?")
+        raise InputError(f"a row is longer than {MAX_ROW_BYTES >> 20} MB; is this really one JSON object per row?")
     return part
 
 
 def _decode(line: bytes) -> dict[str, Any] | str:
-    """The row, or what is wrong with the line."""
+    """Return the row, or a description of what is wrong with the line."""
     try:
         value = decoder.decode(line)
     except UnicodeDecodeError:
@@ -101,7 +101,7 @@ def _decode(line: bytes) -> dict[str, Any] | str:
     except RecursionError:
         return "nested too deeply"
     except msgspec.DecodeError as error:
-        # The decoder looks for the second half of a pair, and finds another text or the end of the line.
+        # The decoder expects the second half of a surrogate pair and finds other text or the end of the line.
         cut = "truncated" in str(error) and line.rstrip().endswith(b"}") and b"\\ud" in line.lower()
         surrogate = cut or "surrogate" in str(error)
         return "a lone surrogate escape (\\ud800 to \\udfff)" if surrogate else f"invalid JSON: {error}"

@@ -16,15 +16,15 @@ from curate.sources.input import OFFERED, Feed
 from curate.sources.raw_block import RawBlock
 from curate.sources.tables import blocks_of
 
-ROWS = 2_000  # taken at once from a table; blocks are cut by bytes afterwards
-TAKEN = "a path, several paths, a polars or pandas frame, an Arrow table, a datasets.Dataset, or a list of dicts"
+ROWS = 2_000  # read from a table per batch; blocks are split by size afterwards
+ACCEPTED = "a path, several paths, a polars or pandas frame, an Arrow table, a datasets.Dataset, or a list of dicts"
 
 
 @contextmanager
 def readable_paths(source: Any) -> Iterator[list[str]]:
     """
-    Give the paths of a recipe for any source. Of a table in memory this is `memory:NAME`, which can be read while the
-    block runs. Raises InputError for anything that holds no rows.
+    Yield the recipe paths of any source. For a table in memory this is `memory:NAME`, which can be read within the
+    `with` block. Raise InputError for an object that cannot be read.
     """
     if (paths := paths_of(source)) is not None:
         yield paths
@@ -39,7 +39,7 @@ def readable_paths(source: Any) -> Iterator[list[str]]:
 
 
 def paths_of(source: Any) -> list[str] | None:
-    """Return the paths of a source that is one or several; None for a table in memory."""
+    """Return the paths if the source is a path or several; None for a table in memory."""
     if isinstance(source, str | Path):
         return [str(source)]
     if isinstance(source, Sequence) and source and all(isinstance(each, str | Path) for each in source):
@@ -48,7 +48,7 @@ def paths_of(source: Any) -> list[str] | None:
 
 
 def table_feeds(source: Any) -> list[Feed]:
-    """Return a table in memory as feeds, one per split; the fingerprint is of the content."""
+    """Return a table in memory as feeds, one per split; the fingerprint is a hash of the content."""
     home = type(source).__module__.partition(".")[0]
     if isinstance(source, pl.LazyFrame):
         source = source.collect(engine="streaming")
@@ -63,7 +63,7 @@ def table_feeds(source: Any) -> list[Feed]:
         return [_of_tables(str(name), _batches(split)) for name, split in splits.items()]
     if isinstance(source, Sequence) and not isinstance(source, str | bytes):
         return [_of_rows(source)]
-    raise InputError(f"{type(source).__module__}.{type(source).__qualname__} cannot be read; expected {TAKEN}")
+    raise InputError(f"{type(source).__module__}.{type(source).__qualname__} cannot be read; expected {ACCEPTED}")
 
 
 def _batches(split: Any) -> Callable[[], Iterable[pa.Table]]:
@@ -71,7 +71,7 @@ def _batches(split: Any) -> Callable[[], Iterable[pa.Table]]:
 
 
 def _of_tables(name: str, tables: Callable[[], Iterable[pa.Table]]) -> Feed:
-    """A feed of Arrow tables."""
+    """Return a feed of Arrow tables."""
 
     def blocks() -> Iterator[RawBlock]:
         return blocks_of(batch for table in tables() for batch in table.to_batches(max_chunksize=ROWS))
@@ -85,10 +85,10 @@ def _of_tables(name: str, tables: Callable[[], Iterable[pa.Table]]) -> Feed:
 
 
 def _of_rows(rows: Sequence[Any]) -> Feed:
-    """A feed of a list of dicts, whose values may be of any kind."""
+    """Return a feed of a list of dicts with values of any kind."""
     if wrong := [(number, row) for number, row in enumerate(rows) if not isinstance(row, Mapping)]:
         number, row = wrong[0]
-        raise InputError(f"row {number} is {type(row).__name__}; expected {TAKEN}")
+        raise InputError(f"row {number} is {type(row).__name__}; expected {ACCEPTED}")
 
     def blocks() -> Iterator[RawBlock]:
         numbered = enumerate(rows)

@@ -1,4 +1,4 @@
-"""From what the user wrote (files, folders, globs, several of them) to a list of named input files."""
+"""The user's paths (files, folders, globs) → a list of named input files."""
 
 import glob
 import hashlib
@@ -25,28 +25,28 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """One file. `name` is what the ledger calls it: its path below what all inputs share, never an absolute path."""
+    """One file. `name` is its name in the ledger: the path relative to the inputs' common folder, never absolute."""
 
     name: str
     path: Path
 
     def fingerprint(self) -> str:
-        """Changes when the file does: name, size and time of change. Contents are not read."""
+        """Return a hash of the file's name, size and modification time. The content is not read."""
         stat = self.path.stat()
         return hashlib.sha256(f"{self.name}|{stat.st_size}|{stat.st_mtime_ns}".encode()).hexdigest()[:32]
 
 
 def find_inputs(paths: Sequence[str], split: str | None = None) -> list[Input]:
-    """Every data file under the paths, in a stable order. Raises InputError for a path that holds none."""
-    files: dict[Path, Path] = {}  # by what they are in the end, so that a link and its target are read once
+    """Return every data file under the paths, in a stable order. Raise InputError for a path without one."""
+    files: dict[Path, Path] = {}  # by resolved path, so that a link and its target are read once
     for text in paths:
         found = list(_expand(text, split))
         if not found:
-            raise InputError(f"{text} holds no data file. Read are: {', '.join(ENDINGS)}, each also .gz or .zst")
+            raise InputError(f"{text} contains no data file. Supported: {', '.join(ENDINGS)}, each also as .gz or .zst")
         for path in found:
             if not path.is_file():
-                raise InputError(f"{path} is not there, or not a file that can be read more than once")
-            files.setdefault(path.resolve(), path.parent.resolve() / path.name)  # the Hub's cache links to hashes
+                raise InputError(f"{path} does not exist, or is not a regular file that can be read more than once")
+            files.setdefault(path.resolve(), path.parent.resolve() / path.name)  # the Hub cache links to hashes
     shared = Path(os.path.commonpath([path.parent for path in files.values()]))
     return [Input(path.relative_to(shared).as_posix(), path) for path in files.values()]
 
@@ -54,7 +54,7 @@ def find_inputs(paths: Sequence[str], split: str | None = None) -> list[Input]:
 def _expand(text: str, split: str | None) -> Iterator[Path]:
     if text.startswith(SHIPPED):
         text = str(SHIPPED_FILES / Path(text).name.removeprefix(SHIPPED))
-    text = os.path.expanduser(text)  # Path's own raises where there is no such user
+    text = os.path.expanduser(text)  # Path.expanduser raises for an unknown user
     path = Path(text)
     if path.is_dir():
         yield from _folder(path, split)
@@ -68,7 +68,7 @@ def _expand(text: str, split: str | None) -> Iterator[Path]:
 
 
 def _folder(folder: Path, split: str | None) -> Iterator[Path]:
-    """A run's product, a `save_to_disk` folder (one split or several), or any folder of data files."""
+    """Yield the files of a run, of a `save_to_disk` folder (one split or several), or of any folder of data files."""
     if (folder / "stages").is_dir() and (folder / "recipe.yaml").is_file():
         yield from _folder(folder / "data", split)
     elif (folder / "dataset_dict.json").is_file():
@@ -89,12 +89,12 @@ def _split(folder: Path) -> Iterator[Path]:
 
 
 def _listed(file: Path, name: str, kind: type[T]) -> list[T]:
-    """A list that `save_to_disk` wrote down."""
+    """Return a list from a JSON file written by `save_to_disk`."""
     try:
         lists = msgspec.json.decode(file.read_bytes(), type=dict[str, Any])
         return msgspec.convert(lists.get(name), list[kind])  # type: ignore[valid-type]
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{file} is not what save_to_disk writes ({error}); is the folder complete?") from error
+        raise InputError(f"{file} was not written by save_to_disk ({error}); is the folder complete?") from error
 
 
 def _is_data(path: Path) -> bool:
@@ -106,6 +106,6 @@ def _is_data(path: Path) -> bool:
 
 
 def title(paths: Sequence[str]) -> str:
-    """A short name for what was read, for headings: the first path without folders and endings."""
+    """Return a short title for what was read: the first path without folders and extensions."""
     last = Path(paths[0].rstrip("/")).name or paths[0]
     return re.sub(r"(\.(jsonl|ndjson|json|csv|parquet|arrow|feather|gz|zst))+$", "", last)

@@ -1,4 +1,4 @@
-"""A block of raw rows, before anyone knows what its columns mean."""
+"""A block of raw rows, before its format is known."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,8 +6,8 @@ from typing import Any
 
 import polars as pl
 
-# Text per block. Large enough that polars' fixed cost per expression vanishes, small enough that a few
-# blocks with all their signals stay below some hundred megabytes.
+# Bytes of text per block. Large enough that polars' fixed cost per expression is negligible, small enough that a few
+# blocks with all their signals take no more than a few hundred megabytes.
 BLOCK_BYTES = 16 << 20
 MAX_BLOCK_ROWS = 50_000
 Columns = Mapping[str, Sequence[Any] | pl.Series]  # raw columns by name, of equal length
@@ -15,7 +15,7 @@ Columns = Mapping[str, Sequence[Any] | pl.Series]  # raw columns by name, of equ
 
 @dataclass(frozen=True, slots=True)
 class RawBlock:
-    """Columns of equal length, the row numbers they stand for, and the rows that could not be read at all."""
+    """Columns of equal length, their row numbers, and the rows that could not be read."""
 
     columns: Columns
     source_row: Sequence[int]

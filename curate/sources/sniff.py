@@ -1,4 +1,4 @@
-"""Raw blocks of one file: what the file is, is read from its first bytes, not believed from its name."""
+"""Raw blocks of one file. The file type is detected from the first bytes rather than from the name."""
 
 import shutil
 import tempfile
@@ -15,22 +15,22 @@ from curate.sources.raw_block import BLOCK_BYTES, RawBlock
 from curate.sources.tables import read_arrow, read_csv, read_parquet
 
 PACKED_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5": "zstd"}
-BOM = b"\xef\xbb\xbf"  # what Windows programs put before UTF-8
+BOM = b"\xef\xbb\xbf"  # written before UTF-8 by Windows programs
 TABLE_READERS = {"parquet": read_parquet, "arrow": read_arrow}
 
 
 def raw_blocks(source: Input) -> Iterator[RawBlock]:
-    """The rows of one file, block by block. Raises InputError where the file is not what can be read."""
+    """Yield the rows of one file in blocks. Raise InputError if the file cannot be read."""
     try:
         yield from _blocks(source.path)
     except InputError as error:
         raise InputError(f"{source.name}: {error}") from error
     except (pa.ArrowException, EOFError, UnicodeDecodeError, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:  # the system's, not Arrow's about the content
+        if isinstance(error, OSError) and error.errno is not None:  # from the system, not from Arrow about the content
             raise
-        hint = "the file is cut off or damaged; fetch it again"
-        if "straddling" in str(error):  # Arrow's word for a csv row of more than two blocks
-            hint = f"a row is longer than {2 * BLOCK_BYTES >> 20} MB; other formats hold it"
+        hint = "the file is truncated or damaged; download it again"
+        if "straddling" in str(error):  # Arrow's error for a csv row that spans more than two blocks
+            hint = f"a row is longer than {2 * BLOCK_BYTES >> 20} MB; store it in another format"
         raise InputError(f"{source.name} cannot be read ({_first_line(error)}): {hint}") from error
 
 
@@ -47,7 +47,7 @@ def _blocks(path: Path) -> Iterator[RawBlock]:
         yield from read_csv(lambda: _open(path))
     elif _packing(path) is None:
         yield from TABLE_READERS[kind](path)
-    else:  # these kinds are read from several places at once, so a packed one is unpacked first
+    else:  # these types need random access, so a compressed file is unpacked first
         with tempfile.NamedTemporaryFile(suffix=f".{kind}") as unpacked:
             shutil.copyfileobj(_open(path), unpacked, 1 << 20)
             unpacked.flush()
@@ -68,9 +68,9 @@ def _kind(head: bytes, path: Path) -> str:
     if ending == ".csv":
         return "csv"
     if ending in (".jsonl", ".ndjson") and b"\0" not in head:
-        return "jsonl"  # its first line is broken; the others may not be
-    what = f"does not look like {ending}" if ending else "is of no known kind"
-    raise InputError(f"the content {what}. Read are: {', '.join(ENDINGS)}, each also .gz or .zst")
+        return "jsonl"  # the first line is broken, but others may not be
+    what = f"does not look like {ending}" if ending else "is of an unknown type"
+    raise InputError(f"the content {what}. Supported: {', '.join(ENDINGS)}, each also as .gz or .zst")
 
 
 def _plain_name(path: Path) -> str:
@@ -93,7 +93,7 @@ def _open(path: Path) -> BinaryIO:
 
 def _open_text(path: Path, head: bytes) -> BinaryIO:
     stream = _open(path)
-    if head.startswith(BOM):  # no part of JSON
+    if head.startswith(BOM):  # not part of the JSON
         stream.read(len(BOM))
     return stream
 

@@ -15,8 +15,8 @@ from curate.sources.raw_block import BLOCK_BYTES, MAX_BLOCK_ROWS, RawBlock
 
 
 def read_parquet(path: Path) -> Iterator[RawBlock]:
-    """Blocks of a parquet file; the row groups' own sizes say how many rows make a block."""
-    # Without pre-buffering, which would keep all that was read until the file is closed.
+    """Yield blocks of a parquet file; the rows per block follow from the row groups' sizes."""
+    # Without pre-buffering, which would keep everything in memory until the file is closed.
     with pq.ParquetFile(path, pre_buffer=False) as file:
         groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
         row_bytes = max((group.total_byte_size / max(group.num_rows, 1) for group in groups), default=1.0)
@@ -25,7 +25,7 @@ def read_parquet(path: Path) -> Iterator[RawBlock]:
 
 
 def read_arrow(path: Path) -> Iterator[RawBlock]:
-    """Blocks of an arrow IPC file, or of the stream form that `save_to_disk` writes."""
+    """Yield blocks of an Arrow IPC file, or of the stream format that `save_to_disk` writes."""
     with pa.memory_map(str(path)) as source:
         is_file = source.read(6) == b"ARROW1"
         source.seek(0)
@@ -37,7 +37,7 @@ def read_arrow(path: Path) -> Iterator[RawBlock]:
 
 
 def read_csv(open_stream: Callable[[], BinaryIO]) -> Iterator[RawBlock]:
-    """Blocks of a csv file with a header; every column is text. Rows of another width are reported as broken."""
+    """Yield blocks of a csv file with a header; every column is text. Rows of a different width are broken rows."""
     broken: list[tuple[int, str]] = []
 
     def on_invalid(row: pa.csv.InvalidRow) -> str:
@@ -48,7 +48,7 @@ def read_csv(open_stream: Callable[[], BinaryIO]) -> Iterator[RawBlock]:
         return "skip"
 
     lenient = pa.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=lambda _: "skip")
-    large = pa.csv.ReadOptions(block_size=BLOCK_BYTES)  # the first row may be
+    large = pa.csv.ReadOptions(block_size=BLOCK_BYTES)  # the first row may be large
     names = pa.csv.open_csv(_repairing(open_stream()), read_options=large, parse_options=lenient).schema.names
     reader = pa.csv.open_csv(
         _repairing(open_stream()),
@@ -70,16 +70,16 @@ def read_csv(open_stream: Callable[[], BinaryIO]) -> Iterator[RawBlock]:
 
 
 def _repairing(stream: BinaryIO) -> BinaryIO:
-    """The stream with U+FFFD for what is not UTF-8: Arrow fails over it in names and in rows of another width."""
+    """Return the stream with invalid UTF-8 replaced by U+FFFD; Arrow fails on it in names and rows of a wrong width."""
     repair = codecs.getincrementaldecoder("utf-8")("replace").decode
     return cast("BinaryIO", pa.TransformInputStream(stream, lambda part: repair(bytes(part)).encode()))
 
 
 def blocks_of(batches: Iterable[pa.RecordBatch]) -> Iterator[RawBlock]:
-    """Record batches as blocks; a large batch becomes several."""
+    """Yield record batches as blocks; a large batch is split into several."""
     row = 0
     for batch in batches:
-        batch.validate()  # or a damaged file crashes the process where the next line follows its offsets
+        batch.validate()  # or the offsets of a damaged file crash the process below
         parts = max(1, -(-batch.nbytes // (2 * BLOCK_BYTES)), -(-batch.num_rows // MAX_BLOCK_ROWS))
         size = max(1, -(-batch.num_rows // parts))
         for start in range(0, batch.num_rows, size):
@@ -89,7 +89,7 @@ def blocks_of(batches: Iterable[pa.RecordBatch]) -> Iterator[RawBlock]:
 
 
 def _series(batch: pa.RecordBatch) -> dict[str, pl.Series | list[Any]]:
-    """The batch's columns. Text that is not UTF-8 is repaired with U+FFFD, which a signal then shows."""
+    """Return the batch's columns. Invalid UTF-8 is replaced by U+FFFD, which a signal reports."""
     if len(set(batch.schema.names)) < len(batch.schema.names):
         raise InputError(f"two columns have the same name: {', '.join(batch.schema.names)}")
     try:
@@ -103,29 +103,29 @@ def _series(batch: pa.RecordBatch) -> dict[str, pl.Series | list[Any]]:
 
 
 def _column(name: str, column: pa.Array) -> pl.Series | list[Any]:
-    """The column; of a type that polars does not know (list_view, union, decimal256 …) as plain values."""
+    """Return the column as a Series; as Python values for a type unknown to polars (list_view, union, decimal256 …)."""
     try:
         return pl.Series(name, column)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
         pass
     try:
         values: list[Any] = column.to_pylist()
-    except (ValueError, LookupError, pa.ArrowException) as error:  # an unknown time zone, for one
-        raise InputError(f"column {name!r} is of the type {column.type}, which cannot be read") from error
+    except (ValueError, LookupError, pa.ArrowException) as error:  # e.g. an unknown time zone
+        raise InputError(f"column {name!r} has the type {column.type}, which cannot be read") from error
     return values
 
 
 def _repaired(column: pa.Array) -> pa.Array:
     kind = column.type
-    if kind == _as_bytes(kind):  # no text in it
+    if kind == _as_bytes(kind):  # contains no text
         return column
     plain = column.cast(_as_bytes(kind))
-    plain.validate(full=True)  # the text may be the least that is wrong with it
+    plain.validate(full=True)  # more than the text may be invalid
     return pa.array([_decoded(value, kind) for value in plain.to_pylist()], kind)
 
 
 def _as_bytes(kind: pa.DataType) -> pa.DataType:
-    """The type with bytes in the place of text, also inside lists and structs."""
+    """Return the type with text replaced by bytes, also inside lists and structs."""
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return pa.large_binary()
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):

@@ -1,8 +1,8 @@
 """
-The stages of a run, one module each: what the stage before wrote → a folder of parts in the store.
+The stages of a run, one module each: the output of the previous stage → a folder of parts in the store.
 
-A stage is skipped when its key (recipe section, inputs, version) is already there. Import from the modules: some are
-named like the function they hold.
+A stage is skipped if it exists with the same key (recipe section, inputs, version). Import from the modules: some have
+the name of a function they define.
 """
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Pairs that are left → those that hold items of eval sets, part by part: memory does not grow with the rows."""
+"""Remaining pairs → those that contain items of eval sets, part by part: memory does not grow with the rows."""
 
 from collections.abc import Callable
 from functools import partial
@@ -27,13 +27,14 @@ Find = Callable[[pl.Series], pl.DataFrame]
 
 def decontaminate(store: Store, recipe: Recipe, remaining: Remaining) -> Stage:
     """
-    DROPS, and in the stage's info `sets`: for every set its items, how many are hit, and rows that hold one. `value` is
-    the share of the item's words that the pair holds (its cosine, for embedding), `matched` is SET/ITEM.
+    Write the contaminated rows as DROPS: `value` is the share of the item's words that the pair contains (for
+    embedding, the cosine), `matched` is SET/ITEM. Info `sets`: for each set its items, the items found, and the rows
+    that contain one.
     """
     settings = recipe.decontaminate
     assert settings is not None  # noqa: S101 - only called with the section
-    items, find, made_from = finder_of(settings)
-    key = fingerprint("decontaminate", VERSION, settings.model_dump(mode="json"), made_from, remaining.key)
+    items, find, content = finder_of(settings)
+    key = fingerprint("decontaminate", VERSION, settings.model_dump(mode="json"), content, remaining.key)
     stage = store.stage("decontaminate", key)
     if stage.info is not None:
         return stage
@@ -64,7 +65,7 @@ def _numbered(rows: pl.Series) -> dict[int, int]:
 
 
 def finder_of(settings: Decontaminate) -> tuple[pl.DataFrame, Find, str]:
-    """Return the items of all sets, the function that finds them in texts, and a key of what they hold."""
+    """Return the items of all sets, the function that finds them in texts, and a hash of their content."""
     method, threshold = settings.method, settings.threshold
     threshold = THRESHOLDS.get(method, 0.0) if threshold is None else threshold
     if method == "embedding":
@@ -79,7 +80,7 @@ def finder_of(settings: Decontaminate) -> tuple[pl.DataFrame, Find, str]:
 
 
 def _index(settings: Decontaminate) -> EvalIndex:
-    """Saved indexes as they are, and one of all other sets."""
+    """Return one index: the saved indexes joined with an index of all other sets."""
     saved = [EvalIndex.load(Path(one.path)) for one in settings.against if is_index(one)]
     others = [one for one in settings.against if not is_index(one)]
     built = [EvalIndex.build(_sets(others), ngram=settings.ngram)] if others else []
@@ -87,18 +88,20 @@ def _index(settings: Decontaminate) -> EvalIndex:
 
 
 def is_index(one: Named) -> bool:
-    """Whether it is the file of an index, as `curate evals … -o` saves it."""
+    """Whether the set is an index saved by `curate evals … -o`."""
     return EvalIndex.is_saved(Path(one.path))
 
 
 def _sets(against: tuple[Named, ...] | list[Named]) -> list[EvalSet]:
     if index := next((one.path for one in against if is_index(one)), None):
-        raise RecipeError(f"decontaminate.against: {index} holds hashes, method embedding needs the texts themselves")
+        raise RecipeError(
+            f"decontaminate.against: {index} contains hashes; method embedding needs the texts themselves"
+        )
     return [load(one) for one in against]
 
 
 def load(one: Named) -> EvalSet:
-    """The set behind an entry of the recipe."""
+    """Load the eval set of an entry in the recipe."""
     return load_eval(
         one.path,
         columns=one.columns,

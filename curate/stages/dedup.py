@@ -29,7 +29,7 @@ RESPONSES = "duplicate_responses"
 
 
 def deduplicate(store: Store, recipe: Recipe, remaining: Remaining) -> Stage:
-    """Write the dropped rows as DROPS in one part; `value` is the similarity to the row matched, where measured."""
+    """Write the dropped rows as DROPS in one part; `value` is the similarity to the matched row, where measured."""
     settings = recipe.dedup
     others = [feed.fingerprint for feed in _feeds(settings)]
     key = fingerprint("dedup", VERSION, settings.model_dump(mode="json"), others, remaining.key)
@@ -42,7 +42,7 @@ def deduplicate(store: Store, recipe: Recipe, remaining: Remaining) -> Stage:
 
 
 class _Duplicates:
-    """One pass over the remaining pairs; every finder compares texts once."""
+    """One pass over the remaining pairs; each finder compares the texts once."""
 
     def __init__(self, store: Store, settings: Dedup, remaining: Remaining) -> None:
         self._settings, self._remaining = settings, remaining
@@ -56,8 +56,8 @@ class _Duplicates:
     def drops(self) -> pl.DataFrame:
         """Return DROPS of everything that the section asks for."""
         settings = self._settings
-        elsewhere = self._in_other_sets() if settings.against else pl.DataFrame(schema=DROPS)
-        pairs = self._pairs.join(elsewhere, on="row", how="anti", maintain_order="left")
+        in_others = self._in_other_sets() if settings.against else pl.DataFrame(schema=DROPS)
+        pairs = self._pairs.join(in_others, on="row", how="anti", maintain_order="left")
         of_prompts: list[pl.DataFrame] = []  # edges between prompts
         caps: dict[str, tuple[str, int]] = {}
         for name, finder in self._finders.items():
@@ -78,7 +78,7 @@ class _Duplicates:
             clusters=caps,
             max_pairs_per_prompt=settings.max_pairs_per_prompt,
         )
-        return pl.concat([elsewhere, with_matched(self._measured(duplicates), pairs)]).sort("row")
+        return pl.concat([in_others, with_matched(self._measured(duplicates), pairs)]).sort("row")
 
     def _with_similar_responses(
         self, pairs: pl.DataFrame, of_prompts: list[pl.DataFrame], threshold: float
@@ -100,7 +100,7 @@ class _Duplicates:
         ).with_columns(pl.col("chosen_cluster", "rejected_cluster").cast(pl.UInt64))
 
     def _measured(self, duplicates: pl.DataFrame) -> pl.DataFrame:
-        """Set `value` to the true similarity of the two rows, where texts were compared."""
+        """Set `value` to the exact similarity of the two rows, where texts were compared."""
         measures: dict[str, Callable[[pl.DataFrame], pl.Series]]
         measures = {f"{name}_duplicate": finder.similarity for name, finder in self._finders.items()}
         if self._settings.responses is not None:
@@ -112,13 +112,13 @@ class _Duplicates:
         return pl.concat(done).cast(DUPLICATES).sort("row")
 
     def _of_responses(self, duplicates: pl.DataFrame) -> pl.Series:
-        """The Jaccard similarity of the less similar side."""
+        """Return the Jaccard similarity of the less similar side."""
         rows = duplicates.select(row_a="row", row_b="duplicate_of")
         sides = [similarities(self._remaining.texts(side), rows) for side in ("chosen", "rejected")]
         return pl.DataFrame({str(n): side["similarity"] for n, side in enumerate(sides)}).min_horizontal()
 
     def _in_other_sets(self) -> pl.DataFrame:
-        """DROPS of rows that are in a set of `against`, too."""
+        """Return DROPS of rows that are also in a set of `against`."""
         found = [pl.DataFrame(schema=DROPS)]
         for name, finder in self._finders.items():
             other = list(_other_texts(self._settings, self._settings.finders[name].compare))
@@ -135,7 +135,7 @@ def _feeds(settings: Dedup) -> list[Feed]:
 
 
 def _other_texts(settings: Dedup, compare: str) -> Iterator[pl.DataFrame]:
-    """name (SET:row), text of every row of the other sets."""
+    """Yield name (SET:row) and text of every row of the other sets."""
     for feed in _feeds(settings):
         for block, _ in read_prompts(feed) if compare == "prompt" else read(feed):
             broken = block.filter(pl.col("problem") == "broken_row")

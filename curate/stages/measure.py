@@ -10,7 +10,7 @@ from curate.rundir.store import Stage, Store, fingerprint
 from curate.schema import DUPLICATE_PROMPT, SEED
 from curate.stages.remaining import each_part
 
-# Why a row that was read well is no pair, and the ledger's stage for it; every other problem is one of reading.
+# Problems of rows that were read successfully, with the ledger's stage for them; all other problems are of `read`.
 PROBLEM_STAGES = {
     "tie": "pair",
     "no_preference": "pair",
@@ -21,14 +21,14 @@ PROBLEM_STAGES = {
 
 
 def measure(store: Store, pairs: Stage) -> Stage:
-    """Pairs → signals, row for row."""
+    """Measure the signals of the pairs, row for row."""
     stage = store.stage("signals", fingerprint("signals", measuring.VERSION, pairs.key))
     each_part("signals", pairs, stage, lambda number: measuring.measure(pl.read_parquet(pairs.part(number))))
     return stage
 
 
 def decide(store: Store, recipe: Recipe, pairs: Stage, signals: Stage) -> Stage:
-    """Signals → verdicts (stage, rule, value, reasons), row for row; rows that are no pairs keep their problem."""
+    """Apply the rules: signals → verdicts (stage, rule, value, reasons), row for row; unusable rows keep their problem."""
     rules = recipe.rules.build()
     stage = store.stage("rules", fingerprint("rules", [repr(rule) for rule in rules], signals.key))
 
@@ -36,13 +36,13 @@ def decide(store: Store, recipe: Recipe, pairs: Stage, signals: Stage) -> Stage:
         problems = pl.read_parquet(pairs.part(number), columns=["problem", "detail"])
         broken = apply_rules(pl.read_parquet(signals.part(number)), rules)
         usable = pl.col("problem").is_null()
-        said = pl.concat_str("problem", "detail", separator=": ", ignore_nulls=True)
+        problem = pl.concat_str("problem", "detail", separator=": ", ignore_nulls=True)
         return pl.concat([problems, broken], how="horizontal").select(
             stage=pl.when(~usable).then(pl.col("problem").replace_strict(PROBLEM_STAGES, default="read"))
             .when(pl.col("rule").is_not_null()).then(pl.lit("rules")),
             rule=pl.coalesce("problem", "rule"),
             value=pl.when(usable).then("value"),
-            reasons=pl.when(usable).then("reasons").otherwise(pl.concat_list(said)),
+            reasons=pl.when(usable).then("reasons").otherwise(pl.concat_list(problem)),
         )  # fmt: skip
 
     each_part("rules", pairs, stage, verdicts)

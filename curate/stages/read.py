@@ -1,4 +1,4 @@
-"""Sources → pairs: whatever is read, part by part, and what is too broken to go on."""
+"""Sources → pairs, part by part; an input with too many broken rows is an error."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -16,31 +16,31 @@ if TYPE_CHECKING:
     from curate.recipe.load import Recipe
 
 Read = Callable[[sources.Feed], Iterator[tuple[pl.DataFrame, str]]]  # blocks, with the name of their format
-SHOWN = 3  # broken rows named in an error
+SHOWN = 3  # broken rows listed in an error
 
 
 def read_pairs(store: Store, recipe: "Recipe") -> Stage:
-    """Sources → pairs: blocks of STAGED. Raises InputError when too many rows are unreadable, or there are none."""
+    """Read sources as pairs: parts of STAGED. Raise InputError if too many rows are unreadable, or there are none."""
     source = recipe.source
     read = partial(sources.read, format=source.format, columns=source.columns, winners=source.winners)
     return read_rows(store, "pairs", source, read)
 
 
 def read_rows(store: Store, name: str, source: "Source", read: Read) -> Stage:
-    """Whatever `read` makes of every input, part by part. Raises InputError as `read_pairs` does."""
+    """Write the blocks that `read` returns for each input as parts. Raise InputError as `read_pairs` does."""
     feeds = sources.open_feeds(source.paths, split=source.split, config=source.config, revision=source.revision)
-    made_from = source.model_dump(mode="json", exclude={"paths", "max_bad_rows"})
-    key = fingerprint(name, sources.VERSION, made_from, [(feed.name, feed.fingerprint) for feed in feeds])
+    settings = source.model_dump(mode="json", exclude={"paths", "max_bad_rows"})
+    key = fingerprint(name, sources.VERSION, settings, [(feed.name, feed.fingerprint) for feed in feeds])
     stage = store.stage(name, key)
     if stage.info is None:
-        for part in stage.parts():  # of an interrupted run: the last block may have been cut by a limit
+        for part in stage.parts():  # of an interrupted run: the last block may have been shortened by a limit
             part.unlink()
         _read(stage, feeds, source, read)
     info = stage.info or {}
     if info["broken"] > source.max_bad_rows * info["rows"]:
         raise InputError(
             f"{info['broken']} of {info['rows']} rows cannot be read (first: {'; '.join(info['first_broken'])}). "
-            f"More than source.max_bad_rows={source.max_bad_rows:g} is an error; raise it to go on without them"
+            f"More than source.max_bad_rows={source.max_bad_rows:g} is an error; raise it to continue without them"
         )
     return stage
 
@@ -53,12 +53,12 @@ def _read(stage: Stage, feeds: list[sources.Feed], source: "Source", read: Read)
     rows = broken = 0
     blocks = ((feed.name, *found) for feed in feeds for found in read(feed))
     with progress("read", source.limit, "rows") as advance:
-        for part, (name, block, shape) in enumerate(blocks):
+        for part, (name, block, format_name) in enumerate(blocks):
             frame = block.head(source.limit - rows) if source.limit else block
             stage.write(part, frame)
             unreadable = frame.filter(pl.col("problem") == "broken_row").get_column("detail")
             rows, broken = rows + len(frame), broken + len(unreadable)
-            inputs[name] |= {"rows": inputs[name]["rows"] + len(frame), "format": shape}
+            inputs[name] |= {"rows": inputs[name]["rows"] + len(frame), "format": format_name}
             first_broken += [f"{name}: {detail}" for detail in unreadable.head(SHOWN - len(first_broken))]
             advance(len(frame))
             if source.limit and rows >= source.limit:

@@ -1,4 +1,4 @@
-"""What stages share: work on several parts at once, and the pairs that remain at some point of the flow."""
+"""Shared by the stages: parallel work on parts, and the pairs that remain at some point of the flow."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -15,15 +15,15 @@ from curate.progress import progress
 from curate.rundir.store import Stage
 from curate.text.messages import COMPARED, compared_text
 
-WORKERS = max(1, min(os.cpu_count() or 1, 8))  # parts processed at once; polars' own threads come on top
-# What is dropped after the rules, one row per pair; `matched` is the pair_id of another, or SET/ITEM.
+WORKERS = max(1, min(os.cpu_count() or 1, 8))  # parts processed in parallel; polars' own threads come on top
+# Rows dropped after the rules, one row per pair; `matched` is the pair_id of another pair, or SET/ITEM.
 DROPS = pl.Schema({"row": pl.UInt64(), "rule": pl.String(), "value": pl.Float64(), "matched": pl.String()})
 
 
 def each_part(
     what: str, source: Stage, target: Stage, make: Callable[[int], pl.DataFrame], **info: Callable[[], Any]
 ) -> None:
-    """Write every missing part of the target, several at once; `info` is evaluated when all parts are there."""
+    """Write every missing part of the target in parallel; `info` is evaluated when all parts exist."""
     if target.info is not None:
         return
     parts = len(source.parts())
@@ -35,13 +35,13 @@ def each_part(
             for _ in pool.map(lambda number: target.write(number, make(number)), todo):
                 advance()
     finally:
-        pool.shutdown(cancel_futures=True)  # an interrupt does not wait for what is still queued
+        pool.shutdown(cancel_futures=True)  # an interrupt does not wait for queued parts
     target.finish(parts=parts, **{name: value() for name, value in info.items()})
 
 
 @dataclass(frozen=True)
 class Remaining:
-    """The pairs that remain at some point of the flow. A row is its place in all parts of `pairs`, from 0."""
+    """The pairs that remain at some point of the flow. A row is its position in all parts of `pairs`, from 0."""
 
     pairs: Stage
     signals: Stage
@@ -50,16 +50,16 @@ class Remaining:
 
     @property
     def key(self) -> str:
-        """The key of the stage that dropped rows last."""
+        """The key of the last stage that dropped rows."""
         return [self.rules, *self.drops.values()][-1].key
 
     def drop(self, name: str, stage: Stage) -> "Remaining":
-        """Return what remains after one more stage of DROPS."""
+        """Return the pairs that remain after one more stage of DROPS."""
         return replace(self, drops={**self.drops, name: stage})
 
     @cached_property
     def spans(self) -> list[tuple[int, int]]:
-        """The first row of every part, and the row after its last."""
+        """The first row of each part, and the row after its last."""
         heights = (pl.scan_parquet(part).select(pl.len()).collect().item() for part in self.pairs.parts())
         return list(pairwise(accumulate(heights, initial=0)))
 
@@ -90,35 +90,37 @@ class Remaining:
         parts = [pl.LazyFrame(self.mask.to_frame())]
         taken: set[str] = set()
         for name, stage in stages.items():
-            here = [column for column in columns if column in known[name] - taken]
-            taken |= set(here)
-            parts += [stage.select(here)] if here else []
+            wanted = [column for column in columns if column in known[name] - taken]
+            taken |= set(wanted)
+            parts += [stage.select(wanted)] if wanted else []
         together = pl.concat(parts, how="horizontal").with_row_index("row").filter("remaining").drop("remaining")
         return together.with_columns(pl.col("row").cast(pl.UInt64)).collect(engine="streaming")
 
     def texts(self, compare: str, rows: pl.Series | None = None) -> Callable[[], Iterator[pl.Series]]:
         """
-        Return a function that gives the text of every row, part by part, as often as it is called. Rows that do not
-        remain (are not in the mask `rows`) are null, so that the place of a text is its row.
+        Return a function that yields the text of every row, part by part, each time it is called. Rows that do not
+        remain (or are not in the mask `rows`) are null, so that the position of a text is its row.
         """
         mask = self.mask if rows is None else rows
 
         def blocks() -> Iterator[pl.Series]:
             for number, (start, stop) in enumerate(self.spans):
                 part = pl.scan_parquet(self.pairs.part(number)).select(COMPARED[compare])
-                here = part.with_columns(mask.slice(start, stop - start).alias("wanted"))
-                yield here.select(text=pl.when("wanted").then(compared_text(compare))).collect().to_series()
+                masked = part.with_columns(mask.slice(start, stop - start).alias("wanted"))
+                yield masked.select(text=pl.when("wanted").then(compared_text(compare))).collect().to_series()
 
         return blocks
 
 
 def best_of(keep: str) -> str | None:
-    """Return the column that a recipe's `keep` or `by` means; None for "first"."""
+    """Return the column for a recipe's `keep` or `by`; None for "first"."""
     return {"first": None, "longest": "chosen_chars"}.get(keep, keep)
 
 
 def with_matched(duplicates: pl.DataFrame, ids: pl.DataFrame) -> pl.DataFrame:
     """
+    Return duplicates as DROPS, with the pair_id of the matched row.
+
     in : DUPLICATES; row, pair_id of every row that may be matched
     out: DROPS
     """

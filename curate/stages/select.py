@@ -1,4 +1,4 @@
-"""Pairs that are left → prompt clusters with a name and a place on a map; and those that are not selected."""
+"""Remaining pairs → named prompt clusters with map positions, and the pairs that are not selected."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -16,24 +16,24 @@ from curate.stages.remaining import DROPS, Remaining, best_of
 from curate.stages.vectors import RunCorpus
 
 VERSION = 1
-# One row a pair that is remaining: the cluster of its prompt (-1: none), and its place on the map where it is on it.
+# One row per remaining pair: the cluster of its prompt (-1: none), and its position on the map, null if not shown.
 CLUSTERS = pl.Schema({"row": pl.UInt64(), "cluster": pl.Int64(), "x": pl.Float64(), "y": pl.Float64()})
 
 
 def has_diversity(recipe: Recipe) -> bool:
-    """Whether the recipe asks for vectors of prompts anyway; then the report shows what the prompts are about."""
+    """Whether the recipe needs vectors of prompts anyway; then the report shows prompt clusters."""
     asks = recipe.dedup.semantic, recipe.split.clusters == "semantic", recipe.split.stratify == "cluster"
     return recipe.select is not None or any(asks)
 
 
 def vector_model(recipe: Recipe) -> str | None:
-    """The model of the recipe's vectors: one for everything that does not name its own."""
+    """Return the embedding model of the recipe: the first named one, used wherever none is named; None = default."""
     sections = (recipe.select, recipe.dedup.semantic)
     return next((section.model for section in sections if section and section.model), None)
 
 
 def cluster(store: Store, recipe: Recipe, remaining: Remaining) -> Stage:
-    """CLUSTERS in one part, and the clusters' names in the stage's info."""
+    """Write CLUSTERS in one part, and the clusters' names in the stage's info."""
     model, count = vector_model(recipe), recipe.select.clusters if recipe.select else None
     stage = store.stage("clusters", fingerprint("clusters", VERSION, model, count, remaining.key))
     if stage.info is None:
@@ -50,7 +50,7 @@ def cluster(store: Store, recipe: Recipe, remaining: Remaining) -> Stage:
 
 
 def select(store: Store, recipe: Recipe, remaining: Remaining, clusters: Stage) -> Stage:
-    """Write the rows that are not selected, as DROPS; `value` is the rank by `select.by`, 1 for the best."""
+    """Write the rows that are not selected as DROPS; `value` is the rank by `select.by`, 1 for the best."""
     settings = recipe.select
     assert settings is not None  # noqa: S101 - only called with the section
     key = fingerprint("select", VERSION, settings.model_dump(mode="json"), clusters.key, remaining.key)
@@ -72,8 +72,10 @@ def not_selected(
     settings: Select, pairs: pl.DataFrame, labels: np.ndarray, vectors: Callable[[], np.ndarray]
 ) -> pl.DataFrame:
     """
-    in : row, pair_id and the column of `settings.by`; of the same rows the cluster (-1: none) and, if they are needed,
-         the unit vectors of the prompts
+    Return the rows that are not selected.
+
+    in : row, pair_id and the column of `settings.by`; for the same rows the cluster (-1: none) and, if needed, the unit
+         vectors of the prompts
     out: row, rule (cluster_cap or not_selected), value: the rank by `settings.by`, of the rows that are not selected
     """
     scores = _scores(pairs, best_of(settings.by))
@@ -91,7 +93,7 @@ def not_selected(
 
 
 def _scores(pairs: pl.DataFrame, by: str | None) -> np.ndarray:
-    """What is better, as numbers; what was not measured is lowest."""
+    """Return the values of `by` as floats, higher is better; -inf where not measured, zeros without `by`."""
     if by is None:
         return np.zeros(len(pairs))
     scores = pairs.get_column(by).cast(pl.Float64).fill_nan(None).fill_null(float("-inf"))
@@ -101,7 +103,7 @@ def _scores(pairs: pl.DataFrame, by: str | None) -> np.ndarray:
 def _chosen(
     settings: Select, n: int, pairs: pl.DataFrame, scores: np.ndarray, vectors: Callable[[], np.ndarray]
 ) -> np.ndarray:
-    """Places of the n that are selected."""
+    """Return the positions of the n selected pairs."""
     if settings.method in ("best", "random"):
         seed = pl.concat_str(pl.lit(f"{settings.seed}|"), "pair_id")
         order = pairs.select(score=pl.Series(scores), by_hash=digest(seed))

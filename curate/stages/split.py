@@ -16,13 +16,13 @@ from curate.stages.vectors import RunCorpus, TextCorpus
 from curate.text.messages import text_of
 
 VERSION = 1
-STRATA = {"source": "source", "language": "prompt_language"}  # a column each; a cluster's is its number
-TOLERANCE = 0.005  # share of the rows by which a split may miss its size before the run says so
-COMPARED_BY = {"exact": (), "near": ("near",), "semantic": ("near", "semantic")}  # finders, beside equal prompts
+STRATA = {"source": "source", "language": "prompt_language"}  # columns; for `cluster` it is the cluster number
+TOLERANCE = 0.005  # share of all rows by which a split may miss its size without being reported
+COMPARED_BY = {"exact": (), "near": ("near",), "semantic": ("near", "semantic")}  # finders, besides equal prompts
 
 
 def assign_splits(store: Store, recipe: Recipe, remaining: Remaining, clusters: Stage | None) -> Stage:
-    """Write row, split of the remaining rows in one part; info `short`: how many rows each split lacks."""
+    """Write row and split of the remaining rows in one part; info `short`: how many rows each split lacks."""
     settings = recipe.split
     shares = {"test": settings.test, "validation": settings.validation}
     compared = {name: _section(recipe, name).model_dump(mode="json") for name in COMPARED_BY[settings.clusters]}
@@ -48,8 +48,8 @@ def assign_splits(store: Store, recipe: Recipe, remaining: Remaining, clusters: 
 
 def leaks(store: Store, recipe: Recipe) -> int:
     """
-    Count the prompts of the written data that are similar (as split.clusters says) to one in another split. Anything
-    but 0 is a defect of prefcurate. Reads the files, after all else is done.
+    Count the prompts of the written data that are similar (by split.clusters) to one in another split. Anything other
+    than 0 is a bug in prefcurate. Reads the written files.
     """
     files = [(path, name) for name in SPLITS for path in sorted((store.folder / DATA).glob(f"{name}-*.parquet"))]
     if len({name for _, name in files}) < 2:
@@ -66,13 +66,13 @@ def leaks(store: Store, recipe: Recipe) -> int:
 
 
 def _clusters(recipe: Recipe, corpus: Corpus, pairs: pl.DataFrame) -> pl.Series:
-    """The number of the cluster that must stay in one split, for every remaining row."""
+    """Return for every remaining row the number of its cluster, which must stay within one split."""
     cluster = components(corpus.rows, prompt_edges(recipe, corpus, pairs))
     return pl.Series("cluster", cluster[pairs.get_column("row").to_numpy()])
 
 
 def prompt_edges(recipe: Recipe, corpus: Corpus, rows: pl.DataFrame) -> pl.DataFrame:
-    """Return row_a, row_b: rows whose prompts are equal or similar, as split.clusters says."""
+    """Return row_a, row_b: rows whose prompts are equal or similar, by split.clusters."""
     same_prompt = rows.select(row_a=pl.col("row").min().over("prompt_id"), row_b="row").cast(pl.UInt64)
     found = [finder.edges().select("row_a", "row_b") for finder in _finders(recipe, corpus)]
     return pl.concat([same_prompt, *found])
@@ -83,7 +83,7 @@ def _finders(recipe: Recipe, corpus: Corpus) -> list[DuplicateFinder]:
 
 
 def _section(recipe: Recipe, name: str) -> FinderSection:
-    """How prompts are compared: as for duplicates, where those are found among prompts, else by the defaults."""
+    """Return how prompts are compared: as for duplicates if those are compared by prompt, else by the defaults."""
     own = recipe.dedup.finders.get(name)
     section: FinderSection = own if own and own.compare == "prompt" else FINDERS[name].section()
     return section.model_copy(update={"model": vector_model(recipe)}) if name == "semantic" else section

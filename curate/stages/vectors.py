@@ -1,4 +1,4 @@
-"""The remaining pairs of a run as a corpus: their texts, and the embeddings of these, cached in the run by model."""
+"""The remaining pairs of a run as a corpus: their texts and embeddings, which are cached in the run per model."""
 
 from collections.abc import Iterable
 
@@ -13,7 +13,7 @@ from curate.stages.remaining import Remaining
 
 
 class RunCorpus:
-    """What a `DuplicateFinder` reads of a run: see `dedup.finder.Corpus`."""
+    """The corpus of a run for a `DuplicateFinder`: see `dedup.finder.Corpus`."""
 
     def __init__(self, store: Store, remaining: Remaining) -> None:
         self._store, self._remaining = store, remaining
@@ -24,12 +24,12 @@ class RunCorpus:
         return self._remaining.texts(compare)
 
     def vectors(self, compare: str, model: str | None) -> np.ndarray:
-        """Return their unit vectors; zeros for dropped rows and for texts that say nothing."""
+        """Return the unit vectors of the texts; zeros for dropped rows and for texts without content."""
         return embedded(self._store, self.texts(compare)(), model, self.rows)
 
 
 class TextCorpus:
-    """The same of texts that are there already, whatever is compared."""
+    """A corpus of given texts, whatever is compared."""
 
     def __init__(self, store: Store, texts: Blocks, rows: int) -> None:
         self._store, self._texts, self.rows = store, texts, rows
@@ -39,11 +39,11 @@ class TextCorpus:
         return self._texts
 
     def vectors(self, compare: str, model: str | None) -> np.ndarray:
-        """Return their unit vectors."""
+        """Return the unit vectors of the texts."""
         return embedded(self._store, self._texts(), model, self.rows)
 
 
 def embedded(store: Store, texts: Iterable[pl.Series], model: str | None, total: int) -> np.ndarray:
-    """Return unit vectors of texts, [total, dim] float32; they are read from the run's cache where they are there."""
+    """Return unit vectors of texts, [total, dim] float32, from the run's cache where available."""
     cache = store.folder / STAGES / "embeddings" / f"{fingerprint(model or DEFAULT)[:16]}.bin"
     return embed(texts, load_encoder(model), cache, total=total)

@@ -1,4 +1,4 @@
-"""Everything decided → data/ and the ledger; and the count of it all."""
+"""All decisions → data/ and the ledger, and a check of the counts."""
 
 from contextlib import ExitStack
 
@@ -15,7 +15,7 @@ from curate.stages.remaining import Remaining
 
 
 def write_product(store: Store, remaining: Remaining, sides: Stage) -> dict[str, dict[str, int]]:
-    """Returns rows and bytes (as Arrow) of each split that has any (train always), and the rows of the ledger."""
+    """Write the splits and the ledger. Return rows and bytes (as Arrow) of each split, and the rows of the ledger."""
     drops, splits = remaining.dropped, pl.read_parquet(sides.part(0))
     with (
         atomic(store.folder / DATA) as data,
@@ -26,7 +26,7 @@ def write_product(store: Store, remaining: Remaining, sides: Stage) -> dict[str,
         ledger = TableWriter(ledger_path, LEDGER)
         with ExitStack() as stack:
             writers = {name: stack.enter_context(SplitWriter(data, name)) for name in SPLITS}
-            writers["train"].write(pl.DataFrame(schema=PAIR))  # a run that keeps nothing still has a train split
+            writers["train"].write(pl.DataFrame(schema=PAIR))  # a run that keeps no rows still has a train split
             for number, span in enumerate(remaining.spans):
                 block = pl.read_parquet(remaining.pairs.part(number))
                 verdicts = pl.read_parquet(remaining.rules.part(number))
@@ -45,17 +45,17 @@ def write_product(store: Store, remaining: Remaining, sides: Stage) -> dict[str,
 
 
 def _of_span(found: pl.DataFrame, start: int, end: int) -> pl.DataFrame:
-    """What was found of rows start..end, one row for each of them, null where there is nothing."""
+    """Return one row for each of the rows start..end, null where `found` has none."""
     rows = pl.DataFrame({"row": pl.Series(range(start, end), dtype=pl.UInt64)})
     return rows.join(found, on="row", how="left", maintain_order="left").drop("row")
 
 
-def account(counts: dict[str, int], leaks: int) -> None:
+def check_counts(counts: dict[str, int], leaks: int) -> None:
     """
-    Raise when rows were lost or doubled, or prompts that are alike lie in two splits: this is a defect of prefcurate,
-    never of the data.
+    Raise CurateError if rows were lost or duplicated, or similar prompts are in different splits: a bug in prefcurate,
+    never a problem of the data.
     """
     if not counts["rows"] == counts["ledger"] == counts["kept"] + counts["dropped"]:
         raise CurateError(f"the counts do not add up, please report this: {counts}")
     if leaks:
-        raise CurateError(f"{leaks} near-duplicate prompts lie in two splits, please report this: {counts}")
+        raise CurateError(f"{leaks} near-duplicate prompts are in different splits, please report this: {counts}")

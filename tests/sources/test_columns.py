@@ -1,4 +1,4 @@
-"""From raw values to typed columns. A value of another kind is a problem that is named, and costs only its row."""
+"""Raw values → typed columns. A value of the wrong kind is reported as a problem of its row only."""
 
 import datetime as dt
 import decimal
@@ -18,14 +18,14 @@ PAIR = {"prompt": "q", "chosen": "a", "rejected": "b"}
 
 
 def column(kind: Any, values: list[Any] | pl.Series, *, needed: bool = True) -> tuple[list[Any], list[str | None]]:
-    """The values as that kind, and what is wrong with each."""
+    """Return the values read as that kind, and the problem of each."""
     frame = typed(RawBlock({"raw": values}, range(len(values))), {"field": Field("raw", kind, needed)})
     assert frame.height == len(values)
     problems = [rule and f"{rule} {detail}" for rule, detail in frame.select("problem", "detail").rows()]
     return frame.get_column("field").to_list(), problems
 
 
-def test_text_and_what_is_none() -> None:
+def test_text_and_other_values() -> None:
     values = ["a", "", None, 3, 0.5, True, ["a"], {"a": 1}, b"a"]
     assert column("text", values) == (
         ["a", "", None, None, None, None, None, None, None],
@@ -35,7 +35,7 @@ def test_text_and_what_is_none() -> None:
             "missing_field raw: null",
             "not_text raw: a number where text should be",
             "not_text raw: a number where text should be",
-            "not_text raw: a truth value where text should be",
+            "not_text raw: a boolean where text should be",
             "not_text raw: a list where text should be",
             "not_text raw: an object where text should be",
             "not_text raw: bytes where text should be",
@@ -55,7 +55,7 @@ def test_text_of_a_table(series: pl.Series) -> None:
     assert column("text", series, needed=False) == (["a", None, "b"], [None] * 3)
 
 
-def test_a_table_column_of_another_type_is_no_text() -> None:
+def test_a_table_column_of_another_type_is_not_text() -> None:
     wrong = "not_text raw: a number where text should be"
     assert column("text", pl.Series([1, None]), needed=False) == ([None, None], [wrong, None])
     assert column("text", pl.Series([None, None])) == ([None, None], ["missing_field raw: null"] * 2)
@@ -69,7 +69,7 @@ def test_a_null_is_fine_where_the_field_is_not_needed() -> None:
     )
 
 
-def test_a_value_nested_deep_is_quickly_no_text() -> None:
+def test_a_deeply_nested_value_is_rejected_quickly() -> None:
     deep: list[Any] = []
     for _ in range(900):
         deep = [deep]
@@ -77,7 +77,7 @@ def test_a_value_nested_deep_is_quickly_no_text() -> None:
 
 
 def turns(*items: Any) -> tuple[str | None, str | None]:
-    """One list of messages: as a line, and what is wrong with it."""
+    """Return one list of messages as a line, and its problem."""
     (messages,), (problem,) = column("messages", [list(items)])
     return line(messages), problem
 
@@ -109,7 +109,7 @@ def test_messages_lose_their_other_keys() -> None:
     [
         ([{"type": "text", "text": "a"}], "a"),
         ([{"type": "text", "text": "a"}, {"text": "b"}, "c"], "a\nb\nc"),
-        ([{"type": "text", "text": "a", "image": None}], "a"),  # as arrow pads it
+        ([{"type": "text", "text": "a", "image": None}], "a"),  # as padded by Arrow
         ([], ""),
     ],
 )
@@ -175,7 +175,7 @@ def test_messages_of_a_table_are_checked_as_those_of_json_are(rows: list[Any], e
     assert [text is None for text in table[1]] == [text is None for text in plain[1]]
 
 
-def test_numbers_and_what_counts_as_not_measured() -> None:
+def test_numbers_and_values_that_count_as_not_measured() -> None:
     values = [1, 2.5, "4.5", "N/A", "", None, True, float("nan"), float("inf"), 2**70, [1], {"a": 1}]
     none = [None] * len(values)
     assert column("number", values, needed=False)[1] == none
@@ -200,8 +200,8 @@ def test_numbers_of_a_table(series: pl.Series, expected: list[float | None]) -> 
     assert column("number", series, needed=False)[0] == expected
 
 
-def test_a_table_column_that_holds_no_numbers_is_an_error() -> None:
-    with pytest.raises(InputError, match=r"column 'score' holds List\(Int64\), a number was expected"):
+def test_a_table_column_without_numbers_is_an_error() -> None:
+    with pytest.raises(InputError, match=r"column 'score' has the type List\(Int64\), expected a number"):
         column("number", pl.Series("score", [[1]]))
 
 
@@ -213,7 +213,7 @@ def test_labels() -> None:
     assert column("label", pl.Series([["x", "y"]]), needed=False)[0] == ["['x', 'y']"]
 
 
-def test_the_first_problem_of_a_row_is_the_one_that_is_named() -> None:
+def test_the_first_problem_of_a_row_is_reported() -> None:
     fields = {name: Field(name, "text") for name in ("chosen", "rejected")}
     frame = typed(block_of({"chosen": 1, "rejected": None}, {"chosen": "a", "rejected": None}), fields)
     assert frame.select("problem", "detail").rows() == [
@@ -236,8 +236,8 @@ def test_a_column_that_a_block_lacks_is_null() -> None:
         ([None, "a", [GOOD]], "text"),
         ([[GOOD], "a"], "messages"),
         ([[]], "messages"),
-        ([[], "a"], "text"),  # an empty list says little
-        ([3, {"a": 1}, [1], True, [GOOD], "a"], "messages"),  # junk before the first value that says it
+        ([[], "a"], "text"),  # an empty list is no evidence
+        ([3, {"a": 1}, [1], True, [GOOD], "a"], "messages"),  # junk before the first conclusive value
         ([3, None, ["a"]], None),
         ([None], None),
         ([], None),
@@ -306,7 +306,7 @@ OURS = {
 }  # fmt: skip
 
 
-def test_columns_that_are_called_as_ours_are_the_users() -> None:
+def test_columns_named_like_ours_are_kept_as_the_users() -> None:
     row = staged(PAIR | OURS)[0]
     assert (row["source"], row["source_row"], row["problem"], row["detail"], row["strength"]) == (
         "s",
@@ -320,7 +320,7 @@ def test_columns_that_are_called_as_ours_are_the_users() -> None:
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_a_column_that_is_called_as_ours_in_every_format(name: str) -> None:
+def test_a_column_named_like_ours_in_every_format(name: str) -> None:
     duel = {"instruction": "q", "input": "q", "output_1": "a", "output_2": "b", "preference": 1, "label": 1}
     talk = {"chosen": "\n\nHuman: q\n\nAssistant: a", "rejected": "\n\nHuman: q\n\nAssistant: b"}
     for row, wanted in ((duel, "alpaca_eval"), (duel, "llmbar"), (talk, "hh_rlhf")):

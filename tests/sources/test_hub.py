@@ -1,4 +1,4 @@
-"""Hub datasets, read by the real clients from a server on loopback."""
+"""Hub datasets, read by the real clients from a local server."""
 
 import json
 import os
@@ -25,7 +25,7 @@ configs:
     path: prefs.jsonl
 ---
 """
-# The clients read their settings when they are imported, so each question is put to a process of its own.
+# The clients read their settings on import, so each question is asked in its own process.
 PROGRAM = """
 import json, sys
 from curate.errors import CurateError
@@ -71,7 +71,7 @@ def test_reads_the_only_split_or_a_named_one(hub: HubServer, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_reads_one_file_of_a_repository_also_beside_a_loading_script(hub: HubServer, tmp_path: Path) -> None:
+def test_reads_one_file_of_a_repository_even_with_a_loading_script(hub: HubServer, tmp_path: Path) -> None:
     paths = ["hf://datasets/me/prefs/prefs.jsonl", "hf://datasets/me/script/a.jsonl", "me/script"]
     file, beside, script = ask(hub.url, tmp_path, *((path, {}) for path in paths))
     assert file == {"rows": [["me/prefs/prefs.jsonl", i, f"Answer {i}."] for i in range(5)]}
@@ -81,7 +81,7 @@ def test_reads_one_file_of_a_repository_also_beside_a_loading_script(hub: HubSer
 
 
 @pytest.mark.slow
-def test_what_is_not_there_is_named(hub: HubServer, tmp_path: Path) -> None:
+def test_a_missing_input_is_named(hub: HubServer, tmp_path: Path) -> None:
     wrong: list[tuple[str, dict[str, str], str]] = [
         ("me/nope", {}, "me/nope"),
         ("me/prefs", {"revision": "v9"}, "v9"),
@@ -101,7 +101,7 @@ def test_a_hub_that_does_not_answer_is_a_service_error(tmp_path: Path) -> None:
     assert answer["error"] == "ServiceError"
 
 
-def test_a_folder_of_that_name_is_no_hub_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_of_that_name_is_not_a_hub_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from curate.sources import open_feeds
 
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""JSON as people have it. A broken row is reported with its line, keeps its place and costs only itself."""
+"""JSON as found in practice. A broken row is reported with its line, keeps its position and affects no other."""
 
 import io
 import json
@@ -15,7 +15,7 @@ from curate.sources.raw_block import BLOCK_BYTES
 from tests.staged import TEXTS, Row, read_all
 
 GOOD = '{"prompt": "q", "chosen": "a", "rejected": "b"}'
-Place = tuple[int, str | None]  # source_row and detail, null for a row that can be used
+Place = tuple[int, str | None]  # source_row and detail, null for a usable row
 
 
 def places(rows: list[Row]) -> list[Place]:
@@ -29,13 +29,13 @@ def read_bytes(folder: Path, data: bytes | str, name: str = "rows.jsonl") -> lis
 
 
 def values(*items: Any) -> list[Any]:
-    """The rows of a JSON array as the reader gives them, and what it says of those it cannot read."""
+    """Return the rows of a JSON array as read, and the problems of those that cannot be read."""
     blocks = list(read_json_array(io.BytesIO(json.dumps(items).encode())))
     rows = [dict(zip(b.columns, row, strict=True)) for b in blocks for row in zip(*b.columns.values(), strict=True)]
     return rows + [detail for block in blocks for detail in block.broken]
 
 
-def test_broken_lines_in_the_middle_keep_their_place(tmp_path: Path) -> None:
+def test_broken_lines_in_the_middle_keep_their_position(tmp_path: Path) -> None:
     rows = read_bytes(tmp_path, f"{GOOD}\n{{oops}}\n{GOOD}\n{GOOD[:-9]}\n{GOOD}")
     assert places(rows) == [
         (0, None),
@@ -129,7 +129,7 @@ def test_a_cell_of_megabytes(tmp_path: Path, size: int, name: str) -> None:
     assert [len(row["prompt"]) - len("user: ") for row in read_bytes(tmp_path, data, name)] == [1, size // 2, 1]
 
 
-def test_rows_are_numbered_through_all_blocks() -> None:
+def test_rows_are_numbered_across_blocks() -> None:
     lines = b"\n".join([GOOD.encode(), b"{", b""] * 60_000)  # more than MAX_BLOCK_ROWS lines
     blocks = list(read_json_lines(io.BytesIO(lines)))
     assert len(blocks) > 1
@@ -137,7 +137,7 @@ def test_rows_are_numbered_through_all_blocks() -> None:
     assert blocks[-1].broken[-1] == (119_999, "line 179999: invalid JSON: Input data was truncated")
 
 
-def test_a_column_that_some_rows_lack_is_null_there(tmp_path: Path) -> None:
+def test_a_column_missing_from_some_rows_is_null_there(tmp_path: Path) -> None:
     rows = read_bytes(tmp_path, f'{GOOD}\n{{"chosen": "a", "rejected": "b", "id": 7}}\n')
     assert [(row["prompt"], row["problem"], row["extra"]) for row in rows] == [
         ("user: q", None, '{"id":null}'),
@@ -148,24 +148,24 @@ def test_a_column_that_some_rows_lack_is_null_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (f"[{GOOD}, {GOOD}", "rows.json: the JSON array has no end; the file is cut off"),
-        (f'[{GOOD}, {{"a": "', "rows.json: the JSON array has no end; the file is cut off"),
-        (f"[{GOOD}] {GOOD}", "rows.json: something follows the end of the JSON array; is one of its items broken?"),
-        (f"[{GOOD}]]", "rows.json: something follows the end of the JSON array; is one of its items broken?"),
+        (f"[{GOOD}, {GOOD}", "rows.json: the JSON array is not closed; the file is truncated"),
+        (f'[{GOOD}, {{"a": "', "rows.json: the JSON array is not closed; the file is truncated"),
+        (f"[{GOOD}] {GOOD}", "rows.json: there is data after the end of the JSON array; is one of its items broken?"),
+        (f"[{GOOD}]]", "rows.json: there is data after the end of the JSON array; is one of its items broken?"),
     ],
 )
-def test_an_array_that_is_none(tmp_path: Path, text: str, message: str) -> None:
+def test_an_invalid_array(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(InputError) as caught:
         read_bytes(tmp_path, text, "rows.json")
     assert str(caught.value) == message
 
 
-def test_numbers_beyond_64_bits_stay_what_they_are() -> None:
+def test_numbers_beyond_64_bits_are_unchanged() -> None:
     assert values({"id": 2**64}, {"id": -(2**80)}) == [{"id": 2**64}, {"id": -(2**80)}]
 
 
 class Dripping(io.BytesIO):
-    """A stream that gives a few bytes at a time, so that a block may end anywhere."""
+    """A stream that returns a few bytes per read, so that a block may end anywhere."""
 
     def __init__(self, data: bytes, size: int) -> None:
         super().__init__(data)
@@ -188,7 +188,7 @@ JSON = st.recursive(
     st.sampled_from([None, 1]),
     st.integers(1, 9),
 )
-def test_arrays_as_the_standard_library_reads_them(items: list[Row], indent: int | None, size: int) -> None:
+def test_arrays_are_read_as_by_the_standard_library(items: list[Row], indent: int | None, size: int) -> None:
     text = json.dumps(items, indent=indent, ensure_ascii=size % 2 == 0)
     blocks = list(read_json_array(Dripping(text.encode(), size)))
     rows = [row for b in blocks for row in zip(*b.columns.values(), strict=True)]
@@ -205,8 +205,8 @@ LINE = st.fixed_dictionaries(
 
 @settings(deadline=None, max_examples=80)
 @given(st.lists(LINE | st.sampled_from([None, 3, "{", []]), max_size=8))
-def test_any_rows_give_one_row_a_line_in_order(tmp_path_factory: pytest.TempPathFactory, lines: list[Any]) -> None:
-    first = {"prompt": None, "chosen": None, "rejected": None}  # so that there is a format at all
+def test_any_rows_yield_one_row_per_line_in_order(tmp_path_factory: pytest.TempPathFactory, lines: list[Any]) -> None:
+    first = {"prompt": None, "chosen": None, "rejected": None}  # so that a format is detected
     path = tmp_path_factory.mktemp("any") / "rows.jsonl"
     path.write_text("".join(f"{json.dumps(line)}\n" for line in [first, *lines]), "utf-8")
     rows = read_all(path)

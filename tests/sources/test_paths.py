@@ -1,4 +1,4 @@
-"""From what the user wrote to named files. Names never show where on the disk a file lies."""
+"""The user's paths → named files. Names never reveal where on the disk a file is."""
 
 import json
 import os
@@ -15,7 +15,7 @@ ROW = {"prompt": "q", "chosen": "a", "rejected": "b"}
 
 
 def fill(folder: Path, *names: str) -> Path:
-    """A folder with files of these names, each with one row."""
+    """Return a folder with files of these names, each with one row."""
     for name in names:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -31,11 +31,11 @@ def test_one_file_is_named_by_its_last_part(tmp_path: Path) -> None:
     assert names(fill(tmp_path, "deep/down/a.jsonl") / "deep/down/a.jsonl") == ["a.jsonl"]
 
 
-def test_a_file_of_any_name_is_taken_when_it_is_named(tmp_path: Path) -> None:
+def test_a_file_given_by_path_may_have_any_name(tmp_path: Path) -> None:
     assert names(fill(tmp_path, ".hidden") / ".hidden") == [".hidden"]
 
 
-def test_what_ships_with_us_is_found_by_its_name_alone() -> None:
+def test_a_shipped_file_is_found_by_its_name_alone() -> None:
     (found,) = find_inputs(["shipped:quickstart.jsonl"])
     assert found.name == "quickstart.jsonl"
     assert found.path.is_file()
@@ -43,7 +43,7 @@ def test_what_ships_with_us_is_found_by_its_name_alone() -> None:
         find_inputs(["shipped:../../../etc/passwd"])
 
 
-def test_a_folder_gives_its_data_files_in_order(tmp_path: Path) -> None:
+def test_a_folder_yields_its_data_files_in_order(tmp_path: Path) -> None:
     fill(
         tmp_path, "b.jsonl", "a.JSON.gz", "sub/c.parquet", "d.csv.zst", "e.arrow", "f.feather", "g.ndjson", "notes.txt"
     )
@@ -52,7 +52,7 @@ def test_a_folder_gives_its_data_files_in_order(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_a_folder_does_not_give_hidden_files_and_what_tools_write_beside_data(tmp_path: Path) -> None:
+def test_a_folder_skips_hidden_files_and_metadata_written_by_tools(tmp_path: Path) -> None:
     fill(
         tmp_path,
         "a.jsonl",
@@ -66,7 +66,7 @@ def test_a_folder_does_not_give_hidden_files_and_what_tools_write_beside_data(tm
     assert names(tmp_path) == ["a.jsonl"]
 
 
-def test_names_are_relative_to_what_all_inputs_share(tmp_path: Path) -> None:
+def test_names_are_relative_to_the_common_folder(tmp_path: Path) -> None:
     fill(tmp_path, "x/one/a.jsonl", "x/two/a.jsonl", "x/two/b.jsonl")
     assert names(tmp_path / "x/one/a.jsonl", tmp_path / "x/two") == ["one/a.jsonl", "two/a.jsonl", "two/b.jsonl"]
 
@@ -77,14 +77,14 @@ def test_the_same_files_from_elsewhere_have_the_same_names(tmp_path: Path, monke
     assert names("a.jsonl", "../x/b.jsonl") == names(tmp_path / "x") == ["a.jsonl", "b.jsonl"]
 
 
-def test_a_file_that_is_named_twice_is_read_once(tmp_path: Path) -> None:
+def test_a_file_given_twice_is_read_once(tmp_path: Path) -> None:
     fill(tmp_path, "a.jsonl", "b.jsonl")
     (tmp_path / "link.jsonl").symlink_to("a.jsonl")
     assert names(tmp_path / "b.jsonl", tmp_path) == ["b.jsonl", "a.jsonl"]
 
 
 def test_a_link_keeps_its_own_name(tmp_path: Path) -> None:
-    # As the Hub's cache has it: snapshots/…/a.csv -> blobs/5f3c…; only the link says that it is csv.
+    # As in the Hub cache: snapshots/…/a.csv -> blobs/5f3c…; only the link's name shows that it is csv.
     (tmp_path / "blobs").mkdir()
     (tmp_path / "blobs/5f3c").write_text("prompt,chosen,rejected\nq,a,b\n", "utf-8")
     (tmp_path / "snapshot").mkdir()
@@ -113,12 +113,12 @@ def test_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     [
         ("nowhere.jsonl", r"nowhere\.jsonl does not exist"),
         ("~no-such-user/a.jsonl", r"~no-such-user/a\.jsonl does not exist"),
-        ("*.parquet", r"\*\.parquet holds no data file.*\.jsonl"),
-        ("empty", "empty holds no data file"),
-        ("pipe", "pipe is not there, or not a file that can be read more than once"),
+        ("*.parquet", r"\*\.parquet contains no data file.*\.jsonl"),
+        ("empty", "empty contains no data file"),
+        ("pipe", "pipe does not exist, or is not a regular file that can be read more than once"),
     ],
 )
-def test_what_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, message: str) -> None:
+def test_a_missing_input_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, message: str) -> None:
     monkeypatch.chdir(tmp_path)
     Path("empty").mkdir()
     os.mkfifo("pipe")
@@ -126,9 +126,9 @@ def test_what_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         find_inputs([path])
 
 
-def test_one_path_of_several_that_holds_nothing_is_an_error(tmp_path: Path) -> None:
+def test_one_of_several_paths_without_data_is_an_error(tmp_path: Path) -> None:
     (fill(tmp_path, "a.jsonl") / "empty").mkdir()
-    with pytest.raises(InputError, match="empty holds no data file"):
+    with pytest.raises(InputError, match="empty contains no data file"):
         find_inputs([str(tmp_path / "a.jsonl"), str(tmp_path / "empty")])
 
 
@@ -136,7 +136,7 @@ def fingerprint(path: Path) -> str:
     return find_inputs([str(path)])[0].fingerprint()
 
 
-def test_the_fingerprint_changes_with_the_content_and_not_with_the_place(tmp_path: Path) -> None:
+def test_the_fingerprint_depends_on_the_content_and_not_on_the_location(tmp_path: Path) -> None:
     path = fill(tmp_path, "one/a.jsonl") / "one/a.jsonl"
     before = fingerprint(path)
     assert fingerprint(path) == before
@@ -156,7 +156,7 @@ def test_the_fingerprint_changes_with_content_of_the_same_length(tmp_path: Path)
 
 
 def save_to_disk(folder: Path, splits: Iterable[str] = ()) -> Path:
-    """Two rows in two shards; with names of splits, a DatasetDict of them."""
+    """Write two rows in two shards; with names of splits, a DatasetDict of them."""
     import datasets
 
     rows = datasets.Dataset.from_list([ROW | {"prompt": f"q{i}"} for i in range(4)]).select([3, 1])
@@ -187,17 +187,17 @@ def test_a_saved_dataset_dict(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"_data_files": [3]}', "\xff"])
 def test_a_save_to_disk_folder_with_a_broken_list_of_files(tmp_path: Path, text: str) -> None:
     (tmp_path / "state.json").write_bytes(text.encode("latin-1"))
-    with pytest.raises(InputError, match=r"state\.json is not what save_to_disk writes"):
+    with pytest.raises(InputError, match=r"state\.json was not written by save_to_disk"):
         find_inputs([str(tmp_path)])
 
 
 def test_a_save_to_disk_folder_that_lacks_a_file(tmp_path: Path) -> None:
     (tmp_path / "state.json").write_text('{"_data_files": [{"filename": "../data.arrow"}]}', "utf-8")
-    with pytest.raises(InputError, match=r"data\.arrow is not there"):
+    with pytest.raises(InputError, match=r"data\.arrow does not exist"):
         find_inputs([str(tmp_path)])
 
 
-def test_a_run_is_read_as_its_product(tmp_path: Path) -> None:
+def test_a_run_is_read_from_its_data_folder(tmp_path: Path) -> None:
     fill(
         tmp_path,
         "recipe.yaml",

@@ -1,4 +1,4 @@
-"""Prompts from any shape: alone, from pairs whatever is wrong with them, from our own table, from a text file."""
+"""Prompts in any form: alone, from pairs (also unusable ones), from our own table, from a text file."""
 
 import json
 from pathlib import Path
@@ -31,7 +31,7 @@ def feed_of(*rows: Row) -> Feed:
 
 
 def found(*rows: Row, **options: Any) -> tuple[list[Row], str]:
-    """Rows as STAGED_PROMPTS, and their format."""
+    """Return rows as STAGED_PROMPTS, and their format."""
     ((frame, name),) = read_prompts(feed_of(*rows), **options)
     assert frame.schema == STAGED_PROMPTS
     assert len(frame) == len(rows)
@@ -39,7 +39,7 @@ def found(*rows: Row, **options: Any) -> tuple[list[Row], str]:
 
 
 def one(row: Row, **options: Any) -> Row:
-    """A row that is a prompt; its neighbours hold none, and none disturbs another."""
+    """Return a row with a prompt; the rows around it have none, and do not affect it."""
     bad, good, _ = found(dict.fromkeys(row), row, dict.fromkeys(row), **options)[0]
     assert (good["problem"], good["detail"], good["source_row"]) == (None, None, row.get("source_row", 1))
     assert good["prompt_id"] is not None
@@ -120,7 +120,7 @@ def test_a_prompt_that_occurs_twice_is_read_twice() -> None:
         (OWN, "user: q", "prefcurate"),
     ],
 )
-def test_the_prompt_of_a_pair_is_what_the_pair_says(row: Row, expected: str, name: str) -> None:
+def test_the_prompt_of_a_pair_is_that_of_the_pair_format(row: Row, expected: str, name: str) -> None:
     prompt = one(row)
     assert (prompt["prompt"], found(row)[1]) == (expected, name)
     ((pair, _),) = read(feed_of(row))
@@ -146,7 +146,7 @@ def test_the_prompt_of_a_pair_is_what_the_pair_says(row: Row, expected: str, nam
         pytest.param(OWN | {"source": "s", "source_row": 0, "chosen": None, "rejected": [B]}, id="of our own table"),
     ],
 )
-def test_what_is_wrong_with_the_pair_does_not_cost_its_prompt(row: Row) -> None:
+def test_a_problem_of_the_pair_does_not_affect_its_prompt(row: Row) -> None:
     sides = [name for name in ("chosen", "rejected", "output_1", "output_2") if name in row]
     whole = next(row[side] for side in sides if row[side])
     prompt = found(row, row | dict.fromkeys(sides, whole))[0][0]
@@ -168,7 +168,7 @@ def test_what_is_wrong_with_the_pair_does_not_cost_its_prompt(row: Row) -> None:
         ({"chosen": 3, "rejected": "q b"}, ("not_text", "chosen: a number where text should be")),
     ],
 )
-def test_what_is_no_prompt_keeps_its_place(row: Row, expected: tuple[str, str]) -> None:
+def test_a_row_without_a_prompt_keeps_its_position(row: Row, expected: tuple[str, str]) -> None:
     names = {"prompt": "q", "chosen": "q a", "rejected": "q b", "system": "s"}
     good = {name: names[name] for name in row}
     if row == {"chosen": "yes", "rejected": "no"}:
@@ -189,7 +189,7 @@ def test_what_is_no_prompt_keeps_its_place(row: Row, expected: tuple[str, str]) 
         ([{"role": "narrator", "content": "q"}], None),
     ],
 )
-def test_what_is_no_conversation_keeps_its_place(messages: Any, expected: tuple[str, str] | None) -> None:
+def test_an_invalid_conversation_keeps_its_position(messages: Any, expected: tuple[str, str] | None) -> None:
     rows, _ = found({"messages": [Q, A]}, {"messages": messages})
     assert rows[0]["problem"] is None
     if expected is None:
@@ -203,7 +203,7 @@ def test_conversations_without_any_other_side() -> None:
     assert ([row["prompt"] for row in rows], name) == (["user: q", "user: r"], "preference")
 
 
-def test_our_own_prompts_stay_what_they_were() -> None:
+def test_our_own_prompts_are_unchanged() -> None:
     row = {"prompt_id": "old", "prompt": [Q, A], "source": "a.jsonl", "source_row": 9, "extra": '{"topic":"x"}'}
     rows, name = found(row | {"lang": "en"}, row | {"lang": None, "source": None, "source_row": None, "prompt": None})
     assert name == "prefcurate"
@@ -256,12 +256,12 @@ def test_columns_that_are_named(row: Row, columns: dict[str, str], expected: str
         ({"promt": "q"}, r"unknown field in source\.columns 'promt'\. Did you mean 'prompt'\?"),
     ],
 )
-def test_a_mapping_that_cannot_be_meant(columns: dict[str, str], message: str) -> None:
+def test_an_invalid_mapping(columns: dict[str, str], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         found({"q": "Q"}, columns=columns)
 
 
-def test_the_format_is_asked_for_by_name() -> None:
+def test_the_format_can_be_requested_by_name() -> None:
     pair = {"prompt": "q", "chosen": [user("other"), A], "rejected": [user("other"), B]}
     assert found(pair)[0][0]["prompt"] == "user: q | user: other"
     assert found(pair, format="prompts")[0][0]["prompt"] == "user: q"
@@ -271,13 +271,13 @@ def test_the_format_is_asked_for_by_name() -> None:
 @pytest.mark.parametrize(
     ("row", "name", "message"),
     [
-        ({"title": "x", "body": "y"}, None, "s: none of the columns title, body holds prompts. Expected is one of"),
-        ({"messages": "a transcript"}, None, "s: none of the columns messages holds prompts."),
-        ({"title": "x"}, "prompts", "s: none of the columns title holds prompts."),
-        ({"prompt": "q"}, "hh_rlhf", "s: the columns prompt are not of the format hh_rlhf."),
+        ({"title": "x", "body": "y"}, None, "s: none of the columns title, body contains prompts. Expected one of"),
+        ({"messages": "a transcript"}, None, "s: none of the columns messages contains prompts."),
+        ({"title": "x"}, "prompts", "s: none of the columns title contains prompts."),
+        ({"prompt": "q"}, "hh_rlhf", "s: the columns prompt do not match the format hh_rlhf."),
     ],
 )  # fmt: skip
-def test_columns_that_hold_no_prompt(row: Row, name: str | None, message: str) -> None:
+def test_columns_without_a_prompt(row: Row, name: str | None, message: str) -> None:
     with pytest.raises(InputError) as caught:
         found(row, format=name)
     assert str(caught.value).startswith(message)
@@ -289,7 +289,7 @@ def test_an_unknown_format() -> None:
         found({"prompt": "q"}, format="prompt")
 
 
-def test_a_broken_line_stays_where_it_is(tmp_path: Path) -> None:
+def test_a_broken_line_keeps_its_position(tmp_path: Path) -> None:
     (tmp_path / "p.jsonl").write_text('{"prompt": "q"}\n{\n\n{"prompt": null}\n', "utf-8")
     rows = in_files(tmp_path)
     assert [(row["source"], row["source_row"], row["problem"]) for row in rows] == [
@@ -303,7 +303,7 @@ def test_a_broken_line_stays_where_it_is(tmp_path: Path) -> None:
 TEXT = b"\xef\xbb\xbfWhat is q?\r\n\n  [INST] and r? \n{name} asks: \xff\n{name} asks: s?"
 
 
-def test_a_text_file_holds_a_prompt_a_line(tmp_path: Path) -> None:
+def test_a_text_file_holds_one_prompt_per_line(tmp_path: Path) -> None:
     (tmp_path / "p.TXT").write_bytes(TEXT)
     rows = in_files(tmp_path / "p.TXT")
     assert [(row["source_row"], row["prompt"], row["problem"], row["detail"]) for row in rows] == [
@@ -314,7 +314,7 @@ def test_a_text_file_holds_a_prompt_a_line(tmp_path: Path) -> None:
     ]
 
 
-def test_lines_are_counted_over_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_are_counted_across_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "LINES_BYTES", 20)
     (tmp_path / "p.txt").write_bytes(b"".join(b"question %d\n\n" % i for i in range(50)) + b"\xff\n")
     rows = in_files(tmp_path / "p.txt")
@@ -324,7 +324,7 @@ def test_lines_are_counted_over_blocks(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("data", [b'{"question": "q"}\n', b' [\n {"question": "q"}]'])
-def test_a_text_file_that_is_none_is_read_as_what_it_is(tmp_path: Path, data: bytes) -> None:
+def test_a_txt_file_of_another_type_is_read_as_that_type(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "p.txt").write_bytes(data)
     assert [row["prompt"] for row in in_files(tmp_path / "p.txt")] == ["user: q"]
 
@@ -336,15 +336,15 @@ def test_a_text_file_that_cannot_be_read(tmp_path: Path, data: bytes) -> None:
         in_files(tmp_path / "p.txt")
 
 
-def test_a_text_file_is_no_source_of_pairs_and_a_folder_does_not_give_it(tmp_path: Path) -> None:
+def test_a_text_file_is_not_a_source_of_pairs_and_a_folder_skips_it(tmp_path: Path) -> None:
     (tmp_path / "p.txt").write_bytes(TEXT)
-    with pytest.raises(InputError, match=r"p\.txt: the content is of no known kind"):
+    with pytest.raises(InputError, match=r"p\.txt: the content is of an unknown type"):
         list(read(open_feeds([str(tmp_path / "p.txt")])[0]))
-    with pytest.raises(InputError, match="holds no data file"):
+    with pytest.raises(InputError, match="contains no data file"):
         open_feeds([str(tmp_path)])
 
 
-def test_every_row_of_a_table_is_there(tmp_path: Path) -> None:
+def test_every_row_of_a_table_is_kept(tmp_path: Path) -> None:
     table = pl.DataFrame({"messages": [[Q, A], None, [A], [Q]]}, schema={"messages": STAGED["prompt"]})
     table.write_parquet(tmp_path / "p.parquet")
     assert problems(in_files(tmp_path)) == [(None, None), ("missing_prompt", "messages: null"), NO_TURN, (None, None)]

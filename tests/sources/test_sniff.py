@@ -1,4 +1,4 @@
-"""What a file is, is read from its content. A damaged file is one line that names it, never a traceback."""
+"""A file's type is detected from its content. A damaged file gives one line that names it, never a traceback."""
 
 import io
 import json
@@ -57,7 +57,7 @@ def write(folder: Path, name: str, data: bytes) -> Path:
 
 
 def failure(path: Path, **options: Any) -> str:
-    """The one line that a user sees."""
+    """Return the one line that a user sees."""
     with pytest.raises(InputError) as caught:
         read_all(path, **options)
     message = str(caught.value)
@@ -67,7 +67,7 @@ def failure(path: Path, **options: Any) -> str:
 
 @pytest.mark.parametrize("ending", ["", ".gz", ".zst"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_plain_and_packed(tmp_path: Path, kind: str, ending: str) -> None:
+def test_every_type_plain_and_compressed(tmp_path: Path, kind: str, ending: str) -> None:
     path = write(tmp_path, f"rows.{kind}{ending}", pack(KINDS[kind], ending))
     rows = read_all(path)
     assert [texts(row) for row in rows] == PAIRS
@@ -76,22 +76,22 @@ def test_every_kind_plain_and_packed(tmp_path: Path, kind: str, ending: str) -> 
 
 @pytest.mark.parametrize("name", ["rows.jsonl", "rows.json", "rows.csv", "rows.parquet", "rows.gz", "rows.txt", "rows"])
 @pytest.mark.parametrize("kind", sorted(KINDS.keys() - {"csv"}))
-def test_content_counts_not_the_name(tmp_path: Path, kind: str, name: str) -> None:
+def test_the_content_decides_not_the_name(tmp_path: Path, kind: str, name: str) -> None:
     assert [texts(row) for row in read_all(write(tmp_path, name, KINDS[kind]))] == PAIRS
 
 
-def test_packed_content_under_a_plain_name(tmp_path: Path) -> None:
+def test_compressed_content_under_a_plain_name(tmp_path: Path) -> None:
     assert [texts(row) for row in read_all(write(tmp_path, "rows.parquet", pack(JSONL, ".zst")))] == PAIRS
 
 
 @pytest.mark.parametrize("ending", [".gz", ".zst"])
-def test_several_packed_files_in_one(tmp_path: Path, ending: str) -> None:
+def test_several_compressed_streams_in_one_file(tmp_path: Path, ending: str) -> None:
     path = write(tmp_path, f"rows.jsonl{ending}", pack(JSONL, ending) + pack(JSONL, ending))
     assert [texts(row) for row in read_all(path)] == PAIRS * 2
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "json", "csv"])
-def test_a_byte_order_mark_is_no_content(tmp_path: Path, kind: str) -> None:
+def test_a_byte_order_mark_is_not_content(tmp_path: Path, kind: str) -> None:
     assert [texts(row) for row in read_all(write(tmp_path, f"rows.{kind}", BOM + KINDS[kind]))] == PAIRS
 
 
@@ -108,12 +108,12 @@ def test_an_empty_file(tmp_path: Path, name: str, data: bytes) -> None:
         ("rows.json", b"hello", "does not look like .json"),
         ("rows.jsonl", b"\x00\x01\x02", "does not look like .jsonl"),
         ("rows.jsonl", '{"a": 1}\n'.encode("utf-16"), "does not look like .jsonl"),
-        ("rows.txt", b"hello", "is of no known kind"),
-        ("rows", b"PK\x03\x04", "is of no known kind"),
+        ("rows.txt", b"hello", "is of an unknown type"),
+        ("rows", b"PK\x03\x04", "is of an unknown type"),
     ],
 )
 def test_unknown_content(tmp_path: Path, name: str, data: bytes, message: str) -> None:
-    assert f"{name}: the content {message}. Read are: .jsonl, " in failure(write(tmp_path, name, data))
+    assert f"{name}: the content {message}. Supported: .jsonl, " in failure(write(tmp_path, name, data))
 
 
 def test_jsonl_whose_first_line_is_broken(tmp_path: Path) -> None:
@@ -124,20 +124,20 @@ def test_jsonl_whose_first_line_is_broken(tmp_path: Path) -> None:
 @pytest.mark.parametrize("left", [0.5, 0.9, 1])
 @pytest.mark.parametrize("ending", [".gz", ".zst"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_packed_file_that_is_cut_off(tmp_path: Path, kind: str, ending: str, left: float) -> None:
+def test_a_truncated_compressed_file(tmp_path: Path, kind: str, ending: str, left: float) -> None:
     data = pack(KINDS[kind], ending)
     message = failure(write(tmp_path, f"rows.{kind}{ending}", data[: int(left * (len(data) - 1))]))
-    assert message.endswith("the file is cut off or damaged; fetch it again")
+    assert message.endswith("the file is truncated or damaged; download it again")
 
 
 @pytest.mark.parametrize("ending", [".gz", ".zst"])
-def test_a_packed_file_with_something_behind_it(tmp_path: Path, ending: str) -> None:
+def test_a_compressed_file_with_trailing_data(tmp_path: Path, ending: str) -> None:
     path = write(tmp_path, f"rows.jsonl{ending}", pack(JSONL, ending) + b"<html>")
     assert f"rows.jsonl{ending} cannot be read" in failure(path)
 
 
 @pytest.mark.parametrize("kind", ["parquet", "arrow", "feather"])
-def test_a_table_that_is_cut_off_anywhere(tmp_path: Path, kind: str) -> None:
+def test_a_table_truncated_anywhere(tmp_path: Path, kind: str) -> None:
     data = KINDS[kind]
     for size in range(8, len(data) - 8, 7):
         message = failure(write(tmp_path, f"rows.{kind}", data[:size]))
@@ -146,7 +146,7 @@ def test_a_table_that_is_cut_off_anywhere(tmp_path: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["parquet", "arrow", "feather"])
 def test_a_damaged_byte_anywhere_in_a_table(tmp_path: Path, kind: str) -> None:
-    # Some bytes do not matter, and some change a text; none of them crashes or shows an exception of Arrow's.
+    # Some bytes do not matter, and some change a text; none crashes or raises one of Arrow's exceptions.
     data = KINDS[kind]
     for place in range(0, len(data), 7):
         path = write(tmp_path, f"rows.{kind}", data[:place] + bytes([data[place] ^ 0xFF]) + data[place + 1 :])
@@ -172,8 +172,8 @@ def test_a_file_that_vanishes_is_not_called_damaged(tmp_path: Path) -> None:
         list(feeds[0].blocks())
 
 
-def test_the_format_of_a_file_is_asked_for_by_name(tmp_path: Path) -> None:
+def test_the_format_of_a_file_can_be_requested_by_name(tmp_path: Path) -> None:
     path = write(tmp_path, "rows.jsonl", JSONL)
     assert failure(path, format="llmbar").startswith(
-        "rows.jsonl: the columns prompt, chosen, rejected are not of the format llmbar."
+        "rows.jsonl: the columns prompt, chosen, rejected do not match the format llmbar."
     )

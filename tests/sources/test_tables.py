@@ -1,4 +1,4 @@
-"""Tables: csv, parquet and arrow. What polars does not know, or what is not UTF-8, costs no file."""
+"""Tables: csv, parquet and arrow. A type unknown to polars, or invalid UTF-8, does not fail the file."""
 
 import datetime as dt
 import decimal
@@ -28,7 +28,7 @@ def read_csv(folder: Path, text: str | bytes) -> list[Row]:
 
 
 def read_table(folder: Path, **columns: pa.Array) -> list[Row]:
-    """Two rows from an arrow file: parquet does not hold every type."""
+    """Return two rows from an Arrow file: parquet does not support every type."""
     table = pa.table(BASE | columns)
     with pa.OSFile(str(folder / "rows.arrow"), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
@@ -40,7 +40,7 @@ def extras(rows: list[Row]) -> list[object]:
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_csv_rows_of_another_width_are_named_and_keep_their_place(tmp_path: Path, end: str) -> None:
+def test_csv_rows_of_a_different_width_are_reported_and_keep_their_position(tmp_path: Path, end: str) -> None:
     rows = read_csv(tmp_path, end.join([HEADER, "q,a", "q,a,b", "", "q,a,b,c", '"q', '",a,b', "x", "q,a,b"]))
     assert [(row["source_row"], row["problem"], row["detail"]) for row in rows] == [
         (0, "broken_row", "row 1: 2 cells instead of 3"),
@@ -52,7 +52,7 @@ def test_csv_rows_of_another_width_are_named_and_keep_their_place(tmp_path: Path
     ]
 
 
-def test_csv_rows_are_numbered_through_all_blocks(tmp_path: Path) -> None:
+def test_csv_rows_are_numbered_across_blocks(tmp_path: Path) -> None:
     count = BLOCK_BYTES // 400
     lines = [f"q,a,{'b' * 1_000}"] * count
     lines[count - 9] = lines[9] = "q,a"
@@ -113,7 +113,7 @@ def test_csv_cells_of_megabytes(tmp_path: Path, place: int, size: int) -> None:
         (f"{HEADER}\n{'q' * (2 * BLOCK_BYTES + 9)},a,b\n", f"a row is longer than {2 * BLOCK_BYTES >> 20} MB"),
     ],
 )
-def test_csv_that_cannot_be_used(tmp_path: Path, text: str, message: str) -> None:
+def test_unusable_csv(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(InputError) as caught:
         read_csv(tmp_path, text)
     assert "rows.csv" in str(caught.value)
@@ -125,7 +125,7 @@ def test_csv_with_a_header_only_has_no_rows(tmp_path: Path) -> None:
     assert read_csv(tmp_path, f"{HEADER}\n") == []
 
 
-def test_parquet_of_several_row_groups_is_numbered_through(tmp_path: Path) -> None:
+def test_parquet_rows_are_numbered_across_row_groups(tmp_path: Path) -> None:
     pq.write_table(
         pa.table({name: cells * 5 for name, cells in BASE.items()}), tmp_path / "a.parquet", row_group_size=3
     )
@@ -149,7 +149,7 @@ def test_two_columns_of_one_name(tmp_path: Path) -> None:
 
 
 def not_utf_8(kind: pa.DataType) -> pa.Array:
-    """Two texts, "a" and one that is not UTF-8. Arrow itself would not make it."""
+    """Return two texts, "a" and one that is not UTF-8, which Arrow itself would not create."""
     offsets = np.array([0, 1, 3], "int64" if kind == pa.large_string() else "int32").tobytes()
     return pa.Array.from_buffers(kind, 2, [None, pa.py_buffer(offsets), pa.py_buffer(b"aa\xff")])
 
@@ -169,7 +169,7 @@ def test_messages_that_are_not_utf_8_are_repaired_visibly(tmp_path: Path) -> Non
     assert [row["chosen"] for row in read_all(tmp_path / "a.parquet")] == ["assistant: a", "assistant: a\ufffd"]
 
 
-ODD = {  # what polars takes no Series of
+ODD = {  # types that polars cannot convert to a Series
     "list_view": (pa.array([[1], None], pa.list_view(pa.int64())), [[1], None]),
     "run_end": (pa.RunEndEncodedArray.from_arrays(pa.array([2], pa.int32()), pa.array(["x"])), ["x", "x"]),
     "union": (
@@ -177,7 +177,7 @@ ODD = {  # what polars takes no Series of
         [1, "y"],
     ),
     "decimal256": (pa.array([decimal.Decimal("1.5"), None], pa.decimal256(50, 1)), ["1.5", None]),
-    # … and what Python has no date for: the number that is stored.
+    # … and dates outside Python's range: the stored number.
     "far_date": (pa.array([2**30, None], pa.date32()), [2**30, None]),
     "far_time": (pa.array([2**60, None], pa.timestamp("us")), [2**60, None]),
 }
@@ -192,13 +192,13 @@ def test_columns_of_odd_types_are_kept_in_extra(tmp_path: Path, name: str) -> No
 
 
 @pytest.mark.parametrize("name", sorted(ODD.keys() - {"run_end", "union"}))
-def test_columns_of_odd_types_are_no_text(tmp_path: Path, name: str) -> None:
+def test_columns_of_odd_types_are_not_text(tmp_path: Path, name: str) -> None:
     rows = read_table(tmp_path, chosen=ODD[name][0])
     assert [row["problem"] for row in rows] == ["not_text", "missing_chosen"]
 
 
-def test_a_column_that_nobody_can_read_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"rows\.arrow: column 'x' is of the type timestamp\[us, tz=No/Where\]"):
+def test_an_unreadable_column_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"rows\.arrow: column 'x' has the type timestamp\[us, tz=No/Where\]"):
         read_table(tmp_path, x=pa.array([dt.datetime(2026, 1, 1, tzinfo=dt.UTC), None], pa.timestamp("us", "No/Where")))
 
 
@@ -213,6 +213,6 @@ def test_a_dictionary_of_scores(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("column", [pa.array([[1.0], None]), pa.array([b"1", None]), pa.array([{}, {}], pa.struct([]))])
-def test_a_score_that_is_no_number_is_named_with_its_file(tmp_path: Path, column: pa.Array) -> None:
-    with pytest.raises(InputError, match=r"rows\.arrow: column 'chosen_score' holds .*, a number was expected"):
+def test_a_score_that_is_not_a_number_is_reported_with_its_file(tmp_path: Path, column: pa.Array) -> None:
+    with pytest.raises(InputError, match=r"rows\.arrow: column 'chosen_score' has the type .*, expected a number"):
         read_table(tmp_path, chosen_score=column)

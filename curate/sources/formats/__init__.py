@@ -1,5 +1,5 @@
 """
-The shapes that preference data comes in, one file each: which columns mark a shape, and how it becomes PAIR.
+Formats of preference data, one module each: which columns identify a format, and how its rows become PAIR.
 
 To add one, write a module with `fields` and `to_pairs` (see `Format`) and add its line to FORMATS.
 """
@@ -15,7 +15,7 @@ from curate.sources.raw_block import Columns, RawBlock
 
 __all__ = ["FORMATS", "DetectedFormat", "Format", "by_columns", "detect"]
 
-# The first that recognizes the columns is taken, so the particular ones come before the general one.
+# The first format that recognizes the columns is used, so specific formats come before the general one.
 FORMATS: dict[str, Format] = {
     "prefcurate": own,
     "alpaca_eval": alpaca_eval,
@@ -26,21 +26,21 @@ FORMATS: dict[str, Format] = {
 
 
 def detect(columns: Columns, name: str | None = None) -> DetectedFormat:
-    """The format of raw columns (their first rows are enough), or the one that was asked for by name."""
+    """Return the format of raw columns (a few rows are enough), or the format `name`. Raise InputError if none fits."""
     if name is not None and name not in FORMATS:
         raise unknown("format", name, FORMATS)
     for known, shape in FORMATS.items():
         if name in (None, known) and (fields := shape.fields(columns)) is not None:
             return DetectedFormat(known, fields, shape.to_pairs)
-    names = ", ".join(repr(column)[1:-1] for column in columns)  # a name may hold a line break
+    names = ", ".join(repr(column)[1:-1] for column in columns)  # a name may contain a line break
     found = f"the columns {names}" if columns else "no columns"
-    mismatch = f"are not of the format {name}" if name else f"match none of the formats {', '.join(FORMATS)}"
+    mismatch = f"do not match the format {name}" if name else f"match none of the formats {', '.join(FORMATS)}"
     hint = "Name them: --columns prompt=…,chosen=…,rejected=… (source.columns in a recipe)"
     raise InputError(f"{found} {mismatch}.", hint)
 
 
 def by_columns(block: RawBlock, columns: Mapping[str, str], winners: Mapping[str, Sequence[Any]]) -> DetectedFormat:
-    """The format that the user's own mapping of columns describes."""
+    """Return the format described by the user's mapping of columns."""
     reach = partial(mapped.reach, mapping=columns)
     fields = mapped.fields(reach(block).columns, columns)
     return DetectedFormat("columns", fields, partial(mapped.to_pairs, winners=winners), reach)

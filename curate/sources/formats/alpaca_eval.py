@@ -1,9 +1,9 @@
 """
-AlpacaEval annotations: a baseline's output beside a model's, with a graded preference.
+AlpacaEval annotations: the outputs of a baseline and a model, with a graded preference.
 
 in : instruction: str | output_1, output_2: str | generator_1, generator_2: str
-     preference: 1 = output_1 is better … 2 = output_2 is better, graded between; 1.5 = tie; null = not judged
-out: PAIR; strength = distance of the preference from the tie, 0..1
+     preference: 1 (output_1 is better) … 2 (output_2 is better), graded in between; 1.5 = tie; null = not judged
+out: PAIR; strength = distance of the preference from a tie, scaled to 0..1
 
 https://github.com/tatsu-lab/alpaca_eval
 """
@@ -19,7 +19,7 @@ TIE = 1.5
 
 
 def fields(columns: Columns) -> dict[str, Field] | None:
-    """Instruction, two outputs and a preference."""
+    """Return the fields of an instruction, two outputs and a preference; None for other columns."""
     if not set(MARKS) <= set(columns):
         return None
     return {
@@ -33,7 +33,7 @@ def fields(columns: Columns) -> dict[str, Field] | None:
 
 
 def to_pairs(frame: pl.DataFrame) -> pl.DataFrame:
-    """Orient by the side of the tie that the preference lies on; outside of 1..2 it says nothing."""
+    """Orient by whether the preference is below or above 1.5; a value outside of 1..2 counts as no preference."""
     value = pl.when(pl.col("preference").is_between(1, 2)).then("preference")
     better = (
         pl.when(value < TIE)

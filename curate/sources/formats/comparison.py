@@ -1,4 +1,4 @@
-"""Two responses and a verdict become chosen and rejected. A tie, or no verdict, never becomes a pair."""
+"""Two responses and a verdict → chosen and rejected. A tie or a missing verdict never becomes a pair."""
 
 import polars as pl
 
@@ -9,17 +9,17 @@ from curate.text.messages import one_message
 
 
 def text_field(column: str, columns: Columns, *, needed: bool = True) -> Field:
-    """A field of texts or of messages, as the column's first values are."""
+    """Return a field of texts or of messages, depending on the column's first values."""
     return Field(column, kind_of(columns[column]) or "text", needed)
 
 
 def as_messages(name: str, role: str, schema: pl.Schema) -> pl.Expr:
-    """A text column as one message of the role; messages stay as they are."""
+    """Return a text column as one message of the role; a column of messages is returned unchanged."""
     return pl.col(name) if schema[name] == MESSAGES else one_message(role, pl.col(name)).alias(name)
 
 
 def add_problem(frame: pl.DataFrame, bad: pl.Expr, rule: str, detail: str) -> pl.DataFrame:
-    """Mark rows that cannot become pairs; a problem that a row already has stays."""
+    """Mark rows that cannot become pairs; a row keeps the problem that it already has."""
     new = bad & pl.col("problem").is_null()
     return frame.with_columns(
         problem=pl.when(new).then(pl.lit(rule)).otherwise("problem"),
@@ -29,8 +29,10 @@ def add_problem(frame: pl.DataFrame, bad: pl.Expr, rule: str, detail: str) -> pl
 
 def orient(frame: pl.DataFrame, better: pl.Expr) -> pl.DataFrame:
     """
+    Add chosen and rejected by `better`, which evaluates to "a", "b", "tie" or null.
+
     in : prompt, response_a, response_b: str or messages | model_a, model_b: str, optional
-    out: prompt, chosen, rejected, chosen_model, rejected_model; `better` says "a", "b", "tie" or null.
+    out: prompt, chosen, rejected, chosen_model, rejected_model; a tie or null becomes a problem
     """
     sides = frame.with_columns(
         as_messages("prompt", "user", frame.schema),
@@ -40,8 +42,10 @@ def orient(frame: pl.DataFrame, better: pl.Expr) -> pl.DataFrame:
         **{name: pl.lit(None, pl.String) for name in ("model_a", "model_b") if name not in frame.columns},
     )
     a_wins = pl.col("better") == "a"
-    sides = add_problem(sides, pl.col("better").is_null(), "no_preference", "the source names no better response")
-    sides = add_problem(sides, pl.col("better") == "tie", "tie", "the source calls it a tie")
+    sides = add_problem(
+        sides, pl.col("better").is_null(), "no_preference", "the source does not say which response is better"
+    )
+    sides = add_problem(sides, pl.col("better") == "tie", "tie", "the source marks it as a tie")
     return sides.with_columns(
         chosen=pl.when(a_wins).then("response_a").otherwise("response_b"),
         rejected=pl.when(a_wins).then("response_b").otherwise("response_a"),

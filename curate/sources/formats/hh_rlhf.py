@@ -1,11 +1,11 @@
 r"""
-Transcripts as in Anthropic's hh-rlhf: the whole dialogue as one text on each side.
+Transcripts as in Anthropic's hh-rlhf: each side is a whole dialogue as one text.
 
 in : chosen, rejected: str, "\n\nHuman: …\n\nAssistant: …\n\nHuman: …\n\nAssistant: …"
-out: PAIR. The turns both share up to the last Human turn are the prompt.
+out: PAIR. The prompt is the shared turns up to the last shared Human turn.
 
-Surprises in the data: the two dialogues may part before their last turn (what follows the prompt then has several
-turns), a turn may be empty, and a marker may stand twice in a row (two Human turns; a signal shows it).
+Irregularities in the data: the two dialogues may diverge before the last turn (the responses then have several turns),
+a turn may be empty, and a marker may occur twice in a row (two Human turns; a signal reports it).
 
 https://github.com/anthropics/hh-rlhf
 """
@@ -20,14 +20,14 @@ from curate.sources.formats.comparison import add_problem
 from curate.sources.raw_block import Columns
 from curate.text.messages import split_conversations
 
-# Stands for a turn's beginning while splitting; control characters, so that no transcript holds it by chance.
+# Marks the start of a turn while splitting; control characters, so that no transcript contains it by chance.
 TURN = "\x1e\x1fturn\x1f\x1e"
 MARKER = r"(?:^\s*|\r?\n\r?\n)(Human|Assistant):"
 SAMPLE = 20
 
 
 def fields(columns: Columns) -> dict[str, Field] | None:
-    """Chosen and rejected as texts, half of the first of which begin like transcripts."""
+    """Return chosen and rejected as texts if at least half of the first chosen texts start like transcripts."""
     if not {"chosen", "rejected"} <= set(columns) or "prompt" in columns or kind_of(columns["chosen"]) != "text":
         return None
     texts = (value for value in columns["chosen"] if isinstance(value, str) and value)
@@ -38,7 +38,7 @@ def fields(columns: Columns) -> dict[str, Field] | None:
 
 
 def to_pairs(frame: pl.DataFrame) -> pl.DataFrame:
-    """Texts to turns, then what both share to the prompt."""
+    """Split the texts into turns, then move the shared turns to the prompt."""
     frame = frame.with_columns(transcript("chosen"), transcript("rejected"))
     no_turns = pl.any_horizontal(pl.col("chosen", "rejected").list.len() == 0)
     frame = add_problem(frame, no_turns, "no_transcript", "no 'Human:' or 'Assistant:' turn found")
@@ -48,7 +48,7 @@ def to_pairs(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def transcript(column: str) -> pl.Expr:
-    """A transcript as messages; text before the first marker is a system message."""
+    """Return a transcript as messages; text before the first marker becomes a system message."""
     turn = pl.element()
     role = (
         pl.when(turn.str.starts_with("Human:")).then(pl.lit("user"))
@@ -57,8 +57,8 @@ def transcript(column: str) -> pl.Expr:
     )  # fmt: skip
     content = turn.str.replace(r"^(Human|Assistant):", "").str.strip_chars()
     message = pl.struct(role=role, content=content, schema=dict(MESSAGE))
-    pieces = pl.col(column).str.replace_all(MARKER, TURN + "${1}:").str.strip_prefix(TURN).str.split(TURN)
-    return pieces.list.eval(message).list.eval(
+    turns = pl.col(column).str.replace_all(MARKER, TURN + "${1}:").str.strip_prefix(TURN).str.split(TURN)
+    return turns.list.eval(message).list.eval(
         pl.element().filter(
             (pl.element().struct.field("role") != "system") | (pl.element().struct.field("content") != "")
         )

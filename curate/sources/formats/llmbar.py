@@ -1,5 +1,5 @@
 """
-LLMBar: two outputs and a human label. Some subsets hold a worse output that looks better.
+LLMBar: two outputs and a human label. In some subsets the worse output looks better.
 
 in : input: str | output_1, output_2: str | label: 1 or 2, the better output
 out: PAIR
@@ -17,7 +17,7 @@ MARKS = ("input", "output_1", "output_2", "label")
 
 
 def fields(columns: Columns) -> dict[str, Field] | None:
-    """Input, two outputs and a label."""
+    """Return the fields of an input, two outputs and a label; None for other columns."""
     if not set(MARKS) <= set(columns):
         return None
     return {
@@ -29,5 +29,5 @@ def fields(columns: Columns) -> dict[str, Field] | None:
 
 
 def to_pairs(frame: pl.DataFrame) -> pl.DataFrame:
-    """Orient by the label; any other than 1 and 2 is no preference."""
+    """Orient by the label; any label other than 1 and 2 counts as no preference."""
     return orient(frame, pl.col("label").replace_strict({1: "a", 2: "b"}, default=None, return_dtype=pl.String))

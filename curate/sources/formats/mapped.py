@@ -1,6 +1,6 @@
 """
-Any other shape, by naming its columns: `{prompt: q, chosen: good, rejected: bad}`, or two responses and a winner,
-`{prompt: q, response_a: x, response_b: y, winner: w}`. A dot reaches into an object: `info.post`.
+Any other columns, mapped by the user: `{prompt: q, chosen: good, rejected: bad}`, or two responses and a winner,
+`{prompt: q, response_a: x, response_b: y, winner: w}`. A dot selects a field of an object: `info.post`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,14 +28,14 @@ OTHERS: dict[str, Kind] = {
     "model_a": "label",
     "model_b": "label",
 }
-# What a winner column says when a or b is better, or neither. Numbers must be mapped by the user (source.winners);
-# a label that nobody knows is no preference, and the ledger says so.
+# Labels of a winner column for a, b or a tie. Numbers must be mapped by the user (source.winners); an unknown label
+# counts as no preference, which the ledger records.
 WINNERS = {"a": ("a", "model_a", "response_a"), "b": ("b", "model_b", "response_b")}
 TIES = ("tie", "tie (bothbad)", "both_bad", "bothbad", "both", "neither", "equal", "same", "")
 
 
 def fields(columns: Columns, mapping: Mapping[str, str]) -> dict[str, Field]:
-    """The fields that the mapping names. Raises RecipeError for a column that is not there."""
+    """Return the fields named by the mapping. Raise RecipeError for an unknown field or a missing column."""
     found: dict[str, Field] = {}
     for name, column in mapping.items():
         if name not in TEXTS and name not in OTHERS:
@@ -51,14 +51,14 @@ def fields(columns: Columns, mapping: Mapping[str, str]) -> dict[str, Field]:
 
 
 def reach(block: RawBlock, mapping: Mapping[str, str]) -> RawBlock:
-    """Add a column for every mapped name with a dot that is a path into an object column."""
+    """Add a column for each mapped name with a dot that is a path into an object column."""
     paths = [name for name in mapping.values() if name not in block.columns and name.split(".")[0] in block.columns]
     reached = {path: _follow(block.columns[path.split(".")[0]], path.split(".")[1:]) for path in paths}
     return RawBlock(dict(block.columns) | reached, block.source_row, block.broken)
 
 
 def to_pairs(frame: pl.DataFrame, winners: Mapping[str, Sequence[Any]]) -> pl.DataFrame:
-    """As the preference format does, or oriented by the winner column."""
+    """Orient by the winner column if there is one, then convert as the preference format does."""
     if "winner" not in frame.columns:
         return preference.to_pairs(frame)
     winner = pl.col("winner")
@@ -71,7 +71,7 @@ def to_pairs(frame: pl.DataFrame, winners: Mapping[str, Sequence[Any]]) -> pl.Da
         .when(winner.str.to_lowercase().is_in(TIES))
         .then(pl.lit("tie"))
     )
-    return preference.to_pairs(orient(frame, better))  # which joins `system`, and takes whole conversations apart
+    return preference.to_pairs(orient(frame, better))  # it joins `system` and splits whole conversations
 
 
 def _follow(values: Sequence[Any] | pl.Series, path: Sequence[str]) -> list[Any]:

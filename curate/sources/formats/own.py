@@ -1,5 +1,5 @@
 """
-Our own PAIR table: what a run published, read again. Ids are made anew, source and row are kept as they are.
+Prefcurate's own PAIR table, as written by a run. Ids are recomputed; source and source_row are kept.
 
 in : prompt, chosen, rejected: list[message] | pair_id, prompt_id, source, source_row, … as in `schema.PAIR`
 """
@@ -21,7 +21,7 @@ KINDS: dict[str, Kind] = {
     "chosen_model": "label",
     "rejected_model": "label",
 }
-# Read beside the new ones; the ids only so that they do not count as the source's other columns.
+# Read in addition to the new values; the ids only so that they do not end up in `extra`.
 OWN: dict[str, Kind] = {
     "source": "label",
     "source_row": "number",
@@ -32,7 +32,7 @@ OWN: dict[str, Kind] = {
 
 
 def fields(columns: Columns) -> dict[str, Field] | None:
-    """The PAIR columns, all of them and as messages; a set that merely uses some of the names is another shape."""
+    """Return the fields if all PAIR columns are there and hold messages, else None."""
     if not set(PAIR) <= set(columns) or any(
         kind_of(columns[n]) != "messages" for n in ("prompt", "chosen", "rejected")
     ):
@@ -42,7 +42,7 @@ def fields(columns: Columns) -> dict[str, Field] | None:
 
 
 def to_pairs(frame: pl.DataFrame) -> pl.DataFrame:
-    """Nothing to convert; a row keeps the source and number it had before it was published."""
+    """Restore the source, row number and `extra` that each row had when it was written."""
     both = pl.col("own_extra").is_not_null() & pl.col("extra").is_not_null()
     joined = [_joined(*row) for row in frame.filter(both).select("own_extra", "extra").rows()]
     extra = frame.select(pl.coalesce("own_extra", "extra")).to_series()
@@ -54,11 +54,11 @@ def to_pairs(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _joined(old: str, new: str) -> str:
-    """`extra` with the columns that were added to the table since; the added one counts where both have a name."""
+    """Return `extra` with the columns that were added to the table later; an added column wins on equal names."""
     try:
         columns = msgspec.json.decode(old)
     except msgspec.DecodeError:
         columns = old
-    if not isinstance(columns, dict):  # no JSON object, so not written by us
+    if not isinstance(columns, dict):  # not a JSON object, so not written by prefcurate
         columns = {"extra": old}
     return msgspec.json.encode(columns | msgspec.json.decode(new)).decode()

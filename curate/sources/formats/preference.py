@@ -1,15 +1,15 @@
 """
-Chosen and rejected, with or without a prompt, as texts or as messages: TRL's preference types and their relatives.
+Chosen and rejected, with or without a prompt, as texts or as messages: TRL's preference types and similar ones.
 
 in : chosen, rejected: str or list[message] | prompt: str or list[message], optional
-     system, input: str, optional, join the prompt | scores and model names under their usual names
+     system, input: str, optional, added to the prompt | scores and model names under their usual names
 out: PAIR
 
-Repaired on the way:
-- whole conversations in chosen/rejected, with or without the prompt beside them: the shared turns move to the prompt
-  (a prompt column as text beside whole conversations is what ultrafeedback_binarized and distilabel write, and what
-  TRL since 0.29 no longer splits)
-- no prompt and plain texts: their common beginning, up to its last white space, is the prompt
+Repaired:
+- whole conversations in chosen/rejected, with or without a prompt column: the shared turns move to the prompt
+  (ultrafeedback_binarized and distilabel write a text prompt next to whole conversations, which TRL no longer splits
+  since 0.29)
+- plain texts without a prompt: their common prefix, up to its last whitespace, becomes the prompt
 
 https://huggingface.co/docs/trl/dataset_formats
 """
@@ -28,7 +28,7 @@ from curate.text.messages import last_user_text, one_message, split_conversation
 PROMPT = ("prompt", "instruction", "question", "query", "input", "context")
 SYSTEM = ("system", "system_prompt")
 SIDES = ("chosen", "rejected")
-# Numbers and labels that many sets carry, under the names they carry them.
+# Numbers and labels found in many datasets, with their usual names.
 NUMBERS: dict[str, tuple[str, ...]] = {
     f"{side}_score": (f"{side}_score", f"score_{side}", f"{side}-rating", f"{side}_rating", f"{side}_avg_rating")
     for side in SIDES
@@ -39,7 +39,7 @@ LABELS: dict[str, tuple[str, ...]] = {
 
 
 def fields(columns: Columns) -> dict[str, Field] | None:
-    """Chosen and rejected, and whatever else is there of the known names."""
+    """Return the fields of chosen, rejected and all other known columns; None without chosen and rejected."""
     if not {"chosen", "rejected"} <= set(columns):
         return None
     found = {"chosen": text_field("chosen", columns), "rejected": text_field("rejected", columns)}
@@ -52,7 +52,7 @@ def fields(columns: Columns) -> dict[str, Field] | None:
 
 
 def context_fields(columns: Columns, prompt: str | None) -> dict[str, Field]:
-    """`system` and `input`, where they stand beside the column of the prompt."""
+    """Return the fields `system` and `input`, where such columns exist next to the prompt column."""
     found: dict[str, Field] = {}
     if system := _first(SYSTEM, columns):
         found["system"] = Field(system, "text", needed=False)
@@ -62,7 +62,7 @@ def context_fields(columns: Columns, prompt: str | None) -> dict[str, Field]:
 
 
 def to_pairs(frame: pl.DataFrame) -> pl.DataFrame:
-    """Bring every variant to prompt, chosen and rejected as messages, then let system and input join the prompt."""
+    """Convert every variant to prompt, chosen and rejected as messages, then add system and input to the prompt."""
     if "prompt" not in frame.columns:
         implicit = frame.schema["chosen"] == pl.String and frame.schema["rejected"] == pl.String
         frame = split_texts(frame) if implicit else frame.with_columns(prompt=pl.lit(None, MESSAGES))
@@ -79,50 +79,50 @@ def to_pairs(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _unpack_conversations(frame: pl.DataFrame) -> pl.DataFrame:
-    """Where a response begins with another role than the assistant's it is a whole conversation: take it apart."""
+    """Split responses that are whole conversations, i.e. start with a role other than assistant."""
     starts = {s: (pl.col(s).list.first().struct.field("role") != "assistant").fill_null(value=False) for s in SIDES}
     whole = frame.select(pl.any_horizontal(*starts.values()).alias("whole")).get_column("whole")
     if not whole.any():
         return frame
-    # One side whole and the other not: the prompt is what the other lacks.
-    asked = pl.col("prompt").list.len() > 0
+    # If only one side is a whole conversation, the other one lacks the prompt.
+    has_prompt = pl.col("prompt").list.len() > 0
     frame = frame.with_columns(
-        pl.when(asked & whole & ~starts[side]).then(pl.concat_list("prompt", side)).otherwise(side).alias(side)
+        pl.when(has_prompt & whole & ~starts[side]).then(pl.concat_list("prompt", side)).otherwise(side).alias(side)
         for side in SIDES
     )
-    taken, ahead = split_conversations(frame), _not_repeated(frame)
+    shared, before = split_conversations(frame), _not_repeated(frame)
     return frame.with_columns(
-        prompt=pl.when(whole).then(pl.concat_list(ahead, taken.get_column("prompt"))).otherwise("prompt"),
-        **{side: pl.when(whole).then(taken.get_column(side)).otherwise(side) for side in SIDES},
+        prompt=pl.when(whole).then(pl.concat_list(before, shared.get_column("prompt"))).otherwise("prompt"),
+        **{side: pl.when(whole).then(shared.get_column(side)).otherwise(side) for side in SIDES},
     )
 
 
 def _not_repeated(frame: pl.DataFrame) -> pl.Series:
-    """The turns of the prompt column that the conversation lacks: all, none, or those before what it repeats."""
-    prompt, asked = pl.col("prompt"), last_user_text("prompt")
-    said = pl.col("chosen").list.eval(pl.element().struct.field("content"))
-    stated = frame.select(
+    """Return the prompt's turns that the conversation lacks: all, none, or those before the repeated ones."""
+    prompt, question = pl.col("prompt"), last_user_text("prompt")
+    contents = pl.col("chosen").list.eval(pl.element().struct.field("content"))
+    overlap = frame.select(
         "prompt",
         "chosen",
         begins=(pl.col("chosen").list.head(prompt.list.len()) == prompt).fill_null(value=False),
-        repeated=(said.list.contains(asked) | (asked.str.strip_chars() == "")).fill_null(value=False),
+        repeated=(contents.list.contains(question) | (question.str.strip_chars() == "")).fill_null(value=False),
     )
-    some = stated.select(pl.col("repeated") & ~pl.col("begins") & (prompt.list.len() > 1)).to_series()
-    parts = iter([_before(*row) for row in stated.filter(some).select("prompt", "chosen").rows()])
+    some = overlap.select(pl.col("repeated") & ~pl.col("begins") & (prompt.list.len() > 1)).to_series()
+    parts = iter([_before(*row) for row in overlap.filter(some).select("prompt", "chosen").rows()])
     before = pl.Series([next(parts) if part else None for part in some], dtype=MESSAGES)
     none = pl.lit([], MESSAGES)
     rest = pl.when(pl.col("repeated") | pl.col("begins")).then(none).otherwise(pl.coalesce(prompt, none))
-    return stated.select(pl.coalesce(before, rest)).to_series()
+    return overlap.select(pl.coalesce(before, rest)).to_series()
 
 
 def _before(prompt: list[Any], conversation: list[Any]) -> list[Any]:
-    """The prompt up to where the conversation begins; nothing where it begins elsewhere."""
+    """Return the prompt's turns before the start of the conversation; none if the prompt does not contain its start."""
     sizes = range(len(prompt), 0, -1)
     return next((prompt[:-size] for size in sizes if prompt[-size:] == conversation[:size]), [])
 
 
 def join_context(frame: pl.DataFrame) -> pl.DataFrame:
-    """`input` follows the last user turn after a blank line; `system` leads, unless a system turn is there already."""
+    """Append `input` to the last user turn after a blank line; prepend `system` unless there is a system turn."""
     if "input" in frame.columns:
         given = pl.col("input").str.strip_chars() != ""
         joined = one_message("user", pl.concat_str(last_user_text(), pl.lit("\n\n"), pl.col("input")))

@@ -1,4 +1,4 @@
-"""AlpacaEval annotations: 1 says that the first output is better, 2 the second, and what lies between is graded."""
+"""AlpacaEval annotations: 1 means that the first output is better, 2 the second; values in between are graded."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from tests.staged import assistant, problem, staged, texts, user
 ROW = {"instruction": "q", "output_1": "one", "output_2": "two", "generator_1": "m1", "generator_2": "m2"}
 FIRST = ("user: q", "assistant: one", "assistant: two")
 SECOND = ("user: q", "assistant: two", "assistant: one")
-NO_PREFERENCE = ("no_preference", "the source names no better response")
+NO_PREFERENCE = ("no_preference", "the source does not say which response is better")
 
 
 @pytest.mark.parametrize(
@@ -32,8 +32,8 @@ def test_a_graded_preference(preference: object, expected: tuple[str, ...], stre
 @pytest.mark.parametrize(
     ("preference", "expected"),
     [
-        (1.5, ("tie", "the source calls it a tie")),
-        ("1.5", ("tie", "the source calls it a tie")),
+        (1.5, ("tie", "the source marks it as a tie")),
+        ("1.5", ("tie", "the source marks it as a tie")),
         (None, NO_PREFERENCE),
         (0.99, NO_PREFERENCE),
         (2.01, NO_PREFERENCE),
@@ -44,7 +44,7 @@ def test_a_graded_preference(preference: object, expected: tuple[str, ...], stre
         (float("nan"), NO_PREFERENCE),
     ],
 )
-def test_no_pair_comes_of_a_tie_or_of_no_preference(preference: object, expected: tuple[str, str]) -> None:
+def test_a_tie_or_no_preference_is_not_a_pair(preference: object, expected: tuple[str, str]) -> None:
     rows = staged(*(ROW | {"preference": value} for value in (1, preference, 2)))
     assert [problem(row) for row in rows] == [(None, None), expected, (None, None)]
     assert (texts(rows[0]), texts(rows[2])) == (FIRST, SECOND)
@@ -56,10 +56,10 @@ def test_no_pair_comes_of_a_tie_or_of_no_preference(preference: object, expected
         ({"instruction": None}, ("missing_prompt", "instruction: null")),
         ({"output_1": None}, ("missing_response_a", "output_1: null")),
         ({"output_2": 3}, ("not_text", "output_2: a number where text should be")),
-        ({"output_1": None, "preference": 1.5}, ("missing_response_a", "output_1: null")),  # the first that is found
+        ({"output_1": None, "preference": 1.5}, ("missing_response_a", "output_1: null")),  # the first problem
     ],
 )
-def test_what_cannot_become_a_pair_keeps_its_place(changes: dict[str, object], expected: tuple[str, str]) -> None:
+def test_an_unusable_row_keeps_its_position(changes: dict[str, object], expected: tuple[str, str]) -> None:
     good = ROW | {"preference": 1}
     rows = staged(good, good | changes, good)
     assert [problem(row) for row in rows] == [(None, None), expected, (None, None)]

@@ -1,4 +1,4 @@
-"""Which format a set is of is read from its columns and its first values; no set is taken for another."""
+"""A dataset's format is detected from its columns and first values; no format is mistaken for another."""
 
 from typing import Any
 
@@ -27,14 +27,14 @@ ROWS: dict[str, list[Row]] = {
         {"chosen": TALK, "rejected": TALK, "prompt": "q"},
         {"chosen": [user(TALK)], "rejected": [user(TALK)]},
         {"chosen": None, "rejected": None},
-        OWN | {"prompt": "q", "chosen": "a", "rejected": "b"},  # merely our names
+        OWN | {"prompt": "q", "chosen": "a", "rejected": "b"},  # only the names of our columns
         {name: value for name, value in OWN.items() if name != "strength"},
     ],
 }
 
 
 @pytest.mark.parametrize(("name", "row"), [(name, row) for name, rows in ROWS.items() for row in rows])
-def test_a_set_is_of_one_format(name: str, row: Row) -> None:
+def test_a_dataset_has_one_format(name: str, row: Row) -> None:
     assert detect(block_of(row).columns).name == name
 
 
@@ -56,14 +56,14 @@ def test_junk_in_the_first_rows_does_not_decide(values: list[Any], name: str) ->
     assert detect({"chosen": values, "rejected": values}).name == name
 
 
-def test_a_table_is_told_by_its_columns_types() -> None:
+def test_a_table_is_detected_by_its_column_types() -> None:
     talk = pl.Series([None, [user("q")]], dtype=MESSAGES)
     assert detect({"chosen": talk, "rejected": talk}).fields["chosen"].kind == "messages"
     assert detect({"chosen": pl.Series([None, TALK]), "rejected": pl.Series(["", ""])}).name == "hh_rlhf"
     assert detect({"chosen": pl.Series([1]), "rejected": pl.Series([2])}).fields["chosen"].kind == "text"
 
 
-def test_a_format_that_is_asked_for_comes_before_what_the_columns_say() -> None:
+def test_a_requested_format_takes_precedence_over_detection() -> None:
     columns = {"chosen": [TALK], "rejected": [TALK]}
     assert [detect(columns, name).name for name in (None, "hh_rlhf", "preference")] == [
         "hh_rlhf",
@@ -79,11 +79,15 @@ def test_a_format_that_is_asked_for_comes_before_what_the_columns_say() -> None:
         ({"prompt": ["q"], "chosen": ["a"]}, None, "the columns prompt, chosen match none of the formats "),
         ({}, None, "no columns match none of the formats "),
         ({"a\nb": ["x"]}, None, "the columns a\\nb match none of the formats "),
-        ({"chosen": ["a"], "rejected": ["b"]}, "llmbar", "the columns chosen, rejected are not of the format llmbar. "),
+        (
+            {"chosen": ["a"], "rejected": ["b"]},
+            "llmbar",
+            "the columns chosen, rejected do not match the format llmbar. ",
+        ),
         (
             {"chosen": ["a"], "rejected": ["b"]},
             "hh_rlhf",
-            "the columns chosen, rejected are not of the format hh_rlhf. ",
+            "the columns chosen, rejected do not match the format hh_rlhf. ",
         ),
     ],
 )

@@ -1,5 +1,5 @@
 """
-A format from outside: an object with `fields` and `to_pairs`, one line, and the command reads it.
+A custom format: an object with `fields` and `to_pairs`, added in one line, is read by the command.
 
 in : ask: str | stars: list of {text, stars}, of which the most and the fewest stars are the pair
 out: PAIR
@@ -58,7 +58,7 @@ def test_the_command_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert ledger["rule"].to_list() == [None, None, "no_preference"]
 
 
-def test_it_is_asked_for_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_can_be_requested_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(FORMATS, "stars", sys.modules[__name__])
     columns = {name: [row[name] for row in ROWS] for name in ROWS[0]}
     assert detect(columns, "stars").name == "stars"

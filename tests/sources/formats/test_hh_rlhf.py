@@ -1,4 +1,4 @@
-"""Transcripts. Written by hand in the shapes that the real set has: stray markers, empty turns, early partings."""
+"""Transcripts, written by hand like those of the real dataset: stray markers, empty turns, early divergence."""
 
 import pytest
 
@@ -70,7 +70,7 @@ NO_SHARED = ("no_shared_prompt", "chosen and rejected share no Human turn")
     [
         (talk("H: q", "A: a"), talk("H: other", "A: b"), NO_SHARED),
         (talk("A: a"), talk("A: b"), NO_SHARED),
-        (talk("H: q"), talk("H: q", "A: b"), NO_SHARED),  # nothing is left to answer with
+        (talk("H: q"), talk("H: q", "A: b"), NO_SHARED),  # there is no turn left for the answer
         ("no marker", talk("H: q", "A: b"), NO_SHARED),
         ("", talk("H: q", "A: b"), NO_TURN),
         ("", "", NO_TURN),
@@ -80,7 +80,7 @@ NO_SHARED = ("no_shared_prompt", "chosen and rejected share no Human turn")
         (talk("H: q", "A: a"), ["x"], ("not_text", "rejected: a list where text should be")),
     ],
 )
-def test_what_cannot_become_a_pair_keeps_its_place(chosen: object, rejected: object, expected: tuple[str, str]) -> None:
+def test_an_unusable_row_keeps_its_position(chosen: object, rejected: object, expected: tuple[str, str]) -> None:
     good = {"chosen": talk("H: q", "A: a"), "rejected": talk("H: q", "A: b")}
     rows = staged(good, {"chosen": chosen, "rejected": rejected}, good)
     assert [problem(row) for row in rows] == [(None, None), expected, (None, None)]

@@ -34,7 +34,7 @@ def test_any_other_label_is_no_preference(label: object) -> None:
         ({"output_1": ["one"]}, ("not_text", "output_1: a list where text should be")),
     ],
 )
-def test_what_cannot_become_a_pair_keeps_its_place(changes: dict[str, object], expected: tuple[str, str]) -> None:
+def test_an_unusable_row_keeps_its_position(changes: dict[str, object], expected: tuple[str, str]) -> None:
     good = ROW | {"label": 1}
     rows = staged(good, good | changes, good)
     assert [problem(row) for row in rows] == [(None, None), expected, (None, None)]

@@ -1,4 +1,4 @@
-"""Any other shape, by naming its columns."""
+"""Any other columns, mapped by the user."""
 
 import json
 from typing import Any
@@ -37,7 +37,7 @@ def test_chosen_and_rejected(row: dict[str, Any], columns: dict[str, str]) -> No
     assert texts(staged(row, columns=columns)[0]) == FIRST
 
 
-def test_a_path_that_leads_nowhere_is_null() -> None:
+def test_a_path_to_a_missing_key_is_null() -> None:
     rows = staged(
         *({"in": value, "good": "a", "bad": "b"} for value in ({"text": "Q"}, {"text": None}, {}, None, 5, "Q", ["Q"])),
         columns=PAIR | {"prompt": "in.text"},
@@ -45,12 +45,12 @@ def test_a_path_that_leads_nowhere_is_null() -> None:
     assert [problem(row) for row in rows] == [(None, None), *[("missing_prompt", "in.text: null")] * 6]
 
 
-def test_an_object_that_is_reached_into_is_kept_whole() -> None:
+def test_an_object_with_a_mapped_field_is_kept_whole() -> None:
     row = staged({"in": {"text": "Q", "id": 3}, "good": "a", "bad": "b"}, columns=PAIR | {"prompt": "in.text"})[0]
     assert json.loads(row["extra"]) == {"in": {"text": "Q", "id": 3}}
 
 
-def test_everything_else_that_can_be_named() -> None:
+def test_all_other_fields_of_a_mapping() -> None:
     more = {name: name[:3] + name[-5:] for name in ("system", "input", "chosen_model", "rejected_model")}
     numbers = {"chosen_score": "n1", "rejected_score": "n2", "strength": "n3"}
     row = {
@@ -108,20 +108,20 @@ def test_no_winner_or_an_unknown_one_is_no_preference(who: Any) -> None:
     [
         ([0, 1, 2], {"a": ["0"], "b": ["1"]}),
         ([1, 2, 0], {"a": [1], "b": [2]}),
-        ([0.0, 1.0, None], {"a": ["0"], "b": ["1"]}),  # as a column of whole numbers with nulls comes
+        ([0.0, 1.0, None], {"a": ["0"], "b": ["1"]}),  # a column of integers with nulls
         (["0", "1", "x"], {"a": ["0"], "b": ["1"]}),
         ([True, False, None], {"a": ["true"], "b": ["false"]}),
         (["left", "right", "none"], {"a": ["left", "first"], "b": ["right", "second"]}),
-        (["left", "b", "a"], {"a": ["left"]}),  # what is not said for b stays as it was
+        (["left", "b", "a"], {"a": ["left"]}),  # b keeps its default labels
     ],
 )
-def test_what_the_winner_column_says_can_be_mapped(values: list[Any], winners: dict[str, list[Any]]) -> None:
+def test_values_of_the_winner_column_can_be_mapped(values: list[Any], winners: dict[str, list[Any]]) -> None:
     rows = staged(*map(duel, values), columns=DUEL, winners=winners)
     assert [texts(row) for row in rows[:2]] == [FIRST, SECOND]
     assert problem(rows[2])[0] in ("tie", "no_preference")
 
 
-def test_a_system_column_and_whole_conversations_beside_a_winner() -> None:
+def test_a_system_column_and_whole_conversations_with_a_winner() -> None:
     left, right = [user("Q"), assistant("a")], [user("Q"), assistant("b")]
     row = staged(duel("b", left=left, right=right, sys="S"), columns=DUEL | {"system": "sys"})[0]
     assert texts(row) == ("system: S | user: Q", "assistant: b", "assistant: a")
@@ -136,7 +136,7 @@ def test_a_system_column_and_whole_conversations_beside_a_winner() -> None:
         ({"right": 3}, ("not_text", "right: a number where text should be")),
     ],
 )
-def test_what_cannot_become_a_pair_keeps_its_place(changes: dict[str, Any], expected: tuple[str, str]) -> None:
+def test_an_unusable_row_keeps_its_position(changes: dict[str, Any], expected: tuple[str, str]) -> None:
     rows = staged(duel("a"), duel("a", **changes), duel("a"), columns=DUEL)
     assert [problem(row) for row in rows] == [(None, None), expected, (None, None)]
 
@@ -156,6 +156,6 @@ def test_what_cannot_become_a_pair_keeps_its_place(changes: dict[str, Any], expe
         (PAIR | {"model_a": "q", "model_b": "q"}, "names chosen and rejected, so it cannot name model_a, model_b"),
     ],
 )
-def test_a_mapping_that_cannot_be_meant(columns: dict[str, str], message: str) -> None:
+def test_an_invalid_mapping(columns: dict[str, str], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         staged({"q": "Q", "good": "a", "bad": "b"}, columns=columns)

@@ -1,4 +1,4 @@
-"""Our own table, read again: what it says of its rows stays true, and columns that were added are kept."""
+"""Our own table, read again: source and row numbers stay valid, and added columns are kept."""
 
 import json
 from pathlib import Path
@@ -25,7 +25,7 @@ ROW: Row = dict.fromkeys(PAIR) | {
 }
 
 
-def test_a_row_stays_what_it_was_and_its_ids_are_made_anew() -> None:
+def test_a_row_is_unchanged_and_its_ids_are_recomputed() -> None:
     row = staged(ROW)[0]
     assert texts(row) == ("user: q", "assistant: a", "assistant: b")
     ids = {"pair_id", "prompt_id"}
@@ -51,7 +51,7 @@ def test_a_published_table_is_read_as_it_was_written(tmp_path: Path) -> None:
         ({"source_row": "x"}, ("a.jsonl", 1)),
     ],
 )
-def test_a_row_that_does_not_say_where_it_is_from(changes: dict[str, Any], expected: tuple[str, int]) -> None:
+def test_a_row_without_a_source(changes: dict[str, Any], expected: tuple[str, int]) -> None:
     row = staged(ROW, ROW | changes)[1]
     assert (row["source"], row["source_row"]) == expected
 
@@ -67,7 +67,7 @@ def test_a_row_that_does_not_say_where_it_is_from(changes: dict[str, Any], expec
         ("[1]", {"extra": "[1]", "lang": "pt"}),
     ],
 )
-def test_a_column_that_was_added_joins_extra(old: str | None, expected: dict[str, Any]) -> None:
+def test_an_added_column_is_merged_into_extra(old: str | None, expected: dict[str, Any]) -> None:
     rows = staged(ROW | {"lang": "en"}, ROW | {"extra": old, "lang": "pt"})
     assert [json.loads(row["extra"]) for row in rows] == [{"topic": "x", "lang": "en"}, expected]
 
@@ -80,12 +80,12 @@ def test_a_column_that_was_added_joins_extra(old: str | None, expected: dict[str
         ({"rejected": "text"}, ("not_messages", "rejected: text where messages should be")),
     ],
 )
-def test_what_cannot_become_a_pair_keeps_its_place(changes: dict[str, Any], expected: tuple[str, str]) -> None:
+def test_an_unusable_row_keeps_its_position(changes: dict[str, Any], expected: tuple[str, str]) -> None:
     rows = staged(ROW, ROW | changes, ROW)
     assert [problem(row) for row in rows] == [(None, None), expected, (None, None)]
 
 
-def test_a_broken_line_stays_where_it_is(tmp_path: Path) -> None:
+def test_a_broken_line_keeps_its_position(tmp_path: Path) -> None:
     lines = [json.dumps(ROW), "{", json.dumps(ROW | {"source_row": 0})]
     (tmp_path / "p.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
     rows = read_all(tmp_path)

@@ -1,4 +1,4 @@
-"""TRL's preference types and their relatives: with or without a prompt, as texts or messages, mended where broken."""
+"""TRL's preference types and similar ones: with or without a prompt, as texts or messages, repaired where needed."""
 
 import json
 from typing import Any
@@ -14,7 +14,7 @@ SHARED = [user("p"), assistant("o"), user("q")]  # turns before the last user tu
 
 
 def one(**columns: Any) -> Row:
-    """The row as a pair. Its neighbour cannot become one, and neither disturbs the other."""
+    """Return the row as a pair. The row next to it cannot become one; neither affects the other."""
     good, bad = staged(columns, dict.fromkeys(columns))
     assert good["problem"] is None
     assert bad["problem"] is not None
@@ -64,16 +64,16 @@ def test_shared_turns_move_to_the_prompt(prompt: dict[str, Any]) -> None:
         pytest.param("p", "user: p | user: q", id="another question as text"),
     ],
 )
-def test_what_the_conversation_does_not_repeat_of_the_prompt_stays_ahead(prompt: Any, expected: str) -> None:
+def test_prompt_turns_that_the_conversation_does_not_repeat_stay_before_it(prompt: Any, expected: str) -> None:
     assert texts(one(prompt=prompt, chosen=Q + A, rejected=Q + B)) == (expected, "assistant: a", "assistant: b")
 
 
-def test_one_side_a_conversation_that_the_prompt_is_not_the_beginning_of() -> None:
+def test_one_side_is_a_conversation_that_does_not_start_with_the_prompt() -> None:
     row = staged({"prompt": "q", "chosen": SHARED + A, "rejected": B})[0]
     assert problem(row) == NO_PROMPT
 
 
-def test_conversations_that_part_before_their_last_turn() -> None:
+def test_conversations_that_diverge_before_their_last_turn() -> None:
     row = one(chosen=[*Q, *A, user("r"), *B], rejected=[*Q, *B, user("r"), *A])
     assert texts(row) == ("user: q", "assistant: a | user: r | assistant: b", "assistant: b | user: r | assistant: a")
 
@@ -115,7 +115,7 @@ def test_sharegpt_conversations() -> None:
     [{"prompt": "q", "chosen": "a", "rejected": "b"}, {"prompt": Q, "chosen": Q + A, "rejected": Q + B}],
     ids=["texts", "conversations"],
 )
-def test_system_and_input_join_the_prompt(columns: dict[str, Any], prompt: str, pair: dict[str, Any]) -> None:
+def test_system_and_input_are_added_to_the_prompt(columns: dict[str, Any], prompt: str, pair: dict[str, Any]) -> None:
     row = one(**pair, **columns)
     assert texts(row) == (prompt, "assistant: a", "assistant: b")
     assert row["extra"] is None
@@ -161,7 +161,7 @@ def test_names_of_models(name: str) -> None:
     assert (row["chosen_model"], row["rejected_model"], row["extra"]) == ("big", None, None)
 
 
-def test_scores_do_not_turn_a_pair_round() -> None:
+def test_scores_do_not_swap_a_pair() -> None:
     row = one(prompt="q", chosen="a", rejected="b", chosen_score=1, rejected_score=5)
     assert (*texts(row), row["chosen_score"]) == (*EXPECTED, 1.0)
 
@@ -187,12 +187,12 @@ NO_PROMPT = ("missing_prompt", "no prompt column, and chosen and rejected share 
         ({"system": 3, "chosen": "q a", "rejected": "q b"}, ("not_text", "system: a number where text should be")),
     ],
 )
-def test_what_cannot_become_a_pair_keeps_its_place(columns: dict[str, Any], expected: tuple[str, str]) -> None:
+def test_an_unusable_row_keeps_its_position(columns: dict[str, Any], expected: tuple[str, str]) -> None:
     rows = staged(columns, columns)
     assert [(row["source_row"], *problem(row)) for row in rows] == [(0, *expected), (1, *expected)]
 
 
-def test_texts_where_most_are_messages_are_named() -> None:
+def test_texts_among_messages_are_reported() -> None:
     rows = staged({"chosen": Q + A, "rejected": Q + B}, {"chosen": "a", "rejected": "b"})
     assert [problem(row)[0] for row in rows] == [None, "not_messages"]
 
