@@ -1,6 +1,5 @@
 """Duplicates in a frame, for a notebook: pairs in, a `Result` out, without a run directory."""
 
-from collections.abc import Iterable
 from typing import Any, Literal
 
 import numpy as np
@@ -180,10 +179,7 @@ def _result(frame: pl.DataFrame, found: pl.DataFrame) -> Result:
     rows = frame.with_row_index("row").with_columns(pl.col("row").cast(pl.UInt64))
     ids = rows.select(duplicate_of="row", other_id="pair_id")
     named = found.join(ids, on="duplicate_of", how="left", maintain_order="left").drop("duplicate_of")
-    named = named.rename({"other_id": "duplicate_of"}).select("row", "rule", "duplicate_of", *_measured(found.columns))
+    named = named.rename({"other_id": "duplicate_of"})
+    named = named.select("row", "rule", "duplicate_of", *(name for name in found.columns if name == "similarity"))
     dropped = rows.join(named, on="row", maintain_order="left").drop("row")
     return Result.of(rows.join(found, on="row", how="anti", maintain_order="left").drop("row"), dropped)
-
-
-def _measured(columns: Iterable[str]) -> list[str]:
-    return [name for name in columns if name not in ("row", "rule", "duplicate_of")]

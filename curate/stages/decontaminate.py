@@ -45,7 +45,8 @@ def decontaminate(store: Store, recipe: Recipe, remaining: Remaining) -> Stage:
         wanted = remaining.mask.slice(start, stop - start).arg_true()
         sides = pl.read_parquet(remaining.pairs.part(number), columns=list(settings.fields))[wanted]
         rows = wanted.cast(pl.UInt64) + start
-        hit = find(row_texts(sides, settings.fields)).with_columns(pl.col("row").replace_strict(_numbered(rows)))
+        numbers = dict(enumerate(rows.to_list()))
+        hit = find(row_texts(sides, settings.fields)).with_columns(pl.col("row").replace_strict(numbers))
         hit = hit.cast(HITS)
         found.write(number, hit)
         matched = pl.concat_str("eval_set", pl.lit("/"), "item")
@@ -58,10 +59,6 @@ def decontaminate(store: Store, recipe: Recipe, remaining: Remaining) -> Stage:
 
     each_part("decontaminate", remaining.pairs, stage, drops, sets=sets)
     return stage
-
-
-def _numbered(rows: pl.Series) -> dict[int, int]:
-    return dict(enumerate(rows.to_list()))
 
 
 def finder_of(settings: Decontaminate) -> tuple[pl.DataFrame, Find, str]:

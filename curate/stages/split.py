@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import polars as pl
 
 from curate.dedup.clusters import components
-from curate.dedup.finder import Corpus, DuplicateFinder, FinderSection
+from curate.dedup.finder import Corpus, FinderSection
 from curate.dedup.finders import FINDERS
 from curate.recipe.load import Recipe
 from curate.rundir.store import DATA, SPLITS, Stage, Store, fingerprint
@@ -74,12 +74,9 @@ def _clusters(recipe: Recipe, corpus: Corpus, pairs: pl.DataFrame) -> pl.Series:
 def prompt_edges(recipe: Recipe, corpus: Corpus, rows: pl.DataFrame) -> pl.DataFrame:
     """Return row_a, row_b: rows whose prompts are equal or similar, by split.clusters."""
     same_prompt = rows.select(row_a=pl.col("row").min().over("prompt_id"), row_b="row").cast(pl.UInt64)
-    found = [finder.edges().select("row_a", "row_b") for finder in _finders(recipe, corpus)]
+    finders = [FINDERS[name](_section(recipe, name), corpus) for name in COMPARED_BY[recipe.split.clusters]]
+    found = [finder.edges().select("row_a", "row_b") for finder in finders]
     return pl.concat([same_prompt, *found])
-
-
-def _finders(recipe: Recipe, corpus: Corpus) -> list[DuplicateFinder]:
-    return [FINDERS[name](_section(recipe, name), corpus) for name in COMPARED_BY[recipe.split.clusters]]
 
 
 def _section(recipe: Recipe, name: str) -> FinderSection:

@@ -8,7 +8,6 @@ import polars as pl
 
 from curate.errors import RecipeError
 from curate.recipe.models import Judge as JudgeSection
-from curate.recipe.models import Model
 from pipelines.clients.connect import KINDS, kind_of
 from pipelines.clients.requests import SendRequests
 from pipelines.judges.base import Judge
@@ -28,7 +27,9 @@ LLM_METHODS = get_args(JudgeSection.model_fields["method"].annotation)
 
 def judges_of(section: JudgeSection) -> list[Judge]:
     """The judges that a section names, in its order. Raises RecipeError for a line of no known kind."""
-    return [_judge_class(model, section)(model, section) for model in section.models]
+    others = [key for key in JUDGES if key not in LLM_METHODS]
+    kinds = [(kind_of(model, (*KINDS, *others)), model) for model in section.models]
+    return [JUDGES[section.method if kind in KINDS else kind](model, section) for kind, model in kinds]
 
 
 def check(section: JudgeSection, *, keys: bool = True) -> None:
@@ -69,11 +70,6 @@ def comparing_methods() -> set[str]:
 def shared_scale_methods() -> set[str]:
     """Methods whose scores mean the same from every judge, so that a panel's mean is meaningful."""
     return {kind.method for kind in JUDGES.values() if kind.shared_scale}
-
-
-def _judge_class(model: Model, section: JudgeSection) -> type[Judge]:
-    kind = kind_of(model, (*KINDS, *(key for key in JUDGES if key not in LLM_METHODS)))
-    return JUDGES[section.method if kind in KINDS else kind]
 
 
 def _repeated(names: Sequence[str]) -> str | None:

@@ -83,7 +83,9 @@ def _expand(text: str) -> Iterator[Path]:
     text = os.path.expanduser(text)
     path = Path(text)
     if path.is_dir():
-        files = [file for file in sorted(path.rglob("*")) if file.is_file() and _is_text(file.relative_to(path))]
+        below = [(file, file.relative_to(path)) for file in sorted(path.rglob("*")) if file.is_file()]
+        hidden = {file for file, name in below if any(part.startswith(".") for part in name.parts)}
+        files = [file for file, name in below if name.suffix.lower() in ENDINGS and file not in hidden]
         if not files:
             raise InputError(f"{text} contains no text file; expected one of {', '.join(ENDINGS)}")
         yield from files
@@ -95,10 +97,6 @@ def _expand(text: str) -> Iterator[Path]:
         if not files:
             raise InputError(f"{text}: no such document")
         yield from files
-
-
-def _is_text(path: Path) -> bool:
-    return path.suffix.lower() in ENDINGS and not any(part.startswith(".") for part in path.parts)
 
 
 def _text(file: Path) -> str:

@@ -49,16 +49,20 @@ def evaluation_prompts(test: pl.DataFrame, count: int) -> pl.DataFrame:
     held_out = test.select("prompt_id", "prompt").unique("prompt_id").sort("prompt_id").head(count)
     lines = [json.loads(line) for line in EDGE_CASES.read_text("utf-8").splitlines()]
     edge_cases = pl.DataFrame(
-        [{"kind": line["kind"], "prompt": _repeated(line["prompt"], line.get("repeat", 1))} for line in lines],
+        [
+            {
+                "kind": line["kind"],
+                "prompt": [
+                    {**message, "content": message["content"] * line.get("repeat", 1)} for message in line["prompt"]
+                ],
+            }
+            for line in lines
+        ],
         schema={"kind": pl.String, "prompt": PAIR["prompt"]},
     ).with_columns(prompt_ids())
     columns = ("kind", "prompt_id", "prompt")
     held_out = held_out.select(pl.lit(HELD_OUT).alias("kind"), "prompt_id", "prompt")
     return pl.concat([held_out, edge_cases.select(columns)])
-
-
-def _repeated(prompt: list[dict[str, str]], times: int) -> list[dict[str, str]]:
-    return [{**message, "content": message["content"] * times} for message in prompt]
 
 
 def answer_prompts(models: ModelPair, prompts: pl.DataFrame, max_tokens: int) -> pl.DataFrame:
