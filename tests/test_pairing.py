@@ -1,4 +1,4 @@
-"""Pairing: a set of answers is written as (text, score) or a dict; a pair comes out as "chosen > rejected"."""
+"""Pairing: a set of answers is written as (text, score) or a dict, a pair as "chosen > rejected"."""
 
 import json
 from hashlib import sha256
@@ -25,7 +25,7 @@ def said(text: str | None, role: str = "assistant") -> list[dict[str, str]] | No
 
 
 def answer(number: int, text: str | None, score: float | None = None, model: str = "m", **more: Any) -> Answer:
-    """The row of a set's n-th answer; one without a text failed."""
+    """Return the row of a set's n-th answer; an answer without text has failed."""
     row = {
         "prompt": said("q", "user"),
         "candidate_id": f"c{number}",
@@ -45,12 +45,12 @@ def frame(rows: list[Answer]) -> pl.DataFrame:
 
 
 def one_set(*answers: tuple[Any, ...] | Answer) -> pl.DataFrame:
-    """Candidates of one set: (text, score, model) each."""
+    """Return candidates of one set, each given as (text, score, model)."""
     return frame([answer(n, **a) if isinstance(a, dict) else answer(n, *a) for n, a in enumerate(answers)])
 
 
 def shown(staged: pl.DataFrame) -> list[str]:
-    """Every row as "chosen > rejected" or as "problem: detail"."""
+    """Return every row as "chosen > rejected" or "problem: detail"."""
     assert staged.schema == STAGED
     return [
         f"{row['problem']}: {row['detail']}"
@@ -67,7 +67,7 @@ def paired(*answers: tuple[Any, ...] | Answer, **wanted: Any) -> list[str]:
 FOUR = [("mid", 3.0), ("worst", 1.0), ("best", 5.0), ("good", 4.0)]
 
 
-# One pair, as it comes out
+# One pair, with all its columns
 
 
 def test_a_pair_with_all_its_columns() -> None:
@@ -128,7 +128,7 @@ def test_no_candidates_give_no_rows() -> None:
             assert staged.equals(pl.DataFrame(schema=STAGED))
 
 
-def test_sets_come_in_the_order_of_their_first_answers_wherever_the_others_stand() -> None:
+def test_sets_are_in_the_order_of_their_first_answers() -> None:
     places = [("b", 7), ("a", 3), ("b", 7), ("b", 3), ("a", 3), ("b", 3)]
     rows = [
         answer(n, f"{source}{row}-{n}", float(n), source=source, source_row=row)
@@ -139,7 +139,7 @@ def test_sets_come_in_the_order_of_their_first_answers_wherever_the_others_stand
     assert staged.select("source", "source_row").rows() == [("b", 7), ("a", 3), ("b", 3)]
 
 
-def test_pairs_and_problems_stand_in_the_order_of_the_sets() -> None:
+def test_pairs_and_problems_are_in_the_order_of_the_sets() -> None:
     rows = [answer(n, text, 1.0 + n % 2, source_row=n // 2) for n, text in enumerate("ab")]
     rows += [answer(2, "c", 1.0, source_row=1)]
     rows += [answer(n, text, 1.0 + n % 2, source_row=2) for n, text in enumerate("de", 4)]
@@ -153,7 +153,7 @@ def test_pairs_and_problems_stand_in_the_order_of_the_sets() -> None:
     ("strategy", "answers", "pairs"),
     [
         ("max_min", FOUR, ["best > worst"]),
-        ("max_min", [("a", 1.0), ("b", 2.0), ("c", 2.0), ("d", 1.0)], ["b > a"]),  # the first of equals
+        ("max_min", [("a", 1.0), ("b", 2.0), ("c", 2.0), ("d", 1.0)], ["b > a"]),  # of equal scores the first
         ("max_min", [("a", None), ("b", 2.0), ("c", 1.0), ("d", NAN), ("e", float("inf"))], ["b > c"]),
         ("max_min", [("a", 4.0), ("b", 2.0), (None, 1.0)], ["a > b"]),  # a score without an answer
         ("max_min", [("a", -1.5), ("b", -2.5)], ["a > b"]),
@@ -170,7 +170,7 @@ def test_what_is_picked(strategy: str, answers: list[tuple[str, float]], pairs: 
 @pytest.mark.parametrize(
     ("scores", "rejected"),
     [
-        ([7, 7, 6, 5, 4, 4, 3, 2, 1, 1], "1-8"),  # mean 4, deviation 2.14: -0.29 is below them all
+        ([7, 7, 6, 5, 4, 4, 3, 2, 1, 1], "1-8"),  # mean 4, deviation 2.14: -0.29 is below all of them
         ([9, 9, 9, 9, 9, 9, 9, 9, 4, 0, 10, 10, 10], "4-8"),  # 8.15 - 2 * 2.77 = 2.62 is nearer to 4 than to 0
         ([0, 2, 7, 7, 7, 8, 8, 8, 8, 9, 9], "2-1"),  # 1.09; with the deviation of a sample it were 0.82, nearer to 0
     ],
@@ -181,31 +181,31 @@ def test_sweet_spot_is_two_deviations_below_the_mean(scores: list[int], rejected
     assert paired(*answers, strategy="sweet_spot") == [f"{max(scores)}-{best} > {rejected}"]
 
 
-def test_random_lower_draws_any_lower_one_by_salt_and_id() -> None:
+def test_random_lower_selects_by_salt_and_id() -> None:
     drawn = set()
     backwards = frame(list(reversed([answer(n, *a) for n, a in enumerate(FOUR)])))
     for salt in map(str, range(40)):
         [picked] = paired(*FOUR, strategy="max_random_lower", salt=salt)
-        # The ids go with the texts: the same answers in another order give the same pair.
+        # Ids belong to texts: the same answers in another order give the same pair.
         assert shown(pair(backwards, strategy="max_random_lower", salt=salt)) == [picked]
         drawn.add(picked)
     assert drawn == {"best > mid", "best > worst", "best > good"}
 
 
 @pytest.mark.parametrize(("salt", "picked"), [("prefcurate", "best > mid"), ("b", "best > good")])
-def test_random_lower_is_the_same_for_all_time(salt: str, picked: str) -> None:
-    """Of the lower ones, the first by the hex of sha256("SALT|ID"), as the standard library says it."""
+def test_random_lower_never_changes(salt: str, picked: str) -> None:
+    """Of the lower ones, the first by the hex digest of sha256("SALT|ID"), as computed by the standard library."""
     lower = {"mid": "c0", "worst": "c1", "good": "c3"}
     first = min(lower, key=lambda text: sha256(f"{salt}|{lower[text]}".encode()).hexdigest())
     assert paired(*FOUR, strategy="max_random_lower", salt=salt) == [f"best > {first}"] == [picked]
 
 
-def test_random_lower_leaves_the_margin() -> None:
+def test_random_lower_respects_the_margin() -> None:
     for salt in map(str, range(10)):
         assert paired(*FOUR, strategy="max_random_lower", salt=salt, min_margin=3) == ["best > worst"]
 
 
-def test_sweet_spot_leaves_the_margin() -> None:
+def test_sweet_spot_respects_the_margin() -> None:
     scores = [9, 9, 9, 9, 9, 9, 9, 9, 4, 0, 10, 10, 10]
     answers = [(f"{score}-{n}", float(score)) for n, score in enumerate(scores)]
     assert paired(*answers, strategy="sweet_spot", min_margin=7) == ["10-10 > 0-9"]
@@ -260,7 +260,7 @@ BIG_AND_SMALL = [
         ({"order": ("big", "mid", "small")}, ["big 1 > small 1", "big 2 > small 2"]),
         ({"order": ("big", "mid", "small"), "max_pairs": 1}, ["big 1 > small 1"]),
         ({"order": ("huge", "mid", "small", "tiny")}, ["mid 1 > small 1"]),  # of those that answered
-        ({"order": ("small", "mid", "small")}, ["small 1 > mid 1"]),  # named twice: the first place counts
+        ({"order": ("small", "mid", "small")}, ["small 1 > mid 1"]),  # named twice: the first position counts
         ({"order": ("big", "small"), "min_margin": 9.0, "min_chosen_score": 9.0, "max_pairs": 1}, ["big 1 > small 1"]),
     ],
 )
@@ -268,12 +268,12 @@ def test_delta_takes_the_first_and_the_last_model_that_answered(wanted: dict[str
     assert paired(*BIG_AND_SMALL, strategy="delta", **wanted) == pairs
 
 
-def test_delta_keeps_the_scores_that_are_known() -> None:
+def test_delta_keeps_known_scores() -> None:
     staged = pair(one_set(*BIG_AND_SMALL), strategy="delta", order=("big", "small"))
     assert staged.select("chosen_score", "rejected_score").rows() == [(None, None), (1.0, 5.0)]
 
 
-def test_delta_passes_over_answers_that_failed_and_pairs_that_are_the_same() -> None:
+def test_delta_skips_failed_answers_and_equal_pairs() -> None:
     answers = [(None, None, "big"), ("a", None, "big"), ("a", None, "small"), ("b", None, "big"), ("c", None, "small")]
     assert paired(*answers, strategy="delta", order=("big", "small")) == ["b > c"]
 
@@ -287,7 +287,7 @@ def test_the_margin_itself_is_enough(strategy: str) -> None:
 
 
 @pytest.mark.parametrize("strategy", SCORED)
-def test_what_floating_point_loses_does_not_count(strategy: str) -> None:
+def test_rounding_errors_are_tolerated(strategy: str) -> None:
     assert 4.6 - 3.6 < 1 < 1.1 - 0.1 + TOLERANCE  # why there is a tolerance
     assert paired(("a", 4.6), ("b", 3.6), strategy=strategy, min_margin=1.0) == ["a > b"]
     assert paired(("a", 0.1 + 0.2), ("b", 0.3), strategy=strategy) == ["tie: best 0.30000000000000004, worst 0.3"]
@@ -295,13 +295,13 @@ def test_what_floating_point_loses_does_not_count(strategy: str) -> None:
 
 
 @pytest.mark.parametrize("strategy", SCORED)
-def test_the_floor_itself_is_good_enough(strategy: str) -> None:
+def test_a_score_at_the_floor_is_enough(strategy: str) -> None:
     assert paired(("a", 3.0), ("b", 2.0), strategy=strategy, min_chosen_score=3.0) == ["a > b"]
     assert paired(("a", 0.0), ("b", -2.0), strategy=strategy, min_chosen_score=0.0) == ["a > b"]
 
 
 @pytest.mark.parametrize("strategy", PICKING)
-def test_one_pair_a_set_unless_more_are_made(strategy: str) -> None:
+def test_one_pair_per_set_except_for_all_and_delta(strategy: str) -> None:
     assert len(paired(*FOUR, strategy=strategy, max_pairs=9)) == 1
 
 
@@ -329,11 +329,11 @@ LENGTHS = [
         ({"length_matched": True, "near": 2.0, "min_chosen_score": 4.6}, "best, and very very long > hm, hm, hmm"),
     ],
 )
-def test_of_equals_the_closest_in_length(wanted: dict[str, Any], picked: str) -> None:
+def test_of_equal_scores_the_closest_in_length(wanted: dict[str, Any], picked: str) -> None:
     assert paired(*LENGTHS, **wanted) == [picked]
 
 
-def test_equally_close_in_length_goes_by_place() -> None:
+def test_ties_in_length_go_by_position() -> None:
     answers = [("aa", 5.0), ("bb", 5.0), ("cc", 1.0), ("dd", 1.0)]
     assert paired(*answers, length_matched=True) == ["aa > cc"]
 
@@ -353,8 +353,8 @@ def test_length_is_in_characters_of_the_last_message() -> None:
     assert staged.get_column("rejected").to_list() == [long["response"]]
 
 
-def test_length_is_matched_around_the_one_that_was_drawn() -> None:
-    """For sweet_spot the drawn one has neighbours on both sides."""
+def test_length_is_matched_around_the_selected_answer() -> None:
+    """With sweet_spot the selected answer has neighbours on both sides."""
     scores = [9, 9, 9, 9, 9, 9, 9, 9, 4, 0, 10, 10, 10, 5, 3]
     answers = [(f"{score}-{n}" + "x" * (score < 6) * n, float(score)) for n, score in enumerate(scores)]
     [plain] = paired(*answers, strategy="sweet_spot")
@@ -363,15 +363,15 @@ def test_length_is_matched_around_the_one_that_was_drawn() -> None:
     assert matched.split(" > ")[1].startswith("4-")  # the shorter one
 
 
-# The same answer twice
+# Repeated answers
 
 
 @pytest.mark.parametrize(
     ("answers", "pairs"),
     [
-        ([("a", 5.0), ("a", 1.0), ("b", 3.0)], ["a > b"]),  # the best is not set against itself
+        ([("a", 5.0), ("a", 1.0), ("b", 3.0)], ["a > b"]),  # the best is not paired with itself
         ([("a", 1.0), ("a", 5.0), ("b", 3.0)], ["a > b"]),
-        ([("a", 5.0), ("b", 5.0), ("a", 1.0)], ["b > a"]),  # the first best beats none but itself
+        ([("a", 5.0), ("b", 5.0), ("a", 1.0)], ["b > a"]),  # the first best answer beats only its own copy
         ([("a", 5.0), ("a", 1.0), ("b", 5.0), ("c", 4.0)], ["a > c"]),
     ],
 )
@@ -379,7 +379,7 @@ def test_equal_answers_are_never_a_pair(answers: list[tuple[str, float]], pairs:
     assert paired(*answers) == pairs
 
 
-def test_equal_answers_that_keep_all_pairs_from_their_margin() -> None:
+def test_equal_answers_can_leave_no_pair_with_the_margin() -> None:
     answers = [("a", 5.0), ("a", 1.0), ("b", 3.0)]
     assert paired(*answers, min_margin=2.5) == ["below_margin: best 5.0, worst 1.0, lead 2.0, min_margin 2.5"]
     # 3.5 leads 1 by enough and is not good enough; 5 is good enough and leads 3.5 by too little.
@@ -414,7 +414,7 @@ def test_answers_with_other_roles_are_not_equal() -> None:
         ([("a", 5.0), ("a", 1.0), ("a", None)], {}, "one_answer: usable 3 of 3, different 1"),
         ([("a", 5.0), ("b",), ("c", NAN)], {}, "not_judged: judged 1 of 3"),
         ([("a",), ("b",)], {}, "not_judged: judged 0 of 2"),
-        ([("a", 5.0), ("a", 1.0), ("b",)], {}, "not_judged: judged 1 of 2"),  # the two are the same
+        ([("a", 5.0), ("a", 1.0), ("b",)], {}, "not_judged: judged 1 of 2"),  # the two are equal
         ([("a", 2.0), ("b", 1.0)], {"min_chosen_score": 3}, "chosen_below_floor: best 2.0, min_chosen_score 3.0"),
         ([("a", 2.0), ("b", 2.0)], {"min_chosen_score": 3}, "chosen_below_floor: best 2.0, min_chosen_score 3.0"),
         ([("a", 3.0), ("b", 3.0)], {"min_chosen_score": 3}, "tie: best 3.0, worst 3.0"),
@@ -442,7 +442,7 @@ def own(text: str | None, score: float | None, *, on_policy: bool | None = True)
         ([own("a", 3.0, on_policy=False), own("b", 2.0, on_policy=False)], "no_on_policy: on policy 0 of 2"),
         ([own("a", None), own("b", 1.0, on_policy=False)], "not_judged: judged 1 of 2"),
         ([own("a", 3.0), own(None, None), own("b", 1.0, on_policy=False)], "no_on_policy: on policy 1 of 2"),
-        # Two are judged, but not two of its own two.
+        # Two are judged, but only one of its own two.
         (
             [own("a", None), own("b", None), own("c", 1.0, on_policy=False), own("d", 2.0, on_policy=False)],
             "not_judged: judged 2 of 4",
@@ -469,7 +469,7 @@ def test_why_delta_finds_no_pair(answers: list[Any], problem: str) -> None:
     assert paired(*answers, strategy="delta", order=("big", "small")) == [problem]
 
 
-def test_every_reason_has_a_stage_and_a_sentence() -> None:
+def test_every_reason_has_a_stage_and_a_description() -> None:
     assert list(STAGES) == list(ABOUT)
     assert {reason: stage for reason, stage in STAGES.items() if stage != "pair"} == {
         "no_answer": "generate",
@@ -477,7 +477,7 @@ def test_every_reason_has_a_stage_and_a_sentence() -> None:
     }
 
 
-# What is asked for
+# Settings
 
 
 def test_the_recipe_knows_the_same_strategies_and_settings() -> None:
@@ -487,7 +487,7 @@ def test_the_recipe_knows_the_same_strategies_and_settings() -> None:
     assert shown(pair(one_set(*FOUR), **section.model_dump())) == ["best > worst"]
 
 
-def test_an_unknown_strategy_names_the_nearest() -> None:
+def test_an_unknown_strategy_suggests_the_closest() -> None:
     with pytest.raises(RecipeError, match=r"unknown strategy 'max_mim'\. Did you mean 'max_min'\?"):
         paired(*FOUR, strategy="max_mim")
 
@@ -503,7 +503,7 @@ def test_other_columns_are_an_error() -> None:
         pair(one_set(*FOUR).drop("response"))
 
 
-# Whatever the answers
+# Properties
 
 
 ANSWERS = st.lists(
@@ -540,7 +540,7 @@ def rows_of(sets: Sets) -> list[Answer]:
 
 
 def possible(answers: list[Answer], strategy: str, margin: float, floor: float | None) -> list[tuple[Answer, Answer]]:
-    """Every pair that the scores allow, the long way."""
+    """Return every pair that the scores allow, in plain Python."""
     pool = [
         a
         for a in answers
@@ -582,7 +582,7 @@ def test_every_set_yields_the_pairs_it_can_or_one_reason(sets: Sets, wanted: dic
 
 @MANY
 @given(SETS, WANTED)
-def test_a_pair_is_what_it_says(sets: Sets, wanted: dict[str, Any]) -> None:
+def test_every_pair_is_consistent_with_its_candidates(sets: Sets, wanted: dict[str, Any]) -> None:
     staged = pair(frame(rows_of(sets)), **wanted).filter(pl.col("problem").is_null())
     assert staged.get_column("pair_id").null_count() == 0
     for row in staged.iter_rows(named=True):
@@ -604,13 +604,13 @@ def test_a_pair_is_what_it_says(sets: Sets, wanted: dict[str, Any]) -> None:
 
 @MANY
 @given(SETS, WANTED.filter(lambda wanted: wanted["strategy"] in PICKING))
-def test_the_best_that_can_be_chosen_is(sets: Sets, wanted: dict[str, Any]) -> None:
+def test_the_best_possible_answer_is_chosen(sets: Sets, wanted: dict[str, Any]) -> None:
     rows = rows_of(sets)
     staged = pair(frame(rows), **wanted | {"length_matched": False})
     for row in staged.filter(pl.col("problem").is_null()).iter_rows(named=True):
         answers = [a for a in rows if a["source_row"] == row["source_row"]]
         can = possible(answers, wanted["strategy"], wanted["min_margin"], wanted["min_chosen_score"])
-        best = max(can, key=lambda both: both[0]["score"])[0]  # the first of equals
+        best = max(can, key=lambda both: both[0]["score"])[0]  # of equal scores the first
         ids = json.loads(row["extra"])
         assert ids["chosen_candidate_id"] == best["candidate_id"]
         beaten = [b for a, b in can if a is best]

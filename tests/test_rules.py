@@ -1,4 +1,4 @@
-"""Rules: a name and a setting become bounds on a signal; every broken rule is kept as a reason."""
+"""Rules: a name and a setting become a bound on a signal; every broken rule is recorded as a reason."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ SHAPE = "A rule is no_SIGNAL, min_SIGNAL, max_SIGNAL or only_SIGNAL; `curate sig
 
 
 def judged(column: str, values: list[Any], **settings: Any) -> list[list[str]]:
-    """The reasons of every row of one signal."""
+    """Return the reasons of every row of one signal."""
     rules = make_rules(settings, defaults=False)
     return apply_rules(pl.DataFrame({column: values}), rules).get_column("reasons").to_list()
 
@@ -94,7 +94,7 @@ def test_false_and_null_switch_a_rule_off(name: str, value: object) -> None:
         ),
     ],
 )
-def test_a_wrong_rule_says_what_was_found_and_what_to_do(name: str, value: object, message: str) -> None:
+def test_a_wrong_rule_reports_what_was_found_and_what_to_do(name: str, value: object, message: str) -> None:
     with pytest.raises(RecipeError) as caught:
         make_rule(name, value)
     assert str(caught.value) == message
@@ -130,7 +130,7 @@ def test_max_keeps_its_bound() -> None:
     assert judged("chars_ratio", [4.1, 4.0, None], max_chars_ratio=4) == [["max_chars_ratio (4.1)"], [], []]
 
 
-def test_a_bound_that_32_bits_cannot_hold_is_kept_as_well() -> None:
+def test_a_bound_without_an_exact_32_bit_value_is_kept_as_well() -> None:
     shares = pl.DataFrame({"chosen_digit_share": [0.1, 0.7, 0.4]}, schema={"chosen_digit_share": pl.Float32})
     rules = make_rules({"min_chosen_digit_share": 0.7, "max_chosen_digit_share": 0.1}, defaults=False)
     assert apply_rules(shares, rules).get_column("reasons").to_list() == [
@@ -140,7 +140,7 @@ def test_a_bound_that_32_bits_cannot_hold_is_kept_as_well() -> None:
     ]
 
 
-def test_only_keeps_what_it_lists() -> None:
+def test_only_keeps_the_listed_values() -> None:
     languages = ["en", "pt", "fr", None]
     reasons = judged("chosen_language", languages, only_chosen_language=["en", "pt"])
     assert reasons == [[], [], ["only_chosen_language (fr)"], []]
@@ -161,7 +161,7 @@ def test_on_null(column: str, value: object, name: str, setting: object, reason:
     assert judged(column, rows, **{name: {"value": setting, "on_null": "keep"}}) == [[], []]
 
 
-def test_all_reasons_in_rule_order_and_the_value_of_the_first() -> None:
+def test_all_reasons_are_in_rule_order_with_the_value_of_the_first() -> None:
     signals = pl.DataFrame(
         {
             "tie": [True, False, True, None],
@@ -178,7 +178,7 @@ def test_all_reasons_in_rule_order_and_the_value_of_the_first() -> None:
     ]
 
 
-def test_text_and_what_was_not_measured_have_no_value() -> None:
+def test_text_and_unmeasured_signals_have_no_value() -> None:
     signals = pl.DataFrame({"chosen_language": ["fr", "en"], "margin": [1.0, None]})
     settings = {"only_chosen_language": ["en"], "min_margin": {"value": 0, "on_null": "drop"}}
     assert apply_rules(signals, make_rules(settings, defaults=False)).select("rule", "value").rows() == [
@@ -192,7 +192,7 @@ def test_without_rules_every_row_passes() -> None:
 
 
 @pytest.mark.parametrize("rules", [[], make_rules({})])
-def test_no_rows_no_verdicts(rules: list[Rule]) -> None:
+def test_no_rows(rules: list[Rule]) -> None:
     verdicts = apply_rules(pl.DataFrame(schema=dict.fromkeys(COLUMNS, pl.Float32)), rules)
     assert verdicts.shape == (0, 3)
     assert verdicts.schema == {"reasons": pl.List(pl.String), "rule": pl.String, "value": pl.Float64}

@@ -1,4 +1,4 @@
-"""Clusters with names, the map, and choosing few that cover much."""
+"""Named clusters, the map, and diverse subsets."""
 
 import numpy as np
 import polars as pl
@@ -20,16 +20,16 @@ WORDS = ["rye", "small", "quick", "sorted", "recursive", "warm", "cold", "new"]
 
 
 def themed(rows: int = 240) -> tuple[np.ndarray, pl.Series]:
-    """Three themes, each round a direction of its own."""
+    """Return vectors and texts of three themes, each around its own direction."""
     chance = np.random.default_rng(0)
-    middles = np.eye(32)[:3]
+    centres = np.eye(32)[:3]
     of = np.sort(chance.choice(3, size=rows, p=[0.5, 0.3, 0.2]))
-    vectors = middles[of] + chance.normal(size=(rows, 32)) * 0.05
+    vectors = centres[of] + chance.normal(size=(rows, 32)) * 0.05
     forms = list(THEMES.values())
     return vectors.astype(np.float32), pl.Series([forms[n].format(WORDS[i % len(WORDS)]) for i, n in enumerate(of)])
 
 
-def test_clusters_have_the_names_of_their_themes() -> None:
+def test_clusters_are_named_after_their_themes() -> None:
     vectors, texts = themed()
     labels, names = prompt_clusters(vectors, texts, k=3)
     assert (np.diff(np.bincount(labels)) <= 0).all()  # the largest first
@@ -41,7 +41,7 @@ def test_clusters_have_the_names_of_their_themes() -> None:
 
 @given(seed=st.integers(0, 2**32 - 1), threads=st.sampled_from([1, 2]))
 @settings(max_examples=8, deadline=None)
-def test_the_order_of_rows_and_threads_change_nothing(seed: int, threads: int) -> None:
+def test_clusters_do_not_depend_on_row_order_and_threads(seed: int, threads: int) -> None:
     vectors, texts = themed()
     vectors[3] = vectors[4]
     scores = np.arange(240) % 7 / 7
@@ -61,7 +61,7 @@ def test_the_order_of_rows_and_threads_change_nothing(seed: int, threads: int) -
     assert same.select("x", "y").equals(spots.sort("x", "y").select("x", "y"))
 
 
-def test_how_many_clusters() -> None:
+def test_the_number_of_clusters() -> None:
     vectors, texts = themed()
     assert len(prompt_clusters(vectors, texts)[1]) == 11  # sqrt(240 / 2)
     assert len(prompt_clusters(vectors[:3], texts[:3], k=9)[1]) == 3
@@ -104,7 +104,7 @@ def test_the_map_shows_the_main_axes() -> None:
     assert len(map_2d(vectors, 50)) == 50
 
 
-def plainly(vectors: np.ndarray, gains: np.ndarray, cost: float, first: int | None, n: int) -> list[int]:
+def brute_force(vectors: np.ndarray, gains: np.ndarray, cost: float, first: int | None, n: int) -> list[int]:
     near = (grid(vectors) @ grid(vectors).T).astype(float)
     chosen = [] if first is None else [first]
     while len(chosen) < n:
@@ -116,21 +116,21 @@ def plainly(vectors: np.ndarray, gains: np.ndarray, cost: float, first: int | No
 
 
 @pytest.mark.parametrize("pool", [4, 50, 2048])
-def test_choosing_is_the_plain_greedy_way(pool: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_select_agrees_with_plain_greedy_selection(pool: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("curate.selection.POOL", pool)
     chance = np.random.default_rng(0)
     vectors = chance.normal(size=(400, 6)) + np.array([1, 0, 0, 0, 0, 0])
-    scores = np.arange(400)[::-1] / 400  # the first of equals is the best, for the plain way, too
+    scores = np.arange(400)[::-1] / 400  # of equal vectors the first is the best, as in the plain selection
     ranks = scores + 1 / 400
     farthest = select(vectors, scores, 100)
-    assert farthest.tolist() == plainly(vectors, np.zeros(400), 1.0, int(scores.argmax()), 100)
+    assert farthest.tolist() == brute_force(vectors, np.zeros(400), 1.0, int(scores.argmax()), 100)
     mmr = select(vectors, scores, 100, method="mmr", lambda_=0.3)
-    assert mmr.tolist() == plainly(vectors, 0.3 * ranks, 0.7, None, 100)
+    assert mmr.tolist() == brute_force(vectors, 0.3 * ranks, 0.7, None, 100)
     by_score = select(vectors, scores, 100, method="mmr", lambda_=1)
     assert by_score.tolist() == np.argsort(-scores)[:100].tolist()
 
 
-def test_copies_come_last_and_the_best_of_them_stands_for_all() -> None:
+def test_the_best_of_equal_vectors_is_selected_and_the_others_come_last() -> None:
     vectors = np.eye(4)[[0, 1, 0, 2, 0]].astype(np.float32)
     vectors[3] = np.nan
     assert select(vectors, np.array([1, 2, 3, 9, np.nan]), 9).tolist() == [2, 1, 3, 0, 4]
@@ -138,7 +138,7 @@ def test_copies_come_last_and_the_best_of_them_stands_for_all() -> None:
     assert select(vectors, None, 0).tolist() == []
 
 
-def test_without_scores_the_seed_says_where_to_begin() -> None:
+def test_without_scores_the_seed_determines_the_first_row() -> None:
     vectors, _ = themed()
     firsts = {int(select(vectors, None, 3, seed=seed)[0]) for seed in range(20)}
     assert len(firsts) > 10

@@ -1,4 +1,4 @@
-"""A split is a function of prompts, clusters and salt: sizes are met, clusters stay whole, order does not matter."""
+"""Splits depend on prompts, clusters and salt: sizes are met, clusters stay whole, row order does not matter."""
 
 from collections.abc import Sequence
 
@@ -40,14 +40,14 @@ def sides(pairs: pl.DataFrame, salt: str = "0", **shares: float) -> list[str]:
         ("0", 0.0, ""),
     ],
 )
-def test_sides_are_pinned(salt: str, test: float, on_test: str) -> None:
+def test_splits_are_pinned(salt: str, test: float, on_test: str) -> None:
     assert sides(frame(IDS), salt, test=test) == ["test" if i in on_test else "train" for i in IDS]
 
 
-def test_a_cluster_is_on_one_side_and_one_too_large_stays_in_train() -> None:
+def test_a_cluster_is_in_one_split_and_one_too_large_stays_in_train() -> None:
     clusters = [0, 0, 0, 0, 4, 4, 6, 7]
     found = dict(zip(IDS, sides(frame(IDS, clusters), test=0.25), strict=True))
-    # Two rows are wanted: g (0.108) alone comes first, then c's cluster of four, which is too large, then f's.
+    # Two rows are needed: g (0.108) alone is first, then c's cluster of four, which is too large, then f's.
     assert [i for i in IDS if found[i] == "test"] == ["f", "g"]
 
 
@@ -60,7 +60,7 @@ def test_three_splits_share_nothing() -> None:
     }
 
 
-def test_every_stratum_gives_its_share_and_small_ones_add_up() -> None:
+def test_every_stratum_has_its_share_and_small_ones_add_up() -> None:
     ids = [str(i) for i in range(300)]
     strata = ["en"] * 200 + ["de"] * 60 + [f"x{i // 4}" for i in range(40)]
     found = sides(frame(ids, strata=strata), test=0.1)
@@ -73,13 +73,13 @@ def test_a_larger_share_only_moves_rows_to_test() -> None:
     assert {pair for pair in zip(small, large, strict=True) if pair[0] != pair[1]} == {("train", "test")}
 
 
-def test_rows_that_are_added_move_few_others() -> None:
+def test_added_rows_move_few_others() -> None:
     ids = [str(i) for i in range(2000)]
     before, after = sides(frame(ids[:1000]), test=0.1), sides(frame(ids), test=0.1)
     assert sum(a != b for a, b in zip(before, after[:1000], strict=True)) < 30
 
 
-def test_no_rows_no_sides() -> None:
+def test_no_rows() -> None:
     empty = split(frame([], []), {"test": 0.1}, salt="0")
     assert (empty.name, str(empty.dtype), len(empty)) == ("split", "String", 0)
 
@@ -104,7 +104,7 @@ def test_clusters_stay_whole_sizes_are_met_and_order_does_not_matter(
     assert found == again
     assert len({(cluster, side) for (_, cluster), side in found.items()}) == len(sizes)
     by_row = sides(frame(*map(list, zip(*rows, strict=True))), test=test, validation=validation)
-    # What is missing is less than the smallest cluster that was left: no cluster of train would fit.
+    # Fewer rows are missing than the smallest remaining cluster has: no cluster of train would fit.
     missing = round(test * len(rows)) - by_row.count("test")
     assert missing >= 0
     left = [

@@ -7,8 +7,8 @@ from typing import Self
 import numpy as np
 import polars as pl
 
-from curate.contamination.eval_sets import EvalSet, named_once
-from curate.contamination.hits import FOUND, above, flat, to_hits
+from curate.contamination.eval_sets import EvalSet, uniquely_named
+from curate.contamination.hits import FOUND, check_threshold, flattened, to_hits
 from curate.embeddings.encoder import Encoder
 
 SIMILARITIES_PER_CHUNK = 16 << 20  # held in memory at a time
@@ -24,7 +24,7 @@ class EvalVectors:
     @classmethod
     def build(cls, sets: Iterable[EvalSet], encoder: Encoder) -> Self:
         """Encode the items of all sets. Raises RecipeError for no sets, and for two of the same name."""
-        sets = named_once(sets)
+        sets = uniquely_named(sets)
         names = [one.ids.alias("item").to_frame().select(pl.lit(one.name).alias("eval_set"), "item") for one in sets]
         texts = pl.concat([one.items.alias("text") for one in sets])
         return cls(pl.concat(names), encoder.encode(texts.to_list()))
@@ -41,8 +41,8 @@ def similar_hits(
     Order and `every` are as in `ngram.hits`. Blank texts are similar to none. Text beyond the encoder's maximum length
     is not compared.
     """
-    above(threshold)
-    single, row_of = flat(texts)
+    check_threshold(threshold)
+    single, row_of = flattened(texts)
     not_blank = (single.fill_null("").str.strip_chars() != "").arg_true().to_numpy()
     chunk = max(1, SIMILARITIES_PER_CHUNK // max(len(evals.vectors), 1))
     parts = [FOUND.to_frame()]

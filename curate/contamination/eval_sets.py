@@ -41,7 +41,7 @@ class EvalSet:
         return cls(name, *(pl.Series([item[side] for item in kept], dtype=pl.String) for side in (1, 0)))
 
 
-def named_once(sets: Iterable[EvalSet]) -> list[EvalSet]:
+def uniquely_named(sets: Iterable[EvalSet]) -> list[EvalSet]:
     """Return the sets as a list. Raises RecipeError for no sets, and for two of the same name."""
     listed = list(sets)
     names = [one.name for one in listed]

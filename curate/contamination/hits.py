@@ -61,31 +61,31 @@ def by_set(hits: pl.DataFrame, items: pl.DataFrame) -> pl.DataFrame:
 
 def to_hits(found: pl.DataFrame, items: pl.DataFrame, *, every: bool) -> pl.DataFrame:
     """Convert FOUND to HITS, sorted by row, then closest first; equally close items in the order of the index."""
-    hits = in_order(found) if every else fewest(found, items)
+    hits = greatest_overlaps(found) if every else needed_for_counts(found, items)
     names = items.select("eval_set", "item")[hits.get_column("at")]
     return hits.hstack(names).select(pl.col(name).cast(dtype) for name, dtype in HITS.items())
 
 
-def in_order(found: pl.DataFrame) -> pl.DataFrame:
+def greatest_overlaps(found: pl.DataFrame) -> pl.DataFrame:
     """Return the greatest overlap of every row and item, in the order of HITS."""
     ordered = found.sort("row", "overlap", "at", descending=[False, True, False])
     return ordered.unique(["row", "at"], keep="first", maintain_order=True)
 
 
-def fewest(found: pl.DataFrame, items: pl.DataFrame) -> pl.DataFrame:
+def needed_for_counts(found: pl.DataFrame, items: pl.DataFrame) -> pl.DataFrame:
     """
     Return the FOUND rows that `by_set` and `closest` need, in the order of HITS, with one more column.
 
     `of_row` (bool) marks a row's closest item of each set. The other rows are each item's closest row.
     """
-    hits = in_order(found)
+    hits = greatest_overlaps(found)
     sets = items.get_column("eval_set").rle_id()[hits.get_column("at")]  # items of one set are adjacent
     greatest = pl.col("row").sort_by("overlap", descending=True, maintain_order=True).first().over("at")
     hits = hits.with_columns(of_row=pl.struct(pl.col("row"), sets).is_first_distinct())
     return hits.filter(pl.col("of_row") | (pl.col("row") == greatest))
 
 
-def flat(texts: pl.Series) -> tuple[pl.Series, np.ndarray]:
+def flattened(texts: pl.Series) -> tuple[pl.Series, np.ndarray]:
     """Return all texts of str or list[str] rows one after the other, and the row of each."""
     if not isinstance(texts.dtype, pl.List):
         return texts.cast(pl.String), np.arange(len(texts))
@@ -93,7 +93,7 @@ def flat(texts: pl.Series) -> tuple[pl.Series, np.ndarray]:
     return texts.explode(empty_as_null=False, keep_nulls=False).cast(pl.String), rows
 
 
-def above(threshold: float) -> None:
+def check_threshold(threshold: float) -> None:
     """Raise RecipeError unless 0 <= threshold < 1; no overlap is greater than 1."""
     if not 0 <= threshold < 1:
         raise RecipeError(f"threshold is {threshold:g}, expected 0 or more and less than 1")

@@ -11,7 +11,7 @@ from typing import Self
 import numpy as np
 import polars as pl
 
-from curate.contamination.eval_sets import EvalSet, named_once
+from curate.contamination.eval_sets import EvalSet, uniquely_named
 from curate.errors import InputError, RecipeError
 from curate.files import atomic
 from curate.schema import check
@@ -48,7 +48,7 @@ class EvalIndex:
         """
         if ngram < 1:
             raise RecipeError(f"ngram is {ngram}, expected a number of words, for example 8")
-        return cls(pl.concat([_hashed(eval_set, ngram) for eval_set in named_once(sets)]), ngram)
+        return cls(pl.concat([_hashed(eval_set, ngram) for eval_set in uniquely_named(sets)]), ngram)
 
     def save(self, path: Path) -> None:
         """

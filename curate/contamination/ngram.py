@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
-from curate.contamination.hits import FOUND, above, fewest, flat, to_hits
+from curate.contamination.hits import FOUND, check_threshold, flattened, needed_for_counts, to_hits
 from curate.contamination.index import EvalIndex
 from curate.text.arrays import mixed, ranges
 from curate.text.stable_words import Words, runs
@@ -30,8 +30,8 @@ def hits(texts: pl.Series, index: EvalIndex, *, threshold: float = 0.5, every: b
     Sorted by row, then closest item first; equally close items are in the order of the index. Without `every`, only the
     closest item of each set per row, and the closest row per item: enough for all counts, and few hits in memory.
     """
-    above(threshold)
-    single, row_of = flat(texts)
+    check_threshold(threshold)
+    single, row_of = flattened(texts)
     shared, wholes = [], []
     for start, words in runs(single):
         shared.append(_shared(words, start, index))
@@ -49,7 +49,7 @@ def exact_hits(texts: pl.Series, index: EvalIndex, *, every: bool = True) -> pl.
 
     Case, punctuation and spaces are ignored. An item without a word never matches.
     """
-    single, row_of = flat(texts)
+    single, row_of = flattened(texts)
     wholes = [_wholes(words, start) for start, words in runs(single)]
     return to_hits(_same(*_joined(wholes, row_of), index.items), index.items, every=every)
 
@@ -106,7 +106,7 @@ def _overlaps(rows: np.ndarray, keys: np.ndarray, index: EvalIndex, threshold: f
     rows, keys = rows[compared], keys[compared]
     parts = [_covered(rows[chunk], keys[chunk], index, threshold) for chunk in _chunks(rows, keys, index)]
     found = pl.concat([FOUND.to_frame(), *parts])
-    found = found.with_columns(of_row=True) if every else fewest(found, index.items)
+    found = found.with_columns(of_row=True) if every else needed_for_counts(found, index.items)
     of_all = found.rename({"row": "first"}).join(groups, on="first")
     return of_all.filter(pl.col("of_row") | (pl.col("row") == pl.col("first"))).select(list(FOUND))
 

@@ -57,7 +57,7 @@ def embed(
         raise
 
 
-def ends(text: str, size: int) -> str:
+def head_and_tail(text: str, size: int) -> str:
     """Return a text of up to `size` bytes unchanged, of a longer one the first and the last `size` / 2 bytes."""
     if len(text) * 4 <= size or len(raw := text.encode("utf-8", "replace")) <= size:
         return text
@@ -154,7 +154,8 @@ class _Vectors:
 
     def _encoded(self, texts: list[str]) -> np.ndarray:
         limit = getattr(self._encoder, "max_bytes", None)
-        vectors: Any = np.asarray(self._encoder.encode([ends(text, limit) for text in texts] if limit else texts))
+        read = [head_and_tail(text, limit) for text in texts] if limit else texts
+        vectors: Any = np.asarray(self._encoder.encode(read))
         if vectors.ndim != 2 or len(vectors) != len(texts):
             raise InputError(
                 f"the model returned shape {vectors.shape} for {len(texts)} texts; expected a row per text"

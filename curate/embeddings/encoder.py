@@ -76,7 +76,7 @@ def loading(name: str) -> Iterator[str]:
         except CurateError:
             raise
         except (OSError, ValueError, KeyError, ImportError) as error:
-            raise InputError(f"cannot load the model {name!r}: {_line(error)}") from error
+            raise InputError(f"cannot load the model {name!r}: {_one_line(error)}") from error
 
 
 def model_folder(name: str) -> str:
@@ -104,9 +104,9 @@ def _downloaded(name: str) -> str:
             if not any(Path(folder).rglob("*.safetensors")):  # an older repository
                 folder = hub.snapshot_download(name, allow_patterns=[*FILES, "*.bin"], ignore_patterns=OTHER_FORMATS)
     except (errors.RepositoryNotFoundError, ValueError) as error:
-        raise InputError(f"the Hub has no model {name!r} for you: {_line(error)}") from error
+        raise InputError(f"the Hub has no model {name!r} for you: {_one_line(error)}") from error
     except (errors.HfHubHTTPError, transport, OSError) as error:
-        raise ServiceError(f"the Hub does not answer for the model {name!r}: {_line(error)}") from error
+        raise ServiceError(f"the Hub does not answer for the model {name!r}: {_one_line(error)}") from error
     return folder
 
 
@@ -129,5 +129,5 @@ def _quiet() -> Iterator[None]:
             library.enable_progress_bar()
 
 
-def _line(error: BaseException) -> str:
+def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:300]

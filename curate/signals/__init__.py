@@ -5,7 +5,7 @@ slow or a model is needed, a batch function. Its docstring is its definition.
 To add one, write the function and add it to the tuple at the end of its file, or a new file and its tuple to SIGNALS:
 
     def exclamations(text: pl.Expr) -> pl.Expr:
-        \"\"\"Exclamation marks.\"\"\"
+        \"\"\"Number of exclamation marks.\"\"\"
         return text.str.count_matches("!", literal=True)
 
     TEXT = (Signal.of_text(exclamations, charted=("chosen",)),)

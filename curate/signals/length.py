@@ -16,7 +16,7 @@ def lines(text: pl.Expr) -> pl.Expr:
 
 
 def empty(text: pl.Expr) -> pl.Expr:
-    """Contains nothing but white space."""
+    """Is empty or contains only white space."""
     return ~text.str.contains(r"\S")
 
 

@@ -45,7 +45,7 @@ def chars_ratio() -> pl.Expr:
 
 
 def truncated() -> pl.Expr:
-    """One response is a prefix of the other, 40 characters or longer, and stops inside one of its sentences."""
+    """One response is a prefix of the other, 40 characters or longer, and ends inside a sentence of it."""
     a, b = chosen.str.strip_chars(), rejected.str.strip_chars()
     a_is_shorter = a.str.len_bytes() < b.str.len_bytes()
     shorter, longer = pl.when(a_is_shorter).then(a).otherwise(b), pl.when(a_is_shorter).then(b).otherwise(a)

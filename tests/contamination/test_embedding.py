@@ -1,4 +1,4 @@
-"""Eval items found by vectors, with an encoder that counts letters."""
+"""Eval items found by embedding, with an encoder that counts letters."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ from curate.errors import RecipeError
 
 
 class Letters:
-    """How often a, b and c occur, as a vector of unit length; without any, zeros."""
+    """Encodes the counts of a, b and c as a vector of unit length, or zeros without any."""
 
     def __init__(self) -> None:
         self.seen: list[str] = []
@@ -32,7 +32,7 @@ def evals() -> EvalVectors:
     return EvalVectors.build([EvalSet.of("one", ["aab", "c"]), EvalSet.of("two", ["ab", "xyz"], ["p", "q"])], Letters())
 
 
-def test_the_closest_of_a_row_s_texts_counts(evals: EvalVectors) -> None:
+def test_the_closest_text_of_a_row_is_used(evals: EvalVectors) -> None:
     rows = pl.Series([["baa", "b"], ["c b a", "cc"], [" ", ""], None, ["xyz"], ["abab", "ab"]])
     table = similar_hits(rows, evals, Letters())
     assert table.drop("overlap").rows() == [
@@ -44,14 +44,14 @@ def test_the_closest_of_a_row_s_texts_counts(evals: EvalVectors) -> None:
     assert similar_hits(rows, evals, Letters(), threshold=0.99).get_column("row").to_list() == [0, 1, 5]
 
 
-def test_one_text_a_row_and_blank_ones_are_not_encoded(evals: EvalVectors) -> None:
+def test_one_text_per_row_and_blank_texts_are_not_encoded(evals: EvalVectors) -> None:
     encoder = Letters()
     assert similar_hits(pl.Series(["c", "", None, " \n"]), evals, encoder).rows() == [(0, "one", "1", 1.0)]
     assert encoder.seen == ["c"]
     assert similar_hits(pl.Series([], dtype=pl.String), evals, encoder).is_empty()
 
 
-def test_portions_change_nothing(evals: EvalVectors, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_do_not_change_the_result(evals: EvalVectors, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = pl.Series([["ab", "c"], ["aab"], ["b"], ["c", "aab", "x"]])
     together = similar_hits(rows, evals, Letters())
     monkeypatch.setattr(embedding, "SIMILARITIES_PER_CHUNK", 1)
@@ -60,7 +60,7 @@ def test_portions_change_nothing(evals: EvalVectors, monkeypatch: pytest.MonkeyP
     assert by_set(few, evals.items).equals(by_set(together, evals.items))
 
 
-def test_what_cannot_be(evals: EvalVectors) -> None:
+def test_bad_arguments(evals: EvalVectors) -> None:
     with pytest.raises(RecipeError, match="threshold is 1"):
         similar_hits(pl.Series(["a"]), evals, Letters(), threshold=1)
     with pytest.raises(RecipeError, match="two eval sets are named 'one'"):

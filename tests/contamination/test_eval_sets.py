@@ -39,12 +39,12 @@ def test_the_text_is_in_the_named_columns(tmp_path: Path, ending: str) -> None:
     assert items_of(load_eval(spec, columns=["turns"])) == [("0", "One\n\nTwo"), ("2", "Three")]
 
 
-def test_a_dot_reaches_into_an_object(tmp_path: Path) -> None:
+def test_a_dot_selects_a_field(tmp_path: Path) -> None:
     path = write_jsonl(tmp_path / "q.jsonl", [{"info": {"post": "Why?", "n": 3}}, {"info": None}])
     assert items_of(load_eval(str(path), columns=["info.post", "info.n"])) == [("0", "Why?\n\n3")]
 
 
-def test_without_columns_it_is_what_the_user_says_in_the_prompt(tmp_path: Path) -> None:
+def test_without_columns_the_text_is_the_user_turns_of_the_prompt(tmp_path: Path) -> None:
     path = write_jsonl(tmp_path / "p.jsonl", [{"prompt": "Who?", "chosen": "He.", "rejected": "She."}])
     assert items_of(load_eval(str(path))) == [("0", "Who?")]
     talk = [("system", "Be kind."), ("user", "Hi"), ("assistant", "Hello!"), ("user", "Who?"), ("assistant", "Me.")]
@@ -55,7 +55,7 @@ def test_without_columns_it_is_what_the_user_says_in_the_prompt(tmp_path: Path) 
     assert items_of(load_eval(str(tmp_path / "t.txt"))) == [("0", "Who is it?"), ("1", "When?")]
 
 
-def test_items_of_a_folder_are_named_with_their_file(tmp_path: Path) -> None:
+def test_ids_of_a_folder_include_the_file_name(tmp_path: Path) -> None:
     for name in ("x", "y"):
         write_jsonl(tmp_path / f"{name}.jsonl", [{"q": f"{name}?"}])
     assert items_of(load_eval(str(tmp_path), columns=["q"])) == [("x.jsonl/0", "x?"), ("y.jsonl/0", "y?")]
@@ -77,14 +77,14 @@ def test_text_of_values(value: object, text: str) -> None:
     assert text_of(value) == text
 
 
-def test_what_is_nested_without_end_is_no_text() -> None:
+def test_nesting_is_limited() -> None:
     deep: Any = "a"
     for _ in range(100_000):
         deep = [deep]
     assert text_of(deep) == ""
 
 
-def test_an_unknown_column_names_the_nearest(tmp_path: Path) -> None:
+def test_an_unknown_column_suggests_the_closest(tmp_path: Path) -> None:
     path = str(write_jsonl(tmp_path / "quiz.jsonl", ROWS))
     with pytest.raises(
         RecipeError, match=r"unknown column of the eval set 'quiz' 'qestion'\. Did you mean 'question'\?"
@@ -120,7 +120,7 @@ def test_a_set_without_text_or_with_broken_rows(tmp_path: Path) -> None:
         load_eval(str(tmp_path / "empty.jsonl"), columns=["prompt"])
 
 
-def test_the_list_is_whole() -> None:
+def test_the_named_sets_are_complete() -> None:
     wanted = {
         "alpaca_eval",
         "mt_bench",
@@ -139,7 +139,7 @@ def test_the_list_is_whole() -> None:
         assert name == name.lower().replace("-", "_")
 
 
-# The clients read their settings when they are imported, so a process of its own is told where the Hub is.
+# The clients read their settings at import, so the URL of the Hub is given to a separate process.
 PROGRAM = """
 import json, sys
 from curate.contamination.eval_sets import load_eval
@@ -164,7 +164,7 @@ def lines(*rows: dict[str, Any]) -> bytes:
 @pytest.mark.slow
 def test_named_sets_come_from_the_hub(tmp_path: Path) -> None:
     repos: dict[str, dict[str, Any]] = {
-        # A loading script beside the file, as it is there.
+        # A loading script beside the file, as on the Hub.
         "tatsu-lab/alpaca_eval": {"alpaca_eval.json": b'[{"instruction": "Who?"}]', "alpaca_eval.py": b"import os"},
         "HuggingFaceH4/mt_bench_prompts": {"train.jsonl": lines({"prompt": ["Who?", "Why?"], "prompt_id": 7})},
         "EleutherAI/hendrycks_math": {

@@ -1,4 +1,4 @@
-"""The index as a file: hashes only, and refused when it is not what was saved."""
+"""The index as a file: it contains hashes only, and a changed file is an error."""
 
 import json
 from collections.abc import Callable
@@ -23,7 +23,7 @@ def index() -> EvalIndex:
     return EvalIndex.build([EvalSet.of("mine", ITEMS), EvalSet.of("other", ITEMS[:1], ["x/1"])])
 
 
-def test_what_is_saved_is_loaded(index: EvalIndex, tmp_path: Path) -> None:
+def test_save_and_load(index: EvalIndex, tmp_path: Path) -> None:
     index.save(tmp_path / "deep" / "evals.index")
     loaded = EvalIndex.load(tmp_path / "deep" / "evals.index")
     assert loaded.items.equals(index.items)
@@ -34,13 +34,13 @@ def test_what_is_saved_is_loaded(index: EvalIndex, tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["evals.index"]
 
 
-def test_no_text_is_in_the_file(index: EvalIndex, tmp_path: Path) -> None:
+def test_the_file_contains_no_text(index: EvalIndex, tmp_path: Path) -> None:
     index.save(tmp_path / "evals.index")
     data = (tmp_path / "evals.index").read_bytes()
     assert not [word for text in ITEMS for word in text.split() if word.encode() in data and len(word) > 3]
 
 
-def test_the_length_of_an_n_gram_is_the_index_s_own(tmp_path: Path) -> None:
+def test_the_n_gram_size_is_that_of_the_index(tmp_path: Path) -> None:
     index = EvalIndex.build([EvalSet.of("set", ["one two three four"])], ngram=3)
     index.save(tmp_path / "i")
     assert EvalIndex.load(tmp_path / "i").ngram == 3
@@ -49,7 +49,7 @@ def test_the_length_of_an_n_gram_is_the_index_s_own(tmp_path: Path) -> None:
         EvalIndex.build([EvalSet.of("set", ["a"])], ngram=0)
 
 
-def test_a_file_that_is_no_index(index: EvalIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_not_an_index(index: EvalIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "i"
     with pytest.raises(InputError, match="there is no eval index"):
         EvalIndex.load(path)
@@ -89,13 +89,13 @@ def test_an_index_that_was_changed(index: EvalIndex, tmp_path: Path, change: Cha
         EvalIndex.load(tmp_path / "i")
 
 
-def test_an_index_of_other_columns(index: EvalIndex, tmp_path: Path) -> None:
+def test_an_index_with_other_columns(index: EvalIndex, tmp_path: Path) -> None:
     index.items.drop("words").write_parquet(tmp_path / "i", metadata={indexing.KEY: '{"version": 1}'})
     with pytest.raises(InputError, match="words is missing"):
         EvalIndex.load(tmp_path / "i")
 
 
-def test_sets_that_make_no_index() -> None:
+def test_sets_that_cannot_be_indexed() -> None:
     one = EvalSet.of("one", ["a b"])
     with pytest.raises(RecipeError, match="no eval set is named"):
         EvalIndex.build([])
@@ -107,6 +107,6 @@ def test_sets_that_make_no_index() -> None:
         EvalIndex.build([EvalSet.of("set", ["a", "b"], ["x", "x"])])
 
 
-def test_only_short_items_make_an_index_too() -> None:
+def test_an_index_of_short_items_only() -> None:
     index = EvalIndex.build([EvalSet.of("set", ["Hi", "Who are you?"])])
     assert hits(pl.Series(["hi", "a b c d e f g h i j k"]), index).rows() == [(0, "set", "0", 1.0)]

@@ -1,4 +1,4 @@
-"""Eval items in training rows: the rule by hand, the rule beside plain Python, and inputs that nobody wants."""
+"""Eval items in training rows: the rule by example, compared with plain Python, and unusual inputs."""
 
 import random
 import time
@@ -19,7 +19,7 @@ from curate.schema import MESSAGES
 from curate.text import stable_words as hashing
 from tests.plain_overlap import PlainIndex
 
-TEN = "a b c d e f g h i j"  # as many words
+TEN = "a b c d e f g h i j"  # ten words
 Row = tuple[int, str, str, float]
 
 
@@ -37,8 +37,8 @@ def found(rows: Sequence[str | list[str] | None], index: EvalIndex, threshold: f
         (TEN, 1.0),
         (f"Please solve: {TEN.upper()}! Think first.", 1.0),
         ("x a b c d e f g h y", 0.8),  # one 8-gram
-        ("a b c d e f g h x c d e f g h i j", 1.0),  # the first and the last, apart
-        ("b c d e f g h i a b c d e f g", 0.8),  # seven words of another order
+        ("a b c d e f g h x c d e f g h i j", 1.0),  # the first and the last, separated
+        ("b c d e f g h i a b c d e f g", 0.8),  # seven words in another order
         ("a b c d e f g x h i j", None),  # no 8-gram
         ("j i h g f e d c b a", None),
         ("", None),
@@ -62,7 +62,7 @@ def test_the_share_must_be_greater_than_the_threshold() -> None:
             found([half], index, threshold=threshold)
 
 
-def test_items_of_few_words_are_hit_by_a_text_that_is_them() -> None:
+def test_short_items_match_equal_texts_only() -> None:
     index = index_of("Hi", "Who are you?", "HI!", "🎉", "seven words are no gram of eight")
     rows = ["hi.", "Hi there", "who are you", "I ask: who are you?", "🎉", "", "Seven words are no gram of EIGHT…"]
     assert found(rows, index) == [
@@ -73,7 +73,7 @@ def test_items_of_few_words_are_hit_by_a_text_that_is_them() -> None:
     ]
 
 
-def test_a_row_is_all_of_its_texts_and_an_8_gram_lies_in_one_of_them() -> None:
+def test_a_row_combines_its_texts_and_an_8_gram_is_within_one() -> None:
     index = index_of(TEN, "who are you")
     rows: list[list[str] | None] = [
         ["a b c d e f g h", "x", "c d e f g h i j"],  # covered together
@@ -88,8 +88,8 @@ def test_a_row_is_all_of_its_texts_and_an_8_gram_lies_in_one_of_them() -> None:
     assert found(rows, index) == expected
 
 
-def test_a_word_that_comes_twice_in_an_item_is_covered_twice() -> None:
-    item = "a b a b a b a b a b a b x y"  # its 8-grams repeat themselves
+def test_a_repeated_word_of_an_item_is_covered_twice() -> None:
+    item = "a b a b a b a b a b a b x y"  # its 8-grams repeat
     assert found(["a b a b a b a b"], index_of(item)) == [(0, "set", "0", 12 / 14)]
     assert list(PlainIndex([item]).hits([["a b a b a b a b"]])) == [(0, 0, 12 / 14)]
 
@@ -118,7 +118,7 @@ def test_the_counts_of_each_set() -> None:
     assert by_set(hits(rows.head(0), index), index.items).rows() == [("b", 3, 0, 0), ("a", 1, 0, 0), ("c", 2, 0, 0)]
 
 
-def test_exact_hits_are_the_same_words_and_no_others() -> None:
+def test_exact_hits_have_exactly_the_same_words() -> None:
     index = index_of("What is 2 + 2?", "Hi", "👍", TEN)
     rows = pl.Series([["hello", "what is 2+2"], ["what is 2 + 2 then"], ["hi", "HI"], ["👍"], [f"{TEN} k"], None])
     assert exact_hits(rows, index).rows() == [(0, "set", "0", 1.0), (2, "set", "1", 1.0)]
@@ -139,7 +139,7 @@ def test_the_texts_of_pairs() -> None:
         row_texts(pairs, ["promt"])
 
 
-# Few words and short n-grams, so that much is shared; with texts of no word and of fewer than an n-gram.
+# Few words and short n-grams, so that much is shared; some texts have no word or fewer words than an n-gram.
 WORDS = st.lists(st.sampled_from(["a", "b", "c", "D.", "été", "天气", "longer-word", "🎉"]), max_size=14).map(" ".join)
 ROWS = st.lists(st.lists(WORDS, max_size=3), max_size=8)
 
@@ -150,7 +150,7 @@ def set_of(items: list[str]) -> EvalSet:
 
 @settings(deadline=None, max_examples=60)
 @given(st.lists(WORDS, min_size=1, max_size=5), ROWS, st.sampled_from([1, 2, 3]), st.sampled_from([0, 0.3, 0.5, 0.8]))
-def test_the_same_as_in_plain_python(items: list[str], rows: list[list[str]], ngram: int, threshold: float) -> None:
+def test_hits_agree_with_plain_python(items: list[str], rows: list[list[str]], ngram: int, threshold: float) -> None:
     index = EvalIndex.build([set_of(["some words", *items])], ngram=ngram)
     plain = PlainIndex(["some words", *items], ngram).hits(rows, threshold)
     expected = sorted((row, -overlap, item) for row, item, overlap in plain)
@@ -160,7 +160,9 @@ def test_the_same_as_in_plain_python(items: list[str], rows: list[list[str]], ng
 
 @settings(deadline=None, max_examples=30)
 @given(st.lists(WORDS, min_size=1, max_size=5), ROWS, st.integers(1, 4), st.integers(0, 99))
-def test_blocks_order_and_threads_change_nothing(items: list[str], rows: list[list[str]], size: int, seed: int) -> None:
+def test_hits_do_not_depend_on_blocks_order_and_threads(
+    items: list[str], rows: list[list[str]], size: int, seed: int
+) -> None:
     index = EvalIndex.build([set_of(["some words", *items])], ngram=2)
     texts = pl.Series(rows, dtype=pl.List(pl.String))
     together = hits(texts, index)
@@ -174,7 +176,7 @@ def test_blocks_order_and_threads_change_nothing(items: list[str], rows: list[li
     assert closest(pl.concat(few)).equals(closest(together))
 
 
-def test_portions_and_runs_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hits_do_not_depend_on_chunks_and_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     chance = random.Random(0)
     texts = [" ".join(chance.choices("abc", k=chance.randrange(30))) for _ in range(200)]
     index = EvalIndex.build([set_of(texts[:40])], ngram=3)
@@ -220,7 +222,7 @@ def test_mixed_scripts_and_texts_without_words() -> None:
 
 
 def test_one_template_in_all_items_and_all_rows() -> None:
-    """Every row hits every item, which is as many hits as rows times items: looked at once, told in few rows."""
+    """Every row matches every item: one row is compared, and few of the rows x items hits are returned."""
     template = " ".join(f"t{number}" for number in range(60))
     items = [f"{template} item {number}" for number in range(1000)]
     rows = pl.Series([f"{template} row {number}" for number in range(20_000)])

@@ -1,6 +1,6 @@
 """
-Texts with planted edits, and a second, plain way to say how alike texts are: one character, one set, one pair at a
-time. It shares no code with `curate.dedup`; what a word is stands there and here in different words.
+Texts with planted edits, and a reference implementation of their similarity that processes one character, one set, one
+pair at a time. It shares no code with `curate.dedup`, and defines words independently.
 """
 
 import random
@@ -21,7 +21,7 @@ BETWEEN = r"[^a-z0-9+\-*/^%<>=\x80-\U0010ffff]"  # an ASCII character that is ne
 
 
 def plain_words(text: str) -> list[str]:
-    """The words of a text, character by character; the whole one when there is none and it is not blank."""
+    """Return the words of a text, character by character; a text without words is one word unless it is blank."""
     if any(unicodedata.category(c) == "Mn" or low <= c <= high for c in text for low, high in SEVERAL_FORMS):
         text = unicodedata.normalize("NFKC", text)
     usual = "".join(c for c in text.lower() if unicodedata.category(c) not in ("Cf", "Me") and c != "\ufe0f")
@@ -29,26 +29,26 @@ def plain_words(text: str) -> list[str]:
     plain = "".join(c if c < "\x80" or unicodedata.category(c)[0] in "LMN" else " " * len(c.encode()) for c in usual)
     words, word = [], ""
     for place, char in enumerate(plain):
-        apart = unicodedata.name(char, "").startswith(UNSPACED)
+        unspaced = unicodedata.name(char, "").startswith(UNSPACED)
         sign = char in SIGNS and re.search(rf"[0-9]{BETWEEN}{{0,3}}$", plain[max(place - 4, 0) : place])
         sign = sign and re.match(rf"{BETWEEN}{{0,3}}[0-9]", plain[place + 1 : place + 5])
-        if not apart and (char.isalnum() or char > "\x7f"):
+        if not unspaced and (char.isalnum() or char > "\x7f"):
             word += char
             continue
-        words += [part for part in (word, char if apart else f"sign {char}" if sign else "") if part]
+        words += [part for part in (word, char if unspaced else f"sign {char}" if sign else "") if part]
         word = ""
     words += [word] if word else []
     return words or ([usual] if usual.strip() else [])
 
 
 def plain_shingles(text: str, size: int = 3) -> set[tuple[str, ...]]:
-    """The sets that are compared."""
+    """Return the set of shingles of a text."""
     words = plain_words(text)
     return {tuple(words[at : at + size]) for at in range(max(len(words) - size + 1, min(len(words), 1)))}
 
 
 def exact_pairs(texts: Sequence[str], threshold: float, size: int = 3) -> dict[tuple[int, int], float]:
-    """Every pair (a < b) at least so similar, by counting what all pairs share."""
+    """Return every pair (a < b) with a similarity of at least `threshold`, by counting the shared shingles of all."""
     vocabulary: dict[tuple[str, ...], int] = {}
     rows, columns = [], []
     for row, text in enumerate(texts):
@@ -59,9 +59,9 @@ def exact_pairs(texts: Sequence[str], threshold: float, size: int = 3) -> dict[t
     sizes = matrix.sum(axis=1)
     shared = triu(matrix @ matrix.T, k=1).tocoo()
     similarity = shared.data / (sizes[shared.row] + sizes[shared.col] - shared.data)
-    alike = similarity >= threshold
-    pairs = zip(shared.row[alike].tolist(), shared.col[alike].tolist(), strict=True)
-    return dict(zip(pairs, similarity[alike].tolist(), strict=True))
+    similar = similarity >= threshold
+    pairs = zip(shared.row[similar].tolist(), shared.col[similar].tolist(), strict=True)
+    return dict(zip(pairs, similarity[similar].tolist(), strict=True))
 
 
 def _spaces(text: str, chance: random.Random) -> str:
@@ -102,9 +102,9 @@ EDITS: dict[str, Callable[[str, random.Random], str]] = {
 
 def planted(originals: Sequence[str], seed: int) -> pl.DataFrame:
     """
-    in : texts
-    out: text, origin (the place of the text it was made from), kind (an edit, or "original"): an edit after each text,
-         of the kinds in turn
+    Plant one edit after each text, with the kinds in turn.
+
+    out: text, origin (the index of the original text), kind (an edit, or "original")
     """
     chance = random.Random(seed)
     rows: list[tuple[str, int, str]] = []
@@ -116,10 +116,12 @@ def planted(originals: Sequence[str], seed: int) -> pl.DataFrame:
 
 def compare(texts: pl.DataFrame, edges: pl.DataFrame, threshold: float) -> pl.DataFrame:
     """
+    Compare the edges with those of the exact comparison.
+
     in : text, origin, kind; row_a, row_b, similarity
-    out: kind ("all", an edit, "other" for pairs that were not planted), alike (pairs that exact comparison finds),
-         found, clustered (found, or in one cluster), precision (share of the kind's edges that are right). Of texts of
-         the same words every pair counts as found when all are linked to one.
+    out: kind ("all", an edit, "other" for pairs that were not planted), similar (pairs that exact comparison finds),
+         found, clustered (found, or in one cluster), precision (share of the kind's edges that are correct). Among
+         texts of the same words every pair counts as found when all have an edge to one of them.
     """
     exact = exact_pairs(texts.get_column("text").to_list(), threshold)
     names = {"kind": texts.get_column("kind"), "origin": texts.get_column("origin")}
@@ -134,11 +136,11 @@ def compare(texts: pl.DataFrame, edges: pl.DataFrame, threshold: float) -> pl.Da
         rows.append(
             (kind, (a, b) in exact, (a, b) in exact and found, cluster[a] == cluster[b], (a, b) in links, right)
         )
-    pairs = pl.DataFrame(rows, schema=["kind", "alike", "found", "clustered", "linked", "right"], orient="row")
+    pairs = pl.DataFrame(rows, schema=["kind", "similar", "found", "clustered", "linked", "right"], orient="row")
     counted = [
-        pl.col("alike").sum(),
+        pl.col("similar").sum(),
         pl.col("found").sum(),
-        (pl.col("clustered") & pl.col("alike")).sum(),
+        (pl.col("clustered") & pl.col("similar")).sum(),
         pl.col("right").filter("linked").mean().alias("precision"),
     ]
     whole = pairs.select(pl.lit("all").alias("kind"), *counted)

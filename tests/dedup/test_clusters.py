@@ -16,6 +16,6 @@ from curate.dedup.clusters import components
         (3, [(2, 0), (2, 0)], [0, 1, 0]),
     ],
 )
-def test_the_smallest_row_names_the_cluster(rows: int, edges: list[tuple[int, int]], labels: list[int]) -> None:
+def test_the_label_is_the_smallest_row(rows: int, edges: list[tuple[int, int]], labels: list[int]) -> None:
     frame = pl.DataFrame(edges, schema={"row_a": pl.UInt64, "row_b": pl.UInt64}, orient="row")
     assert components(rows, frame).tolist() == labels

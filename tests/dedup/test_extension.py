@@ -1,4 +1,4 @@
-"""A duplicate finder from outside: one class, one line, and a run finds duplicates by it."""
+"""A user-defined duplicate finder: one class and one line, and a run uses it."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,7 +23,7 @@ class Anagram(FinderSection):
 
 class AnagramFinder:
     section: ClassVar = Anagram
-    about: ClassVar = "the same letters occur in another pair, which is kept"
+    about: ClassVar = "a pair that is kept has the same letters"
 
     def __init__(self, settings: Anagram, corpus: Corpus) -> None:
         self._texts, self._rows = corpus.texts(settings.compare), corpus.rows
@@ -52,8 +52,8 @@ class AnagramFinder:
 
 
 @pytest.fixture
-def recipe_with_it(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The recipe as it is once the finder's line stands in FINDERS."""
+def recipe_with_anagrams(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The recipe model as it is when FINDERS includes the finder."""
     monkeypatch.setitem(FINDERS, "anagram", AnagramFinder)
     keys: dict[str, Any] = {"anagram": (Anagram | None, None)}
     dedup = create_model("Dedup", __base__=data.Dedup, **keys)
@@ -62,7 +62,7 @@ def recipe_with_it(monkeypatch: pytest.MonkeyPatch) -> Any:
     return recipe
 
 
-def test_a_run_drops_what_it_finds(tmp_path: Path, recipe_with_it: Any) -> None:
+def test_a_run_drops_the_duplicates_it_finds(tmp_path: Path, recipe_with_anagrams: Any) -> None:
     from curate.flow import run
 
     prompts = ["What is a dormitory for?", "What is a dirtyroom for?", "What is a listener for?", "So?"]

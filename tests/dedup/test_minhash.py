@@ -1,4 +1,4 @@
-"""What is kept of a text: bands from the threshold, minima that estimate the similarity, the same in every run."""
+"""MinHash sketches: bands from the threshold, minima that estimate the similarity, the same in every run."""
 
 import numpy as np
 import polars as pl
@@ -21,7 +21,7 @@ def test_bands_of_the_default() -> None:
 
 
 @pytest.mark.parametrize("threshold", [0.03, 1e-3, 1e-30])
-def test_a_threshold_that_no_bands_can_keep_gets_as_many_as_there_are(threshold: float) -> None:
+def test_a_very_low_threshold_gets_the_most_bands(threshold: float) -> None:
     assert banding(threshold) == (SLOTS[-1], 1, SLOTS[-1])
 
 
@@ -40,7 +40,7 @@ def test_bands_can_be_given() -> None:
         ((0.8, 3, (0, 5)), "bands is (0, 5), expected (bands, minima per band), each 1 or more"),
     ],
 )
-def test_what_is_out_of_range(arguments: tuple[float, int, tuple[int, int] | None], said: str) -> None:
+def test_values_out_of_range(arguments: tuple[float, int, tuple[int, int] | None], said: str) -> None:
     with pytest.raises(InputError) as error:
         make_plan(*arguments, seed=1)
     assert str(error.value) == said
@@ -58,7 +58,7 @@ def test_a_sketch_is_small() -> None:
     assert sum(getattr(whole, name).nbytes for name in ("fingerprints", "counts", "keys", "minima")) == 10 * 172
 
 
-def test_a_sketch_of_a_block_is_that_of_its_texts() -> None:
+def test_a_sketch_does_not_depend_on_the_block() -> None:
     texts = ["one two three four", "", "x", "one two three four", "ONE two, three four!", "x"]
     plan = make_plan(0.8, 3, None, seed=1)
     whole = sketch(pl.Series(texts), plan)

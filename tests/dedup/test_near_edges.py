@@ -1,4 +1,4 @@
-"""Near-duplicates: what is found, that it is right, that it is the same however it is computed, and bad input."""
+"""Near-duplicates: what is found, correctness, independence of blocks and threads, and bad input."""
 
 import os
 import random
@@ -27,14 +27,14 @@ FOX = "The quick brown fox jumps over the lazy dog while the sun sets slowly beh
 
 
 def edges(*texts: str | None, **options: object) -> Edges:
-    """The edges among texts in one block."""
+    """Return the edges among texts in one block."""
     found = near_edges(lambda: [pl.Series(texts, dtype=pl.String)], **options)  # type: ignore[arg-type]
     assert found.schema == EDGES
     return found.rows()
 
 
 def clusters(texts: list[str], block: int, workers: int = 2) -> set[frozenset[str]]:
-    """The texts of each cluster, found in blocks of this size."""
+    """Return the texts of each cluster, computed in blocks of this size."""
     starts = range(0, len(texts), block)
     found = near_edges(lambda: (pl.Series(texts[at : at + block]) for at in starts), workers=workers)
     labels = components(len(texts), found)
@@ -43,7 +43,7 @@ def clusters(texts: list[str], block: int, workers: int = 2) -> set[frozenset[st
 
 
 def story(number: int, words: int = 60) -> str:
-    """A text of its own."""
+    """Return a text that is similar to no other story."""
     chance = random.Random(number)
     return " ".join(f"w{chance.randrange(5000)}" for _ in range(words))
 
@@ -52,7 +52,7 @@ def test_different_texts_are_not_linked() -> None:
     assert edges("How do I bake bread?", "Where is the station?", "How do I bake a cake?") == []
 
 
-def test_case_space_and_punctuation_do_not_count() -> None:
+def test_case_space_and_punctuation_are_ignored() -> None:
     assert edges("Hello,  world!", "x", "hello world", "HELLO\nWORLD…") == [(0, 2, 1.0), (0, 3, 1.0)]
 
 
@@ -63,7 +63,7 @@ def test_the_similarity_is_the_share_of_shingles() -> None:
     assert edges(FOX, changed, shingle_size=1) == [(0, 1, 15 / 17)]
 
 
-def test_a_pair_exactly_at_the_threshold_counts() -> None:
+def test_a_pair_exactly_at_the_threshold_is_found() -> None:
     assert edges(" ".join("abcdefghijk"), " ".join("abcdefghijz"), threshold=0.8) == [(0, 1, 0.8)]
 
 
@@ -122,7 +122,7 @@ def test_one_text_many_times_is_linear() -> None:
     assert time.process_time() - started < 20
 
 
-def test_a_large_cluster_hangs_together_with_few_pairs() -> None:
+def test_a_large_cluster_is_connected_by_few_pairs() -> None:
     count = 5_000
     texts = [FOX.replace("dog", f"dog{number}") + " and then again " + FOX for number in range(count)]
     found = near_edges(lambda: [pl.Series(texts)], threshold=0.75)  # any two share 22 of 28 shingles
@@ -130,8 +130,8 @@ def test_a_large_cluster_hangs_together_with_few_pairs() -> None:
     assert len(found) < 15 * count
 
 
-def test_a_large_group_of_several_clusters_stays_apart() -> None:
-    """A long beginning that all share brings them into the same groups; what follows decides."""
+def test_a_large_group_of_several_clusters_is_not_merged() -> None:
+    """A long shared prefix puts them into the same groups; the rest of the text decides."""
     head = " ".join(story(number) for number in range(2))
     bodies = [story(100 + number) for number in range(40)]
     texts = [f"{head} {body} x{copy}" for copy in range(30) for body in bodies]
@@ -141,7 +141,7 @@ def test_a_large_group_of_several_clusters_stays_apart() -> None:
     assert len(set(labels[0].tolist())) == len(bodies)
 
 
-def test_little_memory_means_more_passes_and_the_same_edges() -> None:
+def test_less_memory_means_more_passes_and_the_same_edges() -> None:
     originals = [story(number, 300) for number in range(200)]
     texts = pl.Series([changed for text in originals for changed in (text, f"{text} again", f"so {text}")])
     passes: list[int] = []
@@ -156,8 +156,8 @@ def test_little_memory_means_more_passes_and_the_same_edges() -> None:
     assert len(found) == 600
 
 
-def test_a_block_of_more_than_four_gigabytes_is_cut_as_any_other() -> None:
-    block = pl.Series(["x" * 5_000_000]).gather([0] * 900)  # which polars holds once
+def test_a_block_of_more_than_four_gigabytes() -> None:
+    block = pl.Series(["x" * 5_000_000]).gather([0] * 900)  # which polars stores once
     assert [(start, len(texts)) for start, texts in text_chunks([block])] == [(row, 1) for row in range(900)]
 
 
@@ -171,7 +171,7 @@ def test_blocks_that_cannot_be_read_twice() -> None:
         near_edges(lambda: once)
 
 
-def test_blocks_of_something_else() -> None:
+def test_blocks_of_another_dtype() -> None:
     with pytest.raises(InputError, match="'numbers' is Int64"):
         near_edges(lambda: [pl.Series("numbers", [1, 2])])
 
@@ -189,7 +189,7 @@ TEXT = st.lists(WORD, max_size=12).map(" ".join)
 
 @st.composite
 def related(draw: st.DrawFn) -> list[str]:
-    """Texts, some of them made of others by adding, dropping or exchanging a word."""
+    """Draw texts, some of which are others with a word added, dropped or exchanged."""
     texts = draw(st.lists(TEXT, max_size=6))
     for text in list(texts):
         words = text.split(" ")
@@ -202,7 +202,7 @@ def related(draw: st.DrawFn) -> list[str]:
 
 @settings(deadline=None, max_examples=40)
 @given(related(), st.integers(1, 5), st.randoms(use_true_random=False))
-def test_the_same_clusters_in_any_blocks_and_order(texts: list[str], block: int, chance: random.Random) -> None:
+def test_clusters_do_not_depend_on_blocks_and_order(texts: list[str], block: int, chance: random.Random) -> None:
     shuffled = chance.sample(texts, len(texts))
     assert clusters(texts, len(texts) + 1, workers=1) == clusters(shuffled, block, workers=3)
 
@@ -214,10 +214,10 @@ def test_the_same_clusters_in_any_blocks_and_order(texts: list[str], block: int,
     st.tuples(st.integers(1, 60), st.integers(1, 40), st.sampled_from([1, 2, 4])),
     st.sampled_from([(0.5, 1), (0.8, 3), (0.8, 8), (1.0, 2)]),
 )
-def test_the_same_edges_however_they_are_cut(
+def test_edges_do_not_depend_on_block_and_chunk_sizes(
     texts: list[str], cuts: list[int], sizes: tuple[int, int, int], how: tuple[float, int]
 ) -> None:
-    """Blocks of any sizes, empty ones too; pieces of any bytes, chunks of any pairs, threads."""
+    """Blocks of any size, also empty; chunks of any number of bytes and shingles; threads."""
     whole = near_edges(lambda: [pl.Series(texts, dtype=pl.String)], threshold=how[0], shingle_size=how[1], workers=1)
     ends = [min(sum(cuts[:place]), len(texts)) for place in range(len(cuts) + 1)] + [len(texts)]
     blocks = [pl.Series(texts[start:stop], dtype=pl.String) for start, stop in pairwise(ends)]
@@ -230,7 +230,7 @@ def test_the_same_edges_however_they_are_cut(
 
 @settings(deadline=None, max_examples=40)
 @given(related(), st.sampled_from([0.3, 0.5, 0.8, 1.0]))
-def test_every_edge_is_true(texts: list[str], threshold: float) -> None:
+def test_every_edge_is_correct(texts: list[str], threshold: float) -> None:
     exact = exact_pairs(texts, threshold)
     for a, b, similarity in edges(*texts, threshold=threshold):
         assert similarity == pytest.approx(exact[a, b])
@@ -241,7 +241,7 @@ def test_every_edge_is_true(texts: list[str], threshold: float) -> None:
 def test_texts_of_the_same_shingles_are_in_one_cluster(texts: list[str]) -> None:
     labels = components(len(texts), near_edges(lambda: [pl.Series(texts, dtype=pl.String)])).tolist()
     for (a, one), (b, other) in combinations(enumerate(map(plain_shingles, texts)), 2):
-        # A set can be that of two texts that repeat different parts of it: those are candidates as any others.
+        # Two texts that repeat different parts of one set are ordinary candidates.
         if one and texts[a].lower() == texts[b].lower():
             assert labels[a] == labels[b]
         if not one & other:
@@ -249,8 +249,8 @@ def test_texts_of_the_same_shingles_are_in_one_cluster(texts: list[str]) -> None
 
 
 @pytest.mark.slow
-def test_the_same_clusters_of_many_texts_in_any_blocks_and_order() -> None:
-    """With groups so large that not every pair of them is compared."""
+def test_clusters_of_many_texts_do_not_depend_on_blocks_and_order() -> None:
+    """The groups are so large that not every pair is compared."""
     chance = random.Random(1)
     many = [FOX.replace(" ", f" {chance.choice('ab')} ", chance.randrange(12)) for _ in range(400)]
     texts = [f"{text} {chance.choice(['', 'so', 'and more'])} {story(1, 30)}" for text in many]
@@ -261,7 +261,7 @@ def test_the_same_clusters_of_many_texts_in_any_blocks_and_order() -> None:
 
 
 @pytest.mark.slow
-def test_the_same_edges_in_another_process_with_other_threads() -> None:
+def test_edges_do_not_depend_on_process_and_threads() -> None:
     texts = [story(number // 2) + " x" * (number % 2) for number in range(200)]
     program = (
         "import polars as pl; from curate.dedup.near_edges import near_edges\n"
@@ -287,14 +287,14 @@ def test_recall_and_precision_on_real_texts_with_planted_edits() -> None:
     outputs = pl.read_parquet(SHARED / "alpaca_eval_outputs.parquet").get_column("output")
     texts = planted(outputs.unique(maintain_order=True).head(300).to_list(), seed=1)
     found = near_edges(lambda: [texts.get_column("text")])
-    for kind, alike, hits, clustered, precision in compare(texts, found, 0.8).rows():
+    for kind, similar, hits, clustered, precision in compare(texts, found, 0.8).rows():
         assert precision == 1.0
-        assert hits >= 0.98 * alike, kind
+        assert hits >= 0.98 * similar, kind
         assert clustered >= hits, kind
-        assert alike > 200 or kind != "all"
+        assert similar > 200 or kind != "all"
 
 
-def test_chunks_of_pairs_lose_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_include_every_pair(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [pl.Series([f"a b c {number}" for number in range(12)])]
     pairs = pl.DataFrame(
         list(combinations(range(12), 2)), schema={"row_a": pl.UInt64, "row_b": pl.UInt64}, orient="row"
@@ -304,7 +304,7 @@ def test_chunks_of_pairs_lose_none(monkeypatch: pytest.MonkeyPatch) -> None:
         assert similarities(lambda: texts, pairs).get_column("similarity").to_list() == [1 / 3] * 66
 
 
-def test_batches_are_pairwise_disjoint_and_whole() -> None:
+def test_batches_are_disjoint_and_complete() -> None:
     from curate.dedup.jaccard import batches
 
     pairs = pl.DataFrame([(a, a + 1) for a in range(0, 100, 2)], schema=["row_a", "row_b"], orient="row")

@@ -1,4 +1,4 @@
-"""Semantic duplicates: the pairs, their clusters, and vectors that are kept while a run lasts."""
+"""Semantic duplicates: edges, clusters, and the cache of vectors."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -12,23 +12,23 @@ from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
 from curate.dedup.semantic_edges import semantic_edges, semantic_matches, star_clusters
-from curate.embeddings.cache import CHUNK, embed, ends
+from curate.embeddings.cache import CHUNK, embed, head_and_tail
 from curate.embeddings.cosine import cosines, distinct, grid, least_product, main_axes, projections
 from curate.embeddings.encoder import load_encoder
 from curate.errors import CurateError, InputError, RecipeError
 
 
 def cloud(rows: int, dim: int = 96, seed: int = 0) -> np.ndarray:
-    """Vectors of which half are near another: the product of two middles, moved a little or further off."""
+    """Return vectors of which half are other vectors plus noise of various sizes."""
     chance = np.random.default_rng(seed)
-    # Some directions matter more, as in life.
-    middles = chance.normal(size=(rows // 2, dim)) * np.geomspace(5, 0.2, dim)
-    of = chance.integers(len(middles), size=rows - len(middles))
-    moved = middles[of] + chance.normal(size=(len(of), dim)) * chance.uniform(0, 0.8, size=(len(of), 1))
-    return np.concatenate([middles, moved]).astype(np.float32)[chance.permutation(rows)]
+    # Some directions have more variance, as in real embeddings.
+    centres = chance.normal(size=(rows // 2, dim)) * np.geomspace(5, 0.2, dim)
+    of = chance.integers(len(centres), size=rows - len(centres))
+    moved = centres[of] + chance.normal(size=(len(of), dim)) * chance.uniform(0, 0.8, size=(len(of), 1))
+    return np.concatenate([centres, moved]).astype(np.float32)[chance.permutation(rows)]
 
 
-def plainly(vectors: np.ndarray, threshold: float) -> set[tuple[int, int]]:
+def brute_force(vectors: np.ndarray, threshold: float) -> set[tuple[int, int]]:
     unit = vectors.astype(np.float64) / np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
     return {(a, b) for a, b in zip(*np.nonzero(unit @ unit.T >= threshold), strict=True) if a < b}
 
@@ -38,7 +38,7 @@ def pairs(edges: pl.DataFrame) -> set[tuple[int, int]]:
 
 
 def groups(clusters: pl.DataFrame, names: np.ndarray | None = None) -> set[frozenset[int]]:
-    """Clusters as sets of rows, or of what the rows were before they were shuffled."""
+    """Return clusters as sets of rows, or of their names (the rows before shuffling)."""
     sets = clusters.group_by("cluster").agg("row").get_column("row").to_list()
     return {frozenset(row if names is None else int(names[row]) for row in rows) for rows in sets}
 
@@ -48,7 +48,7 @@ def groups(clusters: pl.DataFrame, names: np.ndarray | None = None) -> set[froze
 def test_exact_pairs_are_all_pairs(threshold: float, dim: int) -> None:
     vectors = cloud(600, dim)
     edges = semantic_edges(vectors, threshold=threshold)
-    assert pairs(edges) == plainly(vectors, threshold)
+    assert pairs(edges) == brute_force(vectors, threshold)
     assert edges.equals(edges.sort("row_a", "row_b"))
     assert edges.schema == {"row_a": pl.UInt64, "row_b": pl.UInt64, "similarity": pl.Float64}
     a, b = (vectors[edges.get_column(side).to_numpy()].astype(np.float64) for side in ("row_a", "row_b"))
@@ -56,7 +56,7 @@ def test_exact_pairs_are_all_pairs(threshold: float, dim: int) -> None:
     assert np.allclose(edges.get_column("similarity").to_numpy(), cosine, rtol=0, atol=1e-12)
 
 
-def test_buckets_find_nearly_all_and_nothing_else() -> None:
+def test_ivf_search_finds_nearly_all_pairs_and_no_others() -> None:
     vectors = cloud(6000)
     every = semantic_edges(vectors, threshold=0.85)
     found = semantic_edges(vectors, threshold=0.85, exact_below=0)
@@ -64,7 +64,7 @@ def test_buckets_find_nearly_all_and_nothing_else() -> None:
     assert len(found) >= 0.97 * len(every) > 1000
 
 
-def test_buckets_by_way_of_coarser_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ivf_search_with_coarse_centroids(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("curate.dedup.ann.FLAT_CENTROIDS", 16)
     monkeypatch.setattr("curate.dedup.ann.ROWS_PER_CENTROID", 64)
     vectors = cloud(6000)
@@ -93,7 +93,7 @@ def test_clusters_do_not_depend_on_the_order_of_rows_or_on_threads(seed: int, ex
     with threadpool_limits(threads):
         shuffled = semantic_edges(vectors[order], threshold=0.8, exact_below=exact_below)
     numbers = {tuple(sorted((int(order[a]), int(order[b])))): s for a, b, s in shuffled.iter_rows()}
-    # Equal vectors are joined to the first of them, which is another one now; so those are left out here.
+    # Equal vectors have edges to the first of them, which shuffling changes, so they are excluded.
     equal = set(range(20))
     assert {p: s for p, s in numbers.items() if not equal & set(p)} == {
         (a, b): s for a, b, s in edges.iter_rows() if not equal & {a, b}
@@ -112,34 +112,34 @@ def test_block_sizes_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def at(*degrees: float) -> np.ndarray:
-    """Unit vectors in the plane."""
+    """Return unit vectors in the plane."""
     angles = np.radians(degrees)
     return np.column_stack([np.cos(angles), np.sin(angles)]).astype(np.float32)
 
 
-def test_a_chain_falls_into_pieces() -> None:
-    vectors = at(*range(0, 200, 20))  # neighbours are within 25.8 degrees of each other, and no others
+def test_a_chain_is_split() -> None:
+    vectors = at(*range(0, 200, 20))  # only neighbours are within 25.8 degrees of each other
     edges = semantic_edges(vectors)
     assert len(edges) == 9
     clusters = star_clusters(edges, vectors)
     members = clusters.filter(pl.col("row") != pl.col("cluster"))
     assert clusters.get_column("row").is_unique().all()
     assert (members.get_column("similarity") >= 0.9).all()
-    assert members.group_by("cluster").len().get_column("len").max() == 2  # the middle and one on each side
+    assert members.group_by("cluster").len().get_column("len").max() == 2  # the centre and one on each side
 
 
-def test_the_middle_has_the_most_near_it_and_a_row_goes_to_the_nearest() -> None:
+def test_the_centre_has_the_most_neighbours_and_rows_join_the_nearest_centre() -> None:
     vectors = at(0, 10, 20, 40, 50, 60, 31, 200)
     clusters = star_clusters(semantic_edges(vectors), vectors)
     # 31 degrees is near 10, 20, 40 and 50, as many as 20 and 40 are near; which of them leads is up to the vectors.
     assert set(clusters.get_column("row")) == set(range(7))
-    for row, middle, similarity in clusters.iter_rows():
-        assert similarity == pytest.approx(float(vectors[row] @ vectors[middle]), abs=1e-6)
-    middles = clusters.get_column("cluster").unique().to_numpy()
-    assert not plainly(vectors[middles], 0.9)
+    for row, centre, similarity in clusters.iter_rows():
+        assert similarity == pytest.approx(float(vectors[row] @ vectors[centre]), abs=1e-6)
+    centres = clusters.get_column("cluster").unique().to_numpy()
+    assert not brute_force(vectors[centres], 0.9)
 
 
-def test_copies_stay_with_their_cluster() -> None:
+def test_copies_are_in_the_same_cluster() -> None:
     vectors = at(0, 0, 0, 20, 20, 90)
     edges = semantic_edges(vectors)
     assert pairs(edges) == {(0, 1), (0, 2), (0, 3), (3, 4)}
@@ -163,7 +163,7 @@ def test_one_text_many_times_is_linear() -> None:
     assert star_clusters(edges, vectors).get_column("cluster").unique().to_list() == [0]
 
 
-def test_a_crowd_has_one_in_the_middle() -> None:
+def test_a_dense_group_is_reduced_to_its_centre() -> None:
     chance = np.random.default_rng(0)
     crowd = (cloud(2)[:1] + chance.normal(size=(20_000, 96)) * 0.02).astype(np.float32)
     vectors = np.concatenate([crowd, cloud(2000, seed=5)])
@@ -174,7 +174,7 @@ def test_a_crowd_has_one_in_the_middle() -> None:
 
 
 @pytest.mark.parametrize("exact_below", [0, 50_000])
-def test_no_direction_is_near_none(exact_below: int) -> None:
+def test_a_vector_without_direction_is_similar_to_none(exact_below: int) -> None:
     vectors = at(0, 0, 0, 0, 0)
     vectors[1], vectors[2], vectors[3, 1] = 0, np.nan, np.inf
     assert pairs(semantic_edges(vectors, exact_below=exact_below)) == {(0, 4)}
@@ -185,7 +185,7 @@ def test_no_direction_is_near_none(exact_below: int) -> None:
 
 @pytest.mark.parametrize("rows", [0, 1])
 @pytest.mark.parametrize("exact_below", [0, 50_000])
-def test_none_and_one(rows: int, exact_below: int) -> None:
+def test_no_rows_and_one_row(rows: int, exact_below: int) -> None:
     vectors = cloud(2)[:rows]
     edges = semantic_edges(vectors, exact_below=exact_below)
     assert len(edges) == len(star_clusters(edges, vectors)) == 0
@@ -195,7 +195,7 @@ def test_none_and_one(rows: int, exact_below: int) -> None:
     assert len(semantic_edges(zeros)) == len(star_clusters(semantic_edges(zeros), zeros)) == 0
 
 
-def test_thresholds_that_are_none() -> None:
+def test_thresholds_out_of_range() -> None:
     for threshold in (0, 1.5, float("nan")):
         with pytest.raises(RecipeError, match="expected more than 0 and at most 1"):
             semantic_edges(cloud(4), threshold=threshold)
@@ -220,13 +220,13 @@ def test_against_another_set(exact_below: int) -> None:
     assert len(found) >= (0.97 if exact_below == 0 else 1) * len(near)
 
 
-def test_sets_of_two_models() -> None:
+def test_vectors_of_two_models() -> None:
     with pytest.raises(RecipeError, match="96 and 64 dimensions"):
         semantic_matches(cloud(4, 96), cloud(4, 64))
 
 
 class Counting:
-    """An encoder that says what it was asked; a vector depends on the text alone."""
+    """An encoder that records its inputs; a vector depends on the text alone."""
 
     def __init__(self, dim: int = 8, salt: int = 0) -> None:
         self.asked: list[str] = []
@@ -251,7 +251,7 @@ def test_each_distinct_text_is_encoded_once(tmp_path: Path) -> None:
     assert (embed(blocks, Counting()) == vectors).all()  # without a file
     again = Counting()
     assert (embed(blocks, again, tmp_path / "run" / "vectors") == vectors).all()
-    assert again.asked == ["a b"]  # one is tried
+    assert again.asked == ["a b"]  # one is encoded again for comparison
     assert embed([], Counting()).shape == (0, 8)
     assert embed([pl.Series(["?"]), pl.Series([], dtype=pl.String)], Counting()).tolist() == [[0.0] * 8]
 
@@ -265,7 +265,7 @@ def test_block_sizes_do_not_change_what_is_encoded_together() -> None:
 
 
 @pytest.mark.parametrize("harm", ["cut", "tail", "flip", "empty"])
-def test_a_file_that_was_being_written(tmp_path: Path, harm: str) -> None:
+def test_a_damaged_file_is_repaired(tmp_path: Path, harm: str) -> None:
     texts = pl.Series([f"text {number}" for number in range(2 * CHUNK + 10)])
     path = tmp_path / "vectors"
     whole = embed([texts], Counting(), path)
@@ -285,7 +285,7 @@ def test_a_file_that_was_being_written(tmp_path: Path, harm: str) -> None:
     assert (embed([texts], Counting(), path) == whole).all()
 
 
-def test_a_killed_call_goes_on(tmp_path: Path) -> None:
+def test_an_interrupted_call_resumes(tmp_path: Path) -> None:
     texts = pl.Series([f"text {number}" for number in range(3 * CHUNK)])
 
     class Dies(Counting):
@@ -315,7 +315,7 @@ def test_no_space_for_the_file() -> None:
         embed([pl.Series(["one"])], Counting(), Path("/dev/full"))
 
 
-def test_no_space_without_a_file_either(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_space_for_the_temporary_file(monkeypatch: pytest.MonkeyPatch) -> None:
     full = partial(open, "/dev/full", "r+b", buffering=0)  # as a temporary file on a full disk
     monkeypatch.setattr("curate.embeddings.cache.TemporaryFile", full)
     with pytest.raises(CurateError, match="no space left on the disk of") as caught:
@@ -351,7 +351,7 @@ def test_texts_of_megabytes_emoji_and_mixed_scripts() -> None:
     assert semantic_edges(vectors).is_empty()
 
 
-def test_models_that_give_no_numbers(tmp_path: Path) -> None:
+def test_models_that_return_nan(tmp_path: Path) -> None:
     class Broken(Counting):
         def encode(self, texts: Sequence[str]) -> np.ndarray:
             vectors = super().encode(texts)
@@ -371,10 +371,10 @@ def test_models_that_give_no_numbers(tmp_path: Path) -> None:
         embed([pl.Series(["one", "two"])], Short())
 
 
-def test_long_texts_are_seen_at_both_ends() -> None:
-    assert ends("é" * 50, 100) == "é" * 50
-    assert ends("a" * 60 + "b" * 60, 100) == "a" * 50 + " … " + "b" * 50
-    assert ends("é" * 100, 101) == "é" * 25 + " … " + "é" * 25
+def test_both_ends_of_long_texts_are_encoded() -> None:
+    assert head_and_tail("é" * 50, 100) == "é" * 50
+    assert head_and_tail("a" * 60 + "b" * 60, 100) == "a" * 50 + " … " + "b" * 50
+    assert head_and_tail("é" * 100, 101) == "é" * 25 + " … " + "é" * 25
 
     class Reads(Counting):
         max_bytes = 20
@@ -386,7 +386,7 @@ def test_long_texts_are_seen_at_both_ends() -> None:
 
 @pytest.mark.slow
 def test_a_static_model(tmp_path: Path) -> None:
-    """One vector a word and their mean, as model2vec makes them: no limit of length, unknown words are nothing."""
+    """One vector per word and their mean, as in model2vec: no maximum length, unknown words are ignored."""
     import torch
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import StaticEmbedding

@@ -1,4 +1,4 @@
-"""Encoders: what they return, where they come from, and what is said when they do not come."""
+"""Encoders: what they return, where they are loaded from, and errors."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ from curate.errors import InputError
 from tests.hub_server import HubServer
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "red", "green", "blue", "car", "tree", "sky"]
-# The clients read their settings when they are imported, so the names are given to a process of its own.
+# The clients read their settings at import, so the names are given to a separate process.
 PROGRAM = """
 import sys
 from curate.embeddings.encoder import load_encoder
@@ -28,7 +28,7 @@ for name in sys.argv[1:]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A BERT of a few thousand weights and ten words."""
+    """A BERT with a few thousand weights and a vocabulary of ten words."""
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
@@ -51,12 +51,12 @@ def encoder(folder: Path) -> Encoder:
 
 
 @pytest.mark.slow
-def test_rows_have_unit_length_and_the_order_of_the_texts(encoder: Encoder) -> None:
+def test_vectors_have_unit_length_and_the_order_of_the_texts(encoder: Encoder) -> None:
     texts = ["red car", "green tree green tree green tree", "red car", "", "sky " * 100]
     vectors = encoder.encode(texts)
     assert vectors.shape == (5, 8)
     assert vectors.dtype == np.float32
-    assert np.allclose(np.linalg.norm(vectors, axis=1), [1, 1, 1, 0, 1])  # nothing is found in ""
+    assert np.allclose(np.linalg.norm(vectors, axis=1), [1, 1, 1, 0, 1])  # "" has no content
     assert (vectors[0] == vectors[2]).all()
     assert not np.allclose(vectors[0], vectors[1])
     assert np.allclose(encoder.encode(texts[1:2]), vectors[1:2], atol=1e-6)
@@ -64,7 +64,7 @@ def test_rows_have_unit_length_and_the_order_of_the_texts(encoder: Encoder) -> N
 
 
 @pytest.mark.slow
-def test_loading_and_encoding_say_nothing(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_loading_and_encoding_print_nothing(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     load_encoder(str(folder)).encode(["red car"] * 3)
     assert capfd.readouterr() == ("", "")
 
@@ -80,7 +80,7 @@ def test_the_default_model_comes_from_its_package() -> None:
 
 
 @pytest.mark.parametrize("name", ["/no/such/folder", "./here", "~/models/none", "a/b/c"])
-def test_a_folder_that_is_not_there(name: str) -> None:
+def test_a_missing_folder(name: str) -> None:
     with pytest.raises(InputError, match="there is no folder"):
         model_folder(name)
 
@@ -111,7 +111,7 @@ def test_models_of_the_hub(folder: Path, tmp_path: Path) -> None:
     assert size == "8"
     assert missing.startswith("InputError: the Hub has no model 'me/none'")
     assert fetched == set(files)
-    # The server is gone now.
+    # The server has stopped.
     size, missing = ask(server.url, tmp_path, "me/tiny", "me/none")
     assert size == "8"  # from the cache
     assert missing.startswith("ServiceError: the Hub does not answer for the model 'me/none'")

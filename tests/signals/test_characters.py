@@ -1,4 +1,4 @@
-"""What a text is made of. Every share has a text that has some of it, and one that only looks like it."""
+"""Character classes. Every share is tested with a text that has some, and one that only seems to."""
 
 from collections.abc import Callable
 
@@ -80,5 +80,5 @@ def test_an_empty_text_has_no_shares(signal: Signal) -> None:
 
 
 @pytest.mark.parametrize("signal", [control_chars, zero_width])
-def test_an_empty_text_has_none_of_them(signal: Signal) -> None:
+def test_an_empty_text_has_a_count_of_zero(signal: Signal) -> None:
     assert value(signal, "") == 0

@@ -1,4 +1,4 @@
-"""A signal from outside: one function, one line, and it is measured, ruled on, charted and shown on the card."""
+"""A user-defined signal: one function and one line, and it is measured, filtered, charted and shown on the card."""
 
 from pathlib import Path
 
@@ -17,12 +17,12 @@ from tests.staged import block_of
 
 
 def exclamations(text: pl.Expr) -> pl.Expr:
-    """Exclamation marks."""
+    """Number of exclamation marks."""
     return text.str.count_matches("!", literal=True)
 
 
 def longer_by() -> pl.Expr:
-    """Characters that chosen has more than rejected."""
+    """Number of characters that chosen is longer than rejected."""
     return pl.col("chosen_chars").cast(pl.Int64) - pl.col("rejected_chars")
 
 
@@ -44,7 +44,7 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> Signal:
     return signal
 
 
-def test_the_command_measures_rules_on_and_shows_it(tmp_path: Path, toy: Signal) -> None:
+def test_the_command_measures_filters_and_shows_it(tmp_path: Path, toy: Signal) -> None:
     rows = [row(n, chosen=f"Answer {n}: it is so.{'!' * n}") for n in range(6)]
     write_jsonl(tmp_path / "p.jsonl", rows)
     run = tmp_path / "RUN"
@@ -54,13 +54,13 @@ def test_the_command_measures_rules_on_and_shows_it(tmp_path: Path, toy: Signal)
     ledger = pl.read_parquet(run / "ledger.parquet")
     dropped = ledger.filter(rule="max_chosen_exclamations")
     assert dropped.select("source_row", "value").rows() == [(4, 4.0), (5, 5.0)]
-    assert "Exclamation marks." in (run / "report.html").read_text("utf-8")
+    assert "Number of exclamation marks." in (run / "report.html").read_text("utf-8")
     assert "chosen_exclamations" in (run / "README.md").read_text("utf-8")
     listed = CliRunner().invoke(app, ["signals", "--json"])
     assert '"signal": "exclamations"' in listed.output
 
 
-def test_a_plain_function_is_a_signal_by_what_it_takes() -> None:
+def test_as_signal_decides_by_the_parameters() -> None:
     signals = [as_signal(function) for function in (exclamations, longer_by, model_score)]
     assert [signal.kind for signal in signals] == ["text", "pair", "block"]
     pairs = pairs_of(row(1, chosen="Yes! Yes!", rejected="No."))
@@ -75,13 +75,13 @@ def test_a_plain_function_is_a_signal_by_what_it_takes() -> None:
     ]
 
 
-def test_only_what_is_asked_for_and_what_it_needs_is_measured() -> None:
+def test_only_requested_signals_and_their_dependencies_are_measured() -> None:
     pairs = pairs_of(row(1, chosen="Yes! Yes!", rejected="No."))
     assert measure(pairs, [SIGNALS["chars_ratio"]]).to_dict(as_series=False) == {"chars_ratio": [3.0]}
     assert measure(pairs, []).columns == []
 
 
-def test_another_signature_is_refused() -> None:
+def test_other_signatures_are_an_error() -> None:
     def two(chosen: pl.Expr, rejected: pl.Expr) -> pl.Expr:
         return chosen == rejected
 

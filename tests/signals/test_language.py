@@ -1,4 +1,4 @@
-"""The language of a text, by the model that ships with the package."""
+"""The language of a text, by the model that the package contains."""
 
 import polars as pl
 import pytest
@@ -15,7 +15,7 @@ def languages(*texts: str | None) -> list[str | None]:
     return language(pl.Series(texts, dtype=pl.String)).get_column("language").to_list()
 
 
-def test_languages_row_for_row_with_nulls_between() -> None:
+def test_languages_keep_the_row_order_with_nulls() -> None:
     assert languages(EN, None, PT, "", EN, ES, "12", JA) == ["en", None, "pt", None, "en", "es", None, "ja"]
 
 
@@ -50,10 +50,10 @@ def test_twelve_letters_are_enough() -> None:
         EN.replace(" ", "\n"),
         f"https://exemplo.com/um/caminho/em/portugues {EN}",
         f"```\n{EN}\n```",
-        EN + " " * 200 + ES * 10,  # the beginning decides
+        EN + " " * 200 + ES * 10,  # the first 80 characters decide
     ],
 )
-def test_form_does_not_change_the_language(text: str) -> None:
+def test_formatting_does_not_change_the_language(text: str) -> None:
     assert languages(text) == ["en"]
 
 

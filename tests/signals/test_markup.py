@@ -1,4 +1,4 @@
-"""Marks of form, and texts that stop in the middle."""
+"""Markup, and texts that stop in the middle."""
 
 from collections.abc import Callable
 from typing import Any
@@ -89,13 +89,13 @@ def test_ends_midsentence(text: str) -> None:
         SENTENCE + "See https://example.com/and",
         SENTENCE + "#and",
         "Stops after the",  # too short to be running text
-        SENTENCE + "\nStops after the",  # so is its last line
+        SENTENCE + "\nStops after the",  # its last line is too short as well
         "- " + SENTENCE + "a list item may stop after the",
         "3. " + SENTENCE + "a list item may stop after the",
         "> " + SENTENCE + "a quotation may stop after the",
         "A heading of more than sixty characters that has no sentence before it",
         "```\n" + SENTENCE + "an open fence is another signal's matter, and",
-        # The letter before the last ones is beyond ASCII: "o", "a", "es" alone are words that no sentence ends with.
+        # The letter before the last ones is not ASCII: "o", "a", "es" alone are words that cannot end a sentence.
         "Uma resposta que tem mais de sessenta caracteres e acaba com a palavra não",
         "Una respuesta que tiene más de sesenta caracteres y termina con la palabra día",
         "Uma resposta que tem mais de sessenta caracteres e acaba com a palavra pães",
@@ -105,7 +105,7 @@ def test_does_not_end_midsentence(text: str) -> None:
     assert value(ends_midsentence, text) is False
 
 
-def test_midsentence_begins_at_sixty_characters() -> None:
+def test_midsentence_needs_sixty_characters() -> None:
     assert value(ends_midsentence, "a" * 56 + " the") is True
     assert value(ends_midsentence, "a" * 55 + " the") is False
 
@@ -116,5 +116,5 @@ def test_null_is_not_measured(signal: Signal) -> None:
 
 
 @pytest.mark.parametrize("signal", [open_fence, think, ends_midsentence])
-def test_an_empty_text_has_no_marks(signal: Signal) -> None:
+def test_an_empty_text_has_no_markup(signal: Signal) -> None:
     assert value(signal, "") is False

@@ -1,4 +1,4 @@
-"""All signals of a block of pairs: one row in, one row out, in the columns that are listed."""
+"""All signals of a block of pairs: one row in, one row out, in the listed columns."""
 
 from typing import Any
 
@@ -28,17 +28,17 @@ CHINESE = pair("你好吗？", "我很好，谢谢你。今天的天气非常好
 CODE = pair("Code?", "```python\nprint(1)\n", "<think>hm</think>\n```\nprint(1)\n```")
 
 
-def test_a_block_with_null_rows_keeps_every_row_in_its_place() -> None:
+def test_a_block_with_null_rows_keeps_the_row_order() -> None:
     rows = [NULLS, PLAIN, NULLS, EMPTY, CHINESE, NULLS, CODE, PLAIN, NULLS]
     one_by_one = pl.concat(measure(block(row)) for row in rows)
     assert measure(block(*rows)).equals(one_by_one)
 
 
-def test_nothing_is_measured_of_a_row_without_texts() -> None:
+def test_a_row_without_texts_has_nulls() -> None:
     assert measure(block(NULLS)).row(0) == (None,) * len(COLUMNS)
 
 
-def test_some_values_of_a_plain_pair() -> None:
+def test_some_values_of_a_simple_pair() -> None:
     names = [
         "prompt_chars",
         "chosen_words",
@@ -54,12 +54,12 @@ def test_chinese_words_are_characters() -> None:
     assert measure(block(CHINESE)).select("prompt_words", "chosen_words", "rejected_words").row(0) == (3, 20, 2)
 
 
-def test_all_messages_of_a_side_are_measured_and_prompts_too() -> None:
+def test_all_messages_of_a_side_and_of_the_prompt_are_measured() -> None:
     row = PLAIN | {"prompt": [{"role": "user", "content": "one"}, {"role": "assistant", "content": "two"}]}
     assert measure(block(row)).select("prompt_chars", "prompt_lines", "prompt_words").row(0) == (8, 3, 2)
 
 
-def test_no_rows_no_values() -> None:
+def test_no_rows() -> None:
     empty = measure(block())
     assert empty.columns == list(COLUMNS)
     assert len(empty) == 0
@@ -78,7 +78,7 @@ def test_a_text_of_five_megabytes() -> None:
     )
 
 
-def test_with_signals_puts_them_beside_the_pair() -> None:
+def test_with_signals_adds_columns_to_the_pairs() -> None:
     frame = with_signals(block(PLAIN))
     assert set(frame.columns) == {*PAIR, *COLUMNS}
     assert frame.item(0, "chosen")[0]["content"] == "It is Brasília, since 1960."
@@ -92,11 +92,11 @@ def test_every_signal_has_a_definition_and_its_columns() -> None:
     assert {signal.sides for signal in SIGNALS.values()} == {SIDES, RESPONSES, ()}
 
 
-def test_every_default_rule_is_of_a_signal() -> None:
+def test_every_default_rule_belongs_to_a_signal() -> None:
     assert {name.partition("_")[2] for name in DEFAULTS} <= set(COLUMNS)
 
 
-def test_signal_of_names_the_closest_for_an_unknown_one() -> None:
+def test_signal_of_suggests_the_closest_name() -> None:
     assert signal_of("chosen_chars").name == "chars"
     with pytest.raises(RecipeError, match=r"unknown signal 'chosen_char'\. Did you mean 'chosen_chars'\?"):
         signal_of("chosen_char")

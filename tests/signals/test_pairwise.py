@@ -1,4 +1,4 @@
-"""Signals of both responses together. Rows are (prompt, chosen, rejected), one user turn and two answers."""
+"""Signals of the whole pair. Rows are (prompt, chosen, rejected): one user turn and two answers."""
 
 from typing import Any
 
@@ -38,14 +38,14 @@ def signal(name: str, *rows: tuple[Text, Text, Text]) -> list[Any]:
 
 
 def of_columns(name: str, **columns: list[Any]) -> list[Any]:
-    """A signal of rows that differ in some columns of PAIR only."""
+    """Measure a signal of rows that differ only in some columns of PAIR."""
     height = len(next(iter(columns.values())))
     frame = texts(*[("Hi", "Hello", "Bye")] * height)
     return measure(frame.with_columns(pl.Series(k, v, dtype=PAIR[k]) for k, v in columns.items()))[name].to_list()
 
 
 def of_roles(name: str, *rows: tuple[str, str, str]) -> list[Any]:
-    """A signal of (prompt, chosen, rejected), each as the first letters of its roles."""
+    """Measure a signal of (prompt, chosen, rejected), each written as the first letters of its roles."""
     roles = {"s": "system", "d": "developer", "u": "user", "a": "assistant", "t": "tool"}
     sides = zip(*rows, strict=True)
     columns = {
@@ -72,15 +72,15 @@ def test_chars_ratio_is_longer_over_shorter() -> None:
         (START, START + "s", True),
         (START + "\n", START + " floor", True),
         (START, START, False),
-        (START + ".", START + ". Bring a pen.", False),  # stops at a sentence's end
-        (START, START + ". Bring a pen.", False),  # and so does this one: only the full stop is missing
+        (START + ".", START + ". Bring a pen.", False),  # stops at the end of a sentence
+        (START, START + ". Bring a pen.", False),  # as does this one: only the full stop is missing
         (START, START.upper() + " floor", False),
-        (START[8:], "It " + START + " floor", False),  # inside, not the beginning
-        (START[:39], START, False),  # too short to tell
+        (START[8:], "It " + START + " floor", False),  # inside, not a prefix
+        (START[:39], START, False),  # too short to be judged
         ("", START, False),
     ],
 )
-def test_truncated_either_way_round(one: str, other: str, expected: bool) -> None:
+def test_truncated_on_either_side(one: str, other: str, expected: bool) -> None:
     assert signal("truncated", ("q", one, other), ("q", other, one)) == [expected, expected]
 
 
@@ -99,7 +99,7 @@ def test_repeats_prompt() -> None:
     assert signal("rejected_repeats_prompt", *rows) == [False, True, False, False, None, None, None]
 
 
-def test_repeats_prompt_looks_at_the_last_user_turn() -> None:
+def test_repeats_prompt_compares_with_the_last_user_turn() -> None:
     asked = [{"role": "user", "content": c} for c in ("The first of the questions", "The last of the questions")]
     chosen = [turns("assistant", "The last of the questions is easy"), turns("assistant", "The first of the questions")]
     assert of_columns("chosen_repeats_prompt", prompt=[asked, asked], chosen=chosen) == [True, False]
@@ -110,7 +110,7 @@ def test_languages_differ() -> None:
     assert signal("languages_differ", *rows) == [True, False, None, None, None]
 
 
-def test_languages_that_are_not_sure_are_not_compared() -> None:
+def test_uncertain_languages_are_not_compared() -> None:
     unsure = "abc abc def def ghi ghi"
     frame = texts(("q", EN, unsure))
     assert measure(frame).item(0, "rejected_language_confidence") < 0.7
@@ -185,7 +185,7 @@ def test_scores(name: str, expected: list[Any]) -> None:
     assert of_columns(name, chosen_score=chosen, rejected_score=rejected) == expected
 
 
-def test_strength_is_what_the_source_says() -> None:
+def test_strength_is_that_of_the_source() -> None:
     assert of_columns("strength", strength=[0.25, 0.0, None]) == [0.25, 0.0, None]
 
 
@@ -247,7 +247,7 @@ def bare(text: str) -> str:
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(SHORT, SHORT), max_size=5))
-def test_words_compared_as_in_plain_python_row_for_row(rows: list[tuple[str, str]]) -> None:
+def test_compare_words_agrees_with_plain_python(rows: list[tuple[str, str]]) -> None:
     texts = pl.Series([text for row in rows for text in row], dtype=pl.String)
     places = np.arange(len(texts))
     compared = compare_words(texts, words(texts), places[0::2], places[1::2])

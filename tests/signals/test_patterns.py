@@ -1,4 +1,4 @@
-"""Every pattern of every file matches the examples written here, and none of them the near misses."""
+"""Every pattern of every file matches its examples, and none of them the near misses."""
 
 from collections.abc import Callable
 from importlib.resources import files
@@ -216,7 +216,7 @@ def regexes(name: str) -> dict[str, list[Any]]:
 
 
 def matches(regex: str, text: str) -> bool:
-    """As the signals match: with word boundaries of ASCII."""
+    """Match as the signals do: with ASCII word boundaries."""
     found: bool = pl.select(pl.lit(text).str.contains(regex.replace(r"\b", r"(?-u:\b)"))).item()
     return found
 
@@ -232,7 +232,7 @@ def test_every_file_and_language_has_examples_and_near_misses() -> None:
 
 
 @pytest.mark.parametrize("name", NEAR_MISSES)
-def test_every_pattern_is_text_that_compiles(name: str) -> None:
+def test_every_pattern_compiles(name: str) -> None:
     listed = [regex for group in regexes(name).values() for regex in group]
     assert all(isinstance(regex, str) for regex in listed)
     assert not any(matches(regex, "") for regex in [*listed, pattern(name)])
@@ -271,7 +271,7 @@ def test_no_pattern_matches_a_near_miss(name: str) -> None:
         (mojibake, "it’s", False),
     ],
 )
-def test_yes_or_no_signals(signal: Signal, text: str, expected: bool) -> None:
+def test_boolean_signals(signal: Signal, text: str, expected: bool) -> None:
     assert value(signal, text) is expected
 
 
@@ -297,4 +297,4 @@ def test_counted_signals(name: str, text: str, count: int) -> None:
 @pytest.mark.parametrize("signal", [signal.function for signal in TEXT + RESPONSE])
 def test_null_is_not_measured_and_an_empty_text_has_none(signal: Signal) -> None:
     assert value(signal, None) is None
-    assert value(signal, "") == 0  # False for the signals that say yes or no
+    assert value(signal, "") == 0  # False for boolean signals

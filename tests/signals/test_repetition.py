@@ -1,4 +1,4 @@
-"""Repetition against the same definitions in plain Python, on texts of few words, where much repeats."""
+"""Repetition compared with the same definitions in plain Python, on texts of few words, where much repeats."""
 
 from collections import Counter
 from typing import Any
@@ -20,7 +20,7 @@ def measured(*texts: str | None) -> list[Row]:
     return rows
 
 
-def test_the_columns_are_the_ones_described() -> None:
+def test_the_columns_are_those_of_about() -> None:
     assert set(measured("a")[0]) == set(ABOUT)
 
 
@@ -77,7 +77,7 @@ def test_dup_line_share(text: str, share: float | None) -> None:
     assert measured(text)[0]["dup_line_share"] == pytest.approx(share)
 
 
-def test_a_character_is_a_word_where_no_spaces_are_written() -> None:
+def test_a_character_is_a_word_in_scripts_without_spaces() -> None:
     assert measured("你好，世界。你好")[0]["words"] == 6
     assert measured("你好" * 10)[0]["top_2gram_share"] == 1.0
 

@@ -1,4 +1,4 @@
-"""Lists of messages and texts: joining them, and finding where prompt ends and response begins."""
+"""Lists of messages and texts: joining them, and splitting prompt from response."""
 
 from itertools import takewhile
 
@@ -24,13 +24,13 @@ def turns(column: pl.Series) -> list[Turns | None]:
 
 
 def split_dialogues(*rows: tuple[Turns | None, Turns | None]) -> list[tuple[Turns | None, ...]]:
-    """(prompt, chosen, rejected) of every row."""
+    """Return (prompt, chosen, rejected) of every row."""
     chosen, rejected = (messages(*side) for side in zip(*rows, strict=True))
     out = split_conversations(pl.DataFrame({"chosen": chosen, "rejected": rejected}))
     return list(zip(*(turns(out.get_column(name)) for name in ("prompt", "chosen", "rejected")), strict=True))
 
 
-def test_one_message_wraps_every_text_and_leaves_null_null() -> None:
+def test_one_message_wraps_every_text_and_keeps_null() -> None:
     frame = pl.DataFrame({"text": ["Olá", "", None]}).select(one_message("user", pl.col("text")))
     assert frame.to_series().dtype == MESSAGES
     assert turns(frame.to_series()) == [[("user", "Olá")], [("user", "")], None]
@@ -41,7 +41,7 @@ def test_text_of_joins_contents_by_a_blank_line() -> None:
     assert frame.select(text_of("messages")).to_series().to_list() == ["Hi\n\nHello", "Hi", "", None]
 
 
-def test_last_user_text_is_null_where_no_user_speaks() -> None:
+def test_last_user_text_is_null_without_a_user_turn() -> None:
     frame = messages([S, U, A, V], [U, A], [S], [], None).to_frame()
     assert frame.select(last_user_text("messages")).to_series().to_list() == ["Why?", "Hi", None, None, None]
 
@@ -52,11 +52,11 @@ def test_last_user_text_is_null_where_no_user_speaks() -> None:
         pytest.param([U, A], [U, B], [U], [A], [B], id="one turn each"),
         pytest.param([S, U, A], [S, U, B], [S, U], [A], [B], id="a system turn is shared, too"),
         pytest.param([U, A, V, A], [U, A, V, B], [U, A, V], [A], [B], id="many shared turns"),
-        pytest.param([U, A, V, A], [U, B, V, B], [U], [A, V, A], [B, V, B], id="parting early"),
-        pytest.param([U, A, V, B], [U, A], [U], [A, V, B], [A], id="one is the other's beginning"),
+        pytest.param([U, A, V, A], [U, B, V, B], [U], [A, V, A], [B, V, B], id="diverging early"),
+        pytest.param([U, A, V, B], [U, A], [U], [A, V, B], [A], id="one is a prefix of the other"),
         pytest.param([U, A], [U, A], [U], [A], [A], id="equal ones keep the last turn"),
         pytest.param([U, V], [U, V], [U], [V], [V], id="equal ones that end with the user"),
-        pytest.param([U], [U, A], [], [U], [U, A], id="a response is never left without a turn"),
+        pytest.param([U], [U, A], [], [U], [U, A], id="a response keeps at least one turn"),
         pytest.param([U, A], [V, A], [], [U, A], [V, A], id="no shared turn"),
         pytest.param([S, A], [S, B], [], [S, A], [S, B], id="no shared user turn"),
         pytest.param([A], [B], [], [A], [B], id="answers alone"),
@@ -70,7 +70,7 @@ def test_split_conversations(
     assert split_dialogues((chosen, rejected)) == [(prompt, chosen_left, rejected_left)]
 
 
-def test_split_conversations_row_for_row_whatever_stands_beside() -> None:
+def test_split_conversations_treats_every_row_alone() -> None:
     assert split_dialogues(
         ([U, A], [U, B]), (None, [U, A]), ([], [A]), ([V, A], None), (None, None), ([V, A], [V, B])
     ) == [
@@ -83,7 +83,7 @@ def test_split_conversations_row_for_row_whatever_stands_beside() -> None:
     ]
 
 
-def test_split_conversations_keeps_other_columns_and_takes_no_rows() -> None:
+def test_split_conversations_keeps_other_columns_and_accepts_no_rows() -> None:
     frame = pl.DataFrame([messages([U, A]).alias("chosen"), messages([U, B]).alias("rejected"), pl.Series("cost", [3])])
     assert split_conversations(frame).columns == ["chosen", "rejected", "cost", "prompt"]
     assert split_conversations(frame.clear()).shape == (0, 4)
@@ -94,7 +94,7 @@ def test_split_conversations_keeps_other_columns_and_takes_no_rows() -> None:
     [
         ("Q: why? A: because", "Q: why? A: no", ("Q: why? A:", "because", "no")),
         ("Why?\nSo.", "Why?\nNo.", ("Why?", "So.", "No.")),
-        ("word wonder", "word wander", ("word", "wonder", "wander")),  # never inside a word
+        ("word wonder", "word wander", ("word", "wonder", "wander")),  # never within a word
         ("olá è", "olá é", ("olá", "è", "é")),  # è and é share their first byte
         ("yes", "no", (None, "yes", "no")),
         ("yes", "yesterday", (None, "yes", "yesterday")),
@@ -112,7 +112,7 @@ def test_split_texts(chosen: str | None, rejected: str | None, expected: tuple[s
     assert split_texts(frame).select("prompt", "chosen", "rejected").row(0) == expected
 
 
-def test_split_texts_takes_no_rows() -> None:
+def test_split_texts_accepts_no_rows() -> None:
     empty = pl.DataFrame(schema={"chosen": pl.String, "rejected": pl.String, "cost": pl.Int64})
     assert split_texts(empty).shape == (0, 4)
 
@@ -129,7 +129,7 @@ def by_hand(chosen: str, rejected: str) -> tuple[str | None, str, str]:
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(SHORT, SHORT, SHORT), min_size=1, max_size=5))
-def test_split_texts_as_by_hand_row_for_row(parts: list[tuple[str, str, str]]) -> None:
+def test_split_texts_agrees_with_plain_python(parts: list[tuple[str, str, str]]) -> None:
     rows = [(head + a, head + b) for head, a, b in parts]
     frame = pl.DataFrame(rows, schema={"chosen": pl.String, "rejected": pl.String}, orient="row")
     assert split_texts(frame).select("prompt", "chosen", "rejected").rows() == [by_hand(*row) for row in rows]

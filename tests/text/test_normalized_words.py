@@ -1,4 +1,4 @@
-"""Words of texts that are compared: what counts, what does not, and that the hashes are fixed for all time."""
+"""Word hashes for near-duplicates: which differences count, and that hashes never change."""
 
 from itertools import pairwise
 
@@ -12,7 +12,7 @@ from tests.dedup.edits import plain_words
 
 
 def hashes(*texts: str) -> list[list[int]]:
-    """The hashes of every text's words."""
+    """Return the word hashes of every text."""
     flat, offsets = words(pl.Series(texts, dtype=pl.String))
     return [flat[start:stop].tolist() for start, stop in pairwise(offsets)]
 
@@ -40,7 +40,7 @@ def hashes(*texts: str) -> list[list[int]]:
         ("2**3", "2 3"),
     ],
 )
-def test_what_a_word_is(text: str, apart: str) -> None:
+def test_word_boundaries(text: str, apart: str) -> None:
     assert hashes(text) == hashes(apart)
 
 
@@ -60,27 +60,27 @@ def test_what_a_word_is(text: str, apart: str) -> None:
         ("ab" * 20, "ba" * 20),
     ],
 )
-def test_what_are_different_words(one: str, other: str) -> None:
+def test_different_words(one: str, other: str) -> None:
     first, second = hashes(one, other)
     assert first != second
 
 
-def test_a_text_without_words_is_all_its_characters_and_a_blank_one_is_nothing() -> None:
+def test_a_text_without_words_is_one_word_and_a_blank_one_has_none() -> None:
     exact = hashes("!!!", "???", "!!!", "❤️", "❤", "👍", "!!! ", "👍\u3000👎", "\u3000!\u00a0")
     assert [len(found) for found in exact] == [1] * 9
-    assert len({found[0] for found in exact}) == 7  # that it is shown as a picture is invisible, as are joiners
+    assert len({found[0] for found in exact}) == 7  # emoji selectors are invisible, as are joiners
     assert hashes("", " ", "\n\t\u3000\u00a0", "\u200b\ufe0f", "\x00\x1f", "\u2003\u2028") == [[]] * 6
 
 
-def test_a_text_does_not_see_its_neighbours() -> None:
+def test_words_do_not_depend_on_neighbouring_texts() -> None:
     texts = ["2", "+ 2", "- 3", "", "ab", "cd", "é", "漢", "漢字", "!", "1 *", "4", "x" * 50]
     alone = [hashes(text)[0] for text in texts]
     assert hashes(*texts) == alone
     assert hashes(*texts[::-1]) == alone[::-1]
 
 
-def test_hashes_are_fixed_for_all_time() -> None:
-    """They stand in clusters that people publish: a change of these numbers is a change of the method."""
+def test_hashes_never_change() -> None:
+    """Published clusters depend on them: changing these numbers changes the method."""
     assert hashes("Hello, wonderful international 漢字 2+2 !", "👍") == [
         [
             2618193241597299054,
@@ -96,18 +96,18 @@ def test_hashes_are_fixed_for_all_time() -> None:
     ]
 
 
-def test_the_texts_given_stay_as_they_are() -> None:
+def test_the_input_is_not_modified() -> None:
     texts = pl.Series(["É", "a"])
     words(texts)
     assert texts.to_list() == ["É", "a"]
 
 
-# Letters, marks, digits, signs, spaces of several scripts, without those whose lower case depends on where they stand.
+# Letters, marks, digits, signs and spaces of several scripts, without those whose lower case depends on position.
 CHARACTERS = st.sampled_from("aZ09 .,-+*/^%<>=\n_é\u0301Éñ漢あกุकि़ب–“×👍\u200d\ufe0f\u200b½²ﬁＡß")
 
 
 @given(st.lists(st.text(CHARACTERS, max_size=30), max_size=5))
-def test_as_counted_character_by_character(texts: list[str]) -> None:
+def test_agrees_with_plain_python(texts: list[str]) -> None:
     found = hashes(*texts)
     expected = [plain_words(text) for text in texts]
     assert [len(each) for each in found] == [len(each) for each in expected]
@@ -119,7 +119,7 @@ def test_as_counted_character_by_character(texts: list[str]) -> None:
     assert len(pairs) == len({word for word, _ in pairs}) == len({code for _, code in pairs})
 
 
-def test_spaces_around_a_sign_do_not_count() -> None:
+def test_spaces_around_a_sign_are_ignored() -> None:
     sums = pl.Series(["2+2", "2 + 2", "2  +  2", "2   +\t 2", "2-2", "2"])
     hashes, offsets = words(sums)
     first, *others = (hashes[a:b].tolist() for a, b in pairwise(offsets))

@@ -1,4 +1,4 @@
-"""Shingles: so many words in a row, a set a text."""
+"""Shingles: word n-grams, one set per text."""
 
 from itertools import pairwise
 
@@ -9,24 +9,24 @@ from curate.text.shingles import HASH_BITS, shingle_sets, shingles
 
 
 def found(*texts: str | None, size: int = 3) -> list[list[int]]:
-    """The shingles of every text."""
+    """Return the shingles of every text."""
     flat, offsets = shingles(pl.Series(texts, dtype=pl.String), size=size)
     return [flat[start:stop].tolist() for start, stop in pairwise(offsets)]
 
 
-def test_every_three_words_in_a_row() -> None:
+def test_three_consecutive_words() -> None:
     text, middle, last = found("One two three, four five.", "two three four", "three four five")
     assert text[1:] == middle + last
     assert len(text) == 3
 
 
-def test_the_order_of_the_words_counts() -> None:
+def test_word_order_matters() -> None:
     one, other = found("a b c", "c b a")
     assert one != other
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
-def test_fewer_words_are_one_shingle(size: int) -> None:
+def test_a_short_text_is_one_shingle(size: int) -> None:
     texts = [" ".join("abcdefg"[:count]) for count in range(8)]
     shingled = found(*texts, size=size)
     assert [len(each) for each in shingled] == [max(count - size + 1, min(count, 1)) for count in range(8)]
@@ -36,7 +36,7 @@ def test_fewer_words_are_one_shingle(size: int) -> None:
 
 @pytest.mark.parametrize("size", [4, 5, 8, 100])
 @pytest.mark.parametrize("count", [0, 1, 2, 3])
-def test_a_block_of_fewer_words_than_a_shingle_has(size: int, count: int) -> None:
+def test_a_block_with_fewer_words_than_a_shingle(size: int, count: int) -> None:
     assert [len(each) for each in found(" ".join("abc"[:count]), size=size)] == [min(count, 1)]
 
 
@@ -51,12 +51,12 @@ def test_characters_are_the_words_of_scripts_without_spaces() -> None:
     assert part[0] == text[1]
 
 
-def test_a_text_does_not_reach_into_the_next() -> None:
+def test_shingles_do_not_reach_into_the_next_text() -> None:
     texts = ["a b c d", "e", "", "f g", "h i j"]
     assert found(*texts) == [found(text)[0] for text in texts]
 
 
-def test_sets_are_sorted_and_have_each_shingle_once() -> None:
+def test_sets_are_sorted_and_distinct() -> None:
     texts = pl.Series(["a b c a b c a b c", "", "x y z", "a b c"])
     hashes, offsets = shingle_sets(texts)
     sets = [hashes[start:stop].tolist() for start, stop in pairwise(offsets)]

@@ -1,4 +1,4 @@
-"""Texts as hashes of their words: what counts as the same word, and that it stays so."""
+"""Stable word hashes: which words are equal, and that hashes never change."""
 
 from itertools import pairwise
 
@@ -14,7 +14,7 @@ from tests.plain_overlap import words_of
 
 
 def hashes_of(*texts: str | None) -> list[list[int]]:
-    """The hashes of every text's words."""
+    """Return the word hashes of every text."""
     found: list[list[int]] = []
     for _, words in runs(pl.Series(texts, dtype=pl.String)):
         found += [words.hashes[start:stop].tolist() for start, stop in pairwise(words.offsets)]
@@ -42,7 +42,7 @@ def hashes_of(*texts: str | None) -> list[list[int]]:
         ("", ""),
     ],
 )
-def test_what_a_word_is(text: str, words: str) -> None:
+def test_word_boundaries(text: str, words: str) -> None:
     assert hashes_of(text) == hashes_of(words)
     assert len(hashes_of(text)[0]) == len(words.split())
     assert words_of(text) == words.split()
@@ -71,7 +71,7 @@ def test_words_of_different_letters_are_different() -> None:
     assert len({one for (one,) in hashes}) == len(words)
 
 
-def test_a_word_counts_by_its_first_64_bytes_its_last_8_and_its_length() -> None:
+def test_a_hash_covers_the_first_64_bytes_the_last_8_and_the_length() -> None:
     long = "x" * 100
     other = [long[:80] + "y" + long[81:], "y" + long[1:], long[:-1] + "y", long + "x", long[:63] + "y" + long[64:]]
     (first, same, *different) = (one for (one,) in hashes_of(long, *other))
@@ -81,7 +81,7 @@ def test_a_word_counts_by_its_first_64_bytes_its_last_8_and_its_length() -> None
 
 
 def test_hashes_never_change() -> None:
-    """Saved indexes hold them: a change needs another VERSION."""
+    """Saved indexes contain them: a change requires a new VERSION."""
     assert hashing.VERSION == 1
     words = next(runs(pl.Series(["Hello, wörld of incomprehensibilities 世"])))[1]
     assert words.hashes.tolist() == PINNED
@@ -94,7 +94,7 @@ PINNED_WINDOW = [488210379996627460]
 PINNED_WHOLE = [11105398968395426225]
 
 
-def test_null_and_empty_texts_have_no_words_and_the_input_stays_as_it_was() -> None:
+def test_null_and_empty_texts_have_no_words_and_the_input_is_not_modified() -> None:
     texts = pl.Series(["É", None, "", "a"])
     assert [len(words) for words in hashes_of(*texts)] == [1, 0, 0, 1]
     list(runs(texts))
@@ -103,7 +103,7 @@ def test_null_and_empty_texts_have_no_words_and_the_input_stays_as_it_was() -> N
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 8, 13])
-def test_windows_are_told_apart_by_their_words_and_their_order(size: int) -> None:
+def test_windows_differ_by_words_and_order(size: int) -> None:
     letters = [chr(ord("a") + number) for number in range(20)]
     text = " ".join(letters)
     ((_, words),) = runs(pl.Series([text]))
@@ -122,13 +122,13 @@ ALPHABET = st.sampled_from([*"aB1 \n.'_-é²ß漢เ👍ｗ\u0301", "longerthane
 
 @settings(deadline=None, max_examples=100)
 @given(st.lists(st.lists(ALPHABET, max_size=30).map("".join), max_size=6))
-def test_the_same_words_as_by_splitting(texts: list[str]) -> None:
+def test_agrees_with_splitting_into_strings(texts: list[str]) -> None:
     expected = [[one for (one,) in hashes_of(*words)] for words in map(words_of, texts)]
     assert hashes_of(*texts) == expected
 
 
 @pytest.mark.parametrize("size", [1, 7, 40])
-def test_texts_are_cut_into_runs_between_them(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_consist_of_whole_texts(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = ["one two", "", "three" * 20, "四 five", None, "six"]
     together = hashes_of(*texts)
     monkeypatch.setattr(hashing, "RUN_BYTES", size)

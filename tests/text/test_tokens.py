@@ -1,4 +1,4 @@
-"""Words as numbers: equal hashes are equal words; every row has its own."""
+"""Word hashes for signals: equal hashes mean equal words, per row."""
 
 import polars as pl
 import pytest
@@ -9,7 +9,7 @@ Rows = list[list[str]]
 
 
 def same_words(one: str, other: str) -> bool:
-    """Whether two texts have the same words in the same order."""
+    """Return whether two texts have the same words in the same order."""
     first, second = (words(pl.Series([text])).hashes.tolist() for text in (one, other))
     return bool(first == second)
 
@@ -30,14 +30,14 @@ def same_words(one: str, other: str) -> bool:
         ("ÁRVORE", "árvore"),
     ],
 )
-def test_what_a_word_is(text: str, apart: str) -> None:
+def test_word_boundaries(text: str, apart: str) -> None:
     assert same_words(text, apart)
 
 
 @pytest.mark.parametrize(
     ("one", "other"), [("a b", "b a"), ("don't", "dont"), ("well-known", "well known"), ("a", "á")]
 )
-def test_what_are_different_words(one: str, other: str) -> None:
+def test_different_words(one: str, other: str) -> None:
     assert not same_words(one, other)
 
 
@@ -55,12 +55,12 @@ def test_without_words(texts: list[str | None]) -> None:
     assert tokens.vocabulary.tolist() == []
 
 
-def test_vocabulary_has_every_rows_words_once() -> None:
+def test_the_vocabulary_is_distinct_per_row() -> None:
     tokens = words(pl.Series(["a b A", "a", None, "b b"]))
     assert row_of(tokens.vocabulary).tolist() == [0, 0, 1, 3]
 
 
-def test_lines_are_compared_without_white_space_at_their_ends() -> None:
+def test_lines_are_stripped() -> None:
     lines = text_lines(pl.Series([" a b \n\n \na b\nA b", None, ""]))
     assert lines.counts.tolist() == [3, 0, 0]
     assert lines.hashes[0] == lines.hashes[1] != lines.hashes[2]
