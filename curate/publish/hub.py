@@ -1,6 +1,8 @@
 """What is at the other end: the repository as it is now, and a way through its faults."""
 
 import json
+import os
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -14,7 +16,9 @@ from curate.publish import secrets
 from curate.publish.repo_file import File
 
 # Seconds before each further attempt: what the clients do not survive by themselves (409, 412, 429, 5xx on a commit).
-WAITS = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+# PREFCURATE_HUB_WAIT scales them: 0.1 for a Hub of your own next door.
+_SCALE = os.environ.get("PREFCURATE_HUB_WAIT", "")
+WAITS = tuple((float(_SCALE) if re.fullmatch(r"\d*\.?\d+", _SCALE) else 1.0) * s for s in (0.5, 1, 2, 4, 8, 15, 30))
 AT_ONCE = WAITS[:4]  # for the first call: that there is no network shows soon
 LONGEST = 60.0  # seconds, whatever Retry-After says
 PASSING = {408, 409, 412, 425, 429}  # and every 5xx

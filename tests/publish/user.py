@@ -38,7 +38,7 @@ for line in sys.stdin:
 def environment(url: str, home: Path, token: str | None = WRITE) -> dict[str, str]:
     """This process's own, with the Hub's settings in place of whatever was there."""
     plain = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
-    hub = {"HF_ENDPOINT": url, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1"}
+    hub = {"HF_ENDPOINT": url, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1", "PREFCURATE_HUB_WAIT": "0.02"}
     return plain | hub | ({"HF_TOKEN": token} if token else {})
 
 
