@@ -59,7 +59,7 @@ def test_examples_show_the_rows(run: Run) -> None:
 
 def test_every_reason_has_a_sentence() -> None:
     assert about("no_tie") == "the scores prefer neither side"
-    assert about("max_chars_ratio").startswith("The longer response")
+    assert about("max_chars_ratio").startswith("Length of the longer response")
     assert about("broken_row").startswith("the row cannot be read")
 
 
