@@ -94,7 +94,7 @@ class Judge(Section):
     """Scores for the answers."""
 
     models: Models = Field(min_length=1, description="One judge, or a panel; also reward:MODEL and heuristic")
-    method: Literal["rubric", "pairwise"] = Field("rubric", description="Rate each answer alone, or compare two")
+    method: str = Field("rubric", description="Rate each answer alone, or compare two")
     rubric: str = Field("overall", description="Name of a rubric that ships with prefcurate, or a text file")
     aspects: Texts = Field((), description="Rate each of these instead: helpfulness, honesty, …; the score is the mean")
     scale: Literal[5, 10] = Field(5, description="Ratings go from 1 to this")

@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import get_args
 
 import polars as pl
 
-from curate.errors import RecipeError
+from curate.errors import RecipeError, unknown
 from curate.recipe.models import Judge as JudgeSection
 from pipelines.clients.connect import KINDS, kind_of
 from pipelines.clients.requests import SendRequests
@@ -22,12 +21,14 @@ JUDGES: dict[str, type[Judge]] = {
     "reward:": RewardJudge,
     "heuristic": HeuristicJudge,
 }
-LLM_METHODS = get_args(JudgeSection.model_fields["method"].annotation)
 
 
 def judges_of(section: JudgeSection) -> list[Judge]:
-    """The judges that a section names, in its order. Raises RecipeError for a line of no known kind."""
-    others = [key for key in JUDGES if key not in LLM_METHODS]
+    """The judges that a section names, in its order. Raises RecipeError for an unknown method or kind."""
+    methods = [key for key, kind in JUDGES.items() if kind.sends_requests]
+    if section.method not in methods:
+        raise unknown("judge.method", section.method, methods)
+    others = [key for key in JUDGES if key not in methods]
     kinds = [(kind_of(model, (*KINDS, *others)), model) for model in section.models]
     return [JUDGES[section.method if kind in KINDS else kind](model, section) for kind, model in kinds]
 

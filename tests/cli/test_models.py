@@ -203,7 +203,7 @@ def test_a_dry_run_of_pairs_that_are_there(curate: Curate) -> None:
         (["judge", "pairs.jsonl", "--judge", "embedded", "--rubric", "mine.txt"], "unknown rubric 'mine.txt'"),
         (
             ["judge", "pairs.jsonl", "--judge", "embedded", "--method", "pairs"],
-            "judge.method: Input should be 'rubric'",
+            "unknown judge.method 'pairs'. Did you mean 'pairwise'? Known: pairwise, rubric",
         ),
         (["judge", "p.jsonl", "--judge", "heuristic"], "match none of the formats"),
         (["generate", "p.jsonl", "-m", "embedded", "-o", "p.jsonl"], "p.jsonl is a file; --out takes a folder"),
