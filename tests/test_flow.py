@@ -101,7 +101,7 @@ def test_a_run_of_another_source_is_not_overwritten(tmp_path: Path) -> None:
 
 def test_a_folder_with_other_files_is_not_used(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(RecipeError, match="not empty and holds no run"):
+    with pytest.raises(RecipeError, match="not empty and contains no run"):
         curate.clean(write_jsonl(tmp_path / "a.jsonl", rows(3)), tmp_path)
 
 

@@ -60,6 +60,8 @@ def measure(pairs: pl.DataFrame, signals: Sequence[Signal] | None = None) -> pl.
     """
     requested = list(SIGNALS.values()) if signals is None else list(signals)
     needed = _with_dependencies(requested)
+    # Measured before, perhaps: columns of these names are replaced.
+    pairs = pairs.drop([name for name in columns_of(needed) if name not in PAIR], strict=False)
     texts = pairs.select(*(text_of(side).alias(f"{side}_text") for side in SIDES), asked=last_user_text("prompt"))
     # Texts repeat in preference data (one prompt, one baseline, many pairs): each is measured once per block.
     distinct, places = _distinct(texts.select(f"{side}_text" for side in SIDES))

@@ -52,9 +52,9 @@ def test_several_paths_and_splits(tmp_path: Path) -> None:
 
 def test_rows_that_are_no_pairs_are_counted_raised_or_returned() -> None:
     lines = [*rows(2), TIE, row(3, rejected=None)]
-    with pytest.warns(UserWarning, match=r"2 of 4 rows are no pairs \(missing_chosen 1, missing_rejected 1\)"):
+    with pytest.warns(UserWarning, match=r"2 of 4 rows cannot become pairs \(missing_chosen 1, missing_rejected 1\)"):
         assert len(curate.read(lines)) == 2
-    with pytest.raises(InputError, match="2 of 4 rows are no pairs"):
+    with pytest.raises(InputError, match="2 of 4 rows cannot become pairs"):
         curate.read(lines, errors="raise")
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -193,4 +193,4 @@ def test_named_sets_come_from_the_hub(tmp_path: Path) -> None:
     assert ifeval[0] == "RecipeError"
     assert "unknown column of the eval set 'ifeval' 'prompt'" in ifeval[1]
     assert script[0] == "InputError"
-    assert "read by a program that it holds" in script[1]
+    assert "needs its own loading script, which is not run" in script[1]
