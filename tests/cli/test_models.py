@@ -206,8 +206,8 @@ def test_a_dry_run_of_pairs_that_are_there(curate: Curate) -> None:
             "judge.method: Input should be 'rubric'",
         ),
         (["judge", "p.jsonl", "--judge", "heuristic"], "match none of the formats"),
-        (["generate", "p.jsonl", "-m", "embedded", "-o", "p.jsonl"], "p.jsonl is a file; --out takes a folder"),
-        (["generate", "p.jsonl", "-m", "embedded", "-o", "."], "is not empty and holds no run"),
+        (["generate", "p.jsonl", "-m", "embedded", "-o", "p.jsonl"], "p.jsonl is a file; --out must be a folder"),
+        (["generate", "p.jsonl", "-m", "embedded", "-o", "."], "is not empty and contains no run"),
     ],
 )
 def test_a_mistake_is_one_line_and_2(curate: Curate, arguments: list[str], said: str) -> None:
