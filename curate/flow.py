@@ -52,8 +52,8 @@ class GeneratedPairs:
 
 def run(recipe: Recipe, out: str | Path, *, force: bool = False, make_pairs: PairSource | None = None) -> Run:
     """
-    Run a recipe into a run directory. Stages of the same recipe and input that exist are not repeated, so the same call
-    continues an interrupted run, and after an edit of the recipe only the stages that depend on it are run.
+    Run a recipe into a run directory. Stages that exist for the same recipe and input are not repeated, so the same
+    call continues an interrupted run, and after an edit of the recipe only the stages that depend on it are run.
 
     `make_pairs` generates the pairs of a recipe with prompts, generate, judge or pair: `pipelines.run` passes its own.
     """

@@ -1,4 +1,4 @@
-"""What tests share: small inputs, written where the test says."""
+"""Shared by tests: small inputs."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -9,7 +9,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 def row(number: int, **changes: Any) -> dict[str, Any]:
-    """A pair that passes every default rule; `changes` spoil it."""
+    """Return a pair that passes every default rule, with `changes`."""
     good = {
         "prompt": f"How do I restore file number {number} from last week's backup?",
         "chosen": f"Open Backups, pick the day, and choose Restore for file {number}.",
@@ -19,19 +19,19 @@ def row(number: int, **changes: Any) -> dict[str, Any]:
 
 
 def rows(count: int) -> list[dict[str, Any]]:
-    """Pairs that pass every default rule."""
+    """Return pairs that pass every default rule."""
     return [row(number) for number in range(count)]
 
 
 def write_jsonl(path: Path, lines: Iterable[Mapping[str, Any] | str]) -> Path:
-    """A JSONL file; a text is written as the line it is."""
+    """Write a JSONL file; a str is written as a line unchanged."""
     texts = (line if isinstance(line, str) else json.dumps(line, ensure_ascii=False) for line in lines)
     path.write_text("".join(f"{text}\n" for text in texts), "utf-8")
     return path
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """The product of a run, byte for byte: everything but the manifest's seconds and the stages."""
+    """Return the output of a run, byte for byte: everything except the manifest's seconds and the stages."""
     files = [
         *sorted((folder / "data").iterdir()),
         *(folder / n for n in ("ledger.parquet", "README.md", "report.html")),

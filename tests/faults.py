@@ -57,7 +57,7 @@ class FaultServer:
         return found
 
     def lines(self, since: int = 0) -> list[dict[str, Any]]:
-        """What it did with each request; the last line may be half written."""
+        """Return what the server did with each request; the last line may be incomplete."""
         whole = self.log.read_text("utf-8").rpartition("\n")[0].splitlines()
         return [json.loads(line) for line in whole[since:]]
 
@@ -65,11 +65,11 @@ class FaultServer:
         return Counter(line["did"] for line in self.lines(since))
 
     def answers(self) -> Counter[str]:
-        """How often each request was answered."""
+        """Return how often each request was answered."""
         return Counter(line["key"] for line in self.lines() if line["did"] in GOOD)
 
     def quiet(self, seconds: float = 0.3, most: float = 30) -> None:
-        """Wait until nothing has come for a while."""
+        """Wait until no request has arrived for a while."""
         until, size, last = time.monotonic() + most, -1, 0.0
         while time.monotonic() < until:
             if (now := self.log.stat().st_size) != size:

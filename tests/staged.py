@@ -1,4 +1,4 @@
-"""What the tests of sources share: raw rows in, STAGED rows out, their messages written as one line."""
+"""Shared by the tests of sources: raw rows in, STAGED rows out, their messages written as one line."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,13 +31,13 @@ def line(messages: list[Message] | None) -> str | None:
 
 
 def block_of(*rows: Mapping[str, Any]) -> RawBlock:
-    """Rows as a raw block, as the JSON readers make it."""
+    """Return rows as a raw block like the JSON readers do."""
     names = dict.fromkeys(name for row in rows for name in row)
     return RawBlock({name: [row.get(name) for row in rows] for name in names}, range(len(rows)))
 
 
 def staged(*rows: Mapping[str, Any], columns: Mapping[str, str] | None = None, **options: Any) -> list[Row]:
-    """Rows as STAGED, row for row."""
+    """Return rows as STAGED, row for row."""
     block = block_of(*rows)
     found = by_columns(block, columns, options.get("winners", {})) if columns else detect(block.columns, **options)
     frame = convert(block, found, "s")
@@ -46,7 +46,7 @@ def staged(*rows: Mapping[str, Any], columns: Mapping[str, str] | None = None, *
 
 
 def read_all(*paths: Path | str, **options: Any) -> list[Row]:
-    """Everything below the paths as STAGED rows."""
+    """Return everything under the paths as STAGED rows."""
     feeds = open_feeds([str(path) for path in paths])
     frames = [frame for feed in feeds for frame, _ in read(feed, **options)]
     return [short(row) for frame in frames for row in frame.rows(named=True)]
@@ -57,11 +57,11 @@ def short(row: Row) -> Row:
 
 
 def texts(row: Row) -> tuple[str | None, ...]:
-    """(prompt, chosen, rejected)."""
+    """Return (prompt, chosen, rejected)."""
     return tuple(row[name] for name in TEXTS)
 
 
 def problem(row: Row) -> tuple[str | None, str | None]:
-    """(problem, detail); a row that has one is no pair, so it has no ids."""
+    """Return (problem, detail); a row with a problem is not a pair, so it has no ids."""
     assert (row["problem"] is None) == (row["pair_id"] is not None) == (row["prompt_id"] is not None)
     return row["problem"], row["detail"]

@@ -1,4 +1,4 @@
-"""What a run publishes, as its readers take it: `datasets` loads the folder, TRL trains on it as it is."""
+"""The output of a run as its readers use it: `datasets` loads the folder, TRL trains on it unchanged."""
 
 import os
 from pathlib import Path
@@ -14,7 +14,7 @@ from tests.test_planted import run_planted
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 SETS = ("planted", "hh_rlhf_harmless.jsonl.gz", "alpaca_eval_annotations.parquet", "llmbar.jsonl")
-# rows in, and how many became no pair because the source prefers neither side
+# input rows, and how many are not pairs because the source prefers neither side
 EXPECTED = {
     "hh_rlhf_harmless.jsonl.gz": (1600, 0),
     "alpaca_eval_annotations.parquet": (12877, 48),
@@ -61,7 +61,7 @@ def test_loads_with_datasets_by_its_folder(run: Run, tmp_path: Path, caplog: pyt
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of torch and transformers
-def test_trl_tokenizes_and_trains_as_it_is(run: Run, tmp_path: Path) -> None:
+def test_trl_tokenizes_and_trains_on_it_unchanged(run: Run, tmp_path: Path) -> None:
     import datasets
     from trl import DPOConfig, DPOTrainer
 
@@ -87,7 +87,7 @@ def test_trl_tokenizes_and_trains_as_it_is(run: Run, tmp_path: Path) -> None:
 
 
 def tiny_model(run: Run, folder: Path) -> tuple[Any, Any]:
-    """A model of a few thousand weights and a tokenizer with a chat template, made from the run's own words."""
+    """Return a model with a few thousand weights and a tokenizer with a chat template, built from the run's words."""
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 

@@ -18,7 +18,7 @@ def test_every_error_is_a_curate_error_with_the_commands_exit_code(error: type[C
 @pytest.mark.parametrize(
     ("name", "hint"), [("chosn", " Did you mean 'chosen'?"), ("chosen", " Did you mean 'chosen'?"), ("xyz", "")]
 )
-def test_nearest_names_the_closest_or_nothing(name: str, hint: str) -> None:
+def test_nearest_returns_the_closest_or_nothing(name: str, hint: str) -> None:
     assert nearest(name, ["rejected", "chosen"]) == hint
 
 
@@ -47,9 +47,7 @@ def test_require_names_the_install_line(module: str) -> None:
     assert str(caught.value) == f"{module} is not installed; run: pip install 'prefcurate[hub]'"
 
 
-def test_a_library_that_is_there_but_broken_shows_its_own_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_installed_but_broken_library_shows_its_own_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "broken_inside.py").write_text("import no_such_library")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ModuleNotFoundError, match="No module named 'no_such_library'"):

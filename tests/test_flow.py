@@ -1,4 +1,4 @@
-"""A run from end to end: what comes out, where every row went, and that it comes out the same every time."""
+"""A run from end to end: its output, the decision for every row, and reproducibility."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def test_every_row_ends_in_one_place(tmp_path: Path) -> None:
         [
             row(0),
             row(1, rejected=row(1)["chosen"]),  # identical
-            row(2, chosen_score=2, rejected_score=3),  # the scores say otherwise
+            row(2, chosen_score=2, rejected_score=3),  # contradicted by the scores
             row(3, chosen=None),
             row(0),  # a duplicate
             row(4, chosen="a b", rejected=""),
@@ -42,7 +42,7 @@ def test_every_row_ends_in_one_place(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-def test_the_product_is_the_schema_and_the_kept_ledger_rows(tmp_path: Path) -> None:
+def test_the_output_has_the_schema_and_the_kept_ledger_rows(tmp_path: Path) -> None:
     run = curate.clean(write_jsonl(tmp_path / "p.jsonl", rows(60)), tmp_path / "RUN")
     train, test = run.train.collect(), run.test.collect()
     assert train.schema == test.schema == PAIR
@@ -55,7 +55,7 @@ def test_the_product_is_the_schema_and_the_kept_ledger_rows(tmp_path: Path) -> N
     assert 0 < len(test) < 20
 
 
-def test_twice_the_same_bytes(tmp_path: Path) -> None:
+def test_two_runs_write_the_same_bytes(tmp_path: Path) -> None:
     source = write_jsonl(tmp_path / "p.jsonl", [*rows(40), "{broken", row(1)])
     options = ["source.max_bad_rows=0.5"]
     first = curate.clean(source, tmp_path / "A", settings=options)
@@ -114,7 +114,7 @@ def test_too_many_broken_rows_stop_the_run(tmp_path: Path) -> None:
     assert [row["reasons"] for row in run.why(20)] == [["broken_row: line 21: invalid JSON: Input data was truncated"]]
 
 
-def test_nothing_kept_still_gives_a_report_and_a_card(tmp_path: Path) -> None:
+def test_a_run_that_keeps_nothing_writes_a_report_and_a_card(tmp_path: Path) -> None:
     run = curate.clean(write_jsonl(tmp_path / "a.jsonl", [row(1, chosen="")]), tmp_path / "RUN")
     assert run.counts["kept"] == 0
     assert run.train.collect().is_empty()
@@ -122,7 +122,7 @@ def test_nothing_kept_still_gives_a_report_and_a_card(tmp_path: Path) -> None:
     assert run.card.is_file()
 
 
-def test_limit_reads_no_further(tmp_path: Path) -> None:
+def test_reading_stops_at_the_limit(tmp_path: Path) -> None:
     run = curate.clean(write_jsonl(tmp_path / "a.jsonl", rows(30)), tmp_path / "RUN", limit=7)
     assert run.counts["rows"] == 7
 
@@ -138,7 +138,7 @@ def test_several_sources_keep_their_names(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("signal", ["chosen_words", "chosen_refusal", "strength"])
-def test_any_number_or_flag_can_decide_which_stays(tmp_path: Path, signal: str) -> None:
+def test_any_number_or_flag_can_decide_which_pair_is_kept(tmp_path: Path, signal: str) -> None:
     source = write_jsonl(tmp_path / "a.jsonl", [row(1), row(1)])
     assert curate.clean(source, tmp_path / "RUN", settings=[f"dedup.keep={signal}"]).counts["kept"] == 1
 
@@ -158,7 +158,7 @@ def test_single_stages_work_without_a_run(tmp_path: Path) -> None:
     assert verdicts.get_column("rule").to_list() == ["max_chosen_chars"] * len(pairs)
 
 
-def test_each_part_of_dedup_is_switched_by_itself(tmp_path: Path) -> None:
+def test_each_part_of_dedup_can_be_switched_separately(tmp_path: Path) -> None:
     lines = [row(1), row(1), row(1, chosen="Look into Backups; there it is.")]
     source = write_jsonl(tmp_path / "a.jsonl", lines)
     only_cap = ["dedup.exact=false", "dedup.max_pairs_per_prompt=1"]

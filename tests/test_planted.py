@@ -1,4 +1,4 @@
-"""A set with every kind of defect planted: every planted defect is caught for what it is, and good pairs stay."""
+"""A dataset with every kind of planted defect: each is dropped for the right reason, and good pairs are kept."""
 
 import json
 from collections.abc import Iterator
@@ -61,7 +61,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def fates(run: Run) -> Iterator[tuple[str, str | None, bool, str]]:
-    """Of every readable row: its id, what was planted, whether it was kept, and its reasons."""
+    """Yield for every readable row: its id, what was planted, whether it was kept, and its reasons."""
     extra = run.stage("pairs").scan().select("extra")
     rows = pl.concat([run.ledger.select("kept", "reasons"), extra], how="horizontal").collect()
     for kept, reasons, text in rows.iter_rows():
@@ -70,19 +70,19 @@ def fates(run: Run) -> Iterator[tuple[str, str | None, bool, str]]:
             yield other["id"], other["planted"], kept, "; ".join(reasons)
 
 
-def test_every_planted_defect_is_caught_for_what_it_is(run: Run) -> None:
+def test_every_planted_defect_is_dropped_for_the_right_reason(run: Run) -> None:
     planted = [fate for fate in fates(run) if fate[1] is not None]
     assert {defect for _, defect, _, _ in planted} == set(CAUGHT_BY)
     assert [fate for fate in planted if fate[2] or CAUGHT_BY[fate[1] or ""] not in fate[3]] == []
 
 
-def test_good_pairs_stay(run: Run) -> None:
+def test_good_pairs_are_kept(run: Run) -> None:
     lost = [(reasons, row) for row, planted, kept, reasons in fates(run) if planted is None and not kept]
-    # Two are the other side of a planted contradiction, three are refusals that were right: what that rule costs.
+    # Two are the counterparts of planted contradictions, three are correct refusals: the cost of that rule.
     assert sorted(reasons for reasons, _ in lost) == ["contradiction"] * 2 + ["no_chosen_refusal"] * 3
 
 
-def test_broken_lines_are_named(run: Run) -> None:
+def test_broken_lines_are_reported(run: Run) -> None:
     broken = run.ledger.filter(pl.col("rule") == "broken_row").collect()
     assert [reasons[0].split(":")[1].strip() for reasons in broken.get_column("reasons")] == ["line 45", "line 71"]
 

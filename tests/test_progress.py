@@ -15,7 +15,7 @@ with p.progress("read", 3, "rows") as advance:
 """
 
 
-def test_silent_where_it_is_no_terminal() -> None:
+def test_silent_without_a_terminal() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("", "")
 

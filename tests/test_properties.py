@@ -1,4 +1,4 @@
-"""Invariants, on inputs that nobody would write by hand."""
+"""Invariants, on generated inputs."""
 
 from typing import Any
 
@@ -28,13 +28,13 @@ SLOW = settings(deadline=None, max_examples=6, suppress_health_check=[HealthChec
 
 def run_of(folders: pytest.TempPathFactory, lines: list[Any]) -> curate.Run:
     folder = folders.mktemp("run")
-    head = row(0, chosen_score=2, rejected_score=1)  # so that the format is clear
+    head = row(0, chosen_score=2, rejected_score=1)  # so that the format is detected
     return curate.clean(write_jsonl(folder / "p.jsonl", [head, *lines]), folder / "RUN", max_bad_rows=1)
 
 
 @SLOW
 @given(st.lists(st.one_of(LINE, st.sampled_from(["{", "[]", "3", '"x"'])), max_size=12))
-def test_counts_add_up_and_every_row_is_once_in_the_ledger(
+def test_counts_add_up_and_every_row_is_in_the_ledger_once(
     tmp_path_factory: pytest.TempPathFactory, lines: list[Any]
 ) -> None:
     run = run_of(tmp_path_factory, lines)
@@ -92,19 +92,19 @@ def test_ids_depend_on_the_texts_alone(texts: Triples, place: int) -> None:
 
 @settings(deadline=None, max_examples=50)
 @given(TRIPLES)
-def test_no_duplicate_and_no_contradiction_is_left(texts: Triples) -> None:
+def test_no_duplicate_and_no_contradiction_remains(texts: Triples) -> None:
     pairs = pairs_of(texts).with_row_index("row").with_columns(pl.col("row").cast(pl.UInt64))
     drops = resolve_duplicates(pairs)
     left = pairs.join(drops, on="row", how="anti")
     assert left.get_column("pair_id").is_unique().all()
-    others = left.filter(pl.col("pair_id") != pl.col("flipped_id"))  # equal responses contradict nothing
+    others = left.filter(pl.col("pair_id") != pl.col("flipped_id"))  # pairs with equal responses contradict no other
     assert others.filter(pl.col("flipped_id").is_in(others.get_column("pair_id").to_list())).is_empty()
     assert resolve_duplicates(left).is_empty()
 
 
 @settings(deadline=None, max_examples=25)
 @given(TRIPLES)
-def test_signals_of_a_row_do_not_depend_on_the_rows_beside_it(texts: Triples) -> None:
+def test_signals_of_a_row_do_not_depend_on_other_rows(texts: Triples) -> None:
     scores = [pl.lit(None, pl.Float64).alias(name) for name in ("chosen_score", "rejected_score", "strength")]
     together = measure(pairs_of(texts).with_columns(scores))
     alone = pl.concat([measure(pairs_of([text]).with_columns(scores)) for text in texts])

@@ -1,4 +1,4 @@
-"""Killed at any instant, the same command continues and gives the same files; two runs never share a folder."""
+"""Killed at any moment, the same command continues and writes the same files; two runs never share a folder."""
 
 import os
 import random
@@ -15,12 +15,12 @@ import curate
 from curate.errors import RecipeError
 from tests.data import contents, rows, write_jsonl
 
-# Small blocks, so that a run has many moments at which it can be interrupted.
+# Small blocks, so that a run can be interrupted at many points.
 PROGRAM = """
 import sys
 try:
-    from curate.sources import block, lines
-    block.BLOCK_BYTES = lines.BLOCK_BYTES = 20_000
+    from curate.sources import jsonl, raw_block
+    raw_block.BLOCK_BYTES = jsonl.BLOCK_BYTES = 20_000
     from curate.__main__ import main
     main()
 except KeyboardInterrupt:  # before main() is there to catch it
@@ -53,13 +53,13 @@ def test_killed_at_random_points(tmp_path: Path, how: signal.Signals) -> None:
     assert contents(tmp_path / "RUN") == contents(tmp_path / "WHOLE")
 
 
-def test_finished_parts_are_not_made_again(tmp_path: Path) -> None:
+def test_finished_parts_are_not_written_again(tmp_path: Path) -> None:
     source = write_jsonl(tmp_path / "pairs.jsonl", rows(50))
     run = curate.clean(source, tmp_path / "RUN")
     before = contents(run.folder)
     part = run.stage("signals").part(0)
     made = part.stat().st_mtime_ns
-    # As if the process had been killed before the stage was marked complete and the product written.
+    # As if the process had been killed before the stage was marked complete and the output was written.
     (part.parent / "stage.json").unlink()
     (run.folder / "manifest.json").unlink()
     (run.folder / "ledger.parquet").unlink()
@@ -71,13 +71,13 @@ def test_finished_parts_are_not_made_again(tmp_path: Path) -> None:
 def test_the_second_of_two_runs_stops(tmp_path: Path) -> None:
     source = write_jsonl(tmp_path / "pairs.jsonl", rows(5))
     (tmp_path / "RUN").mkdir()
-    with FileLock(tmp_path / "RUN" / ".lock"), pytest.raises(RecipeError, match="another process is at work"):
+    with FileLock(tmp_path / "RUN" / ".lock"), pytest.raises(RecipeError, match="another process is running"):
         curate.clean(source, tmp_path / "RUN")
     assert curate.clean(source, tmp_path / "RUN").counts["kept"] == 5
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="mounting a small disk needs root")
-def test_a_full_disk_is_one_line_and_can_be_continued(tmp_path: Path) -> None:
+def test_a_full_disk_gives_one_line_and_the_run_can_be_continued(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(disk)], capture_output=True)

@@ -44,7 +44,7 @@ def test_digest_is_the_first_half_of_sha256_in_hex() -> None:
     ]
 
 
-def test_canonical_leads_every_part_by_its_length_in_bytes() -> None:
+def test_canonical_prefixes_every_part_with_its_length_in_bytes() -> None:
     rows = [[turn("system", ""), turn("user", "Hi")], [turn("user", "é🙂")], [], None]
     frame = pl.DataFrame({"messages": rows}, schema={"messages": MESSAGES})
     assert frame.select(canonical("messages")).to_series().to_list() == [
@@ -85,7 +85,7 @@ def test_ids_of_text_beyond_ascii_are_pinned() -> None:
     }
 
 
-def test_orientation_counts_and_flipped_id_is_the_pair_turned_round() -> None:
+def test_orientation_matters_and_flipped_id_is_the_swapped_pair() -> None:
     pair, turned = ids(ASKED, YES, NO), ids(ASKED, NO, YES)
     assert pair["pair_id"] != turned["pair_id"]
     assert (pair["flipped_id"], turned["flipped_id"]) == (turned["pair_id"], pair["pair_id"])
@@ -110,13 +110,13 @@ def test_a_missing_side_has_no_ids() -> None:
     }
 
 
-def test_ids_depend_on_the_texts_alone_not_on_the_place() -> None:
+def test_ids_depend_on_the_texts_and_not_on_the_position() -> None:
     first, second = triple(ASKED, YES, NO), triple(ASKED, NO, YES)
     both = with_ids(pl.concat([second, first])).get_column("pair_id").to_list()
     assert both == ["73b2150476182f45b6536b9d3935018d", "eca1f3d0b66d75824bdcd3f11861d314"]
 
 
-def test_with_ids_keeps_the_other_columns_and_takes_no_rows() -> None:
+def test_with_ids_keeps_the_other_columns_and_all_rows() -> None:
     frame = triple(ASKED, YES, NO).with_columns(source=pl.lit("a"))
     assert with_ids(frame).columns == ["prompt", "chosen", "rejected", "source", "prompt_id", "pair_id", "flipped_id"]
     assert with_ids(frame.clear()).shape == (0, 7)
@@ -167,7 +167,7 @@ def test_pair_columns_are_the_published_contract() -> None:
     }
 
 
-def test_empty_makes_null_columns_of_the_schemas_types() -> None:
+def test_empty_returns_null_columns_of_the_schemas_types() -> None:
     frame = pl.DataFrame({"row": [0, 1]})
     some = frame.with_columns(empty(PAIR, ["strength", "extra"]))
     assert some.to_dict(as_series=False) == {"row": [0, 1], "strength": [None, None], "extra": [None, None]}

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def call(*command: str | Path, folder: Path) -> str:
-    """Run in the folder, without this environment's variables; fails with what was said."""
+    """Run in the folder, without this environment's variables; fail with the command's output."""
     plain = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL"))}
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=folder, env=plain)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -1,4 +1,4 @@
-"""The recipe: its sections with their defaults (`data`, `models`), and how one is loaded and written (`load`)."""
+"""The recipe: its sections with their defaults (`data`, `models`), and how it is loaded and written (`load`)."""
 
 __all__ = [
     "data",

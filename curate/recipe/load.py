@@ -1,4 +1,4 @@
-"""The recipe: one YAML file says all of it. Checked where it enters; every default is written out in the run."""
+"""The recipe, one YAML file. It is validated when loaded; a run contains it with every default written out."""
 
 import json
 import re
@@ -16,11 +16,11 @@ from curate.rules import TEXT_COLUMNS
 from curate.schema.section import Section
 from curate.signals import COLUMNS
 
-BESIDE_SIGNALS = ("chosen_score", "longest")  # by which pairs can be ranked, too
+OTHER_RANKINGS = ("chosen_score", "longest")  # values other than signals by which pairs can be ranked
 
 
 class Recipe(Section):
-    """Sections in the order in which data flows."""
+    """A recipe; its sections are in the order of the data flow."""
 
     source: Source = Source()
     prompts: Prompts | None = None
@@ -38,7 +38,7 @@ class Recipe(Section):
 
     @property
     def asks_models(self) -> bool:
-        """Whether candidates are made or judged first: `pipelines.run` does that, `curate.run` takes pairs."""
+        """Whether candidates are generated or judged first, with `pipelines.run`; `curate.run` only reads pairs."""
         return any((self.prompts, self.generate, self.judge, self.pair))
 
     @model_validator(mode="after")
@@ -46,23 +46,23 @@ class Recipe(Section):
         if not self.source.paths and not (self.prompts and (self.prompts.description or self.prompts.documents)):
             raise ValueError("source.paths: name at least one source")
         if self.prompts and not self.generate:
-            raise ValueError("prompts: who answers them? Add a generate section")
+            raise ValueError("prompts: no model answers them; add a generate section")
         if self.pair and self.pair.strategy == "delta" and len(self.pair.order) < 2:
-            raise ValueError("pair.order: delta needs the models, the strongest first, two or more")
+            raise ValueError("pair.order: delta needs two or more models, the strongest first")
         return self
 
     @model_validator(mode="after")
     def _best_can_be_compared(self) -> "Recipe":
-        numeric = [*(name for name in COLUMNS if name not in TEXT_COLUMNS), *BESIDE_SIGNALS]
-        asked = {"dedup.keep": self.dedup.keep, **({"select.by": self.select.by} if self.select else {})}
-        for where, name in asked.items():
+        numeric = [*(name for name in COLUMNS if name not in TEXT_COLUMNS), *OTHER_RANKINGS]
+        rankings = {"dedup.keep": self.dedup.keep, **({"select.by": self.select.by} if self.select else {})}
+        for where, name in rankings.items():
             if name not in (*numeric, *(["first"] if where == "dedup.keep" else [])):
-                raise ValueError(f"{where}: {name!r} is no signal that can be compared.{nearest(name, numeric)}")
+                raise ValueError(f"{where}: {name!r} is not a numeric signal.{nearest(name, numeric)}")
         return self
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Read and check a recipe file. Raises RecipeError with the path, the line and the nearest known key."""
+    """Read and validate a recipe file. Raise RecipeError with the path, the line and the nearest known key."""
     path = Path(path)
     try:
         text = path.read_text("utf-8")
@@ -72,15 +72,15 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise RecipeError(f"{path} is not a YAML file: {' '.join(str(error).split())}") from error
     if not isinstance(tree, dict):
-        raise RecipeError(f"{path} holds {type(tree).__name__}; expected sections: {', '.join(Recipe.model_fields)}")
+        raise RecipeError(f"{path} contains {type(tree).__name__}; expected sections: {', '.join(Recipe.model_fields)}")
     return make_recipe(tree, overrides, where=str(path), text=text)
 
 
 def make_recipe(
     tree: Mapping[str, Any], overrides: Sequence[str] = (), *, where: str = "recipe", text: str | None = None
 ) -> Recipe:
-    """A recipe from plain data and `section.key=value` overrides. Raises RecipeError."""
-    plain: dict[str, Any] = json.loads(json.dumps(tree, default=str))  # a copy, and only plain data
+    """Return a recipe from plain data and `section.key=value` overrides. Raise RecipeError if it is invalid."""
+    plain: dict[str, Any] = json.loads(json.dumps(tree, default=str))  # a copy with plain data only
     for override in overrides:
         _override(plain, override)
     try:
@@ -90,14 +90,14 @@ def make_recipe(
 
 
 def as_recipe(source: "str | Path | Mapping[str, Any] | Recipe", overrides: Sequence[str] = ()) -> Recipe:
-    """Return the recipe of a file, of plain data, or itself, with `section.key=value` overrides. Raises RecipeError."""
+    """Return a recipe from a file, plain data or a recipe, with `section.key=value` overrides. Raise RecipeError."""
     if isinstance(source, Recipe):
         return make_recipe(resolved(source), overrides) if overrides else source
     return make_recipe(source, overrides) if isinstance(source, Mapping) else load_recipe(source, overrides)
 
 
 def resolved(recipe: Recipe) -> dict[str, Any]:
-    """Plain data with every default written out, the rules included: what `recipe.yaml` of a run holds."""
+    """Return plain data with every default written out, including the rules, as in `recipe.yaml` of a run."""
     tree = {name: section for name, section in recipe.model_dump(mode="json").items() if section is not None}
     rules: dict[str, Any] = {"defaults": False}
     for rule in recipe.rules.build():
@@ -109,12 +109,12 @@ def resolved(recipe: Recipe) -> dict[str, Any]:
 
 
 def to_yaml(recipe: Recipe) -> str:
-    """The resolved recipe as YAML."""
+    """Return the resolved recipe as YAML."""
     return to_plain_yaml(resolved(recipe))
 
 
 def to_plain_yaml(tree: Mapping[str, Any]) -> str:
-    """Plain data as YAML, in its own order."""
+    """Return plain data as YAML, in its own order."""
     return yaml.safe_dump(dict(tree), sort_keys=False, allow_unicode=True, width=120)
 
 
@@ -124,7 +124,7 @@ def _override(tree: dict[str, Any], text: str) -> None:
     if not equals or not sections or not all([*sections, key]):
         raise RecipeError(f"--set {text!r}: expected section.key=value, as in --set rules.max_chars_ratio=4")
     for section in sections:
-        if tree.get(section) in (None, True):  # one that was left out, or dedup.near=true before dedup.near.threshold=…
+        if tree.get(section) in (None, True):  # a missing section, or dedup.near=true before dedup.near.threshold=…
             tree[section] = {}
         tree = tree[section]
         if not isinstance(tree, dict):
@@ -132,7 +132,7 @@ def _override(tree: dict[str, Any], text: str) -> None:
     try:
         tree[key] = yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise RecipeError(f"--set {text!r}: {value!r} is not a value") from error
+        raise RecipeError(f"--set {text!r}: {value!r} is not a YAML value") from error
 
 
 def _explain(error: Any, where: str, text: str | None) -> str:
@@ -158,7 +158,7 @@ def _known_keys(path: Sequence[str | int]) -> list[str]:
 
 
 def _section(kind: Any) -> Any:
-    """The section inside `Section | None`, `tuple[Section, ...]` and the like."""
+    """Return the section inside `Section | None`, `tuple[Section, ...]` and the like, or None."""
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return kind
     return next((found for inner in get_args(kind) if (found := _section(inner)) is not None), None)

@@ -1,4 +1,4 @@
-"""What a run says about itself: its numbers as plain data, the dataset card made of them, the HTML report, charts."""
+"""The report on a run: its numbers as plain data, the dataset card, the HTML report, charts."""
 
 __all__ = [
     "card",

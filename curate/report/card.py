@@ -1,4 +1,4 @@
-"""The dataset card: README.md with the header that the Hub reads, and what was done, from the run's own numbers."""
+"""The dataset card: README.md with the header that the Hub reads and a description built from the run's numbers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,67 +16,70 @@ from curate.report.summary import Summary, cell
 from curate.rundir.store import DATA, SUMMARY
 from curate.sources import title
 
-OVERVIEW = ("<!-- overview -->\n", "<!-- end of overview -->\n")  # the part that says what the whole repository holds
+OVERVIEW = (
+    "<!-- overview -->\n",
+    "<!-- end of overview -->\n",
+)  # the part that lists the content of the whole repository
 
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """What a card says that is known only when it is published."""
+    """Card content that is only known when publishing."""
 
     repo: str = "OWNER/NAME"
     config: str = DEFAULT
     gates: Sequence[Mapping[str, Any]] = ()  # name, status (passed, failed, not checked), text
     waived: Sequence[str] = ()
-    links: Sequence[tuple[str, str]] = ()  # further cards of the repository: name, path
-    candidates: Header | None = None  # of their config, where they are published, too
+    links: Sequence[tuple[str, str]] = ()  # other cards of the repository: name, path
+    candidates: Header | None = None  # header of their config, if they are published too
     candidate_counts: Mapping[str, int] = field(default_factory=dict)  # answers, prompts, judged, failed
 
 
 def write_card(summary: Summary) -> None:
-    """Write README.md, and the numbers it is made of, into the run directory."""
+    """Write README.md and summary.json, the numbers in it, into the run directory."""
     found = facts(summary)
     write_json(summary.run.folder / SUMMARY, found)
     files = sorted((summary.run.folder / DATA).iterdir())
     write_text(summary.run.card, render(found, summary.run.recipe, files, Publication()))
 
 
-def render(found: Mapping[str, Any], recipe: Recipe, files: Sequence[Path], about: Publication, there: str = "") -> str:
+def render(found: Mapping[str, Any], recipe: Recipe, files: Sequence[Path], about: Publication, old: str = "") -> str:
     """
-    A run's card. `there` is the repository's card now: what it says of other configs stays in the header.
+    Return a run's card. `old` is the repository's current card; its header entries for other configs are kept.
 
-    Texts of the data and of the recipe are data here, too: they never become markdown, HTML or YAML of their own.
+    Texts of the data and the recipe are escaped: they never become markdown, HTML or YAML syntax.
     """
     name = title_of(recipe)
     ours = {"pretty_name": name} | header_of(found, recipe, files, about.config)
-    header = join(ours, read_header(there)[0])
+    header = join(ours, read_header(old)[0])
     if about.candidates:
         header = join(about.candidates, header)
     return f"---\n{to_text(header)}---\n\n# {plain(name)}\n\n{_body(found, recipe, header, about)}"
 
 
 def title_of(recipe: Recipe) -> str:
-    """What the dataset is called."""
-    paths = recipe.source.paths  # none where all prompts were made
+    """Return the dataset's title."""
+    paths = recipe.source.paths  # none if all prompts were generated
     return recipe.publish.name or (f"{title(paths)}, curated" if paths else "Preference pairs")
 
 
 def with_overview(card: str, header: Header, links: Sequence[tuple[str, str]] = ()) -> str:
-    """Another run's card with a new header and the overview that belongs to it; what else it says stays."""
+    """Return the card of another run with a new header and overview; the rest is unchanged."""
     _, body = read_header(card)
     before, opening, rest = body.partition(OVERVIEW[0])
     _, closing, after = rest.partition(OVERVIEW[1])
-    if not opening or not closing:  # a card of somebody else's
+    if not opening or not closing:  # not written by prefcurate
         before, after = "\n", body
     return f"---\n{to_text(header)}---\n{before}{OVERVIEW[0]}{overview(header, links)}{OVERVIEW[1]}{after}"
 
 
 def overview(header: Header, links: Sequence[tuple[str, str]] = ()) -> str:
-    """Configs and splits with their pairs, from the header, and where further cards lie (title, path)."""
+    """Return a table of configs and splits with their sizes, from the header, and links to other cards (title, path)."""
     return _rendered("overview.md.j2", infos=infos_of(header), links=links)
 
 
 def plain(text: str, most: int = 200) -> str:
-    """A text as one line that ends no table cell and opens no code, tag or link."""
+    """Return a text as one line without characters that would end a table cell or start code, a tag or a link."""
     return "".join(c for c in " ".join(text.split()) if c not in "`<>|\\[]")[:most]
 
 

@@ -1,7 +1,7 @@
 """
-The numbers of a run that its card shows, as plain data: `summary.json` of the run directory, published beside the data.
+The numbers shown on a run's card, as plain data: `summary.json` of the run directory, published with the data.
 
-A card is made of them and the recipe alone, so that it can be made anew where the run's stages are not at hand.
+A card is built from them and the recipe alone, so that it can be rebuilt without the run's stages.
 """
 
 from typing import Any
@@ -17,12 +17,12 @@ PERSONAL = ("emails", "phones", "ips")
 SIDES = ("prompt", "chosen", "rejected")
 BARS = "▁▂▃▄▅▆▇█"
 BINS = 12
-CLUSTERS = 20  # of prompts, the largest
+CLUSTERS = 20  # largest prompt clusters shown
 FROM_MANIFEST = ("prefcurate", "counts", "bytes", "inputs", "generation", "decontaminate", "leaks")
 
 
 def facts(summary: Summary) -> dict[str, Any]:
-    """Everything the card says in numbers; null for what the run did not do (generation, decontaminate, leaks)."""
+    """Return the numbers of the card; null for steps the run did not include (generation, decontaminate, leaks)."""
     manifest = summary.run.manifest.to_dict()
     shown = [column for signal in SIGNALS.values() for column in signal.card_columns]
     return {
@@ -43,23 +43,23 @@ def facts(summary: Summary) -> dict[str, Any]:
 
 
 def _distribution(summary: Summary, name: str) -> dict[str, Any]:
-    """Of the kept pairs: how many have a value, three quantiles, and the shape between them as bars."""
+    """Return for the kept pairs: how many have a value, three quantiles, and a histogram as a string of bars."""
     rows = summary.values(name)
     values = rows.filter("kept").get_column(name).drop_nulls().cast(pl.Float64)
     values = values.filter(values.is_finite())
-    low, middle, high = (values.quantile(share, "nearest") for share in (0.05, 0.5, 0.95))
+    low, median, high = (values.quantile(share, "nearest") for share in (0.05, 0.5, 0.95))
     return {
         "name": name,
         "measured": len(values),
         "p05": low,
-        "p50": middle,
+        "p50": median,
         "p95": high,
         "shape": _shape(values.to_numpy(), logarithmic=name.endswith(LOGARITHMIC)),
     }
 
 
 def _shape(values: np.ndarray[Any, Any], *, logarithmic: bool) -> str:
-    """A histogram between the first and the last percentile, a character a bar; empty where all values are one."""
+    """Return a histogram from the first to the last percentile, one character per bar; empty if all values are equal."""
     if not len(values):
         return ""
     values = np.log1p(np.maximum(values, 0)) if logarithmic else values
@@ -71,7 +71,7 @@ def _shape(values: np.ndarray[Any, Any], *, logarithmic: bool) -> str:
 
 
 def _personal(summary: Summary) -> dict[str, int]:
-    """Kept pairs with at least one e-mail address, telephone number or IP address in any of their texts."""
+    """Count kept pairs with at least one e-mail address, telephone number or IP address in any of their texts."""
     has = [pl.any_horizontal(pl.col(f"{side}_{name}") > 0 for side in SIDES).sum().alias(name) for name in PERSONAL]
     counted = summary.signals.filter("kept").select(has).collect(engine="streaming").row(0, named=True)
     return {name: int(count or 0) for name, count in counted.items()}

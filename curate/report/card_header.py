@@ -1,4 +1,4 @@
-"""The YAML header of a dataset card, which the Hub reads: one config's own, and joined with those there already."""
+"""The YAML header of a dataset card, read by the Hub: the header of one config, and joining it with existing ones."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,7 +23,7 @@ SIZES = (
     (1_000_000, "100K<n<1M"),
     (10_000_000, "1M<n<10M"),
 )
-LANGUAGE_SHARE = 0.01  # a language is named from this share of the answers on
+LANGUAGE_SHARE = 0.01  # minimum share of the answers for a language to be listed
 Header = dict[str, Any]
 _PLAIN: dict[pl.DataType, str] = {
     pl.String(): "string",
@@ -35,12 +35,12 @@ _PLAIN: dict[pl.DataType, str] = {
 
 
 def data_folder(config: str) -> str:
-    """Where a config's shards lie in the repository."""
+    """Return the folder of a config's shards in the repository."""
     return DATA if config == DEFAULT else f"{config}/{DATA}"
 
 
 def header_of(found: Mapping[str, Any], recipe: "Recipe", files: Sequence[Path], config: str) -> Header:
-    """The header of one run, under the config's name; `files` are its shards."""
+    """Return the header of one run under the config's name; `files` are its shards."""
     publish, counts, sizes = recipe.publish, found["counts"], found["bytes"]
     splits = [name for name in SPLITS if any(file.name.startswith(f"{name}-") for file in files)]
     languages = publish.language or [code for code, share in found["languages"] if share >= LANGUAGE_SHARE]
@@ -57,7 +57,7 @@ def header_of(found: Mapping[str, Any], recipe: "Recipe", files: Sequence[Path],
 
 
 def config_header(config: str, schema: pl.Schema, splits: Mapping[str, tuple[int, int]], size: int) -> Header:
-    """What a header says of one config: where its splits lie, features, sizes (split → bytes in memory, rows)."""
+    """Return the header of one config: paths of its splits, features, sizes. `splits`: name → (bytes in memory, rows)."""
     paths = [{"split": name, "path": f"{data_folder(config)}/{name}-*.parquet"} for name in splits]
     info = {
         "config_name": config,
@@ -70,7 +70,7 @@ def config_header(config: str, schema: pl.Schema, splits: Mapping[str, tuple[int
 
 
 def _feature(name: str, dtype: Any) -> dict[str, Any]:
-    """A column as the Hub names its type; lists hold structs."""
+    """Return a column with the Hub's name of its type; lists contain structs."""
     if isinstance(dtype, pl.List):
         fields: Any = dtype.inner
         return {"name": name, "list": [_feature(field.name, field.dtype) for field in fields.fields]}
@@ -78,7 +78,7 @@ def _feature(name: str, dtype: Any) -> dict[str, Any]:
 
 
 def _origin(found: Mapping[str, Any], recipe: "Recipe") -> Header:
-    """Who wrote and who labelled, where models did; which Hub datasets it comes from."""
+    """Return the creators of texts and annotations, if machine-generated, and the Hub datasets it comes from."""
     generation = found["generation"] or {}
     return {
         **({"annotations_creators": ["machine-generated"]} if generation.get("judges") else {}),
@@ -88,31 +88,31 @@ def _origin(found: Mapping[str, Any], recipe: "Recipe") -> Header:
 
 
 def hub_sources(found: Mapping[str, Any], recipe: "Recipe") -> list[str]:
-    """The Hub datasets that were read: what the recipe names so and an input is called by."""
+    """Return the Hub datasets that were read: repositories in the recipe's paths that occur among the inputs."""
     matches = [match for path in recipe.source.paths if (match := HUB_ID.fullmatch(path))]
     repos = [match["repo"] for match in matches]
     return [repo for repo in dict.fromkeys(repos) if any(name.startswith(repo) for name in found["inputs"])]
 
 
-def join(ours: Header, there: Header, *, append: bool = False) -> Header:
+def join(ours: Header, old: Header, *, append: bool = False) -> Header:
     """
-    Our config's header over that of the repository: other configs and unknown keys stay, languages and sources add up.
-    With `append` our rows come on top of the config's.
+    Join our config's header with the repository's: other configs and unknown keys are kept, languages and sources are
+    merged. With `append` our rows are added to those of the config.
     """
     config = ours["dataset_info"]["config_name"]
-    infos = {info.get("config_name", DEFAULT): info for info in _listed(there.get("dataset_info"))}
+    infos = {info.get("config_name", DEFAULT): info for info in _listed(old.get("dataset_info"))}
     info = _sum(infos.get(config), ours["dataset_info"]) if append else ours["dataset_info"]
     infos |= {config: info}
-    files = {entry["config_name"]: entry for entry in _listed(there.get("configs")) if "config_name" in entry}
+    files = {entry["config_name"]: entry for entry in _listed(old.get("configs")) if "config_name" in entry}
     entry = ours["configs"][0]
     if append and config in files:
         ours_split = {file["split"]: file for file in entry["data_files"]}
         theirs = {file["split"]: file for file in files[config].get("data_files", [])}
         entry = entry | {"data_files": list((theirs | ours_split).values())}
     files |= {config: entry}
-    joined = there | ours
+    joined = old | ours
     for key in ("language", "source_datasets", "tags"):
-        if others := [value for value in _listed(there.get(key)) if len(infos) > 1 or append]:
+        if others := [value for value in _listed(old.get(key)) if len(infos) > 1 or append]:
             joined[key] = list(dict.fromkeys([*others, *_listed(ours.get(key))]))
     order = sorted(infos, key=lambda name: (name != DEFAULT, list(infos).index(name)))
     rows = max(_rows(info) for info in infos.values())
@@ -123,7 +123,7 @@ def join(ours: Header, there: Header, *, append: bool = False) -> Header:
 
 
 def read_header(card: str) -> tuple[Header, str]:
-    """A card's header and what follows it; empty where there is none, or none that can be read."""
+    """Return a card's header and the text after it; an empty header if there is none or it cannot be read."""
     parts = card.split("---\n", 2)
     if len(parts) < 3 or parts[0].strip():
         return {}, card
@@ -135,12 +135,12 @@ def read_header(card: str) -> tuple[Header, str]:
 
 
 def to_text(header: Header) -> str:
-    """The header as YAML, without its fences."""
+    """Return the header as YAML, without the `---` fences."""
     return yaml.safe_dump(header, sort_keys=False, allow_unicode=True, width=120)
 
 
 def infos_of(header: Header) -> list[dict[str, Any]]:
-    """What the header says of every config: config_name, splits with num_examples, …"""
+    """Return the header's entries per config: config_name, splits with num_examples, …"""
     return _listed(header.get("dataset_info"))
 
 
@@ -157,14 +157,14 @@ def _size(rows: int) -> str:
 
 
 def _sum(old: Mapping[str, Any] | None, new: dict[str, Any]) -> dict[str, Any]:
-    """Two parts of one config as one: sizes and examples of every split add up."""
+    """Merge two parts of one config: sizes and examples of each split are added up."""
     if old is None:
         return new
     splits = {split["name"]: dict(split) for split in old.get("splits", [])}
     for split in new["splits"]:
-        there = splits.setdefault(split["name"], {"name": split["name"], "num_bytes": 0, "num_examples": 0})
+        total_of_split = splits.setdefault(split["name"], {"name": split["name"], "num_bytes": 0, "num_examples": 0})
         for key in ("num_bytes", "num_examples"):
-            there[key] += split[key]
+            total_of_split[key] += split[key]
     total = {key: old.get(key, 0) + new[key] for key in ("download_size", "dataset_size")}
     ordered = sorted(splits.values(), key=lambda split: SPLITS.index(split["name"]) if split["name"] in SPLITS else 9)
     return new | {"splits": ordered} | total

@@ -1,4 +1,4 @@
-"""Charts as SVG text, drawn without a browser: nothing in them is fetched or run when the report is opened."""
+"""Charts as SVG text, drawn without a browser: opening the report fetches and runs nothing for them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,13 +7,13 @@ import numpy as np
 import polars as pl
 
 BINS = 36
-COLORED = 10  # clusters with a colour of their own on the map
+COLORED = 10  # clusters with their own colour on the map
 GREY, BLUE, ORANGE = "#b8c0cc", "#2f6fde", "#e07b39"
 LOGARITHMIC = ("chars", "words", "lines", "ratio")
 
 
 def before_after(values: pl.Series, kept: pl.Series, title: str) -> str:
-    """A histogram of a numeric signal over all pairs, with those that were kept in front."""
+    """Return a histogram of a numeric signal over all pairs, with the kept pairs in front."""
     logarithmic = title.endswith(LOGARITHMIC)
     return _histogram(
         {"all pairs": values, "kept": values.filter(kept)},
@@ -24,14 +24,14 @@ def before_after(values: pl.Series, kept: pl.Series, title: str) -> str:
 
 
 def chosen_rejected(chosen: pl.Series, rejected: pl.Series, title: str) -> str:
-    """Two histograms over each other, on a logarithmic axis."""
+    """Return two overlaid histograms on a logarithmic axis."""
     return _histogram(
         {"chosen": chosen, "rejected": rejected}, {"chosen": BLUE, "rejected": ORANGE}, title, logarithmic=True
     )
 
 
 def prompt_map(points: pl.DataFrame, names: Sequence[str]) -> str:
-    """x, y, cluster, kept: a dot each, in the colours of the ten largest clusters; what was dropped is faint."""
+    """Return a scatter plot of points (x, y, cluster, kept), coloured by the ten largest clusters; dropped are faint."""
     shown = [name[:40] for name in names[:COLORED]]
     dots = [
         {"x": x, "y": y, "of": shown[cluster] if cluster < COLORED else "others", "kept": kept}
@@ -62,7 +62,7 @@ def prompt_map(points: pl.DataFrame, names: Sequence[str]) -> str:
 
 
 def lines(found: Mapping[str, Sequence[tuple[float, float]]], title: str) -> str:
-    """Lines of (x, y) points, in the order of x; points that are not finite are left out."""
+    """Return a line chart of (x, y) points, in the order of x; points that are not finite are omitted."""
     colors = dict(zip(found, (BLUE, ORANGE, GREY), strict=False))
     points = [
         {"x": x, "y": y, "of": name}
@@ -127,7 +127,7 @@ def _histogram(groups: dict[str, pl.Series], colors: dict[str, str], title: str,
 
 
 def _legend(colors: Mapping[str, str]) -> dict[str, Any]:
-    """The colour of each name in the field `of`, explained above the chart."""
+    """Return the colour encoding of the field `of`, with a legend above the chart."""
     return {
         "field": "of",
         "type": "nominal",
@@ -137,7 +137,7 @@ def _legend(colors: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _edges(values: np.ndarray, *, logarithmic: bool) -> np.ndarray:
-    """Bins over the middle 99.8 % of the values; what lies outside is counted in the outermost ones."""
+    """Return bin edges over the central 99.8 % of the values; outliers are counted in the outermost bins."""
     if not len(values):
         return np.array([0.0, 1.0])
     low, high = np.quantile(values, [0.001, 0.999])
@@ -148,7 +148,7 @@ def _edges(values: np.ndarray, *, logarithmic: bool) -> np.ndarray:
 
 
 def _svg(spec: dict[str, Any]) -> str:
-    # A plain Vega-Lite specification: what altair would build and check takes as long again as the drawing.
+    # A plain Vega-Lite specification: building and validating it with altair would double the time.
     import vl_convert
 
     svg: str = vl_convert.vegalite_to_svg(spec)

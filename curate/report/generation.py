@@ -1,25 +1,25 @@
-"""What models made for a run, as small tables and sentences for a person: on the terminal, the card and the report."""
+"""What models generated for a run, as small tables and sentences for the terminal, the card and the report."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 Row = dict[str, Any]
-LEFT_OUT = ("duplicates", "unusable", "other_language", "bad_replies", "failed")  # of prompts that were asked for
-# What the columns of the judges' table mean.
+NOT_KEPT = ("duplicates", "unusable", "other_language", "bad_replies", "failed")  # requested prompts that were dropped
+# Explanations of the columns in the judges' table.
 ABOUT_JUDGES = {
-    "unusable": "verdicts without a score, after one request to repair",
-    "ties": "of two answers, how often neither is better",
-    "same both ways": "comparisons that come out the same when the answers change places; the others count as ties",
-    "first wins": "of single comparisons, won by the answer that is shown first (50% is fair)",
-    "longer wins": "of decided pairs, won by the longer answer",
-    "as labelled": "of the pairs that the source labels and the judge decides, decided as the source does",
+    "unusable": "share of verdicts without a score, after one retry",
+    "ties": "share of comparisons without a better answer",
+    "same both ways": "share of comparisons with the same result when the answers are swapped; the others count as ties",
+    "first wins": "share of single comparisons won by the answer shown first (50% is unbiased)",
+    "longer wins": "share of decided pairs won by the longer answer",
+    "as labelled": "share of the labelled pairs decided by the judge in which it agrees with the label",
 }
 
 
 @dataclass(frozen=True)
 class GenerationSummary:
-    """What models generated; `found` is the manifest's `generation`, empty where the pairs were read."""
+    """What models generated; `found` is the manifest's `generation`, empty if the pairs were read."""
 
     found: Mapping[str, Any]
 
@@ -28,7 +28,7 @@ class GenerationSummary:
 
     @property
     def tables(self) -> dict[str, list[Row]]:
-        """By its title what there is of: prompts, answers, judges, requests. Columns that say nothing are left out."""
+        """Tables by title, those that exist of: prompts, answers, judges, requests. Empty columns are omitted."""
         judges = [_judge(row) for row in self.found.get("judges", ())]
         found = {
             "Prompts": [_prompts(self.found["prompts"])] if "prompts" in self.found else [],
@@ -36,30 +36,32 @@ class GenerationSummary:
             _pull(judges, "Judges", "method"): judges,
             "Requests": [_requests(row) for row in self.found.get("requests", ())],
         }
-        return {title: _telling(rows) for title, rows in found.items() if rows}
+        return {title: _without_empty_columns(rows) for title, rows in found.items() if rows}
 
     @property
     def judge_columns(self) -> list[tuple[str, str]]:
-        """What the columns of the judges' table mean, those that are there."""
-        rows = _telling([_judge(row) for row in self.found.get("judges", ())] or [{}])
+        """Name and explanation of the columns in the judges' table."""
+        rows = _without_empty_columns([_judge(row) for row in self.found.get("judges", ())] or [{}])
         return [(name, ABOUT_JUDGES[name]) for name in rows[0] if name in ABOUT_JUDGES]
 
     @property
     def sentences(self) -> list[str]:
-        """What the tables do not say: the spread of the prompts, and how far the judges agree."""
-        said = []
+        """Facts that are not in the tables: the distribution of the prompts, and the agreement of the judges."""
+        sentences = []
         prompts = self.found.get("prompts", {})
         for name, counts in (("Topics", prompts.get("topics")), ("Difficulty", prompts.get("difficulties"))):
             if counts:
-                said.append(f"{name} of the new prompts: {', '.join(f'{key} {n:,}' for key, n in counts.items())}.")
+                sentences.append(
+                    f"{name} of the new prompts: {', '.join(f'{key} {n:,}' for key, n in counts.items())}."
+                )
         panel = self.found.get("panel", {})
         if panel.get("kappa") is not None:
             statistic = str(panel["statistic"]).capitalize()
-            said.append(
-                f"The judges agree with each other on {panel['items']:,} pairs of answers with {statistic}'s kappa "
-                f"{panel['kappa']:.2f} (1 = always, 0 = as often as by chance)."
+            sentences.append(
+                f"Agreement between the judges on {panel['items']:,} pairs of answers: {statistic}'s kappa "
+                f"{panel['kappa']:.2f} (1 = full agreement, 0 = chance)."
             )
-        return said
+        return sentences
 
     @property
     def labelled(self) -> bool:
@@ -68,13 +70,13 @@ class GenerationSummary:
 
     @property
     def by_form(self) -> bool:
-        """Whether a judge was the heuristic, which is no model."""
+        """Whether a judge was the heuristic, which is not a model."""
         return any(row["method"] == "heuristic" for row in self.found.get("judges", ()))
 
 
-def _prompts(made: Mapping[str, Any]) -> Row:
-    left_out = {name.replace("_", " "): made[name] or None for name in LEFT_OUT}
-    return {"method": made["method"], "model": made["model"], "new prompts": made["kept"], **left_out}
+def _prompts(row: Mapping[str, Any]) -> Row:
+    dropped = {name.replace("_", " "): row[name] or None for name in NOT_KEPT}
+    return {"method": row["method"], "model": row["model"], "new prompts": row["kept"], **dropped}
 
 
 def _answers(row: Mapping[str, Any]) -> Row:
@@ -122,11 +124,11 @@ def _requests(row: Mapping[str, Any]) -> Row:
 def _percent(share: float | None) -> str | None:
     if share is None:
         return None
-    return f"{share:.1%}" if 0 < min(share, 1 - share) < 0.01 else f"{share:.0%}"  # 0% and 100% mean it
+    return f"{share:.1%}" if 0 < min(share, 1 - share) < 0.01 else f"{share:.0%}"  # 0% and 100% are exact
 
 
 def _pull(rows: Sequence[Row], title: str, name: str) -> str:
-    """The title with what all rows have in common under a name, which is taken out of them."""
+    """If all rows have the same value under a name, remove it from the rows and return the title with it."""
     same = {row[name] for row in rows}
     if len(same) != 1:
         return title
@@ -135,6 +137,6 @@ def _pull(rows: Sequence[Row], title: str, name: str) -> str:
     return f"{title} ({same.pop()})"
 
 
-def _telling(rows: Sequence[Row]) -> list[Row]:
+def _without_empty_columns(rows: Sequence[Row]) -> list[Row]:
     names = [name for name in rows[0] if any(row[name] is not None for row in rows)]
     return [{name: row[name] for name in names} for row in rows]

@@ -1,4 +1,4 @@
-"""The report: one HTML file that opens offline. Texts are escaped by the template engine, never by hand."""
+"""The report: one HTML file that works offline. Texts are escaped by the template engine, never by hand."""
 
 import polars as pl
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -23,7 +23,7 @@ def write_report(summary: Summary) -> None:
     html = environment.get_template("report.html.j2").render(
         summary=summary,
         counts=summary.counts,
-        most=max(left for _, left in summary.funnel) or 1,
+        most=max(remaining for _, remaining in summary.funnel) or 1,
         cell=cell,
         inputs=summary.run.manifest.inputs,
         version=summary.run.manifest.prefcurate,
@@ -51,7 +51,7 @@ def _length_chart(summary: Summary) -> str:
 
 
 def charted() -> list[str]:
-    """The columns that the report charts: those that their signals name."""
+    """Return the columns that the report charts, as declared by their signals."""
     return [column for signal in SIGNALS.values() for column in signal.charted_columns]
 
 

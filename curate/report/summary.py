@@ -1,4 +1,4 @@
-"""What a run's report and card say, as plain numbers and rows: read from the run directory, nothing typed by hand."""
+"""The numbers and rows behind a run's report and card, all read from the run directory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,58 +16,58 @@ from curate.rundir.store import SPLITS
 from curate.signals import COLUMNS
 
 EXAMPLES = 20  # rows shown for each reason
-SHOWN_CHARS = 1_500  # of each text in an example
-# In the order of the flow, with what is left after each.
-LEFT_AFTER = {
+SHOWN_CHARS = 1_500  # characters shown of each text in an example
+# Stages in the order of the flow, with a description of the rows that remain after each.
+REMAINING_AFTER = {
     "read": "readable",
-    "prompts": "prompts to answer, each once",
+    "prompts": "distinct prompts to answer",
     "generate": "answered",
     "judge": "judged",
     "pair": "with a preference",
     "rules": "passed the rules",
-    "dedup": "no duplicates",
+    "dedup": "deduplicated",
     "decontaminate": "without eval items",
     "select": "selected",
 }
-STAGES = tuple(LEFT_AFTER)
-OPTIONAL = ("decontaminate", "select")  # a recipe without the section has no such step
-MAKING = ("read", "prompts", "generate", "judge", "pair")  # what is left after these are sets of answers, then pairs
-# Why a row is dropped where no rule of the recipe says it.
+STAGES = tuple(REMAINING_AFTER)
+OPTIONAL = ("decontaminate", "select")  # skipped in the funnel if the recipe lacks the section
+BEFORE_PAIRS = ("read", "prompts", "generate", "judge", "pair")  # these drop sets of answers, later stages drop pairs
+# Explanations of reasons that are not rules of the recipe.
 ABOUT = pairing.ABOUT | {
-    "tie": "the source, or the judges' scores, prefer neither response",
-    "broken_row": "the row cannot be read (broken JSON, invalid UTF-8, a wrong number of cells)",
-    "not_text": "a number or object stands where text should be",
-    "not_messages": "something else stands where a list of messages should be",
+    "tie": "the source or the judges' scores prefer neither response",
+    "broken_row": "the row cannot be read (invalid JSON, invalid UTF-8, a wrong number of cells)",
+    "not_text": "a value is not text but a number, a list or an object",
+    "not_messages": "a value is not a list of messages",
     "no_messages": "the list of messages is empty",
     "no_content": "a message has no content",
     "unknown_role": "a message has a role that chat templates do not know",
-    "not_supported": "a message holds an image or another part that is not text",
-    "missing_prompt": "there is no prompt: none in a column, and none that both sides share",
+    "not_supported": "a message contains an image or another part that is not text",
+    "missing_prompt": "there is no prompt, neither in a column nor shared by both sides",
     "no_shared_prompt": "the two dialogues share no user turn",
-    "no_transcript": "the text holds no turns",
+    "no_transcript": "the text contains no turns",
     "missing_chosen": "chosen is null",
     "missing_rejected": "rejected is null",
     "missing_response_a": "the first response is null",
     "missing_response_b": "the second response is null",
     "no_preference": "the source does not say which response is better",
-    "duplicate_prompt": "the prompt stands further up already; it is answered once",
-    "seed": "the prompt served to make others and is not answered itself",
-    "duplicate_pair": "the same prompt with the same two responses stands elsewhere",
-    "contradiction": "the same two responses stand elsewhere the other way round",
+    "duplicate_prompt": "the prompt occurs earlier; it is answered once",
+    "seed": "the prompt was only used to generate others",
+    "duplicate_pair": "another row has the same prompt and the same two responses",
+    "contradiction": "another row has the same two responses with the opposite preference",
     **{f"{name}_duplicate": finder.about for name, finder in FINDERS.items()},
-    "duplicate_responses": "nearly the same two responses to the same, or nearly the same, prompt stand elsewhere",
-    "near_contradiction": "nearly the same two responses stand elsewhere the other way round",
-    "in_other_set": "it is, or is much like, a row of a set that dedup.against names",
-    "eval_item": "it holds an item of an eval set",
-    "cluster_cap": "its prompt's cluster has more pairs than the recipe keeps",
-    "not_selected": "others were selected",
+    "duplicate_responses": "another row has nearly the same two responses to the same or nearly the same prompt",
+    "near_contradiction": "another row has nearly the same two responses with the opposite preference",
+    "in_other_set": "the row duplicates a row of a dataset in dedup.against",
+    "eval_item": "the pair contains an item of an eval set",
+    "cluster_cap": "the prompt's cluster has more pairs than the recipe keeps",
+    "not_selected": "other pairs were selected",
     "max_pairs_per_prompt": "the prompt has more pairs than the recipe keeps",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One reason for dropping rows: how often it was the first one found, and how often it held at all."""
+    """One reason for dropping rows: how often it was the first reason, and how often it applied at all."""
 
     stage: str
     rule: str
@@ -77,7 +77,7 @@ class Reason:
 
 
 def about(rule: str) -> str:
-    """A sentence for a reason: why the default rules have it, else what the signal measures."""
+    """Return an explanation of a reason: that of the default rule if there is one, else that of the signal."""
     if rule in ABOUT:
         return ABOUT[rule]
     if rule in DEFAULTS:
@@ -94,35 +94,35 @@ class Summary:
 
     @cached_property
     def counts(self) -> dict[str, int]:
-        """As in the manifest."""
+        """The counts of the manifest."""
         return self.run.counts
 
     @cached_property
     def funnel(self) -> list[tuple[str, int]]:
-        """How many rows are left after each stage."""
-        sets = self.counts.get("sets")  # prompts, or what is judged again: each may yield several pairs
-        left = self.counts["rows"] if sets is None else sets
-        steps = [("rows read" if sets is None else "prompts and sets of answers", left)]
-        for stage, what in LEFT_AFTER.items():
-            left -= self.counts.get(f"dropped_{stage}", 0)
+        """How many rows remain after each stage."""
+        sets = self.counts.get("sets")  # prompts, or sets of answers judged again: each may yield several pairs
+        remaining = self.counts["rows"] if sets is None else sets
+        steps = [("rows read" if sets is None else "prompts and sets of answers", remaining)]
+        for stage, what in REMAINING_AFTER.items():
+            remaining -= self.counts.get(f"dropped_{stage}", 0)
             if sets is not None or stage not in ("prompts", "generate", "judge"):
                 if stage in OPTIONAL and stage not in self.run.manifest.stages:
                     continue
-                steps.append((what, left))
+                steps.append((what, remaining))
             if sets is not None and stage == "pair":
-                left = self.counts["rows"] - sum(self.counts.get(f"dropped_{s}", 0) for s in MAKING)
-                steps.append(("pairs made", left))
+                remaining = self.counts["rows"] - sum(self.counts.get(f"dropped_{s}", 0) for s in BEFORE_PAIRS)
+                steps.append(("pairs built", remaining))
         return steps
 
     @cached_property
     def splits(self) -> dict[str, int]:
-        """Rows of train and of every split that was asked for."""
-        asked = self.run.recipe.split
-        return {name: self.counts[name] for name in SPLITS if name == "train" or getattr(asked, name)}
+        """Rows of train and of every requested split."""
+        requested = self.run.recipe.split
+        return {name: self.counts[name] for name in SPLITS if name == "train" or getattr(requested, name)}
 
     @cached_property
     def evals(self) -> list[dict[str, Any]]:
-        """For every eval set: items, how many of them some pair holds, and how many pairs hold one."""
+        """For every eval set: its items, how many of them were found in a pair, and how many pairs are contaminated."""
         sets = self.run.manifest.decontaminate.sets if self.run.manifest.decontaminate else {}
         return [
             {"eval set": name, "items": n["items"], "hit": n["hit"], "pairs": n["rows"]} for name, n in sets.items()
@@ -130,7 +130,7 @@ class Summary:
 
     @cached_property
     def clusters(self) -> list[dict[str, Any]]:
-        """Prompt clusters, the largest first: name, and how many pairs of it there were and are kept."""
+        """Prompt clusters, the largest first: name, number of pairs, and number of kept pairs."""
         names = self.run.manifest.clusters.names if self.run.manifest.clusters else []
         if not names:
             return []
@@ -140,18 +140,18 @@ class Summary:
 
     @cached_property
     def cluster_rows(self) -> pl.DataFrame:
-        """cluster, x, y, kept of every pair that was clustered."""
+        """cluster, x, y and kept of every clustered pair."""
         kept = self.run.ledger.select("kept").with_row_index("row").with_columns(pl.col("row").cast(pl.UInt64))
         return self.run.stage("clusters").scan().join(kept, on="row", how="left").collect().drop("row")
 
     @cached_property
     def generation(self) -> GenerationSummary:
-        """What models generated for it."""
+        """What models generated for the run."""
         return GenerationSummary(self.run.manifest.generation or {})
 
     @cached_property
     def reasons(self) -> list[Reason]:
-        """Every reason that dropped a row, stage by stage, the most frequent first."""
+        """Every reason that dropped a row, by stage, the most frequent first."""
         dropped = self.run.ledger.filter(~pl.col("kept"))
         first = dropped.group_by("stage", "rule").len("first").collect()
         every = (
@@ -168,18 +168,18 @@ class Summary:
 
     @cached_property
     def signals(self) -> pl.LazyFrame:
-        """Every signal of the rows that became pairs, and whether they were kept; lazy, as there may be millions."""
+        """All signals of the rows that became pairs, and `kept`; lazy, as there may be millions of rows."""
         kept = self.run.ledger.select("kept", "pair_id")
         both = pl.concat([kept, self.run.stage("signals").scan()], how="horizontal")
         return both.filter(pl.col("pair_id").is_not_null()).drop("pair_id")
 
     def values(self, *names: str) -> pl.DataFrame:
-        """Some signals of all pairs, with `kept` beside them."""
+        """Return some signals of all pairs, and `kept`."""
         return self.signals.select(*names, "kept").collect(engine="streaming")
 
     @cached_property
     def flags(self) -> list[dict[str, Any]]:
-        """For every yes-or-no or counted signal that occurs: the share of pairs with it, before and after."""
+        """For every boolean or count signal that occurs: the share of pairs with it, before and after."""
         schema = self.signals.collect_schema()
         names = [name for name in COLUMNS if schema[name] == pl.Boolean or COLUMNS[name].counted]
         has = {name: pl.col(name).cast(pl.Float64) > 0 for name in names}
@@ -194,7 +194,7 @@ class Summary:
 
     @cached_property
     def lengths(self) -> dict[str, Any]:
-        """Medians in words and the share of pairs whose chosen is the longer one, before and after."""
+        """Median words, and the share of pairs whose chosen answer is the longer one, before and after."""
         lengths = [
             pl.col("chosen_words").median().alias("chosen"),
             pl.col("rejected_words").median().alias("rejected"),
@@ -207,7 +207,7 @@ class Summary:
 
     @cached_property
     def languages(self) -> list[tuple[str, float]]:
-        """Languages of the kept chosen answers with their share, the most frequent first."""
+        """Languages of the kept chosen answers with their shares, the most frequent first."""
         known = self.signals.filter("kept", pl.col("chosen_language").is_not_null()).group_by("chosen_language").len()
         counted = known.sort("len", "chosen_language", descending=[True, False]).collect(engine="streaming")
         total = counted.get_column("len").sum()
@@ -215,7 +215,7 @@ class Summary:
 
     @cached_property
     def examples(self) -> dict[tuple[str, str], list[dict[str, Any]]]:
-        """For each (stage, first rule) some rows it dropped: a sample by hash, the same every time."""
+        """For each (stage, first rule) a deterministic sample of the rows it dropped."""
         ledger = self.run.ledger.with_row_index("place")
         ranked = ledger.filter(~pl.col("kept")).select(
             "place", "stage", "rule", order=pl.coalesce("pair_id", pl.lit(""))
@@ -232,12 +232,12 @@ class Summary:
 
     @cached_property
     def kept_examples(self) -> list[dict[str, Any]]:
-        """Some pairs that stayed, sampled by hash."""
+        """A sample of the kept pairs, by hash."""
         ledger = self.run.ledger.with_row_index("place").filter(pl.col("kept"))
         return self._texts(ledger.sort("pair_id").head(EXAMPLES).select("place").collect().get_column("place"))
 
     def _texts(self, places: pl.Series) -> list[dict[str, Any]]:
-        """Ledger rows with their texts, each text cut to what a reader wants to see."""
+        """Return ledger rows with their texts, each shortened for display."""
         wanted = pl.col("place").is_in(places.implode())
         ledger = self.run.ledger.with_row_index("place").filter(wanted).collect()
         texts = self.run.stage("pairs").scan().select("prompt", "chosen", "rejected").with_row_index("place")
@@ -247,7 +247,7 @@ class Summary:
         return rows
 
     def measured(self, names: Sequence[str]) -> list[str]:
-        """Those of the signals that were measured for at least one pair."""
+        """Return the signals that were measured for at least one pair."""
         counts = self.signals.select(pl.col(*names).count()).collect(engine="streaming").row(0, named=True)
         return [name for name in names if counts[name]]
 
@@ -260,7 +260,7 @@ def _shortened(message: dict[str, str]) -> dict[str, str]:
 
 
 def cell(value: object) -> str:
-    """A value of a table for a person; null is a dash."""
+    """Return a value formatted for a table; null is a dash."""
     if value is None:
         return "–"
     if isinstance(value, bool):

@@ -167,7 +167,7 @@ def _staged(run: Run, found: pl.DataFrame) -> pl.DataFrame:
 
 
 def _fetched(run: Run, found: pl.DataFrame) -> pl.DataFrame:
-    """Return the same for a pulled run: only kept rows were published with texts; their signals are measured again."""
+    """Return the same for a pulled run: only texts of kept rows were published; their signals are measured again."""
     kept = found.filter("kept").select("place", "pair_id", "source", "source_row")
     ours = pl.concat([run.train, run.test]).join(kept.lazy(), on=["pair_id", "source", "source_row"])
     pairs = ours.collect(engine="streaming")

@@ -23,7 +23,7 @@ _PLAIN: dict[pl.DataType, pa.DataType] = {
 
 
 def arrow_schema(schema: pl.Schema) -> pa.Schema:
-    """Return the schema with Arrow's basic types (string, list), which every reader knows; polars uses large ones."""
+    """Return the schema with Arrow's basic types (string, list), which every reader supports, not the large ones."""
     return pa.schema([(name, _arrow(dtype)) for name, dtype in schema.items()])
 
 
@@ -69,7 +69,7 @@ class TableWriter:
 
 
 class SplitWriter:
-    """The shards of one split, `train-00000-of-00001.parquet` and so on; named at the end, when all are counted."""
+    """The shards of one split, `train-00000-of-00001.parquet` and so on; the total is added to the names at the end."""
 
     def __init__(self, folder: Path, name: str, schema: pl.Schema = PAIR) -> None:
         self._folder, self._name, self._schema = folder, name, schema

@@ -28,7 +28,7 @@ def measure(store: Store, pairs: Stage) -> Stage:
 
 
 def decide(store: Store, recipe: Recipe, pairs: Stage, signals: Stage) -> Stage:
-    """Apply the rules: signals → verdicts (stage, rule, value, reasons), row for row; a row keeps its own problem."""
+    """Apply the rules: signals → verdicts (stage, rule, value, reasons), row for row; a problem counts as the rule."""
     rules = recipe.rules.build()
     stage = store.stage("rules", fingerprint("rules", [repr(rule) for rule in rules], signals.key))
 

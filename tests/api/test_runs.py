@@ -34,7 +34,9 @@ def test_the_content_is_the_fingerprint(tmp_path: Path) -> None:
 
 def test_a_recipe_of_a_table_in_memory_says_so_elsewhere(tmp_path: Path) -> None:
     run = curate.clean(rows(3), tmp_path / "RUN")
-    with pytest.raises(InputError, match="memory:rows was a table in memory and cannot be read again; pass it from Python"):
+    with pytest.raises(
+        InputError, match="memory:rows was a table in memory and cannot be read again; pass it from Python"
+    ):
         curate.run(run.folder / "recipe.yaml", tmp_path / "AGAIN")
 
 

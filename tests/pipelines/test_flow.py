@@ -396,7 +396,7 @@ def test_too_many_failures_stop_the_run(server: ChatServer, tmp_path: Path) -> N
 def test_a_run_of_another_source_is_not_overwritten(server: ChatServer, tmp_path: Path) -> None:
     run(whole(server, prompts(tmp_path / "p.jsonl", count=2)), tmp_path / "RUN")
     other = whole(server, prompts(tmp_path / "q.jsonl", count=3))
-    with pytest.raises(RecipeError, match="holds a run of another recipe"):
+    with pytest.raises(RecipeError, match="contains a run of another recipe"):
         run(other, tmp_path / "RUN")
     assert run(other, tmp_path / "RUN", force=True).counts["kept"] == 3
 

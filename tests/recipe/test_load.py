@@ -1,4 +1,4 @@
-"""Recipes: defaults written out, mistakes named with their line."""
+"""Recipes: defaults written out, mistakes reported with their line."""
 
 from pathlib import Path
 
@@ -70,11 +70,11 @@ def test_overrides_are_yaml_values() -> None:
     assert [rule.allowed for rule in recipe.rules.build() if rule.name == "only_chosen_language"] == [("en", "pt")]
 
 
-def test_a_value_may_hold_an_equals_sign() -> None:
+def test_a_value_may_contain_an_equals_sign() -> None:
     assert make_recipe(SOURCE, ["split.salt=a=b"]).split.salt == "a=b"
 
 
-def test_make_recipe_leaves_its_argument_alone() -> None:
+def test_make_recipe_does_not_change_its_argument() -> None:
     tree = {"source": {"paths": ["a"]}}
     make_recipe(tree, ["source.limit=3"])
     assert tree == {"source": {"paths": ["a"]}}

@@ -1,4 +1,4 @@
-"""Headers of several configs and parts as one, and cards that are written again."""
+"""Joining the headers of several configs and parts, and updating existing cards."""
 
 from copy import deepcopy
 from typing import Any
@@ -17,14 +17,14 @@ def header(config: str, train: int, **more: Any) -> dict[str, Any]:
     return {"language": ["en"], "configs": [{"config_name": config, "data_files": files}], "dataset_info": info, **more}
 
 
-def test_the_same_again_is_the_same() -> None:
+def test_joining_the_same_header_again_changes_nothing() -> None:
     once = join(header("default", 5, license="mit"), {})
     assert join(header("default", 5, license="mit"), once) == once
     twice = join(header("raw", 9), once)
     assert join(header("raw", 9), twice) == join(header("default", 5, license="mit"), twice) == twice
 
 
-def test_configs_stand_beside_each_other_with_default_first() -> None:
+def test_configs_are_listed_with_default_first() -> None:
     both = join(header("default", 5, language=["de"]), join(header("raw", 2_000), {}))
     assert [config["config_name"] for config in both["configs"]] == ["default", "raw"]
     assert [info["config_name"] for info in both["dataset_info"]] == ["default", "raw"]
@@ -32,7 +32,7 @@ def test_configs_stand_beside_each_other_with_default_first() -> None:
     assert (both["size_categories"], both["language"]) == (["1K<n<10K"], ["en", "de"])
 
 
-def test_what_is_appended_adds_up() -> None:
+def test_appended_parts_add_up() -> None:
     more = header("default", 7)
     more["dataset_info"]["splits"].append({"name": "test", "num_bytes": 1, "num_examples": 1})
     more["configs"][0]["data_files"].append({"split": "test", "path": "data/test-*.parquet"})
@@ -45,7 +45,7 @@ def test_what_is_appended_adds_up() -> None:
     assert [file["split"] for file in joined["configs"][0]["data_files"]] == ["train", "test"]
 
 
-def test_keys_that_we_do_not_know_stay() -> None:
+def test_unknown_keys_are_kept() -> None:
     assert join(header("default", 5), {"arxiv": "1234.5678", "license": "mit"})["arxiv"] == "1234.5678"
 
 
@@ -54,7 +54,7 @@ def test_a_card_without_a_header(card: str) -> None:
     assert read_header(card) == ({}, card)
 
 
-def test_the_overview_is_replaced_and_the_rest_stays() -> None:
+def test_the_overview_is_replaced_and_the_rest_is_kept() -> None:
     old = f"---\na: 1\n---\n\n# Title\n\n{OVERVIEW[0]}old\n{OVERVIEW[1]}\nThe rest.\n"
     new = join(header("default", 1_234), {})
     text = with_overview(old, new, [("raw", "prefcurate/raw/README.md")])
@@ -65,7 +65,7 @@ def test_the_overview_is_replaced_and_the_rest_stays() -> None:
     assert with_overview("Someone's own words.\n", new).endswith(f"{OVERVIEW[1]}Someone's own words.\n")
 
 
-def test_configs_are_named_where_there_are_several() -> None:
+def test_configs_are_named_if_there_are_several() -> None:
     both = join(header("raw", 2), join(header("default", 1), {}))
     rows = "| `default` | train | 1 |\n| `raw` | train | 2 |\n"
     assert overview(both) == f"| config | split | rows |\n|---|---|---:|\n{rows}"

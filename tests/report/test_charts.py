@@ -1,4 +1,4 @@
-"""Charts: SVG text for any values, the odd ones too."""
+"""Charts: SVG text for any values, including unusual ones."""
 
 import polars as pl
 import pytest

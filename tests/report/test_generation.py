@@ -1,4 +1,4 @@
-"""What models made, as tables and sentences for a person."""
+"""What models generated, as tables and sentences."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ ANSWERS = {"model": "openai:a", "answers": 8, "failed": 0, "cut_off": 2, "on_pol
 REQUESTS = {"model": "openai:a", "requests": 8, "input_tokens": 10, "output_tokens": 20, "usd": None}
 
 
-def test_columns_that_say_nothing_are_left_out() -> None:
+def test_empty_columns_are_omitted() -> None:
     tables = GenerationSummary({"answers": [ANSWERS], "judges": [JUDGE], "requests": [REQUESTS]}).tables
     assert tables == {
         "Answers": [{"model": "openai:a", "answers": 8, "cut off": 2, "tokens, mean": 21}],
@@ -27,7 +27,7 @@ def test_columns_that_say_nothing_are_left_out() -> None:
     }  # fmt: skip
 
 
-def test_a_column_stays_where_one_row_fills_it() -> None:
+def test_a_column_with_one_value_is_kept() -> None:
     other = JUDGE | {"judge": "heuristic", "method": "heuristic", "rubric": None, "null_rate": 0.004}
     rows = GenerationSummary({"judges": [JUDGE, other]}).tables["Judges"]
     assert [(row["method"], row["by"], row["unusable"]) for row in rows] == [
@@ -38,7 +38,7 @@ def test_a_column_stays_where_one_row_fills_it() -> None:
     assert [row["USD, by list price"] for row in found] == ["0.0123", "0", None]
 
 
-def test_what_the_columns_mean_is_said_of_those_that_are_there() -> None:
+def test_only_present_columns_are_explained() -> None:
     columns = GenerationSummary({"judges": [JUDGE]}).judge_columns
     assert [name for name, _ in columns] == ["ties", "longer wins", "as labelled"]
     assert GenerationSummary({}).judge_columns == []
@@ -60,7 +60,7 @@ def test_prompts_and_the_panel_in_words() -> None:
     assert agreement.startswith("The judges agree with each other on 12 pairs of answers with Cohen's kappa 0.50")
 
 
-def test_nothing_was_made() -> None:
+def test_nothing_was_generated() -> None:
     assert not GenerationSummary({})
     nothing = GenerationSummary({})
     assert (nothing.tables, nothing.sentences, nothing.by_form) == ({}, [], False)

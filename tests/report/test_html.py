@@ -31,7 +31,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 class Tags(HTMLParser):
-    """What the browser would make of a page."""
+    """The tags of a page as a browser would see them."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ def test_card_header_is_what_the_hub_reads(run: Run) -> None:
     assert "<i>" not in body
 
 
-def test_texts_in_the_card_stay_code(run: Run) -> None:
+def test_texts_in_the_card_remain_code(run: Run) -> None:
     body = run.card.read_text("utf-8").split("---\n", 2)[2]
     sample = body.split("## A pair")[1].split("## What was read")[0]
     for line in sample.splitlines():

@@ -1,4 +1,4 @@
-"""What report and card say, against counts made by hand; and a finished run, opened again."""
+"""The numbers of report and card against counts made by hand; and a finished run, opened again."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def test_funnel_ends_with_what_was_kept(run: Run) -> None:
     ]  # fmt: skip
 
 
-def test_reasons_count_the_first_and_all(run: Run) -> None:
+def test_reasons_count_first_and_all_occurrences(run: Run) -> None:
     counted = [(reason.stage, reason.rule, reason.first, reason.any) for reason in Summary(run).reasons]
     assert counted == [
         ("read", "not_text", 1, 1),

@@ -1,4 +1,4 @@
-"""Atomic writes: what is there is whole."""
+"""Atomic writes: no file is ever partial."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from curate.rundir.store import Store, open_store
 RECIPE = {"source": {"paths": ["a"], "split": None, "config": None, "revision": None}}
 
 
-def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
+def test_a_failed_write_keeps_the_previous_file(tmp_path: Path) -> None:
     path = tmp_path / "x.txt"
     path.write_text("old")
     with pytest.raises(FileNotFoundError), atomic(path) as temporary:  # noqa: PT012
@@ -37,7 +37,7 @@ def test_left_over_temporary_files_are_replaced(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
 
 
-def test_a_stage_of_another_key_is_emptied(tmp_path: Path) -> None:
+def test_a_stage_with_another_key_is_emptied(tmp_path: Path) -> None:
     store = Store(tmp_path)
     stage = store.stage("signals", "one")
     stage.write(0, pl.DataFrame({"a": [1]}))
@@ -49,23 +49,23 @@ def test_a_stage_of_another_key_is_emptied(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("recipe", ["", "[]", "source: 3", "a: [", "\x00"])
-def test_an_unreadable_recipe_is_another_run(tmp_path: Path, recipe: str) -> None:
+def test_an_unreadable_recipe_counts_as_another_run(tmp_path: Path, recipe: str) -> None:
     (tmp_path / "recipe.yaml").write_text(recipe)
     with pytest.raises(RecipeError, match="another recipe"), open_store(tmp_path, RECIPE, ""):
         pass
 
 
-def test_the_manifest_goes_when_a_run_begins(tmp_path: Path) -> None:
+def test_the_manifest_is_removed_when_a_run_starts(tmp_path: Path) -> None:
     write_json(tmp_path / "manifest.json", {})
     with open_store(tmp_path, RECIPE, "", force=True):
         assert not (tmp_path / "manifest.json").exists()
 
 
-def test_a_run_of_version_0_1_is_refused_in_one_line_and_stays_as_it_is(tmp_path: Path) -> None:
+def test_a_run_of_version_0_1_is_rejected_in_one_line_and_unchanged(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text("source: {paths: [p.jsonl]}")
     write_json(tmp_path / "manifest.json", {"prefcurate": "0.1.0", "counts": {"rows": 3}, "made": {}})
     before = (tmp_path / "manifest.json").read_bytes()
-    said = r"manifest\.json was written by prefcurate 0\.1\.0, whose runs this version does not read; run its recipe"
+    said = r"manifest\.json was written by prefcurate 0\.1\.0, whose runs this version cannot read; run its recipe"
     with pytest.raises(InputError, match=said):
         open_run(tmp_path)
     with pytest.raises(InputError, match=said), open_store(tmp_path, RECIPE, ""):
@@ -82,7 +82,7 @@ def test_a_run_of_version_0_1_is_refused_in_one_line_and_stays_as_it_is(tmp_path
         (b'{"counts": "\xff"}', ""),
     ],
 )
-def test_a_manifest_that_is_none_names_the_file_and_the_field(tmp_path: Path, raw: bytes, said: str) -> None:
+def test_an_invalid_manifest_names_the_file_and_the_field(tmp_path: Path, raw: bytes, said: str) -> None:
     (tmp_path / "manifest.json").write_bytes(raw)
-    with pytest.raises(InputError, match=f"manifest.json is not a manifest of a run: .*{said}"):
+    with pytest.raises(InputError, match=f"manifest.json is not the manifest of a run: .*{said}"):
         open_run(tmp_path)

@@ -38,7 +38,7 @@ def test_full_shards_are_closed_and_numbered(tmp_path: Path, monkeypatch: pytest
     assert (writer.rows, read.schema) == (6, PAIR)
 
 
-def test_published_types_are_the_plain_ones(tmp_path: Path) -> None:
+def test_published_types_are_basic_arrow_types(tmp_path: Path) -> None:
     with SplitWriter(tmp_path, "test") as writer:
         writer.write(pairs(1))
     schema = pq.read_schema(tmp_path / "test-00000-of-00001.parquet")
