@@ -148,7 +148,7 @@ def test_splits_keep_similar_prompts_together() -> None:
     assert {name: len(frame) for name, frame in splits.items()} == {"train": 28, "validation": 4, "test": 8}
     words = {name: set(frame["source_row"] // 2) for name, frame in splits.items()}
     assert not words["train"] & words["test"]
-    with pytest.raises(RecipeError, match="nothing to train on"):
+    with pytest.raises(RecipeError, match="leave no pairs to train on"):
         curate.split(lines, test=0.6, validation=0.4)
 
 
