@@ -96,6 +96,7 @@ def test_every_command_is_one(page: Path) -> None:
             command.make_context(name, rest, parent=context).close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [README, CURATE, ROOT / "pipelines" / "README.md"], ids=name_of)
 def test_commands_run(tmp_path: Path, page: Path) -> None:
     fill(tmp_path)
@@ -108,6 +109,7 @@ def test_commands_run(tmp_path: Path, page: Path) -> None:
         assert done.returncode == 0, (arguments, done.stderr)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [README, CURATE], ids=name_of)
 def test_code_runs(tmp_path: Path, page: Path) -> None:
     fill(tmp_path)

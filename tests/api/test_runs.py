@@ -76,6 +76,7 @@ def test_pairing_from_candidates() -> None:
     assert result.dropped.select("source_row", "rule").rows() == [(1, "tie")]
 
 
+@pytest.mark.slow
 def test_answers_and_verdicts_without_a_run_directory() -> None:
     pytest.importorskip("distilabel")
     judged = curate.judge([row(1), row(2)], "heuristic")
@@ -94,6 +95,7 @@ def test_answers_and_verdicts_without_a_run_directory() -> None:
         ("pipelines", "curate.judge([{'prompt': 'Tea?', 'chosen': 'Yes.', 'rejected': 'No.'}], 'heuristic')"),
     ],
 )
+@pytest.mark.slow
 def test_a_file_of_the_users_own_that_hides_ours_is_named(tmp_path: Path, hidden: str, call: str) -> None:
     if hidden.endswith(".py"):
         (tmp_path / hidden).parent.mkdir(exist_ok=True)

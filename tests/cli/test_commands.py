@@ -131,6 +131,7 @@ def test_version_and_completion() -> None:
     assert "--show-completion" in RUNNER.invoke(app, ["--help"]).stdout
 
 
+@pytest.mark.slow
 def test_a_users_own_modules_do_not_shadow_ours(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(
         "raise SystemExit('the user's own train.py was imported')".replace("user's", "users")

@@ -66,6 +66,7 @@ def test_clean_labels_win(tmp_path: Path) -> None:
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "OUT" / "trainings").rglob("*.parquet")}
 
 
+@pytest.mark.slow
 def test_arms_and_no_leak(tmp_path: Path) -> None:
     sources(tmp_path, 40)
     plan = Bakeoff.model_validate({"arms": ARMS, "test": "clean", "train": {"model": "m"}})
