@@ -105,7 +105,7 @@ def test_rows_in_another_set_are_dropped(tmp_path: Path) -> None:
 
 
 def test_another_set_needs_a_comparison_method(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="say how it is compared"):
+    with pytest.raises(RecipeError, match="choose how to compare"):
         cleaned(tmp_path, [pair(EGG)], "dedup.against=other.jsonl")
 
 

@@ -99,13 +99,13 @@ def test_counts_add_up(finished: Run) -> None:
     assert Summary(finished).funnel == [
         ("prompts and sets of answers", 13),
         ("readable", 11),
-        ("prompts to answer, each once", 10),
+        ("distinct prompts to answer", 10),
         ("answered", 9),
         ("judged", 8),
         ("with a preference", 6),
-        ("pairs made", 18),
+        ("pairs built", 18),
         ("passed the rules", 15),
-        ("no duplicates", 10),
+        ("deduplicated", 10),
     ]
 
 
