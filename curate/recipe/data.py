@@ -1,4 +1,4 @@
-"""Recipe sections for processing pairs: source, rules, duplicates, eval sets, selection, splits, publishing, training."""
+"""Recipe sections for processing pairs: source, rules, dedup, eval sets, selection, split, publishing, training."""
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -44,7 +44,7 @@ class Source(Section):
 
 
 class Rules(BaseModel):
-    """Bounds on signals: no_SIGNAL, min_SIGNAL, max_SIGNAL, only_SIGNAL. The default rules apply unless changed here."""
+    """Bounds on signals: no_SIGNAL, min_SIGNAL, max_SIGNAL, only_SIGNAL. The default rules apply unless changed."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
     defaults: bool = Field(True, description="Start from the default rules (`curate signals --rules` lists them)")
@@ -71,14 +71,14 @@ class _Dedup(Section):
     )
     keep: str = Field(
         "first",
-        description="Which duplicate is kept: first, longest, highest chosen_score, or highest value of a signal (margin, …)",
+        description="Which duplicate is kept: first, longest, highest chosen_score or highest signal (margin, …)",
     )
     max_pairs_per_prompt: int | None = Field(
         None, ge=1, description="Keep at most this many pairs per prompt; null = all"
     )
     responses: float | None = Field(
         None, gt=0, le=1,
-        description="Jaccard similarity from which responses to the same prompt (or prompt cluster) count as duplicates",
+        description="Jaccard similarity from which responses to one prompt (or prompt cluster) count as duplicates",
     )  # fmt: skip
     against: Texts = Field((), description="Other datasets: also drop rows that near or semantic finds in them")
 

@@ -71,7 +71,7 @@ class Prompts(Section):
 
     method: Literal["self_instruct", "evolve", "documents", "magpie"] = Field(
         "self_instruct",
-        description="From a description and seed prompts; harder variants of seeds; from documents; from the bare chat template",
+        description="From a description and seeds; harder variants of seeds; from documents; from the chat template",
     )
     model: AnyModel = Field(description="The model that writes the prompts")
     n: int = Field(

@@ -59,7 +59,7 @@ def _distribution(summary: Summary, name: str) -> dict[str, Any]:
 
 
 def _shape(values: np.ndarray[Any, Any], *, logarithmic: bool) -> str:
-    """Return a histogram from the first to the last percentile, one character per bar; empty if all values are equal."""
+    """Return a histogram from the first to the last percentile, one character per bar; empty for a constant."""
     if not len(values):
         return ""
     values = np.log1p(np.maximum(values, 0)) if logarithmic else values

@@ -57,7 +57,7 @@ def header_of(found: Mapping[str, Any], recipe: "Recipe", files: Sequence[Path],
 
 
 def config_header(config: str, schema: pl.Schema, splits: Mapping[str, tuple[int, int]], size: int) -> Header:
-    """Return the header of one config: paths of its splits, features, sizes. `splits`: name → (bytes in memory, rows)."""
+    """Return the header of one config: paths, features, sizes. `splits`: name → (bytes in memory, rows)."""
     paths = [{"split": name, "path": f"{data_folder(config)}/{name}-*.parquet"} for name in splits]
     info = {
         "config_name": config,

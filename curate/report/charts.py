@@ -31,7 +31,7 @@ def chosen_rejected(chosen: pl.Series, rejected: pl.Series, title: str) -> str:
 
 
 def prompt_map(points: pl.DataFrame, names: Sequence[str]) -> str:
-    """Return a scatter plot of points (x, y, cluster, kept), coloured by the ten largest clusters; dropped are faint."""
+    """Return a map of points (x, y, cluster, kept), coloured by the ten largest clusters; dropped ones are faint."""
     shown = [name[:40] for name in names[:COLORED]]
     dots = [
         {"x": x, "y": y, "of": shown[cluster] if cluster < COLORED else "others", "kept": kept}

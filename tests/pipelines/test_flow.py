@@ -432,7 +432,7 @@ def test_hostile_texts_stay_texts(tmp_path: Path) -> None:
     card = finished.card.read_text("utf-8")
     assert "evil" not in card.split("---\n")[1]
     body = card.split("---\n", 2)[2]
-    told = body.split("## How the pairs were made")[1].split("## What was done")[0]
+    told = body.split("## How the pairs were generated")[1].split("## Processing")[0]
     assert "<" not in told
     assert "](" not in told
     assert not [line for line in told.splitlines() if line.startswith(("---", "# ", "license"))]

@@ -87,7 +87,7 @@ def test_a_failed_gate_is_1(hub: HubServer, run: Run, tmp_path: Path) -> None:
     assert commit is not None
     card = read(commit.files["README.md"]).decode()
     assert (
-        "**Published although checks failed**, by the publisher's decision:\n\n- licence: no licence is stated" in card
+        "**Published despite failed checks**, by the publisher's decision:\n\n- licence: no licence is stated" in card
     )
 
 

@@ -80,7 +80,7 @@ def test_card_header_is_what_the_hub_reads(run: Run) -> None:
 
 def test_texts_in_the_card_remain_code(run: Run) -> None:
     body = run.card.read_text("utf-8").split("---\n", 2)[2]
-    sample = body.split("## A pair")[1].split("## What was read")[0]
+    sample = body.split("## Example")[1].split("## Sources")[0]
     for line in sample.splitlines():
         assert not line.strip() or line.startswith("    ") or line in ("prompt:", "chosen:", "rejected:")
 
