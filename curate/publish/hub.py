@@ -124,7 +124,7 @@ def patiently(what: str, call: Callable[[], T], waits: tuple[float, ...] | None 
             return call()
         except CurateError:
             raise
-        except Exception as error:  # noqa: BLE001 - the clients raise of many kinds, each is looked at
+        except Exception as error:  # noqa: BLE001 - the clients raise many types, each is examined
             seconds = _retry_after(error)
             if seconds is None or wait is None:
                 raise _explained(what, error) from None  # the chain may show headers

@@ -137,7 +137,7 @@ def _splits(remote: Remote, config: str) -> list[str]:
 
 
 def _compare(old: Any, new: Any, *, append: bool) -> dict[str, bool]:
-    """Return change → whether it breaks readers. A new column only breaks an append: shards need the same columns."""
+    """Return change → whether it breaks readers. A new column only breaks an append: shards need equal columns."""
     was: Mapping[str, str] = {field.name: _type(field.type) for field in old}
     now: Mapping[str, str] = {field.name: _type(field.type) for field in new}
     found = {f"column {name} is gone (was {was[name]})": True for name in was if name not in now}
@@ -146,5 +146,5 @@ def _compare(old: Any, new: Any, *, append: bool) -> dict[str, bool]:
 
 
 def _type(kind: Any) -> str:
-    """Return a type as seen by readers, who do not distinguish large text and lists or names of list elements."""
+    """Return a type as seen by readers, to whom large text and lists and names of list elements do not matter."""
     return str(kind).replace("large_", "").replace("item:", "element:").replace("string_view", "string")

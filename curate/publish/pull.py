@@ -26,8 +26,8 @@ def pull(repo: str, out: str | Path, *, revision: str = MAIN, config: str = DEFA
     """
     Fetch a published run into `out`, a new or empty folder, and open it.
 
-    Raise InputError for a repository, revision or config that does not exist or was not published by prefcurate, and for
-    data that does not match its manifest; ServiceError if the Hub does not respond.
+    Raise InputError for a repository, revision or config that does not exist or was not published by prefcurate, and
+    for data that does not match its manifest; ServiceError if the Hub does not respond.
     """
     check_names(repo, config, MAIN, None)
     folder, hub = Path(out), Hub(repo)
