@@ -50,7 +50,7 @@ PAIR = pl.Schema(
     }
 )
 
-# PAIR, the id of the swapped pair, and why a row is not a pair (its ids are null then; other columns keep what was read).
+# PAIR, the id of the swapped pair, and why a row is not a pair (its ids are null then; the rest is kept as read).
 STAGED = pl.Schema({**PAIR, "flipped_id": pl.String(), "problem": pl.String(), "detail": pl.String()})
 
 # One row per prompt, before anything is generated for it.
@@ -95,7 +95,7 @@ LEDGER = pl.Schema(
         "pair_id": pl.String(),  # null if the row never became a pair
         "kept": pl.Boolean(),
         "split": pl.String(),  # null when dropped
-        "stage": pl.String(),  # null when kept; else read, prompts, generate, judge, pair, rules, dedup, decontaminate or select
+        "stage": pl.String(),  # null when kept; else a stage from read to select, see `report.summary.STAGES`
         "rule": pl.String(),  # name of the first reason
         "value": pl.Float64(),  # the measured value that violated the rule
         "matched": pl.String(),  # pair_id of the row it duplicates or contradicts
