@@ -1,4 +1,4 @@
-"""Files written in one step: under a temporary name, synced, then renamed, so that what is there is whole."""
+"""Atomic writes: files are written under a temporary name, synced, then renamed, so that none is ever partial."""
 
 import contextlib
 import json
@@ -10,12 +10,12 @@ from typing import Any
 
 from curate.errors import CurateError
 
-NO_SPACE = 64 << 10  # bytes free at which a failed write is put down to the disk
+NO_SPACE = 64 << 10  # free bytes below which a failed write is attributed to a full disk
 
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when the block ends well, and goes when it does not."""
+    """Yield a temporary path that replaces `path` at the end of the block, or is removed if the block raises."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
     remove(temporary)
@@ -24,11 +24,11 @@ def atomic(path: Path) -> Iterator[Path]:
         for file in [temporary] if temporary.is_file() else sorted(temporary.rglob("*")):
             if file.is_file():
                 _sync(file)
-        if path.is_dir():  # a folder cannot be replaced in one step; what is unfinished shows by the missing manifest
+        if path.is_dir():  # a folder cannot be replaced atomically; without its manifest the run counts as unfinished
             remove(path)
         temporary.replace(path)
         _sync(path.parent)
-    except Exception as error:  # the libraries that write say a full disk in many ways, and not all as OSError
+    except Exception as error:  # libraries report a full disk in many ways, not all as OSError
         if shutil.disk_usage(path.parent).free < NO_SPACE:
             raise no_space(path.parent) from error
         raise
@@ -37,23 +37,23 @@ def atomic(path: Path) -> Iterator[Path]:
 
 
 def no_space(folder: Path) -> CurateError:
-    """The error for a full disk."""
+    """Return the error for a full disk."""
     return CurateError(f"no space left on the disk of {folder}; free some and run the same command again")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file in one step."""
+    """Write a text file atomically."""
     with atomic(path) as temporary:
         temporary.write_text(text, "utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write plain data as JSON in one step."""
+    """Write plain data as JSON atomically."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder, if it is there."""
+    """Remove a file or a folder, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

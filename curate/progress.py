@@ -1,4 +1,4 @@
-"""A progress bar on standard error, where that is a terminal and the work takes longer than a moment."""
+"""A progress bar on standard error, if that is a terminal and the work takes more than a second."""
 
 import sys
 import time
@@ -14,14 +14,14 @@ PATIENCE = 1.0  # seconds before a bar appears
 
 
 class Advance(Protocol):
-    """Called with how much is done since the last call, and what else there is to say."""
+    """Called with the progress since the last call, and a note to display."""
 
     def __call__(self, done: float = 1, note: str = "") -> None:
-        """Move the bar on."""
+        """Advance the bar."""
 
 
 def is_watched() -> bool:
-    """Whether a person sees what is shown here: standard error is a terminal."""
+    """Whether standard error is a terminal."""
     return sys.stderr.isatty()
 
 
@@ -34,10 +34,10 @@ def progress(what: str, total: float | None, unit: str = "blocks") -> Iterator[A
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     done_so_far = TextColumn("{task.completed:,.0f}" + (" of {task.total:,.0f}" if total else "") + f" {unit}")
-    left = (TextColumn("· left"), TimeRemainingColumn()) if total else ()
+    remaining = (TextColumn("· remaining"), TimeRemainingColumn()) if total else ()
     columns = (
         TextColumn("{task.description:<8}"), BarColumn(), done_so_far, TextColumn("{task.fields[note]}"),
-        TimeElapsedColumn(), *left,
+        TimeElapsedColumn(), *remaining,
     )  # fmt: skip
     bar = Progress(*columns, console=_console(), transient=True)
     task = bar.add_task(what, total=total, note="")
@@ -60,7 +60,7 @@ def progress(what: str, total: float | None, unit: str = "blocks") -> Iterator[A
 
 @contextmanager
 def busy(what: str) -> Iterator[None]:
-    """Show that `what` is being done, where nothing can be counted; silent when standard error is not a terminal."""
+    """Show a spinner for `what`, where progress cannot be counted; silent when standard error is not a terminal."""
     if not is_watched():
         yield
         return
@@ -70,13 +70,13 @@ def busy(what: str) -> Iterator[None]:
 
 @cache
 def _console() -> "Console":
-    """One for all that is shown: it puts a bar inside something that is busy under it, not over it."""
+    """Return the shared console, so that a bar inside a spinner is shown below it and not over it."""
     from rich.console import Console
 
     return Console(stderr=True)
 
 
 def say(text: str) -> None:
-    """One line to whoever watches; silent when standard error is not a terminal."""
+    """Print one line to standard error; silent when that is not a terminal."""
     if is_watched():
         print(text, file=sys.stderr)  # noqa: T201

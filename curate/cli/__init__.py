@@ -1,4 +1,4 @@
-"""The command. Each one parses, calls one library function of the same name, and prints."""
+"""The command line. Each command parses, calls one library function of the same name, and prints."""
 
 import sys
 
@@ -10,26 +10,26 @@ from curate.cli.options import app as app
 from curate.errors import CurateError
 
 INTERRUPTED = 130
-DEFECT = "(a defect of prefcurate)"
+DEFECT = "(a bug in prefcurate)"
 
 
 def main() -> None:
-    """Run the command: 0 done, 1 findings or a defect, 2 bad input or usage, 3 a service failed, 130 interrupted."""
+    """Run the command: 0 done, 1 findings or a bug, 2 bad input or usage, 3 a service failed, 130 interrupted."""
     debug = "--debug" in sys.argv
     code: int | str | None = 0
     try:
         app()
-    except SystemExit as end:  # typer's own: usage errors, --help, an exit code of ours, an interrupt
+    except SystemExit as end:  # from typer: usage errors, --help, our exit codes, an interrupt
         code = end.code
         if code == INTERRUPTED:
-            _fail("interrupted; the same command goes on from where it stopped", INTERRUPTED, debug=False)
+            _fail("interrupted; the same command continues from where it stopped", INTERRUPTED, debug=False)
     except CurateError as error:
         code = _fail(str(error), error.exit_code, debug=debug)
     except OSError as error:
         code = _fail(f"{error.filename or 'file'}: {error.strerror or error}", 2, debug=debug)
     except MemoryError:
         code = _fail("out of memory", 1, debug=debug)
-    except Exception as error:  # noqa: BLE001 - a defect of ours: said in one line, the traceback on demand
+    except Exception as error:  # noqa: BLE001 - a bug: reported in one line, the traceback on demand
         first_line = next(iter(str(error).splitlines()), "")
         code = _fail(f"{type(error).__name__}: {first_line} {DEFECT}", 1, debug=debug)
     sys.exit(code)

@@ -1,4 +1,4 @@
-"""Commands over data that is there: clean, run, why, signals, evals, recipe."""
+"""Commands for existing data: clean, run, why, signals, evals, recipe."""
 
 import json
 from pathlib import Path
@@ -34,7 +34,7 @@ Examples:\n
 
 
 def version_asked(asked: bool) -> None:  # noqa: FBT001 - typer's form of a callback
-    """Print the version and stop."""
+    """Print the version and exit."""
     if asked:
         from importlib.metadata import version
 
@@ -46,11 +46,11 @@ def version_asked(asked: bool) -> None:  # noqa: FBT001 - typer's form of a call
 def options(
     *,
     version: Annotated[
-        bool, typer.Option("--version", callback=version_asked, is_eager=True, help="Show it and stop.")
+        bool, typer.Option("--version", callback=version_asked, is_eager=True, help="Show the version and exit.")
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """Options that stand before the command's name."""
+    """Options before the command's name."""
 
 
 @app.command(epilog=CLEAN_EXAMPLES)
@@ -59,22 +59,25 @@ def clean(  # noqa: PLR0913 - the options of the command
     out: Out,
     *,
     settings: Set = None,
-    format: Annotated[str | None, typer.Option(help="Name the format instead of detecting it.")] = None,  # noqa: A002
+    format: Annotated[str | None, typer.Option(help="Format of the data, instead of detecting it.")] = None,  # noqa: A002
     columns: Annotated[str | None, typer.Option(help="Map other columns: prompt=q,chosen=good,rejected=bad")] = None,
     split: Annotated[str | None, typer.Option(help="Split of a Hub dataset or save_to_disk folder.")] = None,
     config: Annotated[str | None, typer.Option(help="Configuration of a Hub dataset.")] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a Hub dataset.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Read this many rows at most.")] = None,
-    near: Annotated[bool, typer.Option("--near", help="Drop near-duplicates of other prompts (dedup.near).")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="Read at most this many rows.")] = None,
+    near: Annotated[bool, typer.Option("--near", help="Drop pairs with near-duplicate prompts (dedup.near).")] = False,
     semantic: Annotated[
-        bool, typer.Option("--semantic", help="Drop what other prompts say in other words (dedup.semantic).")
+        bool, typer.Option("--semantic", help="Drop pairs with paraphrased prompts (dedup.semantic).")
     ] = False,
     against: Annotated[
-        list[str] | None, typer.Option("--against", help="With these: drop what is in another set, too. Repeatable.")
+        list[str] | None,
+        typer.Option("--against", help="With --near or --semantic: also compare with this dataset. Repeatable."),
     ] = None,
     evals: Annotated[
         list[str] | None,
-        typer.Option("--decontaminate", help="Drop pairs with items of an eval set: name, file, Hub id. Repeatable."),
+        typer.Option(
+            "--decontaminate", help="Drop pairs that contain items of an eval set: name, file, Hub id. Repeatable."
+        ),
     ] = None,
     force: Force = False,
     as_json: Json = False,
@@ -82,8 +85,13 @@ def clean(  # noqa: PLR0913 - the options of the command
     """Clean a preference dataset: measure, filter, deduplicate, split, and account for every row."""
     from curate.api.runs import clean as clean_source
 
-    found = {"dedup.near": near, "dedup.semantic": semantic, "dedup.against": against, "decontaminate.against": evals}
-    asked = [f"{key}={json.dumps(value)}" for key, value in found.items() if value]
+    switches = {
+        "dedup.near": near,
+        "dedup.semantic": semantic,
+        "dedup.against": against,
+        "decontaminate.against": evals,
+    }
+    enabled = [f"{key}={json.dumps(value)}" for key, value in switches.items() if value]
 
     given = {
         "format": format,
@@ -94,7 +102,7 @@ def clean(  # noqa: PLR0913 - the options of the command
         "limit": limit,
     }
     chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    finish(clean_source(source, out, settings=[*asked, *(settings or ())], force=force, **chosen), as_json=as_json)
+    finish(clean_source(source, out, settings=[*enabled, *(settings or ())], force=force, **chosen), as_json=as_json)
 
 
 @app.command(epilog="Example: [bold]curate run recipe.yaml -o RUN --set split.test=0.05[/]")
@@ -132,13 +140,13 @@ def _estimated(recipe: "Recipe", out: Path) -> "list[Estimate]":
 def why(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
     row: Annotated[
-        str, typer.Argument(metavar="ROW_OR_ID", help="Row number in the source, or a pair_id or its beginning.")
+        str, typer.Argument(metavar="ROW_OR_ID", help="Row number in the source, or a pair_id or a prefix of it.")
     ],
     *,
-    source: Annotated[str | None, typer.Option(help="Which source, where a run has several.")] = None,
+    source: Annotated[str | None, typer.Option(help="The source, if a run has several.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Say where a row went, and why."""
+    """Explain why a row was kept or dropped."""
     from curate.cli import render
     from curate.rundir.result import open_run
 
@@ -152,7 +160,7 @@ def signals(
     rules: Annotated[bool, typer.Option("--rules", help="List the default rules instead.")] = False,
     as_json: Json = False,
 ) -> None:
-    """List the signals that are measured, or the default rules on them."""
+    """List the measured signals, or the default rules on them."""
     from curate.api import catalog
     from curate.cli import render
 
@@ -162,13 +170,13 @@ def signals(
 
 @app.command(epilog=EVALS_EXAMPLES)
 def evals(
-    sets: Annotated[list[str] | None, typer.Argument(help="Names of this list, files, or Hub datasets.")] = None,
+    sets: Annotated[list[str] | None, typer.Argument(help="Names from the list, files, or Hub datasets.")] = None,
     *,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Save the sets as hashes, not as text.")] = None,
-    ngram: Annotated[int, typer.Option(min=1, help="Words of an n-gram.")] = 8,
+    ngram: Annotated[int, typer.Option(min=1, help="Words per n-gram.")] = 8,
     as_json: Json = False,
 ) -> None:
-    """List the eval sets known by name, or save some as an index that `decontaminate` takes as a set."""
+    """List the eval sets known by name, or save some as an index for `decontaminate`."""
     from curate.api import catalog
     from curate.cli import render
     from curate.errors import RecipeError
@@ -182,13 +190,13 @@ def evals(
 @app.command(epilog=RECIPE_EXAMPLES)
 def recipe(
     file: Annotated[
-        Path | None, typer.Argument(metavar="RECIPE", help="Check this recipe and write its defaults out.")
+        Path | None, typer.Argument(metavar="RECIPE", help="Validate this recipe and print it with all defaults.")
     ] = None,
     *,
     settings: Set = None,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of recipes, for editors.")] = False,
 ) -> None:
-    """Print a recipe with every default written out: a starting point, or the check of your own."""
+    """Print a recipe with every default written out, as a starting point or to validate your own."""
     from curate.recipe.load import Recipe, load_recipe, make_recipe, to_yaml
 
     if schema:

@@ -1,4 +1,4 @@
-"""Commands that ask models: generate, judge, quickstart."""
+"""Commands that use models: generate, judge, quickstart."""
 
 import json
 import sys
@@ -26,7 +26,7 @@ Examples:\n
 [bold]curate judge pairs.jsonl --judge reward:Skywork/Skywork-Reward-V2-Qwen3-0.6B -o RUN[/]\n
 [bold]curate judge recipe.yaml -o RUN --dry-run[/]
 """
-Asked = Annotated[
+Models = Annotated[
     list[str] | None,
     typer.Option(
         "--model", "-m", help="openai:NAME[@URL], inference:, transformers:, gguf:, embedded; may be repeated"
@@ -43,14 +43,14 @@ def generate(  # noqa: PLR0913 - the options of the command
     source: Annotated[list[str], typer.Argument(help="A recipe (.yaml), or prompts: files, folders, Hub datasets.")],
     out: Out,
     *,
-    model: Asked = None,
-    n: Annotated[int | None, typer.Option("-n", min=1, help="Answers of each model to each prompt.")] = None,
+    model: Models = None,
+    n: Annotated[int | None, typer.Option("-n", min=1, help="Answers per model and prompt.")] = None,
     settings: Set = None,
     dry_run: DryRun = False,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Let models answer prompts: candidates, with every reply kept. `curate run` goes on from there."""
+    """Let models answer prompts and store all candidates. `curate run` continues from there."""
     from pipelines import flow
 
     section = {"models": model, "n": n}
@@ -70,7 +70,7 @@ def judge(  # noqa: PLR0913 - the options of the command
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Let judges score answers: those of a run, or both sides of every pair; and say what each judge is worth."""
+    """Let judges score answers, those of a run or both sides of every pair, and report each judge's reliability."""
     from curate.rundir.store import ANSWERS
     from pipelines import flow
 
@@ -81,7 +81,7 @@ def judge(  # noqa: PLR0913 - the options of the command
 
 @app.command(epilog="Example: [bold]curate quickstart -o quickstart-run[/] (offline, some minutes)")
 def quickstart(out: Out = Path("quickstart-run"), *, force: Force = False, as_json: Json = False) -> None:
-    """The whole story on this machine: questions, answers of a small model, scores, pairs, report and card."""
+    """Run the whole pipeline locally: prompts, answers of a small model, scores, pairs, report and card."""
     from curate.cli import render
     from pipelines import flow
 
@@ -114,15 +114,15 @@ def _do(  # noqa: PLR0913 - the options that both commands have
         checks.check(part, keys=False)
         show_estimates(estimate(part, out), as_json=as_json)
         return
-    made = do(recipe, out, force=force)
-    print_json({"run": str(out), **made}) if as_json else render.generation(
-        made["generation"], out, judged=recipe.judge is not None
+    result = do(recipe, out, force=force)
+    print_json({"run": str(out), **result}) if as_json else render.generation(
+        result["generation"], out, judged=recipe.judge is not None
     )
     sys.stdout.flush()
 
 
 def _recipe(source: Sequence[str], name: str, section: Mapping[str, Any], settings: Sequence[str]) -> "Recipe":
-    """A recipe file with the options over it, or one made of the options."""
+    """Return a recipe file with the options as overrides, or a recipe built from the options."""
     from curate.recipe.load import load_recipe, make_recipe
 
     if len(source) == 1 and source[0].endswith((".yaml", ".yml")):
@@ -130,5 +130,5 @@ def _recipe(source: Sequence[str], name: str, section: Mapping[str, Any], settin
         return load_recipe(source[0], [*given, *settings])
     if "models" not in section and not any(text.startswith(f"{name}.models=") for text in settings):
         option = "--model" if name == "generate" else "--judge"
-        raise RecipeError(f"no model is named: {option} openai:NAME[@URL], or give a recipe (.yaml) in place of data")
+        raise RecipeError(f"no model is given: use {option} openai:NAME[@URL], or a recipe (.yaml) instead of data")
     return make_recipe({"source": {"paths": list(source)}, name: section}, settings)

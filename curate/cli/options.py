@@ -1,4 +1,4 @@
-"""What the commands share: their app, options with one meaning everywhere, and how results are printed."""
+"""Shared by the commands: the app, common options, and the output of results."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -18,15 +18,15 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Out = Annotated[Path, typer.Option("--out", "-o", help="The run directory; made if need be.")]
+Out = Annotated[Path, typer.Option("--out", "-o", help="The run directory; created if needed.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Override one value: section.key=value. May be repeated.")]
-Force = Annotated[bool, typer.Option("--force", help="Use a folder that holds a run of another source.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say how many requests, tokens and dollars, and stop.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program instead of a table for a person.")]
+Force = Annotated[bool, typer.Option("--force", help="Use a folder even if it contains a run of another source.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the number of requests, tokens and dollars, and exit.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 
 def finish(finished: Any, *, as_json: bool) -> None:
-    """Print what a run made. A run that kept nothing ends with 1."""
+    """Print the result of a run. Exit with 1 if it kept nothing."""
     from curate.cli import render
 
     if as_json:
@@ -38,12 +38,12 @@ def finish(finished: Any, *, as_json: bool) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Plain data for a program."""
+    """Print plain data as JSON."""
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
 def pairs_of(text: str | None) -> Mapping[str, str] | None:
-    """`prompt=q,chosen=good` as a mapping."""
+    """Parse `prompt=q,chosen=good` as a mapping."""
     if text is None:
         return None
     parts = [part.partition("=") for part in text.split(",") if part.strip()]
@@ -53,7 +53,7 @@ def pairs_of(text: str | None) -> Mapping[str, str] | None:
 
 
 def show_estimates(lines: Sequence[Any], *, as_json: bool) -> None:
-    """What a run would ask for."""
+    """Print the requests that a run would send."""
     from dataclasses import asdict
 
     from curate.cli import render
@@ -64,4 +64,4 @@ def show_estimates(lines: Sequence[Any], *, as_json: bool) -> None:
     elif rows:
         render.estimates(rows)
     else:
-        typer.echo("no model is asked")
+        typer.echo("no requests to models")

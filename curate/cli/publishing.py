@@ -16,7 +16,7 @@ Examples:\n
 """
 Folder = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
 Repo = Annotated[str, typer.Argument(metavar="OWNER/NAME", help="The dataset on the Hub.")]
-Config = Annotated[str, typer.Option(help="Name of the config: one repository may hold several.")]
+Config = Annotated[str, typer.Option(help="Name of the config; a repository can have several.")]
 
 
 @app.command(epilog=PUSH_EXAMPLES)
@@ -25,26 +25,26 @@ def push(  # noqa: PLR0913 - the options of the command
     repo: Repo,
     *,
     private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
-    branch: Annotated[str, typer.Option(help="Commit to this branch; made from main if need be.")] = "main",
-    pr: Annotated[bool, typer.Option("--pr", help="Propose it as a pull request instead.")] = False,
-    tag: Annotated[str | None, typer.Option(help="Name this state, as in v1.2; a tag never moves.")] = None,
+    branch: Annotated[str, typer.Option(help="Commit to this branch; created from main if needed.")] = "main",
+    pr: Annotated[bool, typer.Option("--pr", help="Open a pull request instead.")] = False,
+    tag: Annotated[str | None, typer.Option(help="Tag this commit, e.g. v1.2; tags are never moved.")] = None,
     message: Annotated[str | None, typer.Option(help="Title of the commit.")] = None,
     config: Config = "default",
     candidates: Annotated[
-        bool, typer.Option("--candidates", help="Publish every answer, too, as one more config: candidates.")
+        bool, typer.Option("--candidates", help="Also publish every answer, as the config `candidates`.")
     ] = False,
-    append: Annotated[bool, typer.Option("--append", help="Add to what is there, as new shards.")] = False,
+    append: Annotated[bool, typer.Option("--append", help="Add to the published data, as new shards.")] = False,
     allow_schema_change: Annotated[
-        bool, typer.Option("--allow-schema-change", help="Even if readers of what is there would break.")
+        bool, typer.Option("--allow-schema-change", help="Publish even if it breaks readers of the published data.")
     ] = False,
     waive: Annotated[
-        list[str] | None, typer.Option(help="Publish although this gate fails; the card says so. May be repeated.")
+        list[str] | None, typer.Option(help="Publish even if this gate fails; the card reports it. May be repeated.")
     ] = None,
     settings: Set = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and stop.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and exit.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Publish a run on the Hub in one commit, after checks; the same command again changes nothing."""
+    """Publish a run on the Hub in one commit, after checks; repeating the command changes nothing."""
     from curate.api.publishing import push as publish
     from curate.cli import render
 
@@ -69,7 +69,7 @@ def pull(
     config: Config = "default",
     as_json: Json = False,
 ) -> None:
-    """Fetch a published run again: recipe, ledger and data, so that `why` works on it."""
+    """Download a published run: recipe, ledger and data, so that `why` works on it."""
     from curate.api.publishing import pull as fetch
 
     run = fetch(repo, out, revision=revision, config=config)
@@ -83,7 +83,7 @@ def pull(
 @app.command(epilog="Example: [bold]curate export RUN s3://BUCKET/pairs[/]")
 def export(
     folder: Folder,
-    target: Annotated[str, typer.Argument(help="A folder, or an address that fsspec knows: s3://…, gs://…")],
+    target: Annotated[str, typer.Argument(help="A folder, or an fsspec URL: s3://…, gs://…")],
     *,
     form: Annotated[str, typer.Option("--as", help="parquet (as on the Hub), jsonl or datasets (save_to_disk).")] = (
         "parquet"
@@ -91,7 +91,7 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Write a run beside the Hub: a folder like the Hub's, JSONL, or save_to_disk, here or in a store."""
+    """Export a run outside the Hub: as on the Hub, JSONL, or save_to_disk, locally or to object storage."""
     from curate.api.publishing import export as write
 
     files = write(folder, target, form, force=force)

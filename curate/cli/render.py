@@ -1,4 +1,4 @@
-"""What the command prints for a person. Texts from the data are printed as text, never as markup."""
+"""Output of the command for people. Texts from the data are printed as text, never as markup."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ console = Console(highlight=False)
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Rows of equal keys as a table."""
+    """Print rows with equal keys as a table."""
     shown = Table(box=None, pad_edge=False, header_style="bold")
     for number, name in enumerate(rows[0]):
         shown.add_column(
@@ -32,7 +32,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def run(finished: Run) -> None:
-    """Counts, reasons, and where everything lies."""
+    """Print counts, reasons, and paths of the output."""
     counts, manifest = finished.counts, finished.manifest
     for name, found in manifest.inputs.items():
         console.print(Text(f"{name}: {found.rows:,} rows, format {found.format}"))
@@ -40,8 +40,8 @@ def run(finished: Run) -> None:
     _generation(summary.generation)
     splits = f"({', '.join(f'{rows:,} {name}' for name, rows in summary.splits.items())})"
     if summary.generation:
-        made = f"{counts['sets']:,} prompts with {counts['answers']:,} answers"
-        console.print(f"[bold]{counts['kept']:,} pairs[/] {splits} of {made} · {counts['dropped']:,} dropped")
+        origin = f"{counts['sets']:,} prompts with {counts['answers']:,} answers"
+        console.print(f"[bold]{counts['kept']:,} pairs[/] {splits} from {origin} · {counts['dropped']:,} dropped")
     else:
         kept = f"{counts['kept']:,} of {counts['rows']:,} pairs kept"
         console.print(f"[bold]{kept}[/] {splits} · {counts['dropped']:,} dropped")
@@ -50,7 +50,7 @@ def run(finished: Run) -> None:
         console.print()
         table(
             [
-                {"dropped": r.first, "has it": r.any, "stage": r.stage, "reason": r.rule, "meaning": r.about}
+                {"dropped": r.first, "rows with it": r.any, "stage": r.stage, "reason": r.rule, "meaning": r.about}
                 for r in reasons
             ]
         )
@@ -58,7 +58,7 @@ def run(finished: Run) -> None:
         console.print()
         table(summary.evals)
     for name, rows in (manifest.split.short if manifest.split else {}).items():
-        console.print(f"{name} lacks {rows:,} pairs: clusters of prompts that are alike are too large", style="yellow")
+        console.print(f"{name} lacks {rows:,} pairs: clusters of similar prompts are too large", style="yellow")
     console.print()
     for what, path in (
         ("data", finished.folder / "data"),
@@ -71,11 +71,11 @@ def run(finished: Run) -> None:
     memory = "" if peak is None else f", peak memory {peak:,} MB"
     console.print(f"{manifest.seconds['total']:.1f} s{memory}", style="dim")
     if not finished.recipe.publish.license:
-        console.print("no licence is stated yet: --set publish.license=… puts one on the card", style="dim")
+        console.print("no licence is specified yet: --set publish.license=… adds one to the card", style="dim")
 
 
 def sample(finished: Run) -> None:
-    """One of the pairs, as it would be trained on."""
+    """Print one of the pairs."""
     rows = Summary(finished).kept_examples
     for side in ("prompt", "chosen", "rejected") if rows else ():
         for message in rows[0][side]:
@@ -84,7 +84,7 @@ def sample(finished: Run) -> None:
 
 
 def next_steps(finished: Run) -> None:
-    """What to do with a run."""
+    """Print commands to continue with a run."""
     console.print("\n[bold]next[/]")
     for what, command in (
         ("look", f"curate why {finished.folder} 0"),
@@ -96,22 +96,22 @@ def next_steps(finished: Run) -> None:
 
 
 def estimates(rows: Sequence[Mapping[str, Any]]) -> None:
-    """What would be asked: tokens in are estimated, tokens out and dollars are the most it may be."""
+    """Print the estimated requests: tokens in are approximate, tokens out and dollars are upper bounds."""
     names = {"input_tokens": "tokens in", "output_tokens": "tokens out", "usd": "USD"}
     plain = [{**row, "usd": None if row["usd"] is None else f"{row['usd']:,.4f}"} for row in rows]
     table([{names.get(name, name): value for name, value in row.items()} for row in plain])
-    console.print("\nknown: answered before, costs nothing · tokens in: about · tokens out, USD: at most", style="dim")
+    console.print("\nknown: answered before, free · tokens in: approximate · tokens out, USD: at most", style="dim")
     costs = [row["usd"] for row in rows]
     if None not in costs:
         console.print(f"[bold]${sum(costs):,.4f} at most[/]")
     else:
         unpriced = ", ".join(dict.fromkeys(row["model"] for row in rows if row["usd"] is None))
-        said = f"no price is known for {unpriced}: input_price and output_price of a model, or budget.prices, say it"
-        console.print(Text(said), style="dim")
+        text = f"no price is known for {unpriced}: set input_price and output_price of the model, or budget.prices"
+        console.print(Text(text), style="dim")
 
 
 def generation(found: Mapping[str, Any], folder: Path, *, judged: bool) -> None:
-    """What models made: prompts, answers, judges, requests and their price."""
+    """Print what models generated: prompts, answers, judges, requests and their cost."""
     _generation(GenerationSummary(found))
     judge = "" if judged else " --set judge.models=MODEL"
     console.print(Text(f"candidates {folder / 'candidates.parquet'}"), soft_wrap=True)
@@ -128,18 +128,18 @@ def _generation(about: GenerationSummary) -> None:
 
 
 def preflight(found: Mapping[str, Any]) -> None:
-    """What a model's tokenizer makes of a run."""
+    """Print how a model's tokenizer handles a run."""
     console.print(Text(f"{found['rows']:,} rows with the tokenizer of {found['model']}"), soft_wrap=True)
     table(found["lengths"])
     console.print(f"max_length {found['max_length']}\n")
     if not found["findings"]:
-        console.print("every row is trained on whole, as it is")
+        console.print("every row is used for training in full, unchanged")
         return
     table([{**row, "share": f"{row['share']:.1%}"} for row in found["findings"]])
 
 
 def training(folder: Path, result: Mapping[str, Any], launch: str) -> None:
-    """How a training went, and where its model lies."""
+    """Print the result of a training, and the path of its model."""
     left_out = f", {result['left_out']:,} left out" if result["left_out"] else ""
     console.print(
         f"[bold]{result['steps']:,} steps[/] on {result['rows']:,} pairs{left_out} · {result['seconds']:,.0f} s"
@@ -159,47 +159,47 @@ def training(folder: Path, result: Mapping[str, Any], launch: str) -> None:
 
 
 def pushed_model(done: Mapping[str, Any]) -> None:
-    """Where a trained model is now."""
+    """Print the result of pushing a trained model."""
     state = "commit" if done["changed"] else "nothing has changed since commit"
     console.print(Text(f"pushed {done['repo']}: {state} {done['commit'][:8]}"), soft_wrap=True)
 
 
 def evaluation(found: Mapping[str, Any], folder: Path) -> None:
-    """A tuned model beside its reference."""
+    """Print the comparison of a tuned model with its reference."""
     console.print(Text(f"{found['model']}, tuned, against {found['reference']}"), soft_wrap=True)
     for rows in (found["slices"], found["wins"], found["drift"]):
         if rows:
             console.print()
             table([{name: _interval(value) for name, value in row.items()} for row in rows])
-    console.print(f"\nKL from the reference: {cell(found['kl_per_token'])} nats a token on its own answers")
+    console.print(f"\nKL from the reference: {cell(found['kl_per_token'])} nats per token on its own answers")
     for sentence in found["warnings"]:
         console.print(Text(sentence, style="yellow"))
     console.print(Text(f"page   {folder / 'evaluation.html'}"), soft_wrap=True)
 
 
 def bakeoff(found: Sequence[Mapping[str, Any]]) -> None:
-    """One row an arm and point of the sweep."""
+    """Print one row per arm and point of the sweep."""
     table([{name: _interval(value) for name, value in row.items()} for row in found])
     console.print("\naccuracy on the same held-out pairs, 95 % intervals over prompts and seeds", style="dim")
 
 
 def _interval(value: Any) -> Any:
-    """An estimate as mean [low, high]; anything else as it is."""
+    """Return an estimate as mean [low, high]; anything else unchanged."""
     return f"{value['mean']:.3f} [{value['low']:.3f}, {value['high']:.3f}]" if isinstance(value, dict) else value
 
 
 def why(found: Sequence[Mapping[str, Any]]) -> None:
-    """Ledger rows with what broke each rule, and the texts."""
+    """Print ledger rows with their reasons and texts."""
     for row in found:
-        fate = f"kept, in {row['split']}" if row["kept"] else f"dropped at {row['stage']}"
+        decision = f"kept, in {row['split']}" if row["kept"] else f"dropped at {row['stage']}"
         console.print(
-            f"[bold]{escape(row['source'])} row {row['source_row']}[/] · {fate} · pair {row['pair_id'] or '–'}"
+            f"[bold]{escape(row['source'])} row {row['source_row']}[/] · {decision} · pair {row['pair_id'] or '–'}"
         )
         for reason in row["reasons"]:
             console.print(Text(f"  {reason}: {_explain(reason, row)}"), soft_wrap=True)
         if row["matched"]:
-            likeness = "" if row["value"] is None else f" · {cell(row['value'])}"
-            console.print(Text(f"  matched {row['matched']}{likeness}"), soft_wrap=True)
+            similarity = "" if row["value"] is None else f" · {cell(row['value'])}"
+            console.print(Text(f"  matched {row['matched']}{similarity}"), soft_wrap=True)
         for side in ("prompt", "chosen", "rejected"):
             for message in row[side] or []:
                 console.print(Text(f"\n{side} · {message['role']}", style="bold"))
@@ -224,7 +224,7 @@ def _cut(text: str) -> str:
 
 
 def pushed(done: Mapping[str, Any], *, dry_run: bool) -> None:
-    """Gates, files, and what happened to the repository."""
+    """Print gates, files, and the change of the repository."""
     waived = done["waived"]
     results = {
         g["name"]: "waived" if g["status"] == "failed" and g["name"] in waived else g["status"] for g in done["gates"]
@@ -237,16 +237,16 @@ def pushed(done: Mapping[str, Any], *, dry_run: bool) -> None:
     for text in (*done["schema"], *(f"would break readers: {text}" for text in done["breaks"])):
         console.print(Text(text), soft_wrap=True)
     if done["pull_request"]:
-        said = f"pull request {done['pull_request']}"
+        text = f"pull request {done['pull_request']}"
     elif not done["changed"]:
-        said = f"nothing changed: {done['repo']} stays at {(done['commit'] or '')[:8]}"
+        text = f"nothing changed: {done['repo']} stays at {(done['commit'] or '')[:8]}"
     else:
-        said = f"{'would be' if dry_run else 'is'} published as {done['repo']}"
-        said += "" if dry_run else f", commit {done['commit'][:8]}"
-    console.print(Text(said), soft_wrap=True)
+        text = f"{'would be' if dry_run else 'is'} published as {done['repo']}"
+        text += "" if dry_run else f", commit {done['commit'][:8]}"
+    console.print(Text(text), soft_wrap=True)
 
 
 def _is_number(value: object) -> bool:
-    """A number, or a text that is one: 12%, 0.0041, –."""
+    """Whether the value is shown as a number: 12%, 0.0041, –."""
     text = cell(value) if not isinstance(value, bool) else ""
     return re.fullmatch(r"[\d,.]+%?|–", text) is not None

@@ -15,18 +15,18 @@ Examples:\n
 [bold]curate train RUN --model HuggingFaceTB/SmolLM2-135M-Instruct[/]\n
 [bold]curate train RUN --model ./base --set train.sft_first=true --set trl.beta=0.05[/]\n
 [bold]curate train RUN --model ./model --config dpo.yaml --resume[/]\n
-[bold]curate train RUN --push OWNER/NAME --private[/] (a training that is there)
+[bold]curate train RUN --push OWNER/NAME --private[/] (a finished training)
 """
 EVALUATE_EXAMPLES = """
 Examples:\n
 [bold]curate evaluate RUN --judge heuristic[/]\n
 [bold]curate evaluate RUN --training OUT --judge openai:gpt-4o --prompts 200[/]
 """
-# What starts the same command on several GPUs; with --config_file also FSDP, as for any script of TRL.
+# Launches the same command on several GPUs; with --config_file also FSDP, as for any TRL script.
 LAUNCH = ("accelerate", "launch", "--num_processes", "8", "-m", "curate")
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
 ModelName = Annotated[str | None, typer.Option("--model", "-m", help="Folder or Hub id of the model to train.")]
-TrlFile = Annotated[Path | None, typer.Option("--config", help="A YAML file as `trl dpo --config` takes it.")]
+TrlFile = Annotated[Path | None, typer.Option("--config", help="A YAML file as for `trl dpo --config`.")]
 
 
 @app.command(epilog="Example: [bold]curate preflight RUN --model HuggingFaceTB/SmolLM2-135M-Instruct[/]")
@@ -38,7 +38,7 @@ def preflight(
     config: TrlFile = None,
     as_json: Json = False,
 ) -> None:
-    """Say what TRL would drop, cut or garble of a run's rows with this model, and what max_length costs."""
+    """Report which rows of a run TRL would drop, truncate or garble with this model, and the cost of max_length."""
     from curate.api.training import preflight as check
     from curate.cli import render
 
@@ -55,16 +55,17 @@ def train(  # noqa: PLR0913 - the options of the command
     model: ModelName = None,
     settings: Set = None,
     config: TrlFile = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Where to; RUN/training if not said.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Start anew where a training lies.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Output folder; default RUN/training.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing training.")] = False,
     push: Annotated[
-        str | None, typer.Option(metavar="OWNER/NAME", help="Then push it; one that is there already, at once.")
+        str | None,
+        typer.Option(metavar="OWNER/NAME", help="Push the model afterwards; a finished training is pushed at once."),
     ] = None,
     private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Train a model on a run by TRL, with options that fit the data and the machine; the test split is held out."""
+    """Train a model on a run with TRL, with options that fit the data and the machine; the test split is held out."""
     from curate.cli import render
     from curate.publish.model import check_model_repo
     from curate.rundir.result import open_run
@@ -80,8 +81,8 @@ def train(  # noqa: PLR0913 - the options of the command
     first = is_main()
     if push and first:
         check_model_repo(push, private=private)  # a mistake must not cost hours
-    asked = section if model or settings or config else None
-    done = finished_training(run, asked, out or folder / FOLDER) if push and not force else None
+    wanted = section if model or settings or config else None
+    done = finished_training(run, wanted, out or folder / FOLDER) if push and not force else None
     if done is None:
         done = train_on(run, section, out, resume=resume, force=force, log_line=lambda text: typer.echo(text, err=True))
     if not first:
@@ -99,13 +100,13 @@ def train(  # noqa: PLR0913 - the options of the command
 def evaluate(
     folder: RunFolder,
     *,
-    training: Annotated[Path | None, typer.Option(help="Folder of the training; RUN/training if not said.")] = None,
-    reference: Annotated[str | None, typer.Option(help="Compare with this model instead of where it began.")] = None,
+    training: Annotated[Path | None, typer.Option(help="Folder of the training; default RUN/training.")] = None,
+    reference: Annotated[str | None, typer.Option(help="Compare with this model instead of the base model.")] = None,
     judge: Annotated[
         list[str] | None, typer.Option("--judge", help="heuristic, openai:NAME[@URL], reward:NAME, … May be repeated.")
     ] = None,
-    prompts: Annotated[int, typer.Option(min=1, help="Held-out prompts that both models answer.")] = 50,
-    max_tokens: Annotated[int, typer.Option(min=1, help="Tokens of an answer, at most.")] = 256,
+    prompts: Annotated[int, typer.Option(min=1, help="Number of held-out prompts that both models answer.")] = 50,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Maximum tokens per answer.")] = 256,
     as_json: Json = False,
 ) -> None:
     """Compare a trained model with its reference: held-out pairs by slice, answers side by side, win rate, drift."""
@@ -121,13 +122,15 @@ def evaluate(
 
 @app.command(epilog="Example: [bold]curate bakeoff bakeoff.yaml -o OUT[/] (`--schema` prints the JSON schema)")
 def bakeoff(
-    file: Annotated[Path | None, typer.Argument(metavar="RECIPE", help="The bake-off, a YAML file.")] = None,
+    file: Annotated[Path | None, typer.Argument(metavar="RECIPE", help="The bake-off recipe, a YAML file.")] = None,
     *,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Where to; the same command goes on.")] = Path("bakeoff"),
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Output folder; the same command continues an interrupted bake-off.")
+    ] = Path("bakeoff"),
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of bake-offs.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Which curation wins: short trainings on several sets of pairs (and swept options), judged by the same pairs."""
+    """Compare curations: short trainings on several sets of pairs (and swept options), evaluated on the same pairs."""
     from curate.api.training import bakeoff as bake
     from curate.cli import render
 
@@ -137,6 +140,6 @@ def bakeoff(
         print_json(Bakeoff.model_json_schema())
         return
     if file is None:
-        raise typer.BadParameter("name a bake-off's file")
+        raise typer.BadParameter("give the file of a bake-off recipe")
     table = bake(file, out)
     print_json(table) if as_json else render.bakeoff(table)

@@ -1,4 +1,4 @@
-"""Publish a run to the Hub in one commit, fetch it back, and export it beside the Hub."""
+"""Publish a run to the Hub in one commit, pull it, or export it elsewhere."""
 
 __all__ = [
     "append_check",

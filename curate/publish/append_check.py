@@ -1,4 +1,4 @@
-"""Before an append: which pairs are there already, and whether a prompt would come to stand in two splits."""
+"""Check before appending: pairs that are published already, and prompts that would be in two splits."""
 
 import polars as pl
 import pyarrow.parquet as pq
@@ -13,31 +13,31 @@ IDS = ["pair_id", "prompt_id"]
 
 
 def duplicates(bundle: Bundle, remote: Remote, hub: Hub) -> Gate:
-    """The gate of appends. Reads the two id columns of the published shards, nothing else of them."""
+    """Return the gate for appending. Reads only the two id columns of the published shards."""
     if not bundle.appends_to(remote) or f"{bundle.meta(appended=True)}/{MANIFEST}" in remote.files:
         return Gate("duplicates", "passed", "nothing to compare with")
-    there = {split: _ids(bundle, remote, hub, split) for split in SPLITS}
+    theirs = {split: _ids(bundle, remote, hub, split) for split in SPLITS}
     ours = {split: bundle.run.split(split).select(IDS).collect() for split in SPLITS}
-    published = pl.concat(there.values()).select("pair_id")
+    published = pl.concat(theirs.values()).select("pair_id")
     again = sum(len(frame.join(published, on="pair_id", how="semi")) for frame in ours.values())
     crossing = sum(
-        len(ours[one].join(there[other], on="prompt_id", how="semi"))
+        len(ours[one].join(theirs[other], on="prompt_id", how="semi"))
         for one in SPLITS
         for other in SPLITS
         if one != other
     )
-    said = f"{again:,} pairs are published already, {crossing:,} have a prompt that stands in another split there"
-    return Gate("duplicates", "failed" if again or crossing else "passed", said)
+    text = f"{again:,} pairs are published already, {crossing:,} have a prompt that is in another published split"
+    return Gate("duplicates", "failed" if again or crossing else "passed", text)
 
 
 def _ids(bundle: Bundle, remote: Remote, hub: Hub, split: str) -> pl.DataFrame:
-    """The ids of a published split; none where its shards have no such columns."""
+    """Return the ids of a published split; none if its shards lack these columns."""
     folder = f"{data_folder(bundle.config)}/{split}-"
     frames = [pl.DataFrame(schema=dict.fromkeys(IDS, pl.String))]
     for path in sorted(path for path in remote.files if path.startswith(folder) and path.endswith(".parquet")):
         with hub.open(path, remote.sha or "") as file:
             table = pq.ParquetFile(file)
             if set(IDS) <= set(table.schema_arrow.names):
-                # Threads of Arrow that read a Python file may still let go of it when Python ends, which aborts.
+                # An Arrow thread may release the Python file object only at interpreter exit, which aborts.
                 frames.append(pl.DataFrame(table.read(IDS, use_threads=False)).cast(pl.String))
     return pl.concat(frames)

@@ -1,4 +1,4 @@
-"""What a run publishes: its files under their names in the repository, and the card that belongs to them there."""
+"""The files that a run publishes, with their paths in the repository, and the repository's card."""
 
 import hashlib
 import json
@@ -20,51 +20,51 @@ from curate.rundir.result import Run
 from curate.rundir.store import CARD, DATA, LEDGER, MANIFEST, RECIPE, SUMMARY
 from curate.sources.hub import HUB_ID
 
-META = "prefcurate"  # the folder of everything that is no data
+META = "prefcurate"  # the folder of all files other than data
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A run that is to be published as a config of a repository."""
+    """A run to be published as a config of a repository."""
 
     run: Run
     facts: Mapping[str, Any]
-    recipe: Recipe  # as published: no folders and addresses of this machine
+    recipe: Recipe  # as published: without local folders and addresses
     repo: str
     config: str = DEFAULT
     append: bool = False
     gates: Sequence[Gate] = ()
     waived: Sequence[str] = ()
-    candidates: Candidates | None = None  # published with the pairs, as a config of their own
+    candidates: Candidates | None = None  # published with the pairs, as a separate config
 
     @cached_property
     def part(self) -> str:
-        """A name for what is appended, by its content: the same data is the same part."""
+        """A name for an appended part, derived from its content: the same data is the same part."""
         sums = [self.run.manifest.files[f"{DATA}/{shard.name}"] for shard in self.shards]
         return hashlib.sha256("".join(sums).encode()).hexdigest()[:12]
 
     @cached_property
     def shards(self) -> list[Path]:
-        """The data."""
+        """The data files."""
         return sorted((self.run.folder / DATA).glob("*.parquet"))
 
     def meta(self, *, appended: bool) -> str:
-        """The folder of recipe, manifest, ledger and card."""
+        """Return the folder of recipe, manifest, ledger and card."""
         base = f"{META}/{self.config}"
         return f"{base}/parts/{self.part}" if appended else base
 
     def appends_to(self, remote: Remote) -> bool:
-        """Whether there is something there that this is to be added to."""
+        """Whether this is appended to existing data of the config."""
         return self.append and any(path.startswith(f"{data_folder(self.config)}/") for path in remote.files)
 
     def files(self, remote: Remote) -> list[File]:
-        """Every file, for the repository as it is now. Pure: the same repository, the same files, byte for byte."""
+        """Return every file for the given state of the repository; deterministic, byte for byte."""
         appended = self.appends_to(remote)
         meta = self.meta(appended=appended)
         pairs = [] if appended and f"{meta}/{MANIFEST}" in remote.files else self._pairs(meta, appended=appended)
         answers = self._answers(remote, appended=appended)
         if not pairs and not answers:
-            return []  # this part is there already
+            return []  # this part is published already
         card = self._joined_card(remote, appended=appended, pairs=bool(pairs), answers=bool(answers))
         return [*pairs, *answers, plain_file(CARD, card.encode())]
 
@@ -93,7 +93,7 @@ class Bundle:
         return File(f"{data_folder(self.config)}/{name}", shard, self.run.manifest.files[f"{DATA}/{shard.name}"])
 
     def _manifest(self) -> Manifest:
-        """The manifest without what is this machine's: another run of the same recipe has other values there."""
+        """Return the manifest without machine-dependent values, which differ between runs of the same recipe."""
         manifest = self.run.manifest
         sums = {path: sha for path, sha in manifest.files.items() if path.startswith(DATA) or path == LEDGER}
         gates = [{"name": gate.name, "status": gate.status, "text": gate.text} for gate in self.gates]
@@ -109,20 +109,19 @@ class Bundle:
 
     @cached_property
     def _needed_waivers(self) -> list[str]:
-        """Waivers of gates that did fail: the others were said in vain, and the card does not mention them."""
+        """Waivers of gates that failed; the card does not mention others."""
         return [gate.name for gate in self.gates if gate.status == "failed" and gate.name in self.waived]
 
-    def _card(self, there: str, links: Sequence[tuple[str, str]] = ()) -> str:
-        return render(self.facts, self.recipe, self.shards, replace(self._publication(), links=tuple(links)), there)
+    def _card(self, old: str, links: Sequence[tuple[str, str]] = ()) -> str:
+        return render(self.facts, self.recipe, self.shards, replace(self._publication(), links=tuple(links)), old)
 
     def _joined_card(self, remote: Remote, *, appended: bool, pairs: bool, answers: bool) -> str:
-        """The repository's card: ours where this config leads, else what is there with our config in its header."""
-        there, _ = read_header(remote.card)
-        leads = next((info.get("config_name", DEFAULT) for info in infos_of(there)), self.config)
+        """Return the repository's card: ours if this is its first config, else the old one with our config added."""
+        header, _ = read_header(remote.card)
+        leads = next((info.get("config_name", DEFAULT) for info in infos_of(header)), self.config)
         links = self._links(remote, appended=appended)
         if not appended and self.config in (leads, DEFAULT):
             return self._card(remote.card, [link for link in links if link[0] != self.config])
-        header = there
         if pairs:
             ours = header_of(self.facts, self.recipe, self.shards, self.config)
             header = join(ours, header, append=appended)
@@ -131,7 +130,7 @@ class Bundle:
         return with_overview(remote.card, header, [link for link in links if link[0] != leads])
 
     def _links(self, remote: Remote, *, appended: bool) -> list[tuple[str, str]]:
-        """Cards of configs and parts, with a name for each."""
+        """Return (name, path) of the cards of configs and parts."""
         paths = {path for path in remote.files if path.startswith(f"{META}/") and path.endswith(f"/{CARD}")}
         if not appended:
             paths = {path for path in paths if not path.startswith(f"{META}/{self.config}/parts/")}
@@ -141,7 +140,7 @@ class Bundle:
 
 
 def published_recipe(recipe: Recipe) -> Recipe:
-    """A recipe without what is this machine's or the publisher's alone: folders of files, addresses of endpoints."""
+    """Return a recipe without local or private values: folders of files, addresses of endpoints."""
     tree: dict[str, Any] = json.loads(json.dumps(resolved(recipe)))
     tree["source"]["paths"] = [_file_name(path) for path in tree["source"]["paths"]]
     for name in ("prompts", "generate", "judge"):
@@ -156,7 +155,7 @@ def published_recipe(recipe: Recipe) -> Recipe:
 
 
 def _file_name(path: str) -> str:
-    """A Hub address as it is, a path of this machine without its folders."""
+    """Return a Hub address unchanged, a local path without its folders."""
     return path if HUB_ID.fullmatch(path) and not Path(path).exists() else Path(path).name
 
 

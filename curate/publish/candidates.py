@@ -1,4 +1,4 @@
-"""`--candidates`: every answer that was made or judged, as a config of its own beside the pairs."""
+"""`--candidates`: every generated or judged answer, as a separate config next to the pairs."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -19,12 +19,12 @@ from curate.rundir.store import ANSWERS
 from curate.schema import CANDIDATES
 
 NAME = "candidates"
-SPLIT = "train"  # what the Hub calls the only split of a config
+SPLIT = "train"  # the Hub's name for the only split of a config
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """The answers of a run under the name of their config."""
+    """The answers of a run, with the name of their config."""
 
     config: str
     shards: Mapping[Path, str]  # → SHA-256
@@ -32,28 +32,28 @@ class Candidates:
     memory_bytes: int
 
     def places(self, *, appended: bool) -> Iterator[tuple[str, Path, str]]:
-        """Path in the repository, file, SHA-256. What is appended has names by its content, as appended pairs have."""
+        """Yield path in the repository, file, SHA-256. Appended files are named by content, like appended pairs."""
         part = hashlib.sha256("".join(self.shards.values()).encode()).hexdigest()[:12]
         name = f"{SPLIT}-{part}" if appended else SPLIT
         for number, (shard, sha) in enumerate(self.shards.items()):
             yield f"{data_folder(self.config)}/{name}-{number:05}-of-{len(self.shards):05}.parquet", shard, sha
 
     def header(self) -> Header:
-        """What the repository's header says of this config."""
+        """Return the header of this config."""
         size = sum(shard.stat().st_size for shard in self.shards)
         return config_header(self.config, CANDIDATES, {SPLIT: (self.memory_bytes, self.counts["answers"])}, size)
 
 
 def name_beside(config: str) -> str:
-    """The config of the answers from which the pairs of `config` were made."""
+    """Return the name of the config with the answers to the pairs of `config`."""
     return NAME if config == DEFAULT else f"{config}-{NAME}"
 
 
 @contextmanager
 def opened(run: Run, config: str) -> Iterator[Candidates]:
-    """The answers of a run whose pairs are `config`. Raises InputError for a run that has none."""
+    """Open the answers of a run whose pairs are `config`. Raise InputError for a run without answers."""
     if ANSWERS not in run.manifest.files:
-        raise InputError(f"{run.folder} has no candidates: only a run that made or judged answers itself has them")
+        raise InputError(f"{run.folder} has no candidates: only a run that generated or judged answers has them")
     with TemporaryDirectory(prefix="prefcurate-") as folder:
         shards = _shards(run, Path(folder))
         files = [pq.ParquetFile(shard) for shard in shards]
@@ -62,7 +62,7 @@ def opened(run: Run, config: str) -> Iterator[Candidates]:
 
 
 def _shards(run: Run, folder: Path) -> dict[Path, str]:
-    """The file of the run as it is, or cut into shards of the size that the Hub's viewer takes well."""
+    """Return the run's file, or shards of it if it is too large for the Hub's viewer, with their SHA-256."""
     whole = run.folder / ANSWERS
     if whole.stat().st_size <= writers.SHARD_BYTES:
         return {whole: run.manifest.files[ANSWERS]}

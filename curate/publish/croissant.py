@@ -1,4 +1,4 @@
-"""What a card's header says of a repository, as Croissant metadata: tools that know no Hub card read it."""
+"""Croissant metadata from a card's header, for tools that do not read Hub cards."""
 
 import json
 import re
@@ -16,23 +16,24 @@ _TYPES = {"string": "TEXT", "bool": "BOOL", "uint32": "UINT32", "uint64": "UINT6
 
 
 def croissant_of(repo: str, card: File) -> File:
-    """The metadata that belongs to a card."""
+    """Return the metadata for a card."""
     content = card.content if isinstance(card.content, bytes) else card.content.read_bytes()
     return plain_file(CROISSANT, croissant(repo, read_header(content.decode())[0]))
 
 
 def croissant(repo: str, header: Header) -> bytes:
     """
-    in : OWNER/NAME, the header of its card
-    out: JSON-LD: a set of files and a set of records for every config of which the header names files and columns, and
-         which split each record is from. The same header gives the same bytes.
+    Return Croissant metadata as JSON-LD; deterministic.
 
-    Columns of other types than ours are left out. Source: the Croissant format (MLCommons), version 1.0, which
-    mlcroissant writes.
+    in : OWNER/NAME, the header of its card
+    out: for every config with files and columns in the header: a file set, a record set, and each record's split
+
+    Columns of types that prefcurate does not write are omitted. Source: the Croissant format (MLCommons), version 1.0,
+    as written by mlcroissant.
     """
     mlc, hub = require("mlcroissant", "hub"), require("huggingface_hub.constants", "hub")
     url = f"{hub.ENDPOINT}/datasets/{repo}"
-    # Others may have written into the header: what is not as we know it is left out.
+    # The header may contain entries of other tools; those of an unknown form are omitted.
     infos = _those(dict, infos_of(header))
     columns = {info.get("config_name", DEFAULT): _those(dict, info.get("features")) for info in infos}
     files = {entry.get("config_name", DEFAULT): _paths(entry) for entry in _those(dict, header.get("configs"))}
@@ -44,7 +45,7 @@ def croissant(repo: str, header: Header) -> bytes:
         license=_those(str, header.get("license")) or None,
         keywords=_those(str, header.get("tags")) or None,
         in_language=_those(str, header.get("language")) or None,
-        # A repository has no checksum: the format wants its branch in that place.
+        # A repository has no checksum; the format expects its branch instead.
         distribution=[
             mlc.FileObject(
                 id=REPOSITORY, name=REPOSITORY, content_url=url, encoding_formats=["git+https"], sha256="main"
@@ -57,12 +58,12 @@ def croissant(repo: str, header: Header) -> bytes:
 
 
 def _those(kind: type[Kind], value: Any) -> list[Kind]:
-    """What is of this kind in a list, or the value itself."""
+    """Return the items of this type in a list; a single value is treated as a list of one."""
     return [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, kind)]
 
 
 def _paths(entry: Mapping[str, Any]) -> dict[str, str]:
-    """Split → where its files lie; empty where the header says it in another way than ours."""
+    """Return split → path of its files; empty if the header uses another form than ours."""
     found = {file.get("split"): file.get("path") for file in _those(dict, entry.get("data_files"))}
     return {split: path for split, path in found.items() if isinstance(split, str) and isinstance(path, str)}
 
@@ -84,7 +85,7 @@ def _records(mlc: Any, config: str, features: Sequence[Mapping[str, Any]], paths
 
 
 def _field(mlc: Any, config: str, feature: Mapping[str, Any]) -> Iterator[Any]:
-    """The column, if it is of a type that we write; messages are lists of role and content."""
+    """Yield the column if it has a type that we write; messages are lists of role and content."""
     name, parts = feature["name"], _those(dict, feature.get("list"))
 
     def field(at: str, dtype: str, **more: Any) -> Any:

@@ -1,4 +1,4 @@
-"""`curate export`: a run beside the Hub: a folder like the Hub's, here or in a store; JSONL; save_to_disk."""
+"""`curate export`: a run outside the Hub, locally or in object storage: as on the Hub, JSONL or save_to_disk."""
 
 import json
 import shutil
@@ -21,10 +21,10 @@ Form = Literal["parquet", "jsonl", "datasets"]
 
 def export(folder: str | Path, target: str, form: str = "parquet", *, force: bool = False) -> list[str]:
     """
-    Write a run to `target`, a folder here or an address that fsspec knows (s3://…, gs://…); returns the files.
+    Write a run to `target`, a local folder or an fsspec URL (s3://…, gs://…); return the files.
 
-    parquet: what a push would send, card included. jsonl: a file a split. datasets: as `save_to_disk` does.
-    Raises InputError for a target that is not empty (unless `force`) or an edited run.
+    parquet: the files of a push, including the card. jsonl: one file per split. datasets: like `save_to_disk`.
+    Raise InputError for a target that is not empty (unless `force`) or an edited run.
     """
     if form not in get_args(Form):
         raise unknown("form", form, get_args(Form))
@@ -33,12 +33,12 @@ def export(folder: str | Path, target: str, form: str = "parquet", *, force: boo
     with _explained(target):
         place = _Place(target)
         if place.files() and not force:
-            raise InputError(f"{target} is not empty; choose another target, or --force")
+            raise InputError(f"{target} is not empty; choose another target, or use --force")
         return {"parquet": _parquet, "jsonl": _jsonl, "datasets": _datasets}[form](run, place)
 
 
 class _Place:
-    """A folder, here or in a store."""
+    """A folder, local or in object storage."""
 
     def __init__(self, target: str) -> None:
         self.target = target
@@ -48,18 +48,18 @@ class _Place:
             self.system, self.root = None, target
 
     def files(self) -> list[str]:
-        """What is there already."""
+        """Return the existing files."""
         if self.system is None:
-            here = Path(self.root)
-            if here.exists() and not here.is_dir():
-                raise InputError(f"{self.root} is a file; an export takes a folder")
-            return [str(path) for path in here.rglob("*")] if here.exists() else []
+            folder = Path(self.root)
+            if folder.exists() and not folder.is_dir():
+                raise InputError(f"{self.root} is a file; the target must be a folder")
+            return [str(path) for path in folder.rglob("*")] if folder.exists() else []
         found: list[str] = self.system.find(self.root) if self.system.exists(self.root) else []
         return found
 
     @contextmanager
     def open(self, name: str) -> Iterator[Any]:
-        """Write a file; here it takes its place when it is whole."""
+        """Open a file for writing; a local file is written under a temporary name and renamed at the end."""
         if self.system is not None:
             path = str(PurePosixPath(self.root) / name)
             self.system.makedirs(str(PurePosixPath(path).parent), exist_ok=True)
@@ -80,7 +80,7 @@ class _Place:
 def _parquet(run: Run, place: _Place) -> list[str]:
     facts = json.loads((run.folder / SUMMARY).read_text("utf-8"))
     files = Bundle(run, facts, published_recipe(run.recipe), "OWNER/NAME").files(Remote())
-    for file in files:  # the card comes last: what is unfinished has none
+    for file in files:  # the card is last: an unfinished export has none
         with place.open(file.path) as target:
             if isinstance(file.content, bytes):
                 target.write(file.content)
@@ -112,7 +112,7 @@ def _datasets(run: Run, place: _Place) -> list[str]:
 
 @contextmanager
 def _explained(target: str) -> Iterator[None]:
-    """What fsspec and the stores raise, as ours, in one line."""
+    """Translate exceptions of fsspec and the stores to ours with one-line messages."""
     try:
         yield
     except ImportError as error:

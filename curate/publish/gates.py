@@ -1,4 +1,4 @@
-"""What is checked before anything leaves: each gate has a name, by which it can be waived, and says what it found."""
+"""Checks before publishing: each gate has a name, by which it can be waived, and reports what it found."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,23 +21,23 @@ from curate.signals.patterns import pattern as pattern_of
 
 Status = Literal["passed", "failed", "not checked"]
 NAMES = ("secrets", "personal_data", "licence", "contamination", "splits", "leaks", "kept", "duplicates")
-SHOWN = 3  # findings named in a message
+SHOWN = 3  # findings listed in a message
 SIDES = ("prompt", "chosen", "rejected")
 PLAIN = ("source", "chosen_model", "rejected_model", "extra")
-# The same of candidates.
+# The same for candidates.
 ANSWER_SIDES = ("prompt", "response")
 ANSWER_PLAIN = ("source", "model", "params", "error", "reason", "judge")
 
 
 class GateFailed(CurateError):
-    """The data is not fit to be published as it is."""
+    """The data failed a check and is not published."""
 
     exit_code = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """What a gate found."""
+    """The result of a gate."""
 
     name: str
     status: Status
@@ -45,7 +45,7 @@ class Gate:
 
 
 def check_names(waived: Sequence[str]) -> None:
-    """Raise RecipeError for a gate that there is not."""
+    """Raise RecipeError for an unknown gate."""
     for name in waived:
         if name not in NAMES:
             raise unknown("gate", name, NAMES)
@@ -59,8 +59,8 @@ def check(
     answers: Sequence[Path] = (),
 ) -> list[Gate]:
     """
-    Every gate's finding, in the order of NAMES. `known` is what the Hub says of the licences of its datasets, `answers`
-    are the shards of candidates that are to be published, too.
+    Return the result of every gate, in the order of NAMES. `known` has the licences of Hub datasets, `answers` are the
+    shards of candidates to be published.
     """
     publish = recipe.publish
     return [
@@ -78,20 +78,19 @@ def stop_at_failed(gates: Sequence[Gate], waived: Sequence[str]) -> None:
     """Raise GateFailed naming every gate that failed and is not waived."""
     failed = [gate for gate in gates if gate.status == "failed" and gate.name not in waived]
     if failed:
-        said = "; ".join(f"{gate.name}: {gate.text}" for gate in failed)
+        findings = "; ".join(f"{gate.name}: {gate.text}" for gate in failed)
         names = ",".join(gate.name for gate in failed)
-        raise GateFailed(f"not published. {said}. Mend it, or publish all the same with --waive {names}")
+        raise GateFailed(f"not published. {findings}. Fix this, or publish anyway with --waive {names}")
 
 
 def secrets_in(run: Run, others: Mapping[str, str], answers: Sequence[Path] = ()) -> Gate:
-    """Whether any text of product or candidates, or one of the others (name → text), looks like it holds a secret."""
+    """Check all texts of data and candidates, and the others (name → text), for secrets."""
     own = secrets.own_tokens()
     kinds: Counter[str] = Counter()
     places: list[str] = []
     for name, text in others.items():
-        found = secrets.kinds(text, own)
-        kinds.update(found)
-        places += [f"in {name}"] if found else []
+        kinds.update(in_text := secrets.kinds(text, own))
+        places += [f"in {name}"] if in_text else []
     for frame in texts_of(run, answers):
         ids = frame.to_series(0)
         for row, column, kind in secrets.find(frame.drop(ids.name), own):
@@ -100,12 +99,12 @@ def secrets_in(run: Run, others: Mapping[str, str], answers: Sequence[Path] = ()
                 places.append(f"{ids.name.removesuffix('_id')} {ids[row][:12]} in {column}")
     if not kinds:
         return Gate("secrets", "passed", "none found")
-    said = ", ".join(f"{count} × {kind}" for kind, count in kinds.most_common())
-    return Gate("secrets", "failed", f"{said} ({'; '.join(places)})")
+    found = ", ".join(f"{count} × {kind}" for kind, count in kinds.most_common())
+    return Gate("secrets", "failed", f"{found} ({'; '.join(places)})")
 
 
 def texts_of(run: Run, answers: Sequence[Path] = ()) -> Iterator[pl.DataFrame]:
-    """The texts of product and candidates, a row group at a time: an id, a column for each side and plain text."""
+    """Yield the texts of data and candidates by row group: an id, and a column for each side and plain text."""
     yield from _texts(sorted((run.folder / DATA).glob("*.parquet")), "pair_id", SIDES, PLAIN)
     yield from _texts(answers, "candidate_id", ANSWER_SIDES, ANSWER_PLAIN)
 
@@ -127,12 +126,12 @@ def _personal(facts: Mapping[str, Any], most: float, answers: Sequence[Path]) ->
         rows, counted = _personal_answers(answers)
         said.append(", ".join(f"{count:,} candidates with {name}" for name, count in counted.items()))
         failed |= counted["emails"] > most * rows
-    bound = f"the bound is e-mail addresses in {most:.1%} of the {'pairs or candidates' if answers else 'pairs'}"
+    bound = f"the limit is e-mail addresses in {most:.1%} of the {'pairs or candidates' if answers else 'pairs'}"
     return Gate("personal_data", "failed" if failed else "passed", "; ".join([*said, bound]))
 
 
 def _personal_answers(answers: Sequence[Path]) -> tuple[int, dict[str, int]]:
-    """How many candidates there are, and in how many prompt, response or reason hold each kind of personal data."""
+    """Return the number of candidates, and by kind the number with personal data in prompt, response or reason."""
     rows, counted = 0, dict.fromkeys(PERSONAL, 0)
     for texts in _texts(answers, "candidate_id", ANSWER_SIDES, ["reason"]):
         rows += len(texts)
@@ -151,7 +150,7 @@ def _licence(facts: Mapping[str, Any], recipe: Recipe, known: Mapping[str, str |
         repo = next((repo for repo in hub if name.startswith(repo)), name)
         sources[repo] = said if isinstance(said, str) else (said or {}).get(repo) or known.get(repo)
     if (facts["generation"] or {}).get("prompts") and not recipe.source.paths:
-        sources = {}  # prompts and answers are all models'
+        sources = {}  # prompts and answers were all generated
     wrong = licences.problem(publish.license, sources)
     if wrong:
         return Gate("licence", "failed", wrong)
@@ -159,17 +158,17 @@ def _licence(facts: Mapping[str, Any], recipe: Recipe, known: Mapping[str, str |
 
 
 def _contamination(run: Run, facts: Mapping[str, Any], *, with_answers: bool) -> Gate:
-    """What overlaps an evaluation set must have been dropped; candidates still hold it."""
+    """Check that contaminated pairs were dropped; candidates still contain them."""
     sets = (facts["decontaminate"] or {}).get("sets")
     if not sets:
         return Gate("contamination", "not checked", "not compared with any evaluation set")
     dropped = run.ledger.filter(pl.col("stage") == "decontaminate").select(pl.len()).collect().item()
     said = ", ".join(f"{name} {found['hit']:,} of {found['items']:,} items" for name, found in sets.items())
-    left = max(found["rows"] for found in sets.values()) - dropped
-    if left > 0:
-        return Gate("contamination", "failed", f"{left:,} rows that overlap evaluation sets were not dropped ({said})")
+    remaining = max(found["rows"] for found in sets.values()) - dropped
+    if remaining > 0:
+        return Gate("contamination", "failed", f"{remaining:,} contaminated rows were not dropped ({said})")
     if with_answers and dropped:
-        return Gate("contamination", "failed", f"{dropped:,} dropped pairs are among the candidates still ({said})")
+        return Gate("contamination", "failed", f"{dropped:,} dropped pairs are still among the candidates ({said})")
     return Gate("contamination", "passed", f"found and dropped: {said}")
 
 
@@ -192,5 +191,5 @@ def _leaks(run: Run, facts: Mapping[str, Any]) -> Gate:
 def _kept(facts: Mapping[str, Any], least: float) -> Gate:
     counts = facts["counts"]
     share = counts["kept"] / counts["rows"] if counts["rows"] else 0.0
-    said = f"{counts['kept']:,} of {counts['rows']:,} rows kept ({share:.1%}); at least {least:.0%} are expected"
+    said = f"{counts['kept']:,} of {counts['rows']:,} rows kept ({share:.1%}); at least {least:.0%} expected"
     return Gate("kept", "failed" if share < least else "passed", said)

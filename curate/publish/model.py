@@ -1,4 +1,4 @@
-"""A trained model to the Hub, in one commit: the name and the token are looked at before anything is trained."""
+"""Push a trained model to the Hub in one commit. Name and token can be checked before training."""
 
 import re
 from collections.abc import Sequence
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 
 from curate.errors import InputError
-from curate.publish.hub import AT_ONCE, MAIN, MODEL, Hub, patiently, quiet
+from curate.publish.hub import FIRST_CALL_WAITS, MAIN, MODEL, Hub, patiently, quiet
 from curate.publish.names import check_repo
 from curate.publish.repo_file import File
 from curate.publish.secrets import own_tokens
 
-# What an earlier push may have left there that would make a mixture of two models: an adapter's configuration beside a
-# whole model, shards of a larger one. Only at the top; a folder, or a file of another name, stays.
+# Files of an earlier push that would mix two models, such as an adapter's configuration or shards of a larger model.
+# They are deleted at the top level only; folders and files with other names are kept.
 OF_A_MODEL = ("*.safetensors", "*.safetensors.index.json", "adapter_config.json", "config.json",
               "generation_config.json", "chat_template.jinja")  # fmt: skip
 TEXTS = re.compile(r".*\.(?:json|jinja|md|txt)")
@@ -20,7 +20,7 @@ TEXTS = re.compile(r".*\.(?:json|jinja|md|txt)")
 
 @dataclass(frozen=True, slots=True)
 class PushedModel:
-    """Where a model is now."""
+    """The result of pushing a model."""
 
     repo: str
     commit: str | None
@@ -30,30 +30,30 @@ class PushedModel:
 
 def check_model_repo(repo: str, *, private: bool) -> None:
     """
-    Make the repository, if it is not there, and look whether this token may write to it: nothing less is certain.
+    Create the repository if it does not exist, and check that this token may write to it.
 
-    Raises RecipeError and InputError for a name or token that will not do, ServiceError where the Hub does not answer.
+    Raise RecipeError or InputError for an unsuitable name or token, ServiceError if the Hub does not respond.
     """
     check_repo(repo)
     hub = Hub(repo, MODEL)
     hub.check_writer()
-    patiently(repo, lambda: hub.create(private=private), AT_ONCE)
-    patiently(repo, hub.check_rights, AT_ONCE)
+    patiently(repo, lambda: hub.create(private=private), FIRST_CALL_WAITS)
+    patiently(repo, hub.check_rights, FIRST_CALL_WAITS)
 
 
 def push_model(repo: str, files: Sequence[File], message: str, *, private: bool) -> PushedModel:
-    """Make these files the model of OWNER/NAME in one commit; nothing changed, no commit. Raises as `push` does."""
+    """Publish these files as the model OWNER/NAME in one commit, if anything changed. Raise as `push` does."""
     for file in files:
         _check_tokens(file)
     hub = Hub(repo, MODEL)
-    tried: list[bool] = []  # whether there was something to do, by attempt: after a lost answer the last finds all done
+    tried: list[bool] = []  # per attempt, whether there were changes: after a lost response the last one finds none
     with quiet():
         return patiently(repo, lambda: _attempt(hub, files, message, tried, private=private))
 
 
 def _attempt(hub: Hub, files: Sequence[File], message: str, tried: list[bool], *, private: bool) -> PushedModel:
-    """Look, then commit. A repetition looks anew: a commit whose answer was lost is found, not made twice."""
-    remote = hub.look(MAIN)
+    """Take a snapshot and commit. A retry takes a new one, so that a commit whose response was lost is not repeated."""
+    remote = hub.snapshot(MAIN)
     if remote.sha is None:
         hub.create(private=private)
         return _attempt(hub, files, message, tried, private=private)
@@ -67,9 +67,9 @@ def _attempt(hub: Hub, files: Sequence[File], message: str, tried: list[bool], *
 
 
 def _check_tokens(file: File) -> None:
-    """Raise InputError where a text of it holds a token or key of this process."""
+    """Raise InputError if a text file contains a token or key of this process."""
     if not TEXTS.fullmatch(file.path):
         return
     data = file.content if isinstance(file.content, bytes) else file.content.read_bytes()
     if any(token.encode() in data for token in own_tokens()):
-        raise InputError(f"{file.path} holds a token or key of this machine's environment; nothing was pushed")
+        raise InputError(f"{file.path} contains a token or key from the environment; nothing was pushed")

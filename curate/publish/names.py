@@ -1,4 +1,4 @@
-"""Names that a user gives, checked before they reach a path or an address."""
+"""Validation of names given by the user, before they are used in paths and URLs."""
 
 import re
 
@@ -10,19 +10,19 @@ RESERVED = {"data", "prefcurate"}  # folders of the repository
 
 
 def check_names(repo: str, config: str, branch: str, tag: str | None) -> None:
-    """Raise RecipeError for a name that the Hub would refuse, or that would leave its folder."""
+    """Raise RecipeError for a name that the Hub would reject, or that would escape its folder."""
     check_repo(repo)
     if not CONFIG.fullmatch(config) or config in RESERVED or ".." in config:
-        raise RecipeError(f"{config!r} is no name for a config: letters, digits, - _ . (and not data or prefcurate)")
+        raise RecipeError(f"{config!r} is not a valid config name: letters, digits, - _ . (and not data or prefcurate)")
     for what, name in (("branch", branch), ("tag", tag)):
         if name is not None and not REF.fullmatch(name):
-            raise RecipeError(f"{name!r} is no name for a {what}: letters, digits, - _ . /")
+            raise RecipeError(f"{name!r} is not a valid {what} name: letters, digits, - _ . /")
 
 
 def check_repo(repo: str) -> None:
-    """Raise RecipeError unless it is OWNER/NAME as the Hub takes it."""
+    """Raise RecipeError unless the name is a valid OWNER/NAME for the Hub."""
     if repo.count("/") != 1:
-        raise RecipeError(f"{repo!r} is no name for the Hub; expected OWNER/NAME")
+        raise RecipeError(f"{repo!r} is not a valid Hub name; expected OWNER/NAME")
     errors = require("huggingface_hub.errors", "hub")
     try:
         require("huggingface_hub.utils", "hub").validate_repo_id(repo)

@@ -1,4 +1,4 @@
-"""What a push would do to the repository as it is now: files to add, files to delete, and what readers would notice."""
+"""The changes of a push to the current repository: files to add, files to delete, and changes visible to readers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ State = Literal["new", "changed", "same", "gone"]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What happens to one file."""
+    """The change of one file."""
 
     path: str
     state: State
@@ -36,22 +36,22 @@ class Plan:
     steps: list[Step]
     adds: list[File]
     deletes: list[str]
-    breaks: list[str]  # what would break readers of the current revision
-    schema: list[str]  # every difference of columns
+    breaks: list[str]  # changes that would break readers of the current revision
+    schema: list[str]  # all changes of columns
 
     @property
     def empty(self) -> bool:
-        """Nothing would change."""
+        """Whether nothing would change."""
         return not self.adds and not self.deletes
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain data, for a program or a table."""
+        """Return the plan as plain data."""
         steps = [{"file": s.path, "state": s.state, "bytes": s.size, "rows": s.rows} for s in self.steps]
         return {"parent": self.remote.sha, "files": steps, "schema": self.schema, "breaks": self.breaks}
 
 
 def make_plan(bundle: Bundle, remote: Remote, hub: Hub) -> Plan:
-    """Compare, file by file. Reads the footer of one published shard, and nothing else of the data."""
+    """Compare file by file. Of the published data, only the footer of one shard is read."""
     files = bundle.files(remote)
     files += [croissant_of(bundle.repo, file) for file in files if file.path == CARD]
     known = {file.path for file in files if file.is_known_as(remote.files.get(file.path, set()))}
@@ -64,9 +64,12 @@ def make_plan(bundle: Bundle, remote: Remote, hub: Hub) -> Plan:
 
 
 def check_readers(plan: Plan, *, allowed: bool) -> None:
-    """Raise InputError where readers of the current revision would break."""
+    """Raise InputError if readers of the current revision would break."""
     if plan.breaks and not allowed:
-        raise InputError(f"this would break readers of what is there: {'; '.join(plan.breaks)}; --allow-schema-change")
+        found = "; ".join(plan.breaks)
+        raise InputError(
+            f"this would break readers of the published data: {found}; allow it with --allow-schema-change"
+        )
 
 
 def _state(file: File, known: set[str], remote: Remote) -> State:
@@ -79,7 +82,7 @@ def _rows(file: File) -> int | None:
 
 
 def _stale(bundle: Bundle, remote: Remote, files: list[File]) -> list[str]:
-    """Shards and parts of this config that an earlier push left and this one has not."""
+    """Return shards and parts of this config from an earlier push that are not in this one."""
     if bundle.append or not files:
         return []
     ours = {file.path for file in files}
@@ -93,7 +96,7 @@ def _stale(bundle: Bundle, remote: Remote, files: list[File]) -> list[str]:
 
 
 def _readers(bundle: Bundle, remote: Remote, hub: Hub) -> tuple[list[str], list[str]]:
-    """Differences of columns, and those of them (and of splits) that break readers."""
+    """Return the changes of columns, and the changes (also of splits) that break readers."""
     files = bundle.run.manifest.files
     pairs = {shard: files[f"{DATA}/{shard.name}"] for shard in bundle.shards}
     differences = _columns(bundle.config, pairs, remote, hub, append=bundle.append)
@@ -105,21 +108,21 @@ def _readers(bundle: Bundle, remote: Remote, hub: Hub) -> tuple[list[str], list[
         ours = {shard.name.partition("-")[0] for shard in bundle.shards}
         breaks += [f"split {split} is gone" for split in _splits(remote, bundle.config) if split not in ours]
         parts = f"{META}/{bundle.config}/parts/"
-        breaks += [f"what was appended as {p.split('/')[3]} is gone" for p in _ledgers(remote, parts)]
+        breaks += [f"the appended part {p.split('/')[3]} is gone" for p in _ledgers(remote, parts)]
     return list(differences), breaks
 
 
 def _columns(config: str, shards: Mapping[Path, str], remote: Remote, hub: Hub, *, append: bool) -> dict[str, bool]:
-    """What `_compare` finds between published shards of a config and ours (→ SHA-256); nothing where one is there."""
-    there = _published(config, remote)
-    if not there or remote.sha is None or any(remote.files[path] & {*shards.values()} for path in there):
+    """Compare the columns of a config's published shards with ours (→ SHA-256); nothing if they share a shard."""
+    published = _published(config, remote)
+    if not published or remote.sha is None or any(remote.files[path] & {*shards.values()} for path in published):
         return {}
-    with hub.open(there[0], remote.sha) as file:
+    with hub.open(published[0], remote.sha) as file:
         return _compare(pq.read_schema(file), pq.read_schema(next(iter(shards))), append=append)
 
 
 def _published(config: str, remote: Remote) -> list[str]:
-    """The shards of a config that are there."""
+    """Return the published shards of a config."""
     folder = f"{data_folder(config)}/"
     return sorted(path for path in remote.files if path.startswith(folder) and path.endswith(".parquet"))
 
@@ -129,13 +132,13 @@ def _ledgers(remote: Remote, folder: str) -> list[str]:
 
 
 def _splits(remote: Remote, config: str) -> list[str]:
-    """The splits that the card names of a config."""
+    """Return the splits of a config in the card."""
     infos = {info.get("config_name", DEFAULT): info for info in infos_of(read_header(remote.card)[0])}
     return [split["name"] for split in infos.get(config, {}).get("splits", [])]
 
 
 def _compare(old: Any, new: Any, *, append: bool) -> dict[str, bool]:
-    """Difference → whether it breaks readers. A further column breaks none, but shards of one config need the same."""
+    """Return change → whether it breaks readers. A new column only breaks an append: shards need equal columns."""
     was: Mapping[str, str] = {field.name: _type(field.type) for field in old}
     now: Mapping[str, str] = {field.name: _type(field.type) for field in new}
     found = {f"column {name} is gone (was {was[name]})": True for name in was if name not in now}
@@ -144,5 +147,5 @@ def _compare(old: Any, new: Any, *, append: bool) -> dict[str, bool]:
 
 
 def _type(kind: Any) -> str:
-    """A type as readers see it: the wide forms of text and lists are the same to them, and so is an element's name."""
+    """Return a type as seen by readers, to whom large text and lists and names of list elements do not matter."""
     return str(kind).replace("large_", "").replace("item:", "element:").replace("string_view", "string")

@@ -1,4 +1,4 @@
-"""`curate pull`: a published run as a run directory again: recipe, ledger, data. `why` answers from it."""
+"""`curate pull`: download a published run into a run directory: recipe, ledger, data. `why` works on it."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,20 +19,20 @@ from curate.rundir.store import CARD, DATA, LEDGER, LOCK, MANIFEST, RECIPE, SUMM
 from curate.rundir.writers import TableWriter
 from curate.schema import LEDGER as LEDGER_SCHEMA
 
-SINGLE = (RECIPE, SUMMARY)  # of the first part; what was appended has its own in the repository
+SINGLE = (RECIPE, SUMMARY)  # of the first part; appended parts have their own in the repository
 
 
 def pull(repo: str, out: str | Path, *, revision: str = MAIN, config: str = DEFAULT) -> Run:
     """
     Fetch a published run into `out`, a new or empty folder, and open it.
 
-    Raises InputError for a repository, revision or config that is not there or was not published by prefcurate, and for
-    data that is not what its manifest says; ServiceError when the Hub does not answer.
+    Raise InputError for a repository, revision or config that does not exist or was not published by prefcurate, and
+    for data that does not match its manifest; ServiceError if the Hub does not respond.
     """
     check_names(repo, config, MAIN, None)
     folder, hub = Path(out), Hub(repo)
     if folder.exists() and (not folder.is_dir() or any(path.name != LOCK for path in folder.iterdir())):
-        raise InputError(f"{folder} is there already; choose another --out")
+        raise InputError(f"{folder} already exists; choose another --out")
     with quiet():
         remote = patiently(repo, lambda: _found(hub, revision))
     base = f"{META}/{config}"
@@ -46,10 +46,10 @@ def pull(repo: str, out: str | Path, *, revision: str = MAIN, config: str = DEFA
 
 
 def _found(hub: Hub, revision: str) -> Remote:
-    remote = hub.look(revision)
+    remote = hub.snapshot(revision)
     if remote.sha is None or (remote.branch_missing and revision != MAIN):
         what = hub.repo if remote.sha is None else f"{hub.repo} at {revision}"
-        raise InputError(f"{what} is not on the Hub, or not for this token to see")
+        raise InputError(f"{what} is not on the Hub, or not accessible with this token")
     return remote
 
 
@@ -82,18 +82,18 @@ def _manifest(hub: Hub, path: str, remote: Remote) -> Manifest:
 
 
 def _copy(hub: Hub, path: str, revision: str, to: Path) -> None:
-    """A file of the repository, straight to its place, in pieces."""
+    """Download a file of the repository in chunks."""
     with atomic(to) as temporary, hub.open(path, revision) as source, temporary.open("wb") as target:
         while chunk := source.read(1 << 22):
             target.write(chunk)
 
 
 def _check(data: Path, manifests: Iterable[Manifest]) -> None:
-    """Every shard is one that a manifest knows, whatever it is called."""
+    """Raise InputError for a shard that is in no manifest, by content."""
     known = {sha for manifest in manifests for path, sha in manifest.files.items() if path.startswith(DATA)}
     for shard in sorted(data.iterdir()):
         if digest(shard) not in known:
-            raise InputError(f"{shard.name} is not what the run published: it was changed on the Hub")
+            raise InputError(f"{shard.name} differs from what the run published: it was changed on the Hub")
 
 
 def _join_ledgers(ledgers: Iterable[Path], target: Path) -> None:
@@ -106,7 +106,7 @@ def _join_ledgers(ledgers: Iterable[Path], target: Path) -> None:
 
 
 def _joined(manifests: list[Manifest]) -> Manifest:
-    """The first manifest with the counts and inputs of all."""
+    """Return the first manifest with the counts and inputs of all."""
     names = dict.fromkeys(name for manifest in manifests for name in manifest.counts)
     counts = {name: sum(manifest.counts.get(name, 0) for manifest in manifests) for name in names}
     inputs = {name: found for manifest in manifests for name, found in manifest.inputs.items()}

@@ -1,4 +1,4 @@
-"""`curate push`: gates, then one commit. Whatever happens on the way, the same call again ends in the same state."""
+"""`curate push`: gates, then one commit. After any failure, repeating the call leads to the same state."""
 
 import json
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from curate.rundir.store import SUMMARY
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to publish; each is an option of `curate push`."""
+    """Options of `curate push`."""
 
     private: bool = False
     branch: str = MAIN
@@ -41,18 +41,18 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """What was done, or with a dry run would be."""
+    """The result of a push, or with a dry run what it would do."""
 
     repo: str
     plan: Plan
     gates: Sequence[gates.Gate]
-    commit: str | None  # where the repository is now; null after a dry run of a new one
+    commit: str | None  # current commit of the repository; None after a dry run for a new one
     changed: bool
     url: str | None = None  # of the pull request
     waived: Sequence[str] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain data, for a program or a table."""
+        """Return the result as plain data."""
         about = {"repo": self.repo, "commit": self.commit, "changed": self.changed, "pull_request": self.url}
         found = {"gates": [asdict(gate) for gate in self.gates], "waived": list(self.waived)}
         return {**about, **found, **self.plan.to_dict()}
@@ -60,10 +60,10 @@ class Pushed:
 
 def push(folder: str | Path, repo: str, *, dry_run: bool = False, **options: Any) -> Pushed:
     """
-    Publish a run as OWNER/NAME in one commit; nothing changed, no commit. See `Options` for the keywords.
+    Publish a run as OWNER/NAME in one commit, if anything changed. See `Options` for the keywords.
 
-    Raises GateFailed (1), InputError (2: an unfinished or edited run, a name or token that will not do, a schema that
-    would break readers) and ServiceError (3: the Hub failed again and again).
+    Raise GateFailed (1), InputError (2: an unfinished or edited run, an unsuitable name or token, a schema that would
+    break readers) or ServiceError (3: the Hub failed repeatedly).
     """
     wanted = _checked(Options(**options), repo)
     run = open_run(folder)
@@ -76,7 +76,7 @@ def push(folder: str | Path, repo: str, *, dry_run: bool = False, **options: Any
             bundle = _bundle(run, repo, wanted, answers)
         if not dry_run:
             gates.stop_at_failed(bundle.gates, wanted.waive)
-        plans: list[Plan] = []  # of every attempt: after a lost answer the last one finds all done
+        plans: list[Plan] = []  # of every attempt: after a lost response the last one finds nothing to do
         with quiet():
             return patiently(repo, lambda: _attempt(hub, bundle, wanted, plans, dry_run=dry_run))
 
@@ -85,9 +85,9 @@ def _checked(options: Options, repo: str) -> Options:
     check_names(repo, options.config, options.branch, options.tag)
     gates.check_names(options.waive)
     if options.config == candidates.NAME:
-        raise RecipeError(f"--config names the pairs; --{candidates.NAME} publishes the answers beside them")
+        raise RecipeError(f"--config names the pairs; --{candidates.NAME} publishes the answers next to them")
     if options.pr and (options.tag or options.branch != MAIN):
-        raise RecipeError("--pr proposes a change of main: it goes with neither --tag nor --branch")
+        raise RecipeError("--pr proposes a change to main and cannot be combined with --tag or --branch")
     return options
 
 
@@ -102,17 +102,19 @@ def _bundle(run: Run, repo: str, options: Options, answers: candidates.Candidate
 
 
 def _with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
-    """The run's recipe with changes of its publish section; anything else would need another run."""
+    """Return the run's recipe with changes to its publish section; other changes would need another run."""
     if not settings:
         return recipe
     wrong = [text for text in settings if not text.strip().startswith("publish.")]
     if wrong:
-        raise RecipeError(f"--set {wrong[0]}: of a finished run only publish.… can be set; run it again for the rest")
+        raise RecipeError(
+            f"--set {wrong[0]}: only publish.… can be set for a finished run; for other settings, run it again"
+        )
     return make_recipe(resolved(recipe), settings)
 
 
 def _licences(repos: Sequence[str]) -> dict[str, str | None]:
-    """What the Hub says of the licences of datasets that were read; null where it says nothing, or they are gone."""
+    """Return the licences of Hub datasets that were read; None if unspecified or the dataset is gone."""
     api, errors = require("huggingface_hub", "hub").HfApi(), require("huggingface_hub.errors", "hub")
     found: dict[str, str | None] = {}
     for repo in repos:
@@ -126,8 +128,8 @@ def _licences(repos: Sequence[str]) -> dict[str, str | None]:
 
 
 def _attempt(hub: Hub, bundle: Bundle, options: Options, plans: list[Plan], *, dry_run: bool) -> Pushed:
-    """Look, plan, commit, tag. A repetition looks anew: a commit whose answer was lost is found, not made twice."""
-    remote = hub.look(options.branch)
+    """Take a snapshot, plan, commit, tag. A retry takes a new one, so that a commit with a lost response is found."""
+    remote = hub.snapshot(options.branch)
     if bundle.append:
         bundle = replace(bundle, gates=[*bundle.gates, duplicates(bundle, remote, hub)])
     plan = make_plan(bundle, remote, hub)
@@ -166,13 +168,13 @@ def _message(bundle: Bundle, options: Options) -> str:
 def _check_tag(plan: Plan, tag: str | None) -> None:
     at = plan.remote.tags.get(tag) if tag else None
     if at and (at != plan.remote.sha or not plan.empty):
-        raise InputError(f"the tag {tag} is there already, at commit {at[:8]}; a tag does not move: choose another")
+        raise InputError(f"the tag {tag} already exists, at commit {at[:8]}; tags are not moved: choose another")
 
 
 def _same_pull(hub: Hub, bundle: Bundle, options: Options) -> str | None:
-    """The address of an open pull request that proposes just this, left by an earlier push."""
+    """Return the URL of an open pull request of an earlier push with the same content, or None."""
     for revision, url in hub.pulls(_message(bundle, options)):
-        proposed: Remote = hub.look(revision)
+        proposed: Remote = hub.snapshot(revision)
         if make_plan(bundle, proposed, hub).empty:
             return url
     return None

@@ -1,4 +1,4 @@
-"""A file on its way to a repository: its content, and the hashes by which the Hub would know it."""
+"""A file to be uploaded: its content, and the hashes by which the Hub identifies it."""
 
 import hashlib
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ SMALL = 16 << 20  # bytes: larger files are never kept as plain git objects
 
 @dataclass(frozen=True)
 class File:
-    """One file: where it goes, and its content."""
+    """One file: its path in the repository, and its content."""
 
     path: str
     content: Path | bytes
@@ -18,11 +18,11 @@ class File:
 
     @cached_property
     def size(self) -> int:
-        """In bytes."""
+        """Size in bytes."""
         return len(self.content) if isinstance(self.content, bytes) else self.content.stat().st_size
 
     def is_known_as(self, hashes: set[str]) -> bool:
-        """Whether a file of the repository, by its hashes, has this content."""
+        """Whether the hashes of a file in the repository match this content."""
         return self.sha256 in hashes or (self.size < SMALL and self._git_oid in hashes)
 
     @cached_property
@@ -32,5 +32,5 @@ class File:
 
 
 def plain_file(path: str, content: bytes) -> File:
-    """A file made in memory."""
+    """Return a file with content in memory."""
     return File(path, content, hashlib.sha256(content).hexdigest())

@@ -74,7 +74,7 @@ def with_overview(card: str, header: Header, links: Sequence[tuple[str, str]] = 
 
 
 def overview(header: Header, links: Sequence[tuple[str, str]] = ()) -> str:
-    """Return a table of configs and splits with their sizes, from the header, and links (title, path) to cards."""
+    """Return a table of configs and splits with sizes, from the header, and links (title, path) to other cards."""
     return _rendered("overview.md.j2", infos=infos_of(header), links=links)
 
 

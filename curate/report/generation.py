@@ -10,7 +10,7 @@ NOT_KEPT = ("duplicates", "unusable", "other_language", "bad_replies", "failed")
 ABOUT_JUDGES = {
     "unusable": "share of verdicts without a score, after one retry",
     "ties": "share of comparisons without a better answer",
-    "same both ways": "share of comparisons with the same result when answers are swapped; the others count as ties",
+    "same both ways": "share of comparisons with the same result after swapping the answers; the others count as ties",
     "first wins": "share of single comparisons won by the answer shown first (50% is unbiased)",
     "longer wins": "share of decided pairs won by the longer answer",
     "as labelled": "share of the labelled pairs decided by the judge in which it agrees with the label",

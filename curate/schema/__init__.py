@@ -1,4 +1,4 @@
-"""The one table: PAIR, and what comes before it (PROMPTS, CANDIDATES) and after it (LEDGER). Ids are made here."""
+"""Schemas: PAIR, the tables before it (PROMPTS, CANDIDATES) and after it (LEDGER). Ids are computed here."""
 
 from collections.abc import Iterable, Mapping
 
@@ -27,33 +27,33 @@ __all__ = [
 
 MESSAGE = pl.Struct({"role": pl.String, "content": pl.String})
 MESSAGES = pl.List(MESSAGE)
-# Problems of prompts that can be read: one that stands further up already, and one that only served to make others.
+# Problems of readable prompts: it occurs earlier, or it was only used to generate others.
 DUPLICATE_PROMPT, SEED = "duplicate_prompt", "seed"
 ROLES = ("system", "developer", "user", "assistant", "tool")
 
-# One row a pair; prompt/chosen/rejected are TRL's "conversational preference, explicit prompt".
+# One row per pair; prompt/chosen/rejected are TRL's "conversational preference, explicit prompt".
 PAIR = pl.Schema(
     {
-        "pair_id": pl.String(),  # hash of prompt + the two responses; orientation counts
+        "pair_id": pl.String(),  # hash of prompt + the two responses; orientation matters
         "prompt_id": pl.String(),  # hash of the prompt's messages
-        "source": pl.String(),  # which input
+        "source": pl.String(),  # name of the input
         "source_row": pl.UInt64(),  # 0-based row in it
         "prompt": MESSAGES,  # system and user/assistant turns up to the last user turn
-        "chosen": MESSAGES,  # what follows the prompt, normally one assistant turn
+        "chosen": MESSAGES,  # the turns after the prompt, normally one assistant turn
         "rejected": MESSAGES,
         "chosen_score": pl.Float64(),  # on the source's scale; null = not measured
         "rejected_score": pl.Float64(),
-        "strength": pl.Float64(),  # how sure or strong the preference is, 0..1; null = not said
-        "chosen_model": pl.String(),  # who wrote it; null = not said
+        "strength": pl.Float64(),  # confidence or strength of the preference, 0..1; null = unknown
+        "chosen_model": pl.String(),  # the model that wrote it; null = unknown
         "rejected_model": pl.String(),
-        "extra": pl.String(),  # the source's other columns as a JSON object; null = there are none
+        "extra": pl.String(),  # the source's other columns as a JSON object; null = none
     }
 )
 
-# PAIR, the id of the pair turned round, and why a row is no pair (its ids are null then; what was read of it stays).
+# PAIR, the id of the swapped pair, and why a row is not a pair (its ids are null then; the rest is kept as read).
 STAGED = pl.Schema({**PAIR, "flipped_id": pl.String(), "problem": pl.String(), "detail": pl.String()})
 
-# One row a prompt, before anything was generated for it.
+# One row per prompt, before anything is generated for it.
 PROMPTS = pl.Schema(
     {
         "prompt_id": pl.String(),
@@ -64,40 +64,40 @@ PROMPTS = pl.Schema(
     }
 )
 
-# One row an answer; pairing turns CANDIDATES into PAIR. The answers to choose among share (source, source_row).
+# One row per answer; pairing turns CANDIDATES into PAIR. The answers of one set share (source, source_row).
 CANDIDATES = pl.Schema(
     {
         "prompt_id": pl.String(),
         "prompt": MESSAGES,
         "candidate_id": pl.String(),  # hash of the prompt, the model, its parameters and the sample's number
-        "response": MESSAGES,  # null = there is none, and `error` says why
+        "response": MESSAGES,  # null = none, see `error`
         "model": pl.String(),
         "params": pl.String(),  # sampling parameters, seed and system prompt as a JSON object
-        "on_policy": pl.Boolean(),  # written by the model that is to be trained; null = not said
-        "finish_reason": pl.String(),  # stop, length (cut off at max_tokens), …; null = not said
+        "on_policy": pl.Boolean(),  # written by the model to be trained; null = unknown
+        "finish_reason": pl.String(),  # stop, length (truncated at max_tokens), …; null = unknown
         "input_tokens": pl.UInt32(),
         "output_tokens": pl.UInt32(),
         "error": pl.String(),
-        "score": pl.Float64(),  # overall; null = not judged
+        "score": pl.Float64(),  # overall score; null = not judged
         "scores": pl.List(pl.Struct({"aspect": pl.String, "score": pl.Float64})),
-        "reason": pl.String(),  # the judge's
+        "reason": pl.String(),  # the judge's reason
         "judge": pl.String(),
         "source": pl.String(),
         "source_row": pl.UInt64(),
     }
 )
 
-# One row for every input row (or for every pair it yields): where it went and why.
+# One row per input row (or per pair it yields): whether it was kept, and why not.
 LEDGER = pl.Schema(
     {
         "source": pl.String(),
         "source_row": pl.UInt64(),
-        "pair_id": pl.String(),  # null when the row never became a pair
+        "pair_id": pl.String(),  # null if the row never became a pair
         "kept": pl.Boolean(),
         "split": pl.String(),  # null when dropped
-        "stage": pl.String(),  # null when kept; else read, prompts, generate, judge, pair, rules or dedup
-        "rule": pl.String(),  # the first reason's name
-        "value": pl.Float64(),  # the measured value that broke the rule
+        "stage": pl.String(),  # null when kept; else a stage from read to select, see `report.summary.STAGES`
+        "rule": pl.String(),  # name of the first reason
+        "value": pl.Float64(),  # the measured value that violated the rule
         "matched": pl.String(),  # pair_id of the row it duplicates or contradicts
         "reasons": pl.List(pl.String),  # every reason, in rule order; empty when kept
     }
@@ -105,7 +105,7 @@ LEDGER = pl.Schema(
 
 
 def check(frame: pl.DataFrame, schema: Mapping[str, pl.DataType], what: str = "frame") -> pl.DataFrame:
-    """Return the frame with exactly the schema's columns, in its order. Raises InputError naming what differs."""
+    """Return the frame with exactly the schema's columns, in its order. Raise InputError naming the differences."""
     wrong = [
         f"{name} is {frame.schema.get(name, 'missing')}, expected {dtype}"
         for name, dtype in schema.items()
@@ -117,11 +117,11 @@ def check(frame: pl.DataFrame, schema: Mapping[str, pl.DataType], what: str = "f
 
 
 def digest(text: pl.Expr) -> pl.Expr:
-    """Lower-case hex of the first 128 bits of SHA-256: str -> str of 32 characters; null stays null.
+    """Return the first 128 bits of SHA-256 in lower-case hex: str -> str of 32 characters; null stays null.
 
-    SHA-256 because its value is fixed for all time and anyone can recompute it with the standard library.
+    SHA-256 because it never changes and anyone can recompute it with the standard library.
     """
-    # The plugin is imported here: it costs as much start-up time as the rest of curate together.
+    # The plugin is imported here because it takes as much start-up time as the rest of curate together.
     import polars_hash as plh
 
     hashed: pl.Expr = plh.concat_str(text).chash.sha2_256()
@@ -129,21 +129,21 @@ def digest(text: pl.Expr) -> pl.Expr:
 
 
 def canonical(messages: str) -> pl.Expr:
-    """A list of messages as one text that no other list can have: every part is led by its length in bytes."""
+    """Return messages as one unambiguous text: every part is prefixed with its length in bytes."""
     role, content = (pl.element().struct.field(f) for f in ("role", "content"))
     parts = [text for part in (role, content) for text in (part.str.len_bytes().cast(pl.String), pl.lit(":"), part)]
     return pl.col(messages).list.eval(pl.concat_str(parts)).list.join("")
 
 
 def prompt_ids() -> pl.Expr:
-    """The ids of the column `prompt`, the same that `with_ids` gives its pairs; null stays null."""
+    """Return the ids of the column `prompt`, equal to those of `with_ids`; null stays null."""
     return digest(canonical("prompt")).alias("prompt_id")
 
 
 def with_ids(frame: pl.DataFrame) -> pl.DataFrame:
     """Add prompt_id, pair_id and `flipped_id` (the pair_id of the same pair with chosen and rejected swapped).
 
-    A function of the texts and roles alone: the same on every machine and version, whatever the row's place.
+    The ids only depend on texts and roles: they are equal on every machine and version, whatever the row's position.
     """
     sides = frame.select(digest(canonical(side)).alias(side) for side in ("prompt", "chosen", "rejected"))
     ids = sides.select(
@@ -155,7 +155,7 @@ def with_ids(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def empty(schema: Mapping[str, pl.DataType], columns: Iterable[str] | None = None) -> list[pl.Expr]:
-    """Null columns of the schema's types, for `with_columns` where a source has nothing to say."""
+    """Return null columns of the schema's types, for `with_columns` where a source has no values."""
     return [pl.lit(None, dtype=schema[name]).alias(name) for name in (schema if columns is None else columns)]
 
 

@@ -1,4 +1,4 @@
-"""What a step gives back in a notebook: the rows it kept, the rows it dropped with reasons, and the counts."""
+"""The result of a step in a notebook: the kept rows, the dropped rows with reasons, and the counts."""
 
 import html
 from collections.abc import Iterable, Mapping
@@ -10,9 +10,9 @@ import polars as pl
 @dataclass(frozen=True, eq=False, repr=False)
 class Result:
     """
-    Both halves of a frame: every row of the input is in exactly one of them.
+    The two parts of a frame: every row of the input is in exactly one of them.
 
-    `kept` has the input's columns. `dropped` has them too, and says why: `rule` (str), and what the step measured
+    `kept` has the input's columns. `dropped` has them too, plus the reason: `rule` (str), and the step's measurements
     (`value`, `duplicate_of`, `similarity`, …). Both keep the input's order.
 
         >>> import polars as pl
@@ -26,7 +26,7 @@ class Result:
 
     @classmethod
     def of(cls, kept: pl.DataFrame, dropped: pl.DataFrame) -> "Result":
-        """Build the result and count it."""
+        """Return the result with its counts."""
         rules = dropped.get_column("rule").value_counts().sort("count", "rule", descending=[True, False])
         rows = {"rows": len(kept) + len(dropped), "kept": len(kept), "dropped": len(dropped)}
         return cls(kept, dropped, rows | dict(rules.iter_rows()))
@@ -53,7 +53,7 @@ class Result:
 
 
 def html_table(head: str, names: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    """Return a small HTML table with a caption. Everything in it is escaped."""
+    """Return a small HTML table with a caption. All text is escaped."""
 
     def cells(tag: str, values: Iterable[object]) -> str:
         shown = (f"{value:,}" if isinstance(value, int) else str(value) for value in values)

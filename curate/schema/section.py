@@ -1,4 +1,4 @@
-"""What the sections of a recipe are made of."""
+"""Base class and types for the sections of a recipe."""
 
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from curate.errors import RecipeError
 
-# Which text of a pair is compared with that of others.
+# The text of a pair that is compared with that of others.
 Compared = Literal["prompt", "prompt+chosen", "chosen", "rejected"]
 
 
@@ -14,13 +14,13 @@ Kind = TypeVar("Kind", bound=BaseModel)
 
 
 class Section(BaseModel):
-    """A part of the recipe: unknown keys are errors, values do not change."""
+    """A section of the recipe: unknown keys are errors, and values are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def checked(section: type[Kind], **values: Any) -> Kind:
-    """Return a section of these values. Raises RecipeError naming the value that is out of range."""
+    """Return a section with these values. Raise RecipeError naming the invalid value."""
     try:
         return section.model_validate(values)
     except ValidationError as error:

@@ -181,8 +181,8 @@ def test_a_dry_run_of_pairs_that_are_there(curate: Curate) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["generate", "p.jsonl"], "no model is named: --model openai:NAME[@URL]"),
-        (["judge", "pairs.jsonl"], "no model is named: --judge openai:NAME[@URL]"),
+        (["generate", "p.jsonl"], "no model is given: use --model openai:NAME[@URL]"),
+        (["judge", "pairs.jsonl"], "no model is given: use --judge openai:NAME[@URL]"),
         (["generate", "p.jsonl", "-m", "opnai:gpt-4o"], "unknown model 'opnai:gpt-4o'. Did you mean 'openai:'?"),
         (["generate", "p.jsonl", "-m", "gpt-4o"], "write 'openai:gpt-4o'"),
         (["generate", "p.jsonl", "-m", "openai:gpt-4o"], "the environment variable OPENAI_API_KEY is not set"),

@@ -41,7 +41,7 @@ def curate(*arguments: str | Path) -> int:
 def test_preflight(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(place)
     assert curate("preflight", "RUN", "--model", "model") == 0
-    assert "every row is trained on whole, as it is" in capsys.readouterr().out
+    assert "every row is used for training in full, unchanged" in capsys.readouterr().out
     assert curate("preflight", "RUN", "--model", "silent", "--json") == 1
     (finding,) = json.loads(capsys.readouterr().out)["findings"]
     assert (finding["finding"], finding["rows"]) == ("no_end", 24)

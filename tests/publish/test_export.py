@@ -61,7 +61,7 @@ def test_save_to_disk(run: Run, tmp_path: Path, scheme: str) -> None:
     [
         ("x", "json", "Did you mean 'jsonl'"),
         ("nowhere://x", "parquet", "nowhere"),
-        ("FILE", "parquet", "is a file; an export takes a folder"),
+        ("FILE", "parquet", "is a file; the target must be a folder"),
     ],
 )
 def test_mistakes(run: Run, tmp_path: Path, target: str, form: str, said: str) -> None:

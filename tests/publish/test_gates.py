@@ -25,13 +25,13 @@ HUB_TOKEN = "hf_" + "Ab1" * 12
         ("Ask at the desk, key 7.", []),
         (f"My key is {AWS}.", ["AWS Access Key"]),
         (f"git clone with {GITHUB}", ["GitHub Token"]),
-        (f"token {HUB_TOKEN} here", ["Key of a known form"]),
-        ("sk-" + "a1" * 24, ["Key of a known form"]),
+        (f"token {HUB_TOKEN} here", ["Key of a known format"]),
+        ("sk-" + "a1" * 24, ["Key of a known format"]),
         ("postgres://joe:Xy7kkq91@db.host/x", ["Basic Auth Credentials"]),
         ("postgres://user:password@localhost/db", []),
         ("https://your_name:your_password@host", []),
         ("see the-publishers-own-secret there", [secrets.OWN]),
-        ("line\nline\n-----BEGIN RSA PRIVATE KEY-----\nMIIEow", ["Key of a known form"]),
+        ("line\nline\n-----BEGIN RSA PRIVATE KEY-----\nMIIEow", ["Key of a known format"]),
         ("[a](http://x.org/0123456789abcdef0123456789abcdef)", []),
     ],
 )
@@ -76,9 +76,9 @@ def test_a_secret_is_named_by_its_place_and_never_said(tmp_path: Path) -> None:
         ("my-own", {"a": "mit"}, "my-own is not in the table"),
         ("mit", {"a": None}, "the licence of a is not known"),
         ("mit", {"a": "llama3"}, "llama3 is not in the table"),
-        ("mit", {"a": "cc-by-sa-4.0"}, "asks for the same licence, not mit"),
+        ("mit", {"a": "cc-by-sa-4.0"}, "requires the same licence, not mit"),
         ("mit", {"a": "cc-by-nc-4.0"}, "forbids commercial use"),
-        ("cc0-1.0", {"a": "cc-by-4.0"}, "asks to name the authors"),
+        ("cc0-1.0", {"a": "cc-by-4.0"}, "requires attribution"),
         ("mit", {"a": "cc-by-nc-nd-4.0"}, "allows no derived works"),
         ("cc-by-nc-4.0", {"a": "cc-by-nc-sa-4.0"}, "asks for the same licence"),
     ],
@@ -115,11 +115,9 @@ def test_each_gate_fails_on_what_it_is_for(run: Run) -> None:
     )
     assert {name for name, (status, _) in found.items() if status == "failed"} == set(found) - {"secrets"}
     assert found["splits"][1].startswith("train has 0 pairs, fewer than 1; test has")
-    assert found["kept"][1] == "2 of 40 rows kept (5.0%); at least 10% are expected"
+    assert found["kept"][1] == "2 of 40 rows kept (5.0%); at least 10% expected"
     assert found["leaks"][1] == "0 prompts in two splits; near-duplicates across the splits: 2"
-    assert found["contamination"][1].startswith(
-        "4 rows that overlap evaluation sets were not dropped (gsm8k 3 of 1,319"
-    )
+    assert found["contamination"][1].startswith("4 contaminated rows were not dropped (gsm8k 3 of 1,319")
 
 
 def test_failed_gates_are_named_unless_waived() -> None:

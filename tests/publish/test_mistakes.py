@@ -44,7 +44,7 @@ def one_line(done: subprocess.CompletedProcess[str], code: int, said: str) -> No
     ("repo", "token", "said"),
     [
         ("me/set", None, "no token for the Hub"),
-        ("me/set", "hf_nobody", "the Hub does not know this token"),
+        ("me/set", "hf_nobody", "the Hub rejects this token"),
         ("me/set", READ, "the token of me only reads"),
         ("me/taken", WRITE, "me/taken is taken, and this token cannot see it"),
         ("me", WRITE, "expected OWNER/NAME"),
@@ -74,12 +74,12 @@ def test_options(hub: HubServer, run: Run, tmp_path: Path, options: tuple[str, .
 
 
 def test_no_network_is_3(run: Run, tmp_path: Path) -> None:
-    one_line(command(NOWHERE, tmp_path, "push", run.folder, "me/set"), 3, "the Hub does not answer as it should")
+    one_line(command(NOWHERE, tmp_path, "push", run.folder, "me/set"), 3, "unexpected response of the Hub")
 
 
 def test_a_failed_gate_is_1(hub: HubServer, run: Run, tmp_path: Path) -> None:
     done = command(hub.url, tmp_path, "push", run.folder, "me/gate", "--set", "publish.license=null")
-    one_line(done, 1, "licence: no licence is stated: --set publish.license=…. Mend it, or")
+    one_line(done, 1, "licence: no licence is specified: --set publish.license=…. Fix this, or")
     assert "me/gate" not in hub.repos
     waived = ("--set", "publish.license=null", "--waive", "licence,kept")
     assert command(hub.url, tmp_path, "push", run.folder, "me/gate", *waived).returncode == 0
@@ -87,7 +87,8 @@ def test_a_failed_gate_is_1(hub: HubServer, run: Run, tmp_path: Path) -> None:
     assert commit is not None
     card = read(commit.files["README.md"]).decode()
     assert (
-        "**Published despite failed checks**, by the publisher's decision:\n\n- licence: no licence is stated" in card
+        "**Published despite failed checks**, by the publisher's decision:\n\n- licence: no licence is specified"
+        in card
     )
 
 

@@ -23,7 +23,7 @@ from curate.publish import hub
 from curate.publish.export import export
 from curate.publish.pull import pull
 from curate.publish.push import push
-hub.WAITS = hub.AT_ONCE = (0.02,) * 12
+hub.WAITS = hub.FIRST_CALL_WAITS = (0.02,) * 12
 CALLS = {"push": lambda *a, **o: push(*a, **o).to_dict(), "pull": lambda *a, **o: pull(*a, **o).manifest.to_dict()}
 for line in sys.stdin:
     name, arguments, options = json.loads(line)

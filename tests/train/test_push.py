@@ -152,7 +152,7 @@ def test_a_push_killed_during_upload_is_resumed_without_training(hub: HubServer,
 # repository, token, part of the message
 MISTAKES = (
     ("me/tuned", None, "no token for the Hub"),
-    ("me/tuned", "hf_nobody", "the Hub does not know this token"),
+    ("me/tuned", "hf_nobody", "the Hub rejects this token"),
     ("me/tuned", READ, "the token of me only reads"),
     ("me/taken", WRITE, "me/taken is taken, and this token cannot see it"),
     ("tuned", WRITE, "expected OWNER/NAME"),
@@ -196,5 +196,5 @@ def test_without_network_exit_code_3_before_training(place: Path, tmp_path: Path
     arguments = ("train", place / "RUN", "-m", place / "model", "-o", tmp_path / "OUT", "--push", "me/tuned")
     done = command("http://127.0.0.1:9", place / "home", *arguments)
     assert done.returncode == 3
-    assert "the Hub does not answer as it should" in done.stderr.splitlines()[-1]
+    assert "unexpected response of the Hub" in done.stderr.splitlines()[-1]
     assert not (tmp_path / "OUT").exists()
