@@ -1,6 +1,8 @@
 """Hub client: a snapshot of the remote repository, and retries for transient errors."""
 
 import json
+import os
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
