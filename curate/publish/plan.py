@@ -67,7 +67,8 @@ def check_readers(plan: Plan, *, allowed: bool) -> None:
     """Raise InputError if readers of the current revision would break."""
     if plan.breaks and not allowed:
         raise InputError(
-            f"this would break readers of the published data: {'; '.join(plan.breaks)}; allow it with --allow-schema-change"
+            f"this would break readers of the published data: {'; '.join(plan.breaks)}; "
+            f"allow it with --allow-schema-change"
         )
 
 

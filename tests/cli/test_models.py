@@ -86,7 +86,7 @@ def test_generate(server: ChatServer, curate: Curate) -> None:
     # And what it says works.
     done = curate("run", "RUN/recipe.yaml", "-o", "RUN", "--set", f"judge.models={server.line('judge')}")
     assert (done.code, done.err) == (0, "")
-    assert "3 pairs (3 train, 0 test) of 3 prompts with 18 answers · 0 dropped" in done.out
+    assert "3 pairs (3 train, 0 test) from 3 prompts with 18 answers · 0 dropped" in done.out
     assert len(server.asked) == 18 + 18
 
 
@@ -171,7 +171,8 @@ def test_options_go_over_the_recipe(server: ChatServer, curate: Curate) -> None:
 def test_a_dry_run_of_pairs_that_are_there(curate: Curate) -> None:
     prompts(Path("p.jsonl"), PAIR)
     assert (
-        curate("run", recipe_file(source={"paths": "p.jsonl"}), "-o", "RUN", "--dry-run").out == "no model is asked\n"
+        curate("run", recipe_file(source={"paths": "p.jsonl"}), "-o", "RUN", "--dry-run").out
+        == "no requests to models\n"
     )
 
 
@@ -258,5 +259,5 @@ def test_nothing_kept_is_1(server: ChatServer, curate: Curate) -> None:
     )
     done = curate("run", file, "-o", "RUN")
     assert done.code == 1
-    assert "0 pairs (0 train, 0 test) of 2 prompts with 4 answers · 2 dropped" in done.out
+    assert "0 pairs (0 train, 0 test) from 2 prompts with 4 answers · 2 dropped" in done.out
     assert "every row was dropped" in Path("RUN/report.html").read_text("utf-8")

@@ -103,7 +103,7 @@ def test_counts_add_up(finished: Run) -> None:
         ("answered", 9),
         ("judged", 8),
         ("with a preference", 6),
-        ("pairs made", 18),
+        ("pairs built", 18),
         ("passed the rules", 15),
         ("no duplicates", 10),
     ]

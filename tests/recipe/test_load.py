@@ -40,11 +40,11 @@ def test_resolved_recipe_reads_back_as_itself(tmp_path: Path) -> None:
         ("source:\n  paths: x\nsplit:\n  test: many\n", r"line 4: split.test: .*number.*'many'"),
         (
             "source:\n  paths: x\ndedup:\n  keep: chosen_language\n",
-            r"'chosen_language' is no signal that can be compared",
+            r"'chosen_language' is not a numeric signal",
         ),
         ("source:\n  paths: []\n", r"source.paths: name at least one source"),
         ("rules: {}\n", r"source.paths: name at least one source"),
-        ("- a\n", r"holds list; expected sections: source"),
+        ("- a\n", r"contains list; expected sections: source"),
         ("a: [\n", r"not a YAML file"),
         ("a: !!python/object/apply:os.system [ls]\n", r"not a YAML file"),
     ],

@@ -60,7 +60,7 @@ def test_the_overview_is_replaced_and_the_rest_is_kept() -> None:
     text = with_overview(old, new, [("raw", "prefcurate/raw/README.md")])
     assert text == (
         f"---\n{to_text(new)}---\n\n# Title\n\n{OVERVIEW[0]}| split | pairs |\n|---|---:|\n| train | 1,234 |\n\n"
-        f"How the others were made: [raw](prefcurate/raw/README.md).\n{OVERVIEW[1]}\nThe rest.\n"
+        f"Cards of the other configs: [raw](prefcurate/raw/README.md).\n{OVERVIEW[1]}\nThe rest.\n"
     )
     assert with_overview("Someone's own words.\n", new).endswith(f"{OVERVIEW[1]}Someone's own words.\n")
 

@@ -57,7 +57,7 @@ def test_prompts_and_the_panel_in_words() -> None:
     ]
     topics, agreement = about.sentences
     assert topics == "Topics of the new prompts: billing 1,000, sharing 234."
-    assert agreement.startswith("The judges agree with each other on 12 pairs of answers with Cohen's kappa 0.50")
+    assert agreement.startswith("Agreement between the judges on 12 pairs of answers: Cohen's kappa 0.50")
 
 
 def test_nothing_was_generated() -> None:

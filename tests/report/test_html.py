@@ -74,7 +74,7 @@ def test_card_header_is_what_the_hub_reads(run: Run) -> None:
     ]
     assert sum(split["num_examples"] for split in card["dataset_info"]["splits"]) == 31
     assert card["size_categories"] == ["n<1K"]
-    assert "Licence: not stated yet" in body
+    assert "Licence: not specified yet" in body
     assert "<i>" not in body
 
 

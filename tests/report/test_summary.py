@@ -28,7 +28,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def test_funnel_ends_with_what_was_kept(run: Run) -> None:
     assert Summary(run).funnel == [
-        ("rows read", 13), ("readable", 12), ("with a preference", 12), ("passed the rules", 10), ("no duplicates", 9),
+        ("rows read", 13), ("readable", 12), ("with a preference", 12), ("passed the rules", 10), ("deduplicated", 9),
     ]  # fmt: skip
 
 
@@ -70,5 +70,5 @@ def test_open_run_names_what_is_missing(tmp_path: Path, run: Run) -> None:
     with pytest.raises(InputError, match="no run"):
         open_run(tmp_path)
     (tmp_path / "recipe.yaml").write_text("")
-    with pytest.raises(InputError, match="not finished"):
+    with pytest.raises(InputError, match="unfinished run"):
         open_run(tmp_path)
