@@ -95,7 +95,7 @@ def test_why(tmp_path: Path) -> None:
     by_id = curate("why", tmp_path / "RUN", found[0]["pair_id"][:8])
     assert by_id.stdout.count("p.jsonl row") == 2
     missing = curate("why", tmp_path / "RUN", "99")
-    assert (missing.returncode, "it holds 3 rows" in missing.stderr) == (2, True)
+    assert (missing.returncode, "it has 3 rows" in missing.stderr) == (2, True)
     assert curate("why", tmp_path, "1").returncode == 2
 
 
