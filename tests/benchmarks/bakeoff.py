@@ -1,6 +1,6 @@
 """
 Does curation win where 20 % of the labels are flipped? Real annotations (AlpacaEval's, by GPT-4), short trainings of
-one small model on each way to curate them, judged by held-out pairs with clean labels; as a markdown table.
+one small model on each curated set, evaluated on held-out pairs with clean labels; as a markdown table.
 
     python tests/benchmarks/bakeoff.py --out OUT [--model FOLDER_OR_ID] [--steps 40] [--seeds 2] [--max-chars 450]
 
@@ -34,7 +34,7 @@ AS_IS = ["rules.defaults=false", "dedup.exact=false", "dedup.contradictions=keep
 
 
 def main() -> None:
-    """Prepare the arms, bake off, print a table."""
+    """Prepare the arms, run the bake-off, print a table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").strip().splitlines()[0])
     parser.add_argument("--model", help="else a tiny one is made from the texts, and all its weights are trained")
     parser.add_argument("--out", required=True, type=Path)
@@ -77,7 +77,7 @@ def made(out: Path) -> str:
 
 
 def prepared(file: Path, out: Path, most: int, held_out: int) -> tuple[dict[str, dict[str, str]], str]:
-    """Runs of every arm in `out`, and the run that judges."""
+    """Write a run per arm to `out`; return them and the run used for evaluation."""
     texts = (text_of(side).alias(side) for side in ("prompt", "chosen", "rejected"))
     everything = curate.clean(file, out / "all", settings=["split.test=0"]).train.select("pair_id", "prompt_id", *texts)
     longest = pl.col("prompt").str.len_chars() + pl.max_horizontal(pl.col("chosen", "rejected").str.len_chars())

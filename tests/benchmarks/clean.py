@@ -1,5 +1,5 @@
 """
-Speed and memory of `curate clean`, beside the same filters over `datasets`, in one run.
+Speed and memory of `curate clean`, compared with the same filters over `datasets`, in one run.
 
     python tests/benchmarks/clean.py                 1x, 2x, 4x of the real annotations, and the datasets way
     python tests/benchmarks/clean.py --copies 78     one size only: 78 copies are a million pairs
@@ -82,7 +82,7 @@ def write_copies(path: Path, copies: int, *, distinct: bool = False) -> float:
 
 
 def clean(source: Path, out: Path) -> dict[str, Any]:
-    """The whole command in a process of its own, as a user runs it."""
+    """Run the whole command in a separate process, as a user does."""
     command = [sys.executable, "-m", "curate", "clean", str(source), "--out", str(out), "--force", "--json"]
     started = time.perf_counter()
     done = subprocess.run(command, check=True, capture_output=True, text=True)

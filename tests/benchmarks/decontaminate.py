@@ -1,10 +1,10 @@
 """
-Decontamination of a million short rows against 5,000 eval items, beside the same rule in plain Python, in one run.
+Decontamination of a million short rows against 5,000 eval items, compared with the same rule in plain Python.
 
     python -m tests.benchmarks.decontaminate
     python -m tests.benchmarks.decontaminate --rows 4000000 --share 0.01
 
-Rows and items are pieces of real text (../shared/data). Half of the items lie in rows: whole, with an edit, inside
+Rows and items are excerpts of real text (../shared/data). Half of the items occur in rows: whole, edited, inside
 longer prompts. The plain way is what one writes first: split, count, look every 8-gram up in a dict. It goes over a
 share of the rows only, and both must find the same there. Seconds are those of the clock with two threads against one;
 CPU seconds are beside them, for machines that do other things as well.
@@ -95,12 +95,12 @@ def ours(rows: pl.Series, index: EvalIndex) -> pl.DataFrame:
 
 
 def peak() -> float:
-    """The most memory so far, in MB."""
+    """Return the peak memory so far, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 
 
 def made(items: int, rows: int) -> tuple[list[str], pl.Series]:
-    """The material, made in another process, whose memory is not ours."""
+    """Return items and rows, built in another process so that its memory is not counted."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool, tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.parquet"
         evals = pool.submit(material, items, rows, path).result()

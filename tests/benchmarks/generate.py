@@ -1,5 +1,5 @@
 """
-Requests a second against an instant server on this machine: plain distilabel and these pipelines, in one run.
+Requests per second against an instant local server: plain distilabel and these pipelines, in one run.
 
     python tests/benchmarks/generate.py --rows 300
 
@@ -115,7 +115,7 @@ def bare_client(base_url: str, prompts: list[str]) -> int:
 
 
 def measured(what: str, work: Callable[[], int], root: str) -> float:
-    """Requests a second of some work, by the server's count."""
+    """Return requests per second of some work, by the server's count."""
     before, started = count(root), time.perf_counter()
     rows = work()
     seconds, requests = time.perf_counter() - started, count(root) - before
@@ -124,13 +124,13 @@ def measured(what: str, work: Callable[[], int], root: str) -> float:
 
 
 def count(root: str) -> int:
-    """How many requests the server has answered."""
+    """Return how many requests the server has answered."""
     with urllib.request.urlopen(f"{root}/count") as response:
         return int(response.read())
 
 
 def main() -> None:
-    """Print requests a second of both, and the ratio."""
+    """Print requests per second of both, and the ratio."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").strip().splitlines()[0])
     parser.add_argument("--rows", type=int, default=300, help="prompts for plain distilabel")
     parser.add_argument("--ours", type=int, default=3000, help="prompts for these pipelines")
@@ -154,7 +154,7 @@ def main() -> None:
 
 
 def wait_for(root: str) -> None:
-    """Until the server answers."""
+    """Wait until the server answers."""
     for _ in range(100):
         try:
             count(root)

@@ -37,7 +37,7 @@ Judge = Callable[[pl.DataFrame], pl.Series]  # CANDIDATES, two in a row answer o
 
 
 def main() -> None:
-    """Print a table: one row a judge and group of pairs."""
+    """Print a table: one row per judge and group of pairs."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").strip().splitlines()[0])
     parser.add_argument("judges", nargs="*", default=["longer", "heuristic"])
     parser.add_argument("--cache", default=":memory:", help="file that keeps the replies of LLM judges")

@@ -1,5 +1,5 @@
 """
-Near-duplicates: how fast, how right, how much memory, beside rensa, datasketch and datatrove in one run.
+Near-duplicates: speed, accuracy and memory, compared with rensa, datasketch and datatrove in one run.
 
     python tests/benchmarks/near.py --others ../others/bin/python       all of it, on 100 MB
     python tests/benchmarks/near.py --megabytes 400 --parts growth      only the sizes, one of them larger
@@ -112,13 +112,13 @@ def memory(what: str) -> int:
 
 
 def blocks(path: Path) -> Iterator[pl.Series]:
-    """The texts of a file, a block at a time."""
+    """Yield the texts of a file in blocks."""
     for batch in pq.ParquetFile(path).iter_batches(BLOCK):
         yield pl.Series(pl.from_arrow(batch.column(0)))
 
 
 def growth(texts: pl.Series, folder: Path) -> tuple[float, float]:
-    """A quarter and all of the texts; returns the megabytes a second of all of them, of the clock and of the CPU."""
+    """A quarter and all of the texts; returns megabytes per second of all of them, by wall clock and CPU time."""
     print(f"{os.cpu_count()} cores\n")
     print("| texts | MB | seconds | MB/s | MB a CPU second | edges | clusters | memory, MB | load |")
     print("|---|---|---|---|---|---|---|---|---|")

@@ -1,5 +1,5 @@
 """
-What each way finds of duplicates whose place is known, kind by kind, and how often what it says is true.
+Recall of each method on planted duplicates, by kind, and its precision.
 
     python -m tests.benchmarks.planted_duplicates
 
@@ -75,7 +75,7 @@ def real_prompts() -> list[str]:
 
 
 def by_vectors(thresholds: list[float]) -> dict[str, Way]:
-    """Clusters around a middle, at each of these thresholds; texts are encoded once."""
+    """Star clusters at each of these thresholds; texts are encoded once."""
     encoder = load_encoder()
     kept: dict[tuple[str, ...], np.ndarray] = {}
 

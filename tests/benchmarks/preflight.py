@@ -1,5 +1,5 @@
 """
-Seconds of the preflight's tokenizing beside TRL's own of the same rows, which must give the same tokens.
+Seconds of the preflight's tokenizing compared with TRL's own on the same rows, which must give the same tokens.
 
     python tests/benchmarks/preflight.py --model ID_OR_FOLDER RUN [RUN …] [--rows 2000]
 """
@@ -18,7 +18,7 @@ SIDES = ("prompt", "chosen", "rejected")
 
 
 def main() -> None:
-    """Print a table, one row a run."""
+    """Print a table, one row per run."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").strip().splitlines()[0])
     parser.add_argument("--model", required=True)
     parser.add_argument("--rows", type=int, default=2000)

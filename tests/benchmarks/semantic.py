@@ -1,5 +1,5 @@
 """
-Speed, memory and recall of semantic duplicates, without the time of embedding, beside semhash on the same vectors.
+Speed, memory and recall of semantic duplicates, without embedding time, compared with semhash on the same vectors.
 
     python tests/benchmarks/semantic.py                                200,000 vectors and a quarter of them
     python tests/benchmarks/semantic.py --rows 800000 --no-exact       without the pairs that recall is measured by

@@ -1,5 +1,5 @@
 """
-Tokens a second of `curate train` beside TRL's own DPO script with its defaults (`trl dpo`, batch 8, LoRA): the same
+Tokens per second of `curate train` and of TRL's own DPO script with its defaults (`trl dpo`, batch 8, LoRA): the same
 pairs, model, order of size and number of steps, in one run, as a markdown table. Ready for a GPU as it is.
 
     python tests/benchmarks/training.py --run RUN [--model ID_OR_FOLDER] [--steps 20] [--batch 8] [--rate 1e-5]

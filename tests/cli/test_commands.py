@@ -1,4 +1,4 @@
-"""The command as a user meets it: exit codes, one-line errors, what goes to which stream."""
+"""The command from a user's view: exit codes, one-line errors, output streams."""
 
 import json
 import os
@@ -16,12 +16,12 @@ RUNNER = CliRunner()
 
 
 def curate(*arguments: str | Path, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """The real command in a process of its own."""
+    """Run the real command in a separate process."""
     command = [sys.executable, "-m", "curate", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=120)
 
 
-def test_clean_prints_counts_and_where_it_lies(tmp_path: Path) -> None:
+def test_clean_prints_counts_and_paths(tmp_path: Path) -> None:
     source = write_jsonl(tmp_path / "p.jsonl", [*rows(9), row(1, chosen="")])
     done = curate("clean", source, "--out", tmp_path / "RUN")
     assert (done.returncode, done.stderr) == (0, "")
@@ -99,7 +99,7 @@ def test_why(tmp_path: Path) -> None:
     assert curate("why", tmp_path, "1").returncode == 2
 
 
-def test_text_of_the_data_is_no_markup(tmp_path: Path) -> None:
+def test_text_of_the_data_is_not_markup(tmp_path: Path) -> None:
     source = write_jsonl(tmp_path / "p.jsonl", [row(0, chosen="[bold red]boo[/] and more, [/nothing] here.")])
     curate("clean", source, "-o", tmp_path / "RUN")
     assert "[bold red]boo[/] and more, [/nothing] here." in curate("why", tmp_path / "RUN", "0").stdout

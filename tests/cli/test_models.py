@@ -86,11 +86,11 @@ def test_generate(server: ChatServer, curate: Curate) -> None:
     # And what it says works.
     done = curate("run", "RUN/recipe.yaml", "-o", "RUN", "--set", f"judge.models={server.line('judge')}")
     assert (done.code, done.err) == (0, "")
-    assert "3 pairs (3 train, 0 test) of 3 prompts with 18 answers · 0 dropped" in done.out
+    assert "3 pairs (3 train, 0 test) from 3 prompts with 18 answers · 0 dropped" in done.out
     assert len(server.asked) == 18 + 18
 
 
-def test_judge_a_run_and_go_on(server: ChatServer, curate: Curate) -> None:
+def test_judge_a_run_and_continue(server: ChatServer, curate: Curate) -> None:
     prompts(Path("p.jsonl"), count=2)
     curate("generate", "p.jsonl", "--model", server.line("a"), "-o", "RUN")
     judges = [part for name in ("judge", "judge-first") for part in ("--judge", server.line(name))]
@@ -128,7 +128,7 @@ def test_json_is_for_programs(server: ChatServer, curate: Curate) -> None:
     assert finished["counts"]["kept"] == 2
 
 
-def test_dry_run_asks_and_writes_nothing(server: ChatServer, curate: Curate) -> None:
+def test_dry_run_requests_and_writes_nothing(server: ChatServer, curate: Curate) -> None:
     prompts(Path("p.jsonl"), count=3)
     done = curate("generate", "p.jsonl", "--model", "openai:gpt-4o-mini", "-n", "2", "-o", "RUN", "--dry-run")
     assert (done.code, done.err) == (0, "")
@@ -142,7 +142,7 @@ def test_dry_run_asks_and_writes_nothing(server: ChatServer, curate: Curate) -> 
     assert not Path("RUN").exists()
 
 
-def test_dry_run_of_a_part_tells_that_part(server: ChatServer, curate: Curate) -> None:
+def test_dry_run_of_a_part_estimates_that_part(server: ChatServer, curate: Curate) -> None:
     prompts(Path("p.jsonl"), count=2)
     file = recipe_file(
         source={"paths": "p.jsonl"},
@@ -168,10 +168,11 @@ def test_options_go_over_the_recipe(server: ChatServer, curate: Curate) -> None:
     assert [(body["model"], body["max_tokens"]) for body in server.asked] == [("it's 1", 7)] * 2
 
 
-def test_a_dry_run_of_pairs_that_are_there(curate: Curate) -> None:
+def test_a_dry_run_of_existing_pairs(curate: Curate) -> None:
     prompts(Path("p.jsonl"), PAIR)
     assert (
-        curate("run", recipe_file(source={"paths": "p.jsonl"}), "-o", "RUN", "--dry-run").out == "no model is asked\n"
+        curate("run", recipe_file(source={"paths": "p.jsonl"}), "-o", "RUN", "--dry-run").out
+        == "no requests to models\n"
     )
 
 
@@ -258,5 +259,5 @@ def test_nothing_kept_is_1(server: ChatServer, curate: Curate) -> None:
     )
     done = curate("run", file, "-o", "RUN")
     assert done.code == 1
-    assert "0 pairs (0 train, 0 test) of 2 prompts with 4 answers · 2 dropped" in done.out
+    assert "0 pairs (0 train, 0 test) from 2 prompts with 4 answers · 2 dropped" in done.out
     assert "every row was dropped" in Path("RUN/report.html").read_text("utf-8")

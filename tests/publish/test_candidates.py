@@ -1,4 +1,4 @@
-"""`push --candidates`: every answer beside the pairs, in the same commit, under the same checks."""
+"""`push --candidates`: every answer next to the pairs, in the same commit, under the same checks."""
 
 import hashlib
 import json
@@ -166,7 +166,7 @@ def answers_checked(
     return {gate.name: (gate.status, gate.text) for gate in looked}
 
 
-def test_gates_look_at_texts_that_only_candidates_hold(run: Run, tmp_path: Path) -> None:
+def test_gates_check_texts_of_candidates(run: Run, tmp_path: Path) -> None:
     assert {name: status for name, (status, _) in answers_checked(run).items()} == {
         name: status for name, (status, _) in checked(run).items()
     }
@@ -185,7 +185,7 @@ def test_gates_look_at_texts_that_only_candidates_hold(run: Run, tmp_path: Path)
     )
 
 
-def test_what_was_dropped_as_contaminated_is_among_the_candidates(run: Run) -> None:
+def test_contaminated_pairs_are_still_among_the_candidates(run: Run) -> None:
     class Decontaminated(Run):
         @property
         def ledger(self) -> pl.LazyFrame:

@@ -100,7 +100,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
         return (end.value.code or 0, *capsys.readouterr())
 
     assert curate("length:100", "--dry-run", "--json") == (0, "[]\n", "")
-    assert curate("length:100", "--dry-run")[:2] == (0, "no model is asked\n")
+    assert curate("length:100", "--dry-run")[:2] == (0, "no requests to models\n")
     code, out, _ = curate("length:100", "--json")
     assert (code, json.loads(out)["generation"]["judges"][0]["judge"]) == (0, "length:100")
     code, _, err = curate("length:many", "--dry-run")
