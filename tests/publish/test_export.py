@@ -1,4 +1,4 @@
-"""Exports beside the Hub."""
+"""Exports outside the Hub."""
 
 import json
 from pathlib import Path

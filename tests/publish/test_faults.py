@@ -1,4 +1,4 @@
-"""Whatever goes wrong on the way, the repository holds the old or the new state, whole, and the same push ends well."""
+"""After any failure the repository has the complete old or new state, and repeating the push succeeds."""
 
 import random
 import threading

@@ -72,15 +72,15 @@ def test_a_secret_is_named_by_its_place_and_never_said(tmp_path: Path) -> None:
         ("cc-by-sa-4.0", {"a": "cc-by-sa-4.0"}, None),
         ("cc-by-nc-4.0", {"a": "cc-by-nc-4.0", "b": "mit"}, None),
         ("mit", {}, None),
-        (None, {"a": "mit"}, "no licence is stated"),
+        (None, {"a": "mit"}, "no licence is specified"),
         ("my-own", {"a": "mit"}, "my-own is not in the table"),
-        ("mit", {"a": None}, "the licence of a is not known"),
+        ("mit", {"a": None}, "the licence of a is unknown"),
         ("mit", {"a": "llama3"}, "llama3 is not in the table"),
         ("mit", {"a": "cc-by-sa-4.0"}, "requires the same licence, not mit"),
         ("mit", {"a": "cc-by-nc-4.0"}, "forbids commercial use"),
         ("cc0-1.0", {"a": "cc-by-4.0"}, "requires attribution"),
         ("mit", {"a": "cc-by-nc-nd-4.0"}, "allows no derived works"),
-        ("cc-by-nc-4.0", {"a": "cc-by-nc-sa-4.0"}, "asks for the same licence"),
+        ("cc-by-nc-4.0", {"a": "cc-by-nc-sa-4.0"}, "requires the same licence"),
     ],
 )
 def test_licences_that_fit(target: str | None, sources: dict[str, str | None], said: str | None) -> None:
@@ -126,7 +126,7 @@ def test_failed_gates_are_named_unless_waived() -> None:
         gates.Gate("kept", "failed", "3%"),
         gates.Gate("leaks", "passed", ""),
     ]
-    with pytest.raises(gates.GateFailed, match=r"licence: none; kept: 3%\. Mend it, .* --waive licence,kept") as caught:
+    with pytest.raises(gates.GateFailed, match=r"licence: none; kept: 3%\. Fix this, .* --waive licence,kept") as caught:
         gates.stop_at_failed(found, [])
     assert caught.value.exit_code == 1
     gates.stop_at_failed(found, ["licence", "kept"])

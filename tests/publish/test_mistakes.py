@@ -45,7 +45,7 @@ def one_line(done: subprocess.CompletedProcess[str], code: int, said: str) -> No
     [
         ("me/set", None, "no token for the Hub"),
         ("me/set", "hf_nobody", "the Hub rejects this token"),
-        ("me/set", READ, "the token of me only reads"),
+        ("me/set", READ, "the token of me is read-only"),
         ("me/taken", WRITE, "me/taken is taken, and this token cannot see it"),
         ("me", WRITE, "expected OWNER/NAME"),
         ("me/a b", WRITE, "me/a b"),
@@ -60,11 +60,11 @@ def test_tokens_and_names(hub: HubServer, run: Run, tmp_path: Path, repo: str, t
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--config", "../x"), "no name for a config"),
-        (("--branch", "a..b"), "no name for a branch"),
-        (("--tag", "v 1"), "no name for a tag"),
+        (("--config", "../x"), "is not a valid config name"),
+        (("--branch", "a..b"), "is not a valid branch name"),
+        (("--tag", "v 1"), "is not a valid tag name"),
         (("--waive", "secret"), "Did you mean 'secrets'"),
-        (("--pr", "--tag", "v1"), "goes with neither"),
+        (("--pr", "--tag", "v1"), "cannot be combined with"),
         (("--set", "rules.no_tie=false"), "only publish.… can be set"),
         (("--set", "publish.licence=mit"), "Did you mean 'license'"),
     ],
@@ -101,7 +101,7 @@ def test_a_licence_that_the_hub_does_not_take(hub: HubServer, run: Run, tmp_path
 
 def test_a_run_that_is_not_complete(hub: HubServer, copy: Path, tmp_path: Path) -> None:
     (copy / "manifest.json").unlink()
-    one_line(command(hub.url, tmp_path, "push", copy, "me/set"), 2, "a run that is not finished")
+    one_line(command(hub.url, tmp_path, "push", copy, "me/set"), 2, "an unfinished run")
     one_line(command(hub.url, tmp_path, "push", tmp_path / "none", "me/set"), 2, "does not exist")
 
 

@@ -161,7 +161,7 @@ def test_append_adds_shards_and_sends_nothing_again(hub: HubServer, user: User, 
     pulled = user.pull("me/append", tmp_path / "RUN")
     assert (pulled["counts"]["rows"], pulled["counts"]["kept"]) == (90, 90)
     gone = user.push(run, "me/append")
-    assert (gone["error"], "what was appended" in gone["text"]) == ("InputError", True)
+    assert (gone["error"], "the appended part" in gone["text"]) == ("InputError", True)
     assert user.push(run, "me/append", allow_schema_change=True)["changed"] is True
     assert set(files_of(hub, "me/append")) == FILES
 
@@ -250,7 +250,7 @@ def test_what_cannot_be_pulled(hub: HubServer, user: User, run: Run, tmp_path: P
         assert (answer["error"], said in answer["text"]) == ("InputError", True), answer
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "a").touch()
-    assert "is there already" in user.pull("me/pull", tmp_path / "full")["text"]
+    assert "already exists" in user.pull("me/pull", tmp_path / "full")["text"]
     files: dict[str, bytes | Path] = {**files_of(hub, "me/pull")}
     hub.commit("me/pull", files | {"data/train-00000-of-00001.parquet": files["data/test-00000-of-00001.parquet"][:-9]})  # type: ignore[index]
     assert "changed on the Hub" in user.pull("me/pull", tmp_path / "bad")["text"]
