@@ -126,7 +126,8 @@ def test_failed_gates_are_named_unless_waived() -> None:
         gates.Gate("kept", "failed", "3%"),
         gates.Gate("leaks", "passed", ""),
     ]
-    with pytest.raises(gates.GateFailed, match=r"licence: none; kept: 3%\. Fix this, .* --waive licence,kept") as caught:
+    message = r"licence: none; kept: 3%\. Fix this, .* --waive licence,kept"
+    with pytest.raises(gates.GateFailed, match=message) as caught:
         gates.stop_at_failed(found, [])
     assert caught.value.exit_code == 1
     gates.stop_at_failed(found, ["licence", "kept"])
