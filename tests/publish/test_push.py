@@ -109,7 +109,7 @@ def test_branch_tag_message_and_private(hub: HubServer, user: User, run: Run, fu
     assert titles(hub, "me/refs") == ["The first", "initial commit"]
     assert repo.tags == {"v1.0": repo.branches["main"], "v2.0": repo.branches["next/one"]}
     moved = user.push(further, "me/refs", tag="v1.0")
-    assert (moved["error"], "a tag does not move" in moved["text"]) == ("InputError", True)
+    assert (moved["error"], "tags are not moved" in moved["text"]) == ("InputError", True)
     assert user.push(run, "me/refs", tag="v1.0")["changed"] is False
 
 
