@@ -80,7 +80,7 @@ def test_one_commit_and_none_when_nothing_changed(hub: HubServer, user: User, ru
     again = user.push(run, "me/one")
     assert (first["changed"], again["changed"]) == (True, False)
     assert first["commit"] == again["commit"]
-    assert titles(hub, "me/one") == ["Publish default: 40 pairs, prefcurate 0.1.0", "initial commit"]
+    assert titles(hub, "me/one") == ["Publish default: 40 pairs, prefcurate 0.2.0", "initial commit"]
     assert set(files_of(hub, "me/one")) == FILES
     back = loaded(hub, tmp_path, "me/one")
     for name in ("train", "test"):
