@@ -32,7 +32,7 @@ def test_the_heuristic(server: ChatServer, tmp_path: Path) -> None:
     assert (report["judge"], report["method"], report["verdicts"], report["null_rate"]) == (
         "heuristic", "heuristic", 9, 0.0,
     )  # fmt: skip
-    assert "**The judge `heuristic` is no model**" in done.card.read_text("utf-8")
+    assert "**The judge `heuristic` is not a model**" in done.card.read_text("utf-8")
 
 
 def test_the_heuristic_where_nothing_was_answered(server: ChatServer, tmp_path: Path) -> None:
