@@ -153,7 +153,7 @@ def test_a_push_killed_during_upload_is_resumed_without_training(hub: HubServer,
 MISTAKES = (
     ("me/tuned", None, "no token for the Hub"),
     ("me/tuned", "hf_nobody", "the Hub rejects this token"),
-    ("me/tuned", READ, "the token of me only reads"),
+    ("me/tuned", READ, "the token of me is read-only"),
     ("me/taken", WRITE, "me/taken is taken, and this token cannot see it"),
     ("tuned", WRITE, "expected OWNER/NAME"),
     ("me/a b", WRITE, "me/a b"),
@@ -188,7 +188,7 @@ def test_names_and_tokens(hub: HubServer, tmp_path: Path) -> None:
 def test_a_token_error_is_found_before_training(hub: HubServer, place: Path, tmp_path: Path) -> None:
     done = train(hub, place, "-m", place / "model", "-o", tmp_path / "OUT", "--push", "me/tuned", token=READ)
     assert (done.returncode, done.stderr.count("\n"), done.stdout) == (2, 1, ""), done.stderr
-    assert "the token of me only reads" in done.stderr
+    assert "the token of me is read-only" in done.stderr
     assert not (tmp_path / "OUT").exists()
 
 
