@@ -1,4 +1,8 @@
-"""Atomic writes: files are written under a temporary name, synced, then renamed, so that none is ever partial."""
+"""
+Atomic writes: files are written under a temporary name, synced, then renamed, so that none is ever partial.
+
+Also the reader of YAML files that users write.
+"""
 
 import contextlib
 import json
@@ -8,7 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from curate.errors import CurateError
+import yaml
+
+from curate.errors import CurateError, RecipeError
 
 NO_SPACE = 64 << 10  # free bytes below which a failed write is attributed to a full disk
 
@@ -50,6 +56,26 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write plain data as JSON atomically."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_yaml(path: Path, expected: str) -> tuple[dict[str, Any], str]:
+    """
+    Return a YAML file's mapping, and its text, by which an error can name the line.
+
+    Raises RecipeError for a file that does not exist, is not YAML, or is no mapping; `expected` says of what.
+
+        read_yaml(Path("dpo.yaml"), "TRL options, one per line")
+    """
+    try:
+        text = path.read_text("utf-8")
+        tree = yaml.safe_load(text)
+    except FileNotFoundError as error:
+        raise RecipeError(f"{path} does not exist") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RecipeError(f"{path} is not a YAML file: {' '.join(str(error).split())}") from error
+    if not isinstance(tree, dict):
+        raise RecipeError(f"{path} contains {type(tree).__name__}; expected {expected}")
+    return tree, text
 
 
 def remove(path: Path) -> None:

@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ValidationError, model_validator
 
 from curate.errors import RecipeError, nearest
+from curate.files import read_yaml
 from curate.recipe.data import Decontaminate, Dedup, Publish, Rules, Select, Source, Split, Train
 from curate.recipe.models import Budget, Generate, Judge, Pair, Prompts
 from curate.rules import TEXT_COLUMNS
@@ -63,16 +64,7 @@ class Recipe(Section):
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read and validate a recipe file. Raise RecipeError with the path, the line and the nearest known key."""
-    path = Path(path)
-    try:
-        text = path.read_text("utf-8")
-        tree = yaml.safe_load(text)
-    except FileNotFoundError as error:
-        raise RecipeError(f"{path} does not exist") from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise RecipeError(f"{path} is not a YAML file: {' '.join(str(error).split())}") from error
-    if not isinstance(tree, dict):
-        raise RecipeError(f"{path} contains {type(tree).__name__}; expected sections: {', '.join(Recipe.model_fields)}")
+    tree, text = read_yaml(Path(path), f"sections: {', '.join(Recipe.model_fields)}")
     return make_recipe(tree, overrides, where=str(path), text=text)
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from curate.errors import InputError, RecipeError, nearest
+from curate.files import read_yaml
 from curate.recipe.data import Train
 from curate.recipe.load import load_recipe, make_recipe, to_yaml
 from curate.rundir.manifest import Manifest
@@ -73,11 +73,7 @@ def load_bakeoff(path: Path) -> Bakeoff:
         load_bakeoff(Path("bakeoff.yaml")).seeds
     """
     try:
-        return Bakeoff.model_validate(yaml.safe_load(path.read_text("utf-8")))
-    except FileNotFoundError as error:
-        raise RecipeError(f"{path} does not exist") from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise RecipeError(f"{path} is not a YAML file: {' '.join(str(error).split())}") from error
+        return Bakeoff.model_validate(read_yaml(path, "arms")[0])
     except ValidationError as error:
         problems = [f"{'.'.join(map(str, e['loc']))}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()]
         raise RecipeError(f"{path}: {'; '.join(problems)}") from error

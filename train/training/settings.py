@@ -7,9 +7,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from curate.errors import RecipeError, nearest, require
+from curate.files import read_yaml
 from curate.recipe.data import Train
 from curate.recipe.load import make_recipe, resolved
 from curate.rundir.result import Run
@@ -30,7 +29,11 @@ RESERVED |= {"hub_token": "the Hub login, or HF_TOKEN"}  # a token in an option 
 
 
 def section_of(
-    run: Run | None, model: str | None = None, settings: Sequence[str] = (), config: Path | None = None
+    run: Run | None,
+    model: str | None = None,
+    settings: Sequence[str] = (),
+    config: Path | None = None,
+    **options: Any,
 ) -> Train:
     """
     Return the train section of a run's recipe with overrides applied.
@@ -45,18 +48,21 @@ def section_of(
         `train.key=value` and `trl.key=value`, as for --set; they override everything else.
     config
         A YAML file as for `trl dpo --config`; it overrides the recipe.
+    options
+        Keys of the section, which override the recipe and the config file; those of `trl` are added to theirs.
 
     Raises RecipeError for an unknown key (with the nearest known one), a value of the wrong type, a TRL option that a
     command-line option sets (such as `output_dir`), and a config file that cannot be read.
 
         section_of(open_run("RUN"), "./base", ["train.lora_rank=32", "trl.beta=0.05"])
+        section_of(open_run("RUN"), "./base", lora_rank=32, trl={"beta": 0.05})
     """
     tree: dict[str, Any] = {"source": {"paths": ["-"]}} if run is None else resolved(run.recipe)
     tree["train"] = dict(tree.get("train") or {})
     if config is not None:
         tree["train"] |= _from_file(config, tree["train"])
-    if model is not None:
-        tree["train"]["model"] = model
+    options |= {"model": model} if model is not None else {}
+    tree["train"] |= options | {"trl": {**tree["train"].get("trl", {}), **options.get("trl", {})}}
     sets = [f"train.{text}" if text.startswith("trl.") else text for text in settings]
     if unknown := [text for text in sets if not text.startswith("train.")]:
         raise RecipeError(f"--set {unknown[0]!r}: expected train.key=value, or trl.key=value for a TRL option")
@@ -116,14 +122,7 @@ def _as_float(value: Any) -> Any:
 
 def _from_file(path: Path, section: Mapping[str, Any]) -> dict[str, Any]:
     """Read a file for `trl dpo --config`: options of its trainer, and those of the script that have an equivalent."""
-    try:
-        tree = yaml.safe_load(path.read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise RecipeError(f"{path} does not exist") from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise RecipeError(f"{path} is not a YAML file: {' '.join(str(error).split())}") from error
-    if not isinstance(tree, dict):
-        raise RecipeError(f"{path} contains a {type(tree).__name__}; expected TRL options, one per line")
+    tree, _ = read_yaml(path, "TRL options, one per line")
     named = {SCRIPT_OPTIONS[name]: value for name, value in tree.items() if name in SCRIPT_OPTIONS}
     trl = {name: value for name, value in tree.items() if name not in SCRIPT_OPTIONS}
     return named | {"trl": {**section.get("trl", {}), **trl}}
