@@ -1,5 +1,10 @@
 """The documentation is true: tables are what the code says, commands and code run, links lead somewhere."""
 
+import ast
+import importlib
+import inspect
+import json
+import operator
 import re
 import shlex
 import subprocess
@@ -9,6 +14,7 @@ from pathlib import Path
 import pytest
 import typer.main
 
+import curate
 from curate.cli import app
 from curate.rules import DEFAULTS
 from curate.signals import SIGNALS
@@ -121,6 +127,27 @@ def test_code_runs(tmp_path: Path, page: Path) -> None:
     if page == README:
         assert "Result(20 of 20 kept)" in done.stdout
         assert "Run('RUN': 20 of 20 kept · train 18, test 2)" in done.stdout
+
+
+def code_of(page: Path) -> str:
+    """The Python of a page, or of a notebook."""
+    if page.suffix == ".ipynb":
+        cells = json.loads(text_of(page))["cells"]
+        return "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    return "\n\n".join(re.findall(r"```python\n(.*?)```", text_of(page), re.DOTALL))
+
+
+@pytest.mark.parametrize("page", [*WITH_CODE, ROOT / "train" / "tutorial.ipynb"], ids=name_of)
+def test_code_imports_and_calls_what_exists(page: Path) -> None:
+    """Also where it needs a network or a GPU: imports of ours resolve, calls of `curate.…` take the keywords."""
+    for node in ast.walk(ast.parse(code_of(page))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in {"curate", "pipelines", "train"}:
+            module = importlib.import_module(node.module or "")
+            assert [alias.name for alias in node.names if not hasattr(module, alias.name)] == []
+        if isinstance(node, ast.Call) and (named := re.fullmatch(r"curate\.([\w.]+)", ast.unparse(node.func))):
+            function = operator.attrgetter(named[1])(curate)
+            keywords = {keyword.arg: None for keyword in node.keywords if keyword.arg}
+            inspect.signature(function).bind(*node.args, **keywords)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

@@ -13,15 +13,14 @@ if TYPE_CHECKING:
 
 
 def preflight(
-    run: RunLike, model: str | None = None, *, settings: Sequence[str] = (), config: Path | None = None
+    run: RunLike, model: str | None = None, *, settings: Sequence[str] = (), config: Path | None = None, **options: Any
 ) -> "Preflight":
     """
     Say what TRL would drop, cut or garble of a run's rows with this model, and what max_length costs (extra: train).
 
-    Returns a `Preflight`: `.findings()` and `.lengths()` as tables, `.to_dict()` as plain data. `settings` are
-    `train.key=value` and `trl.key=value` texts. Raises InputError for a model that cannot be loaded, RecipeError for a
-    setting. `config` is a YAML file
-    as for `trl dpo --config`.
+    Returns a `Preflight`: `.findings()` and `.lengths()` as tables, `.to_dict()` as plain data. `options` are keys of
+    the recipe's train section, `settings` the same as `train.key=value` and `trl.key=value` texts, `config` is a YAML
+    file as for `trl dpo --config`. Raises InputError for a model that cannot be loaded, RecipeError for an option.
 
         curate.preflight(run, "HuggingFaceTB/SmolLM2-135M-Instruct").findings()
     """
@@ -30,7 +29,7 @@ def preflight(
     from train.training.settings import section_of
 
     there = opened(run)
-    return check(there, section_of(there, model, settings, config))
+    return check(there, section_of(there, model, settings, config, **options))
 
 
 def train(
@@ -42,6 +41,7 @@ def train(
     config: Path | None = None,
     resume: bool = False,
     force: bool = False,
+    **options: Any,
 ) -> "Training":
     """
     Train a model on a run by TRL, with options that fit the data and the machine (extra: train).
@@ -55,11 +55,14 @@ def train(
     out
         Where to; None = RUN/training.
     settings
-        `train.key=value` and `trl.key=value` texts.
+        `train.key=value` and `trl.key=value` texts, as for `--set`.
     config
         A YAML file as for `trl dpo --config`.
     resume, force
         Go on from the last checkpoint; start anew where a training lies.
+    **options
+        The recipe's train section: method (dpo, orpo, reward, sft), lora, lora_rank, batch, max_length, …; `trl` is a
+        mapping of TRL's own options.
 
     Returns
     -------
@@ -69,7 +72,7 @@ def train(
     ------
     InputError for data or a model that cannot be trained on, RecipeError for an unknown option.
 
-        curate.train(run, model="HuggingFaceTB/SmolLM2-135M-Instruct", settings=["trl.beta=0.05"])
+        curate.train(run, model="HuggingFaceTB/SmolLM2-135M-Instruct", batch=8, trl={"beta": 0.05})
     """
     check_not_hidden("train")
     from train.training.settings import section_of
@@ -77,7 +80,8 @@ def train(
 
     there = opened(run)
     folder = None if out is None else Path(out)
-    return train_on(there, section_of(there, model, settings, config), folder, resume=resume, force=force)
+    section = section_of(there, model, settings, config, **options)
+    return train_on(there, section, folder, resume=resume, force=force)
 
 
 def evaluate(
