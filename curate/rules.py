@@ -114,10 +114,6 @@ def _no(rule: Rule, value: Any) -> Rule:
     return _max(rule, 0)
 
 
-def _min(rule: Rule, value: Any) -> Rule:
-    return replace(rule, min=_number(rule, value))
-
-
 def _max(rule: Rule, value: Any) -> Rule:
     return replace(rule, max=_number(rule, value))
 
@@ -137,7 +133,12 @@ def _number(rule: Rule, value: Any) -> float:
     return float(value)
 
 
-BOUNDS: dict[str, Callable[[Rule, Any], Rule]] = {"no": _no, "min": _min, "max": _max, "only": _only}
+BOUNDS: dict[str, Callable[[Rule, Any], Rule]] = {
+    "no": _no,
+    "min": lambda rule, value: replace(rule, min=_number(rule, value)),
+    "max": _max,
+    "only": _only,
+}
 
 
 def make_rules(

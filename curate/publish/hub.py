@@ -68,7 +68,7 @@ class Hub:
         except errors.RepositoryNotFoundError:
             return Remote()
         entries = self.api.list_repo_tree(self.repo, repo_type=self.kind, revision=info.sha, recursive=True)
-        files = {entry.path: _hashes(entry) for entry in entries if hasattr(entry, "blob_id")}
+        files = {e.path: {e.blob_id, *([e.lfs.sha256] if e.lfs else [])} for e in entries if hasattr(e, "blob_id")}
         refs = self.api.list_repo_refs(self.repo, repo_type=self.kind)
         card = self.read("README.md", info.sha).decode("utf-8", "replace") if "README.md" in files else ""
         return Remote(info.sha, files, card, missing, {tag.name: tag.target_commit for tag in refs.tags})
@@ -151,10 +151,6 @@ def _operation(api: Any, file: File) -> Any:
     return operation
 
 
-def _hashes(entry: Any) -> set[str]:
-    return {entry.blob_id, entry.lfs.sha256} if entry.lfs else {entry.blob_id}
-
-
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
@@ -188,10 +184,8 @@ def _explained(what: str, error: BaseException) -> CurateError:
         return InputError(f"{what}: {_line(error)}")
     if _retry_after(error) is not None or isinstance(error, OSError):
         return ServiceError(f"{what}: unexpected response of the Hub: {_line(error)}")
-    return InputError(f"{what}: {_line(error)}") if isinstance(error, ValueError) else _defect(what, error)
-
-
-def _defect(what: str, error: BaseException) -> CurateError:
+    if isinstance(error, ValueError):
+        return InputError(f"{what}: {_line(error)}")
     return ServiceError(f"{what}: {type(error).__name__}: {_line(error)}")
 
 

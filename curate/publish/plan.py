@@ -57,7 +57,15 @@ def make_plan(bundle: Bundle, remote: Remote, hub: Hub) -> Plan:
     known = {file.path for file in files if file.is_known_as(remote.files.get(file.path, set()))}
     adds = [file for file in files if file.path not in known]
     deletes = _stale(bundle, remote, files)
-    steps = [Step(file.path, _state(file, known, remote), file.size, _rows(file)) for file in files]
+    steps = [
+        Step(
+            file.path,
+            "same" if file.path in known else "changed" if file.path in remote.files else "new",
+            file.size,
+            pq.read_metadata(file.content).num_rows if file.path.endswith(".parquet") else None,
+        )
+        for file in files
+    ]
     steps += [Step(path, "gone", 0) for path in deletes]
     schema, breaks = _readers(bundle, remote, hub) if files else ([], [])
     return Plan(remote, steps, adds, deletes, breaks, schema)
@@ -70,15 +78,6 @@ def check_readers(plan: Plan, *, allowed: bool) -> None:
         raise InputError(
             f"this would break readers of the published data: {found}; allow it with --allow-schema-change"
         )
-
-
-def _state(file: File, known: set[str], remote: Remote) -> State:
-    return "same" if file.path in known else "changed" if file.path in remote.files else "new"
-
-
-def _rows(file: File) -> int | None:
-    rows: int | None = pq.read_metadata(file.content).num_rows if file.path.endswith(".parquet") else None
-    return rows
 
 
 def _stale(bundle: Bundle, remote: Remote, files: list[File]) -> list[str]:
@@ -108,7 +107,8 @@ def _readers(bundle: Bundle, remote: Remote, hub: Hub) -> tuple[list[str], list[
         ours = {shard.name.partition("-")[0] for shard in bundle.shards}
         breaks += [f"split {split} is gone" for split in _splits(remote, bundle.config) if split not in ours]
         parts = f"{META}/{bundle.config}/parts/"
-        breaks += [f"the appended part {p.split('/')[3]} is gone" for p in _ledgers(remote, parts)]
+        ledgers = sorted(path for path in remote.files if path.startswith(parts) and path.endswith(f"/{LEDGER}"))
+        breaks += [f"the appended part {path.split('/')[3]} is gone" for path in ledgers]
     return list(differences), breaks
 
 
@@ -125,10 +125,6 @@ def _published(config: str, remote: Remote) -> list[str]:
     """Return the published shards of a config."""
     folder = f"{data_folder(config)}/"
     return sorted(path for path in remote.files if path.startswith(folder) and path.endswith(".parquet"))
-
-
-def _ledgers(remote: Remote, folder: str) -> list[str]:
-    return sorted(path for path in remote.files if path.startswith(folder) and path.endswith(f"/{LEDGER}"))
 
 
 def _splits(remote: Remote, config: str) -> list[str]:

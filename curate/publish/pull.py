@@ -1,6 +1,7 @@
 """`curate pull`: download a published run into a run directory: recipe, ledger, data. `why` works on it."""
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -58,7 +59,9 @@ def _fetch(hub: Hub, remote: Remote, folder: Path, base: str, config: str) -> No
         patiently(hub.repo, lambda: _copy(hub, path, remote.sha or "", to))
 
     parts = sorted({str(Path(path).parent) for path in remote.files if path.startswith(f"{base}/parts/")})
-    manifests = [_manifest(hub, f"{meta}/{MANIFEST}", remote) for meta in (base, *parts)]
+    names = [f"{meta}/{MANIFEST}" for meta in (base, *parts)]
+    read = [patiently(hub.repo, partial(hub.read, name, remote.sha or "")) for name in names]
+    manifests = [Manifest.parse(text, f"{hub.repo}/{name}") for name, text in zip(names, read, strict=True)]
     for name in SINGLE:
         get(f"{base}/{name}", folder / name)
     get(CARD, folder / CARD)
@@ -74,11 +77,6 @@ def _fetch(hub: Hub, remote: Remote, folder: Path, base: str, config: str) -> No
     pulled = Pulled(hub.repo, remote.sha or "", config)
     manifest = sealed(folder, _joined(manifests).replace(pulled=pulled))
     write_json(folder / MANIFEST, manifest.to_dict())
-
-
-def _manifest(hub: Hub, path: str, remote: Remote) -> Manifest:
-    read = patiently(hub.repo, lambda: hub.read(path, remote.sha or ""))
-    return Manifest.parse(read, f"{hub.repo}/{path}")
 
 
 def _copy(hub: Hub, path: str, revision: str, to: Path) -> None:

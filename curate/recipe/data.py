@@ -16,10 +16,6 @@ from curate.sources.formats import FORMATS
 Switch = BeforeValidator(lambda value: {True: {}, False: None}[value] if isinstance(value, bool) else value)
 
 
-def _by_path(value: Any) -> Any:
-    return {"path": value} if isinstance(value, str) else value
-
-
 class Source(Section):
     """The input: files, folders, globs, or Hub datasets."""
 
@@ -126,11 +122,20 @@ class EvalSet(Section):
     name: str | None = Field(None, description="Name in tables; null = from the path")
 
 
+# A line in place of an eval set is its path.
+AnyEvalSet = Annotated[
+    EvalSet,
+    BeforeValidator(
+        lambda value: {"path": value} if isinstance(value, str) else value, json_schema_input_type=str | EvalSet
+    ),
+]
+
+
 class Decontaminate(Section):
     """Drop contaminated pairs: those that contain items of eval sets."""
 
     against: Annotated[
-        tuple[Annotated[EvalSet, BeforeValidator(_by_path, json_schema_input_type=str | EvalSet)], ...],
+        tuple[AnyEvalSet, ...],
         BeforeValidator(lambda value: [value] if isinstance(value, (str, dict)) else value),
     ] = Field(min_length=1, description="Names (`curate evals` lists them), files, Hub ids, or saved indexes")
     method: Literal["ngram", "exact", "embedding"] = Field(

@@ -115,8 +115,8 @@ def join(ours: Header, old: Header, *, append: bool = False) -> Header:
         if others := [value for value in _listed(old.get(key)) if len(infos) > 1 or append]:
             joined[key] = list(dict.fromkeys([*others, *_listed(ours.get(key))]))
     order = sorted(infos, key=lambda name: (name != DEFAULT, list(infos).index(name)))
-    rows = max(_rows(info) for info in infos.values())
-    joined["size_categories"] = [_size(rows)]
+    rows = (sum(split["num_examples"] for split in info.get("splits", [])) for info in infos.values())
+    joined["size_categories"] = [_size(max(rows))]
     joined["configs"] = [files[name] for name in sorted(files, key=lambda n: order.index(n) if n in order else 99)]
     joined["dataset_info"] = infos[order[0]] if len(infos) == 1 else [infos[name] for name in order]
     return joined
@@ -146,10 +146,6 @@ def infos_of(header: Header) -> list[dict[str, Any]]:
 
 def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [] if value is None else [value]
-
-
-def _rows(info: Mapping[str, Any]) -> int:
-    return sum(split["num_examples"] for split in info.get("splits", []))
 
 
 def _size(rows: int) -> str:

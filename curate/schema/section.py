@@ -29,8 +29,7 @@ def checked(section: type[Kind], **values: Any) -> Kind:
         raise RecipeError(f"{where}: {first['msg']}, found {first['input']!r}") from error
 
 
-def _one_or_many(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-Texts = Annotated[tuple[str, ...], BeforeValidator(_one_or_many, json_schema_input_type=str | list[str])]
+Texts = Annotated[
+    tuple[str, ...],
+    BeforeValidator(lambda value: [value] if isinstance(value, str) else value, json_schema_input_type=str | list[str]),
+]

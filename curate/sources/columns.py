@@ -60,7 +60,9 @@ def typed(block: RawBlock, fields: Mapping[str, Field]) -> pl.DataFrame:
         values = block.columns.get(field.column, [None] * height)
         series, problems = READERS[field.kind](values)
         if field.needed:
-            problems |= {i: Problem(f"missing_{name}", "null") for i in _nulls(series) if i not in problems}
+            problems |= {
+                i: Problem(f"missing_{name}", "null") for i in series.is_null().arg_true() if i not in problems
+            }
         for i, problem in problems.items():
             if rules[i] is None:
                 rules[i], details[i] = problem.rule, f"{field.column}: {problem.detail}"
@@ -166,10 +168,6 @@ def _listed(values: pl.Series) -> list[Any]:
         return values.to_list()
     except (ValueError, pl.exceptions.PanicException):
         return values.to_physical().to_list()
-
-
-def _nulls(series: pl.Series) -> list[int]:
-    return series.is_null().arg_true().to_list() if series.null_count() else []
 
 
 def _label(value: object) -> str | None:

@@ -105,11 +105,7 @@ def _decode(line: bytes) -> dict[str, Any] | str:
         cut = "truncated" in str(error) and line.rstrip().endswith(b"}") and b"\\ud" in line.lower()
         surrogate = cut or "surrogate" in str(error)
         return "a lone surrogate escape (\\ud800 to \\udfff)" if surrogate else f"invalid JSON: {error}"
-    return value if isinstance(value, dict) else _not_a_row(value)
-
-
-def _not_a_row(value: object) -> str:
-    return f"{type(value).__name__} instead of an object with columns"
+    return value if isinstance(value, dict) else f"{type(value).__name__} instead of an object with columns"
 
 
 def _columns(rows: Iterable[dict[str, Any]]) -> dict[str, list[Any]]:

@@ -31,11 +31,13 @@ def raw_blocks(source: Input) -> Iterator[RawBlock]:
         hint = "the file is truncated or damaged; download it again"
         if "straddling" in str(error):  # Arrow's error for a csv row that spans more than two blocks
             hint = f"a row is longer than {2 * BLOCK_BYTES >> 20} MB; store it in another format"
-        raise InputError(f"{source.name} cannot be read ({_first_line(error)}): {hint}") from error
+        problem = str(error).strip().partition("\n")[0]
+        raise InputError(f"{source.name} cannot be read ({problem}): {hint}") from error
 
 
 def _blocks(path: Path) -> Iterator[RawBlock]:
-    head = _first_bytes(path)
+    with _open(path) as stream:
+        head = stream.read(4096)
     if not head.strip():
         raise InputError("the file is empty")
     kind = _kind(head, path)
@@ -96,12 +98,3 @@ def _open_text(path: Path, head: bytes) -> BinaryIO:
     if head.startswith(BOM):  # not part of the JSON
         stream.read(len(BOM))
     return stream
-
-
-def _first_bytes(path: Path) -> bytes:
-    with _open(path) as stream:
-        return stream.read(4096)
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n", 1)[0]

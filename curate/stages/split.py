@@ -32,7 +32,11 @@ def assign_splits(store: Store, recipe: Recipe, remaining: Remaining, clusters: 
         stratum = [STRATA[settings.stratify]] if settings.stratify in STRATA else []
         pairs = remaining.frame("prompt_id", *stratum)
         corpus = RunCorpus(store, remaining)
-        pairs = pairs.with_columns(cluster=_clusters(recipe, corpus, pairs) if any(shares.values()) else pl.col("row"))
+        cluster = pl.col("row")
+        if any(shares.values()):  # by cluster, which must stay within one split
+            found = components(corpus.rows, prompt_edges(recipe, corpus, pairs))
+            cluster = pl.lit(pl.Series(found[pairs.get_column("row").to_numpy()]))
+        pairs = pairs.with_columns(cluster=cluster)
         if settings.stratify is not None:
             by = STRATA.get(settings.stratify, "topic")
             if clusters is not None:
@@ -63,12 +67,6 @@ def leaks(store: Store, recipe: Recipe) -> int:
     edges = prompt_edges(recipe, TextCorpus(store, texts, len(rows)), rows)
     sides = rows.get_column("split")
     return int((sides[edges.get_column("row_a")] != sides[edges.get_column("row_b")]).sum())
-
-
-def _clusters(recipe: Recipe, corpus: Corpus, pairs: pl.DataFrame) -> pl.Series:
-    """Return for every remaining row the number of its cluster, which must stay within one split."""
-    cluster = components(corpus.rows, prompt_edges(recipe, corpus, pairs))
-    return pl.Series("cluster", cluster[pairs.get_column("row").to_numpy()])
 
 
 def prompt_edges(recipe: Recipe, corpus: Corpus, rows: pl.DataFrame) -> pl.DataFrame:

@@ -44,7 +44,8 @@ def read(body: bytes) -> Reply | Retry:
         return Retry("the reply has no choices", usage)
     choice = answer.choices[0]
     message = choice.message or _Message(choice.text)
-    text = _text(message.content) or message.refusal or ""
+    parts = message.content if isinstance(message.content, list) else [_Part(message.content)]
+    text = "".join(part.text or "" for part in parts) or message.refusal or ""
     if text.strip():
         return Reply(text, choice.finish_reason, usage.prompt_tokens, usage.completion_tokens)
     if choice.finish_reason == "length":  # reasoning models with a small max_tokens
@@ -85,12 +86,6 @@ def _error(body: bytes) -> str | None:
         return error if isinstance(error, str) else " ".join(str(error.get(key) or "") for key in ("code", "message"))
     except (msgspec.DecodeError, UnicodeDecodeError, LookupError, TypeError, AttributeError):
         return None
-
-
-def _text(content: "str | list[_Part] | None") -> str:
-    if isinstance(content, list):
-        return "".join(part.text or "" for part in content)
-    return content or ""
 
 
 class _Part(msgspec.Struct):
