@@ -1,5 +1,6 @@
 """What every kind of judge provides, and the table of verdicts that judges fill."""
 
+import threading
 from abc import abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar, NamedTuple, Protocol
@@ -84,6 +85,7 @@ class LocalJudge(Judge):
 
     def __init__(self, model: Model, section: JudgeSection) -> None:
         self.model, self.section = model, section
+        self._lock = threading.Lock()
 
     @abstractmethod
     def rate(self, answers: pl.DataFrame) -> pl.DataFrame:
@@ -103,7 +105,8 @@ class LocalJudge(Judge):
     def score(self, candidates: pl.DataFrame, clients: Mapping[str, SendRequests]) -> pl.DataFrame:
         """VERDICTS, one per answer."""
         answers = candidates.filter(pl.col("response").is_not_null())
-        rated = self.rate(answers)
+        with self._lock:
+            rated = self.rate(answers)
         return (
             answers.select("source", "source_row", "candidate_id")
             .with_columns(

@@ -3,8 +3,8 @@ The judge `heuristic`, which is no LLM. It detects plain faults of an answer (em
 otherwise prefers more substance. It cannot assess truth, style, or whether an instruction was followed.
 """
 
-import threading
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.util import find_spec
 from typing import ClassVar
 
@@ -13,8 +13,6 @@ import polars as pl
 
 from curate.embeddings.encoder import Encoder, load_encoder
 from curate.errors import require
-from curate.recipe.models import Judge as JudgeSection
-from curate.recipe.models import Model
 from curate.schema import PAIR, empty
 from curate.signals import measure
 from curate.signals.pairwise import SURE
@@ -76,11 +74,6 @@ class HeuristicJudge(LocalJudge):
 
     method: ClassVar[str] = "heuristic"
 
-    def __init__(self, model: Model, section: JudgeSection) -> None:
-        super().__init__(model, section)
-        self._lock = threading.Lock()
-        self._encoder: Encoder | None = None
-
     def check(self, *, keys: bool = True) -> None:
         """Raise MissingExtra where sentence-transformers is not installed."""
         if find_spec("sentence_transformers") is None:
@@ -88,9 +81,11 @@ class HeuristicJudge(LocalJudge):
 
     def rate(self, answers: pl.DataFrame) -> pl.DataFrame:
         """Score and reason of each answer."""
-        with self._lock:
-            self._encoder = self._encoder or load_encoder(self.model.extra.get("encoder"))
-            return score(answers, self._encoder)
+        return score(answers, self._encoder)
+
+    @cached_property
+    def _encoder(self) -> Encoder:
+        return load_encoder(self.model.extra.get("encoder"))
 
 
 def score(candidates: pl.DataFrame, encoder: Encoder) -> pl.DataFrame:

@@ -1,14 +1,12 @@
 """The judge `reward:MODEL`: a reward model (sequence classification with one output) in this process."""
 
-import threading
+from functools import cached_property
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, ClassVar
 
 import polars as pl
 
 from curate.errors import require
-from curate.recipe.models import Judge as JudgeSection
-from curate.recipe.models import Model
 from pipelines.judges.base import LocalJudge
 
 if TYPE_CHECKING:
@@ -20,11 +18,6 @@ class RewardJudge(LocalJudge):
 
     method: ClassVar[str] = "reward"
 
-    def __init__(self, model: Model, section: JudgeSection) -> None:
-        super().__init__(model, section)
-        self._lock = threading.Lock()
-        self._reward: RewardModel | None = None
-
     def check(self, *, keys: bool = True) -> None:
         """Raise MissingExtra where transformers is not installed."""
         if find_spec("transformers") is None:
@@ -32,11 +25,12 @@ class RewardJudge(LocalJudge):
 
     def rate(self, answers: pl.DataFrame) -> pl.DataFrame:
         """One score per answer, without a reason."""
+        rows = answers.select("prompt", "response").iter_rows()
+        scores = self._reward.score([[*prompt, *response] for prompt, response in rows])
+        return pl.DataFrame({"score": scores, "reason": None}, schema={"score": pl.Float64, "reason": pl.String})
+
+    @cached_property
+    def _reward(self) -> "RewardModel":
         from pipelines.clients.local import RewardModel
 
-        with self._lock:
-            if self._reward is None:
-                self._reward = RewardModel(self.model.model.partition(":")[2])
-            rows = answers.select("prompt", "response").iter_rows()
-            scores = self._reward.score([[*prompt, *response] for prompt, response in rows])
-        return pl.DataFrame({"score": scores, "reason": None}, schema={"score": pl.Float64, "reason": pl.String})
+        return RewardModel(self.model.model.partition(":")[2])

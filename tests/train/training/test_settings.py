@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from curate.errors import RecipeError
 from train.training.settings import section_of
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of torch, transformers and TRL
@@ -16,3 +17,10 @@ def test_later_sources_override_earlier_ones(tmp_path: Path) -> None:
     section = section_of(None, "given", ["trl.beta=0.3"], config)
     assert (section.model, section.lora_rank, section.trl) == ("given", 4, {"beta": 0.3})
     assert section_of(None, "given", ["train.model=set"], config).model == "set"
+
+
+def test_options_are_keys_of_the_section() -> None:
+    section = section_of(None, "given", ["trl.beta=0.3"], lora_rank=4, trl={"beta": 0.1, "max_steps": 2})
+    assert (section.model, section.lora_rank, section.trl) == ("given", 4, {"beta": 0.3, "max_steps": 2})
+    with pytest.raises(RecipeError, match=r"unknown key train\.lora_rnk\. Did you mean 'lora_rank'"):
+        section_of(None, lora_rnk=4)
