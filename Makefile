@@ -16,10 +16,10 @@ quickstart: $(VENV)/quickstart ## Questions → answers of a small model → sco
 
 # One thread in each of pytest's processes: there are as many of them as cores, and more threads wait for each other.
 test: lint ## Everything that continuous integration checks
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 check: lint ## Lint, types and the fast tests, in about two minutes
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
 
 lint: $(VENV)/dev ## ruff, codespell and mypy
 	$(BIN)/ruff check .

@@ -32,6 +32,8 @@ class Wide(NamedTuple):
 
     def are(self, pattern: str) -> np.ndarray:
         """Return a mask of those that a regular expression matches; beyond HAN_ENDS (private use, tags) none are."""
+        if not len(self.codes):  # plain ASCII needs no table
+            return np.zeros(0, bool)
         mask: np.ndarray = _matching(pattern)[np.minimum(self.codes, LOOKED_UP)] & (self.codes < HAN_ENDS)
         return mask
 

@@ -17,7 +17,9 @@ SMALL = ("publish.min_train=1", "publish.min_test=0", "publish.max_personal=1")
 LICENSED = ("publish.license=mit", "publish.source_license=mit")
 # The clients read their settings when they are imported, so they live in a process that is told what to do.
 PROGRAM = """
-import json, sys
+import json, sys, time
+sleep = time.sleep
+time.sleep = lambda seconds: sleep(0.02 * seconds)  # of huggingface_hub between attempts
 from curate.errors import CurateError
 from curate.publish import hub
 from curate.publish.export import export
