@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from curate.errors import InputError, RecipeError, nearest, require
 from curate.recipe.models import Model, named
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
 OPENAI, INFERENCE = "https://api.openai.com/v1", "https://router.huggingface.co/v1"
 LOCAL_TIMEOUT = 3600.0  # seconds per request to a server on this machine
-KINDS = ("openai:", "inference:", "transformers:", "gguf:", "embedded")
+ENDPOINTS = ("openai:", "inference:")
+KINDS = (*ENDPOINTS, "transformers:", "gguf:", "embedded")
 
 
 def check(model: Model, *, keys: bool = True) -> None:
@@ -30,10 +32,8 @@ def check(model: Model, *, keys: bool = True) -> None:
     False), and InputError for a GGUF file that does not exist.
     """
     kind = kind_of(model)
-    if keys and kind == "openai:":
-        _openai(model)
-    elif keys and kind == "inference:":
-        _inference(model)
+    if keys and kind in ENDPOINTS:
+        _where(model)
     elif kind == "gguf:" and not Path(model.model.removeprefix("gguf:")).expanduser().is_file():
         raise InputError(f"{model.model} does not exist, or is not a file")
 
@@ -60,10 +60,9 @@ def connect(model: str | Model) -> "LLM":
     from pipelines.clients.llms import ChatLLM
 
     spec = Model.model_validate(named(model)) if isinstance(model, str) else model
-    where = {"openai:": _openai, "inference:": _inference}.get(kind_of(spec))
-    if where is None:
+    if kind_of(spec) not in ENDPOINTS:
         raise RecipeError(f"{spec.model}: only openai: and inference: can be connected outside a run")
-    base_url, key_env = where(spec)
+    base_url, key_env = _where(spec)
     return ChatLLM(spec=spec, base_url=base_url, key_env=key_env)
 
 
@@ -119,24 +118,36 @@ def _open(model: Model, dispatcher: Dispatcher, loop: "Loop", stack: ExitStack) 
         here = {"concurrency": min(model.concurrency, PARALLEL), "timeout": model.timeout or LOCAL_TIMEOUT}
         model = model.model_copy(update=here)
     else:
-        base_url, key_env = (_openai if kind == "openai:" else _inference)(model)
+        base_url, key_env = _where(model)
     llm = ChatLLM(spec=model, base_url=base_url, key_env=key_env)
     llm.attach(dispatcher, loop)
     return llm
 
 
-def _openai(model: Model) -> tuple[str, str | None]:
-    """Address and key variable. The default key is sent to the default address only; for others it must be named."""
-    usual = os.environ.get("OPENAI_BASE_URL", OPENAI)
+def _where(model: Model) -> tuple[str, str | None]:
+    """
+    Address and key variable of an endpoint. A key goes by default only to the host it belongs to: OPENAI_API_KEY to
+    OpenAI (or to OPENAI_BASE_URL, which the user sets beside it), HF_TOKEN and the Hub login to the Hub's router.
+    Another address gets a key only where `api_key_env` names it.
+    """
+    is_openai = kind_of(model) == "openai:"
+    public, usual_key = (OPENAI, "OPENAI_API_KEY") if is_openai else (INFERENCE, "HF_TOKEN")
+    usual = os.environ.get("OPENAI_BASE_URL", OPENAI) if is_openai else INFERENCE
     base_url = model.base_url or usual
-    key = model.api_key_env or ("OPENAI_API_KEY" if base_url == usual else None)
-    if key is not None and key not in os.environ and (model.api_key_env or base_url == OPENAI):
-        raise RecipeError(f"{model.model}: the environment variable {key} is not set (the key of {base_url})")
+    at_home = _origin(base_url) == _origin(usual)
+    key = model.api_key_env or (usual_key if at_home else None)
+    needed = model.api_key_env or _origin(base_url) == _origin(public)  # a local server may do without
+    if key is not None and needed and api_key(key) is None:
+        login = ", nor is there a Hub login" if key == "HF_TOKEN" else ""
+        raise RecipeError(f"{model.model}: the environment variable {key} is not set{login} (the key of {base_url})")
     return base_url, key
 
 
-def _inference(model: Model) -> tuple[str, str | None]:
-    key = model.api_key_env or "HF_TOKEN"
-    if api_key(key) is None:
-        raise RecipeError(f"{model.model}: the environment variable {key} is not set, nor is there a Hub login")
-    return model.base_url or INFERENCE, key
+def _origin(address: str) -> tuple[str, str | None, int | None]:
+    """Scheme, host and port, by which two addresses are of the same server."""
+    try:
+        parts = urlsplit(address)
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError as error:
+        raise RecipeError(f"{address!r} is not the address of an endpoint: {error}") from error
+    return parts.scheme, parts.hostname, port

@@ -36,6 +36,11 @@ def login(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return token
 
 
+def hub_model(server: ChatServer) -> Model:
+    """A model at another address than the Hub's, for which the user names the token himself."""
+    return Model(model="inference:m", base_url=server.url, api_key_env="HF_TOKEN")
+
+
 def ask(model: Model) -> str | None:
     with RequestCache(":memory:") as cache, open_models([model], Dispatcher(cache, Budget(None, [model]))) as clients:
         (reply,) = clients[model.model]([QUESTION])
@@ -44,7 +49,7 @@ def ask(model: Model) -> str | None:
 
 def test_a_hub_login_is_sent_and_the_environment_stays_the_same(server: ChatServer, login: Path) -> None:
     before = dict(os.environ)
-    assert ask(named_model(f"inference:m@{server.url}")) == "Hello."
+    assert ask(hub_model(server)) == "Hello."
     assert server.authorized == ["Bearer hf_login"]
     assert dict(os.environ) == before
 
@@ -53,7 +58,7 @@ def test_the_variable_takes_precedence_over_the_login(
     server: ChatServer, login: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_variable")
-    ask(named_model(f"inference:m@{server.url}"))
+    ask(hub_model(server))
     assert server.authorized == ["Bearer hf_variable"]
 
 
@@ -74,9 +79,45 @@ def test_the_default_openai_key_is_not_sent_elsewhere(
     assert server.authorized == [None]
 
 
+def test_the_hub_token_is_not_sent_elsewhere(server: ChatServer, login: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask(named_model(f"inference:m@{server.url}"))
+    monkeypatch.setenv("HF_TOKEN", "hf_variable")
+    ask(named_model(f"inference:n@{server.url}"))
+    assert server.authorized == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("line", "key"),
+    [
+        ("inference:m", "HF_TOKEN"),
+        ("inference:m@https://router.huggingface.co/v1/", "HF_TOKEN"),
+        ("inference:m@https://ROUTER.huggingface.co:443/v1", "HF_TOKEN"),
+        ("inference:m@http://router.huggingface.co/v1", None),  # not encrypted
+        ("inference:m@https://router.huggingface.co.example.org/v1", None),
+        ("inference:m@https://router.huggingface.co@example.org/v1", None),
+        ("inference:m@https://router.huggingface.co:444/v1", None),
+        ("inference:m@https://api.openai.com/v1", None),
+        ("openai:m", "OPENAI_API_KEY"),
+        ("openai:m@https://api.openai.com/v1", "OPENAI_API_KEY"),
+        ("openai:m@https://api.openai.com.example.org/v1", None),
+        ("openai:m@https://router.huggingface.co/v1", None),
+    ],
+)
+def test_a_key_goes_to_its_own_host_only(
+    login: Path, monkeypatch: pytest.MonkeyPatch, line: str, key: str | None
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    assert connect(line).key_env == key
+
+
+def test_a_broken_address_is_named(login: Path) -> None:
+    with pytest.raises(RecipeError, match="'http://localhost:80x' is not the address of an endpoint"):
+        check(named_model("openai:m@http://localhost:80x"))
+
+
 def test_an_llm_for_a_pipeline_of_your_own_reads_the_login_too(server: ChatServer, login: Path) -> None:
     before = dict(os.environ)
-    llm = connect(f"inference:m@{server.url}")
+    llm = connect(hub_model(server))
     llm.load()
     try:
         (output,) = llm.generate([[{"role": "user", "content": "Hi"}]])
