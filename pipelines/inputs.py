@@ -37,6 +37,7 @@ TRANSPORT_SETTINGS = (
     "timeout",
     "retries",
     "patience",
+    "max_reply_bytes",
     "input_price",
     "output_price",
 )

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from curate import limits
 from curate.schema.section import Section, Texts
 
 Strategy = Literal["max_min", "max_random_lower", "sweet_spot", "all", "best_of_on_policy", "delta"]
@@ -35,6 +36,9 @@ class Model(Section):
     retries: int = Field(6, ge=0, description="How often a failed request is retried")
     patience: float = Field(
         300, ge=0, description="Seconds without any response after which the endpoint counts as dead"
+    )
+    max_reply_bytes: int = Field(
+        limits.REPLY_BYTES, ge=1024, description="Bytes of a reply, unpacked, beyond which it counts as failed"
     )
     input_price: float | None = Field(None, ge=0, description="USD per million tokens; null = from the price table")
     output_price: float | None = Field(None, ge=0, description="USD per million tokens; null = from the price table")

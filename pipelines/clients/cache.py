@@ -1,8 +1,12 @@
 """Cache of replies in one SQLite file, written on arrival, so that a killed run loses nothing it paid for."""
 
+import hashlib
+import json
 import sqlite3
 import time
+from collections.abc import Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,7 +20,7 @@ TABLES = (
     """
     CREATE TABLE IF NOT EXISTS replies (
         key TEXT PRIMARY KEY, model TEXT NOT NULL, at REAL NOT NULL,
-        text TEXT, finish_reason TEXT, input_tokens INTEGER, output_tokens INTEGER, error TEXT
+        text TEXT, finish_reason TEXT, input_tokens INTEGER, output_tokens INTEGER, error TEXT, checksum TEXT NOT NULL
     )
     """,
     """
@@ -25,16 +29,21 @@ TABLES = (
     )
     """,
 )
-READ = f"SELECT {', '.join(COLUMNS)} FROM replies WHERE key = ?"  # noqa: S608 - names of our own
+READ = f"SELECT checksum, {', '.join(COLUMNS)} FROM replies WHERE key = ?"  # noqa: S608 - names of our own
 WRITE = (
-    f"INSERT OR IGNORE INTO replies (key, model, at, {', '.join(COLUMNS)}) "  # noqa: S608
-    f"VALUES (?, ?, ?, {', '.join('?' * len(COLUMNS))})"
+    f"INSERT OR REPLACE INTO replies (key, model, at, checksum, {', '.join(COLUMNS)}) "  # noqa: S608
+    f"VALUES (?, ?, ?, ?, {', '.join('?' * len(COLUMNS))})"
 )
 LOSE = (
     "INSERT INTO lost VALUES (?, 1, ?, ?) ON CONFLICT (model) DO UPDATE SET tries = tries + 1, "
     "input_tokens = input_tokens + excluded.input_tokens, output_tokens = output_tokens + excluded.output_tokens"
 )
 SUMS = "model, {}, CAST(TOTAL(input_tokens) AS INTEGER), CAST(TOTAL(output_tokens) AS INTEGER)"
+
+
+def _checksum(key: str, values: Sequence[Any]) -> str:
+    """Return the checksum of a stored reply under its key."""
+    return hashlib.blake2b(json.dumps([key, *values]).encode(), digest_size=16).hexdigest()
 
 
 class RequestCache:
@@ -50,6 +59,7 @@ class RequestCache:
         try:
             # One connection, used from the event loop's thread and, in between, from the thread that counts.
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
+            self._db.text_factory = partial(str, encoding="utf-8", errors="replace")  # checksums notice damage
         except sqlite3.Error as error:
             raise self._converted(error) from error
         try:
@@ -61,13 +71,17 @@ class RequestCache:
             raise
 
     def get(self, key: str) -> Reply | None:
-        """Return the stored reply, or None."""
+        """Return the stored reply, or None; also None for one that was damaged since: it is asked for again."""
         rows = self._run(READ, key)
-        return Reply(*rows[0]) if rows else None
+        if not rows or rows[0][0] != _checksum(key, rows[0][1:]):
+            return None
+        return Reply(*rows[0][1:])
 
     def put(self, key: str, model: str, reply: Reply) -> None:
         """Store a reply, unless there already is one under the key."""
-        self._run(WRITE, key, model, time.time(), *(getattr(reply, name) for name in COLUMNS))
+        if self.get(key) is None:
+            values = [getattr(reply, name) for name in COLUMNS]
+            self._run(WRITE, key, model, time.time(), _checksum(key, values), *values)
 
     def lose(self, model: str, input_tokens: int, output_tokens: int) -> None:
         """Record the cost of an attempt without a reply."""

@@ -4,20 +4,30 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 import msgspec
 
+from curate import limits
 from pipelines.clients.requests import Reply
 
 RETRIED = (408, 409, 425, 429)  # statuses that are retried, besides 500 and above
 MAX_ERROR_BYTES = 1 << 16  # of an error body that are read
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # no JSON, or nested without end
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """Token counts; null = not reported by the endpoint."""
+    """Token counts; null = not reported by the endpoint, or nonsense."""
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+
+    @classmethod
+    def of(cls, reported: object) -> "Usage":
+        """Return the counts of a reply's `usage`: whole numbers from 0 to `limits.TOKENS`, and null for others."""
+        given = reported if isinstance(reported, dict) else {}
+        counts = (given.get(name) for name in cls.__struct_fields__)
+        return cls(*(c if type(c) is int and 0 <= c <= limits.TOKENS else None for c in counts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +46,10 @@ def read(body: bytes) -> Reply | Retry:
     """Parse the body of a response with status 200."""
     try:
         answer = msgspec.json.decode(body, type=_Answer)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         error = _error(body)
         return Retry(f"the reply is not a chat completion{f' ({error})' if error else ''}", Usage(), foreign=True)
-    usage = answer.usage or Usage()
+    usage = Usage.of(answer.usage)
     if not answer.choices:
         return Retry("the reply has no choices", usage)
     choice = answer.choices[0]
@@ -76,15 +86,23 @@ def model_names(body: bytes) -> list[str]:
     """Return the models in a response to GET /models; an empty list if it is malformed."""
     try:
         return [model.id for model in msgspec.json.decode(body, type=_Models).data if model.id]
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return []
+
+
+def rendered_prompt(body: bytes) -> str:
+    """Return the text of llama.cpp's response to POST /apply-template; empty if it is malformed."""
+    try:
+        return msgspec.json.decode(body, type=_Rendered).prompt
+    except UNREADABLE:
+        return ""
 
 
 def _error(body: bytes) -> str | None:
     try:
         error = msgspec.json.decode(body)["error"]
         return error if isinstance(error, str) else " ".join(str(error.get(key) or "") for key in ("code", "message"))
-    except (msgspec.DecodeError, UnicodeDecodeError, LookupError, TypeError, AttributeError):
+    except (*UNREADABLE, LookupError, TypeError, AttributeError):
         return None
 
 
@@ -105,7 +123,11 @@ class _Choice(msgspec.Struct):
 
 class _Answer(msgspec.Struct):
     choices: list[_Choice]
-    usage: Usage | None = None
+    usage: Any = None  # checked by itself: nonsense must not cost the text
+
+
+class _Rendered(msgspec.Struct):
+    prompt: str
 
 
 class _Model(msgspec.Struct):

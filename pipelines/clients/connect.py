@@ -6,12 +6,11 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from curate.errors import InputError, RecipeError, nearest, require
 from curate.recipe.models import Model, named
 from pipelines.clients.dispatcher import Dispatcher
-from pipelines.clients.keys import api_key
+from pipelines.clients.keys import api_key, same_origin
 from pipelines.clients.requests import SendRequests
 from pipelines.clients.server import PARALLEL, embedded_weights, serve
 
@@ -134,20 +133,9 @@ def _where(model: Model) -> tuple[str, str | None]:
     public, usual_key = (OPENAI, "OPENAI_API_KEY") if is_openai else (INFERENCE, "HF_TOKEN")
     usual = os.environ.get("OPENAI_BASE_URL", OPENAI) if is_openai else INFERENCE
     base_url = model.base_url or usual
-    at_home = _origin(base_url) == _origin(usual)
-    key = model.api_key_env or (usual_key if at_home else None)
-    needed = model.api_key_env or _origin(base_url) == _origin(public)  # a local server may do without
+    key = model.api_key_env or (usual_key if same_origin(base_url, usual) else None)
+    needed = model.api_key_env or same_origin(base_url, public)  # a local server may do without
     if key is not None and needed and api_key(key) is None:
         login = ", nor is there a Hub login" if key == "HF_TOKEN" else ""
         raise RecipeError(f"{model.model}: the environment variable {key} is not set{login} (the key of {base_url})")
     return base_url, key
-
-
-def _origin(address: str) -> tuple[str, str | None, int | None]:
-    """Scheme, host and port, by which two addresses are of the same server."""
-    try:
-        parts = urlsplit(address)
-        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
-    except ValueError as error:
-        raise RecipeError(f"{address!r} is not the address of an endpoint: {error}") from error
-    return parts.scheme, parts.hostname, port

@@ -3,20 +3,24 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
+from typing import Any
 
-import msgspec
-
+from curate import limits
 from curate.errors import RecipeError, ServiceError, nearest
 from curate.progress import say
-from pipelines.clients.completions import RETRIED, Retry, Usage, error_of, model_names, read, retry_after
+from pipelines.clients.completions import (
+    RETRIED,
+    Retry,
+    Usage,
+    error_of,
+    model_names,
+    read,
+    rendered_prompt,
+    retry_after,
+)
 from pipelines.clients.limits import FIRST_DELAY, LONGEST_DELAY, Limiter, backoff
 from pipelines.clients.requests import BudgetHold, Messages, Reply, Request
-
-if TYPE_CHECKING:
-    import aiohttp
+from pipelines.clients.transport import TooLargeError, Transport
 
 MESSAGE_CHARS = 200  # of an endpoint's error that go into a message
 SENTINEL = "¶user¶"  # placeholder for the user's text
@@ -49,15 +53,16 @@ class Endpoint:
         retries: int = 6,
         patience: float = 300,
         first_delay: float = FIRST_DELAY,
+        max_bytes: int = limits.REPLY_BYTES,
     ) -> None:
         self.model, self.base_url = model, base_url.rstrip("/")
         self._api_key, self._key_name = (api_key or "").strip(), key_name
         if not (self._api_key.isascii() and self._api_key.isprintable()):
             raise RecipeError(f"{key_name} is not a valid key: it contains a line break or a non-ASCII character")
+        self._transport = Transport(self.base_url, api_key=self._api_key, timeout=timeout, max_bytes=max_bytes)
         self._timeout, self._retries, self._patience = timeout, retries, patience
         self._first_delay = first_delay
         self._limiter = Limiter(concurrency)
-        self._session: aiohttp.ClientSession | None = None
         self._last_answer = 0.0  # by the loop's clock
         self._answers = 0
         self._refused_first = 0  # requests that were refused before the first answer
@@ -102,8 +107,7 @@ class Endpoint:
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._session is not None:
-            await self._session.close()
+        await self._transport.close()
 
     async def _once(self, request: Request, hold: BudgetHold) -> tuple[Reply | Retry, float]:
         """Return the outcome of one attempt, and the loop's time at which it was sent."""
@@ -161,26 +165,6 @@ class Endpoint:
             f"All replies are kept; run the same command again once the endpoint answers"
         )
 
-    async def _post(self, url: str, body: Mapping[str, Any]) -> tuple[int, bytes, Mapping[str, str]]:
-        async with self._connect().post(url, data=msgspec.json.encode(body)) as response:
-            return response.status, await response.read(), response.headers
-
-    def _connect(self) -> "aiohttp.ClientSession":
-        import aiohttp
-
-        if self._session is None:
-            headers = {"Content-Type": "application/json"}
-            if self._api_key:
-                headers["Authorization"] = f"Bearer {self._api_key}"
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),  # the limiter is the limit
-                cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=self._timeout),
-                headers=headers,
-                proxy=_proxy(self.base_url),  # trust_env would also read .netrc, and both for every request
-            )
-        return self._session
-
     async def _try(self, request: Request) -> Reply | Retry:
         import aiohttp
 
@@ -190,10 +174,12 @@ class Endpoint:
         try:
             if params.pop("continue_user", False):
                 given: dict[str, Any] = {"prompt": await self._user_turn(request.messages), "stop": self._turn_end}
-                status, body, headers = await self._post(f"{self.base_url}/completions", given | params)
+                status, body, headers = await self._transport.post(f"{self.base_url}/completions", given | params)
             else:
                 given = {"model": self.model, "messages": request.messages}
-                status, body, headers = await self._post(f"{self.base_url}/chat/completions", given | params)
+                status, body, headers = await self._transport.post(f"{self.base_url}/chat/completions", given | params)
+        except TooLargeError as error:
+            return Retry(str(error), Usage())
         except TimeoutError:
             return Retry(f"no answer within {self._timeout:g} s", Usage())
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
@@ -240,8 +226,10 @@ class Endpoint:
         """Return the chat template up to the user's text (Magpie, arXiv 2406.08464), as llama.cpp renders it."""
         if self._turn_start is None:
             body = {"messages": [*messages, {"role": "user", "content": SENTINEL}]}
-            status, rendered, _ = await self._post(f"{self.base_url.removesuffix('/v1')}/apply-template", body)
-            text = msgspec.json.decode(rendered)["prompt"] if status == 200 else ""
+            status, rendered, _ = await self._transport.post(
+                f"{self.base_url.removesuffix('/v1')}/apply-template", body
+            )
+            text = rendered_prompt(rendered) if status == 200 else ""
             start, found, rest = text.partition(SENTINEL)
             if not found:
                 raise RecipeError(f"prompts.method: magpie needs gguf:, embedded or transformers:, not {self.base_url}")
@@ -252,10 +240,10 @@ class Endpoint:
         import aiohttp
 
         try:
-            async with self._connect().get(f"{self.base_url}/models") as response:
-                names = [self._one_line(name) for name in model_names(await response.read())]
-        except (aiohttp.ClientError, OSError, TimeoutError):
+            body = await self._transport.get(f"{self.base_url}/models")
+        except (aiohttp.ClientError, OSError, TimeoutError, TooLargeError):
             return ""
+        names = [self._one_line(name) for name in model_names(body)]
         return f"{nearest(self.model, names)} Known there: {', '.join(names[:20])}." if names else ""
 
     def _one_line(self, text: str) -> str:
@@ -290,11 +278,3 @@ class _Attempts:
     def given_up(self) -> Reply:
         """The final reply; without the number of attempts, which would differ between equal runs."""
         return Reply(None, error=f"{self.why}, after repeated attempts")
-
-
-def _proxy(address: str) -> str | None:
-    """Return the proxy that the environment sets for an address."""
-    parts = urlsplit(address)
-    if not parts.hostname or proxy_bypass(parts.hostname):
-        return None
-    return getproxies().get(parts.scheme)

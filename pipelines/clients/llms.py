@@ -143,6 +143,7 @@ class ChatLLM(AsyncLLM):
                 timeout=self.spec.timeout or TIMEOUT,
                 retries=self.spec.retries,
                 patience=self.spec.patience,
+                max_bytes=self.spec.max_reply_bytes,
             )
 
     def unload(self) -> None:

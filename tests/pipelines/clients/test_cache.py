@@ -137,3 +137,34 @@ def test_the_key_depends_on_the_request_alone() -> None:
         Request([{"role": "system", "content": "Why?"}], {"temperature": 1.0, "seed": 0}),
     ]
     assert len({key, *(other.key("m") for other in others), Request(asked, {}).key("n")}) == 7
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["text = 'Yes!'", "text = CAST(x'59ff' AS TEXT)", "text = NULL", "finish_reason = 'length'", "input_tokens = 13",
+     "output_tokens = -3", "output_tokens = 'three'", "error = 'broken'", "checksum = ''"],
+)  # fmt: skip
+def test_a_damaged_reply_is_asked_for_again(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "r.sqlite"
+    with RequestCache(path) as cache:
+        cache.put("k", "m", SAID)
+        cache.put("other", "m", SAID)
+    with sqlite3.connect(path) as db:
+        db.execute(f"UPDATE replies SET {damage} WHERE key = 'k'")
+    db.close()
+    with RequestCache(path) as cache:
+        assert cache.get("k") is None
+        assert cache.get("other") == SAID
+        cache.put("k", "m", SAID)
+        assert cache.get("k") == SAID
+
+
+def test_a_reply_under_the_key_of_another_is_not_used(tmp_path: Path) -> None:
+    path = tmp_path / "r.sqlite"
+    with RequestCache(path) as cache:
+        cache.put("k", "m", SAID)
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE replies SET key = 'j'")
+    db.close()
+    with RequestCache(path) as cache:
+        assert cache.get("j") is None
