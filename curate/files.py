@@ -8,7 +8,7 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import yaml
 
 from curate.errors import CurateError, RecipeError
 
+OWNER = ".prefcurate"  # in every folder that prefcurate keeps, and names what it is: a run or a training
 NO_SPACE = 64 << 10  # free bytes below which a failed write is attributed to a full disk
 
 
@@ -76,6 +77,28 @@ def read_yaml(path: Path, expected: str) -> tuple[dict[str, Any], str]:
     if not isinstance(tree, dict):
         raise RecipeError(f"{path} contains {type(tree).__name__}; expected {expected}")
     return tree, text
+
+
+def claim(folder: Path, kind: str, *, beside: Collection[str] = ()) -> None:
+    """
+    Create a folder and mark it as ours, so that what is replaced in it later was written by us.
+
+    Raises RecipeError for a folder that holds something else, apart from the names in `beside`: there is no option
+    that overrides this, because names of ours, such as data/ or README.md, are also names that people use.
+
+        claim(Path("RUN"), "run")
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    mark = folder / OWNER
+    if mark.is_file():
+        if (found := mark.read_text("utf-8", "replace").strip()) != kind:
+            raise RecipeError(f"{folder} contains a {found[:20]}, not a {kind}; choose another --out")
+        return
+    if others := sorted(path.name for path in folder.iterdir() if path.name not in beside):
+        raise RecipeError(
+            f"{folder} is not empty and contains no {kind} ({others[0]}, …); choose another --out, which may be new"
+        )
+    write_text(mark, f"{kind}\n")
 
 
 def remove(path: Path) -> None:

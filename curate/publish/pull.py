@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from curate.errors import InputError
-from curate.files import atomic, write_json
+from curate.files import atomic, claim, write_json
 from curate.progress import busy
 from curate.publish.bundle import META
 from curate.publish.hub import MAIN, Hub, Remote, patiently, quiet
@@ -41,8 +41,10 @@ def pull(repo: str, out: str | Path, *, revision: str = MAIN, config: str = DEFA
         configs = sorted({path.split("/")[1] for path in remote.files if path.startswith(f"{META}/")})
         known = f"its configs are {', '.join(configs)}" if configs else "nothing in it was published by prefcurate"
         raise InputError(f"{repo} has no run {config!r} at {revision}: {known}")
-    with busy("pull"), quiet():
-        _fetch(hub, remote, folder, base, config)
+    # Under another name until all of it is there and checked, so that a pull that failed can be repeated.
+    with busy("pull"), quiet(), atomic(folder) as temporary:
+        claim(temporary, "run")
+        _fetch(hub, remote, temporary, base, config)
     return open_run(folder)
 
 

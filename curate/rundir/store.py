@@ -3,8 +3,10 @@
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from curate.errors import RecipeError
-from curate.files import atomic, no_space, remove, write_json, write_text
+from curate.files import OWNER, atomic, claim, no_space, remove, write_json, write_text
 from curate.rundir.manifest import Manifest
 
 RECIPE, MANIFEST, LEDGER, DATA, STAGES = "recipe.yaml", "manifest.json", "ledger.parquet", "data", "stages"
@@ -21,6 +23,7 @@ SUMMARY, CARD, REPORT = "summary.json", "README.md", "report.html"
 ANSWERS = "candidates.parquet"  # of runs that generate or judge answers
 SPLITS = ("train", "validation", "test")
 LOCK = ".lock"
+SHARD = re.compile(rf"\.?({'|'.join(SPLITS)})-\d{{5}}-of-\d{{5}}\.parquet(\.tmp)?")
 # Keys of the recipe's source section that identify the data; changing any other key is an edit of the same run.
 DATA_KEYS = ("paths", "split", "config", "revision")
 
@@ -86,13 +89,17 @@ def open_store(folder: Path, recipe: dict[str, Any], recipe_text: str, *, force:
     """
     Create the run directory if needed, lock it, and write the recipe into it.
 
-    Raise RecipeError if the folder contains other files or a run of another source (unless `force`), or if another
-    process is using it.
+    Raise RecipeError if the folder contains other files, the source itself, or a run of another source (unless
+    `force`), or if another process is using it.
     """
     try:
+        _check_source(folder, recipe["source"]["paths"])
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / LOCK)
         with lock.acquire(timeout=0):
+            if (folder / MANIFEST).is_file() and not (folder / OWNER).is_file():
+                Manifest.read(folder / MANIFEST)  # raises for a run of version 0.1
+            claim(folder, "run", beside=(LOCK,))
             _check_place(folder, recipe, force=force)
             (folder / MANIFEST).unlink(missing_ok=True)
             write_text(folder / RECIPE, recipe_text)
@@ -110,23 +117,26 @@ def open_store(folder: Path, recipe: dict[str, Any], recipe_text: str, *, force:
 
 
 def _check_place(folder: Path, recipe: dict[str, Any], *, force: bool) -> None:
-    if force:
+    foreign = [path for path in sorted((folder / DATA).glob("*")) if not SHARD.fullmatch(path.name)]
+    if foreign:
+        raise RecipeError(f"{foreign[0]} was not written by prefcurate and would be removed; move it out of {folder}")
+    if force or not (folder / RECIPE).is_file():
         return
-    if not (folder / RECIPE).is_file():
-        others = sorted(path.name for path in folder.iterdir() if path.name != LOCK)
-        if others:
-            raise RecipeError(
-                f"{folder} is not empty and contains no run ({others[0]}, …); choose another --out, or use --force"
-            )
-        return
-    if (folder / MANIFEST).is_file():
-        Manifest.read(folder / MANIFEST)  # raises for a run of version 0.1
     previous = _source_of(folder / RECIPE)
     if any(previous.get(key) != recipe["source"][key] for key in DATA_KEYS):
         paths = ", ".join(map(str, previous.get("paths", ["?"])))
         raise RecipeError(
             f"{folder} contains a run of another recipe (source: {paths}); choose another --out, or use --force"
         )
+
+
+def _check_source(folder: Path, paths: Sequence[str]) -> None:
+    """Raise RecipeError for a source inside the folder's data: writing the run would replace it."""
+    inside = (folder / DATA).resolve()
+    for path in paths:  # a glob by the folder in front of it
+        fixed = Path(*takewhile(lambda part: not set("*?[") & set(part), Path(path).parts)).resolve()
+        if fixed.exists() and (fixed == inside or inside in fixed.parents):
+            raise RecipeError(f"the source {path} is inside the run directory {folder}; choose another --out")
 
 
 def _source_of(recipe: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from curate.errors import InputError, RecipeError
-from curate.files import atomic, write_json
+from curate.files import atomic, claim, write_json
 from curate.rundir.result import open_run
 from curate.rundir.store import Store, open_store
 
@@ -50,12 +50,14 @@ def test_a_stage_with_another_key_is_emptied(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("recipe", ["", "[]", "source: 3", "a: [", "\x00"])
 def test_an_unreadable_recipe_counts_as_another_run(tmp_path: Path, recipe: str) -> None:
+    claim(tmp_path, "run")
     (tmp_path / "recipe.yaml").write_text(recipe)
     with pytest.raises(RecipeError, match="another recipe"), open_store(tmp_path, RECIPE, ""):
         pass
 
 
 def test_the_manifest_is_removed_when_a_run_starts(tmp_path: Path) -> None:
+    claim(tmp_path, "run")
     write_json(tmp_path / "manifest.json", {})
     with open_store(tmp_path, RECIPE, "", force=True):
         assert not (tmp_path / "manifest.json").exists()

@@ -12,7 +12,7 @@ import polars as pl
 
 from curate.embeddings.encoder import model_folder
 from curate.errors import InputError, RecipeError, require
-from curate.files import remove, write_json
+from curate.files import claim, remove, write_json
 from curate.progress import say as print_progress
 from curate.recipe.data import Train
 from curate.rundir.result import Run
@@ -158,6 +158,7 @@ def rows_of(run: Run, checked: Preflight, split: str, method: str) -> pl.DataFra
 
 
 def _prepare_folder(folder: Path, *, resume: bool, force: bool) -> None:
+    claim(folder, "training")
     if force and not resume:
         for name in (MODEL, CHECKPOINTS, RESULT, LOG, PAGE, "sft"):
             remove(folder / name)
@@ -166,7 +167,6 @@ def _prepare_folder(folder: Path, *, resume: bool, force: bool) -> None:
             f"{folder} already has a training: continue it with --resume, replace it with --force, or choose another "
             "--out"
         )
-    folder.mkdir(parents=True, exist_ok=True)
     (folder / RESULT).unlink(missing_ok=True)
     remove(folder / MERGED)
 
