@@ -17,6 +17,8 @@ from curate.report.summary import Summary
 from curate.rundir.store import SPLITS
 from tests.data import row, write_jsonl
 
+pytestmark = pytest.mark.slow  # together they take a while
+
 NO_RULES = "rules.defaults=false"
 # 23 words, 21 3-grams; the near-duplicates differ in case and punctuation, or by one more word (21 of 22 in common).
 EGG = "How long do I have to boil a fresh egg until it is hard all the way through to the middle of it"

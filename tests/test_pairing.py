@@ -14,6 +14,8 @@ from curate.pairing import ABOUT, STAGES, STRATEGIES, TOLERANCE, pair
 from curate.recipe.models import Pair, Strategy
 from curate.schema import CANDIDATES, STAGED, with_ids
 
+pytestmark = pytest.mark.slow  # together they take a while
+
 Answer = dict[str, Any]
 NAN = float("nan")
 SCORED = [name for name in STRATEGIES if name != "delta"]

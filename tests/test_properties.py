@@ -14,6 +14,8 @@ from curate.schema import MESSAGES, with_ids
 from curate.signals import measure
 from tests.data import row, write_jsonl
 
+pytestmark = pytest.mark.slow  # together they take a while
+
 # Few distinct texts, so that ties, duplicates and contradictions are common.
 TEXT = st.sampled_from(
     ["", " ", "Yes.", "No, and", "A\x00b", "é漢字", "Sure: open the menu and choose Restore.", "\n\n```"]

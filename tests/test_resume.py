@@ -15,6 +15,8 @@ import curate
 from curate.errors import RecipeError
 from tests.data import contents, rows, write_jsonl
 
+pytestmark = pytest.mark.slow  # together they take a while
+
 # Small blocks, so that a run can be interrupted at many points.
 PROGRAM = """
 import sys

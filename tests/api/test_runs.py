@@ -12,6 +12,8 @@ import curate
 from curate.errors import CurateError, InputError, RecipeError
 from tests.data import contents, row, rows, write_jsonl
 
+pytestmark = pytest.mark.slow  # together they take a while
+
 
 def test_a_frame_is_cleaned_as_its_file_would_be(tmp_path: Path) -> None:
     lines = [*rows(12), row(3), row(20, chosen="")]

@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 from curate.cli import app
 from tests.data import row, rows, write_jsonl
 
+pytestmark = pytest.mark.slow  # together they take a while
+
 RUNNER = CliRunner()
 
 

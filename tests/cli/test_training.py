@@ -11,7 +11,7 @@ import yaml
 from curate.cli import main
 from tests.train.tiny import TEMPLATE, tiny_model, tiny_tokenizer, toy_run
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # of torch, transformers and TRL
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # of torch, transformers and TRL
 
 
 @pytest.fixture(scope="module")

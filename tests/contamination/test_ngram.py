@@ -19,6 +19,8 @@ from curate.schema import MESSAGES
 from curate.text import stable_words as hashing
 from tests.plain_overlap import PlainIndex
 
+pytestmark = pytest.mark.slow  # together they take a while
+
 TEN = "a b c d e f g h i j"  # ten words
 Row = tuple[int, str, str, float]
 

@@ -20,6 +20,8 @@ from tests.chat_server import Answer, ChatServer, Messages, chat_server
 from tests.data import contents
 from tests.pipelines.story import prompts, recipe, reply, whole
 
+pytestmark = pytest.mark.slow  # together they take a while
+
 TROUBLE = (
     "What is the same for all?",
     "Please refuse this.",

@@ -9,6 +9,8 @@ from curate.errors import RecipeError
 from curate.files import claim
 from tests.data import rows, write_jsonl
 
+pytestmark = pytest.mark.slow  # together they take a while
+
 
 def content(folder: Path) -> dict[str, bytes]:
     """Every file by its path, apart from the lock."""

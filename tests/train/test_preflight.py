@@ -13,7 +13,7 @@ from train.preflight import finding_flags, preflight, rounded
 from train.tokens import TOKENS
 from train.training import memory
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # of torch and transformers
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # of torch and transformers
 
 
 def row(**changes: object) -> dict[str, object]:

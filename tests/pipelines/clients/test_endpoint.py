@@ -15,6 +15,8 @@ from pipelines.clients.requests import Reply, Request
 from tests.fault_server import TRANSIENT
 from tests.faults import FaultServer, free, requests
 
+pytestmark = pytest.mark.slow  # together they take a while
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultServer]:
