@@ -55,6 +55,7 @@ def test_the_output_has_the_schema_and_the_kept_ledger_rows(tmp_path: Path) -> N
     assert 0 < len(test) < 20
 
 
+@pytest.mark.slow
 def test_two_runs_write_the_same_bytes(tmp_path: Path) -> None:
     source = write_jsonl(tmp_path / "p.jsonl", [*rows(40), "{broken", row(1)])
     options = ["source.max_bad_rows=0.5"]
@@ -63,6 +64,7 @@ def test_two_runs_write_the_same_bytes(tmp_path: Path) -> None:
     assert contents(first.folder) == contents(second.folder)
 
 
+@pytest.mark.slow
 def test_cleaning_a_cleaned_set_changes_nothing(tmp_path: Path) -> None:
     lines = [*rows(40), row(3, chosen=""), row(1), *(row(n, topic="x", chosen_score=4) for n in range(50, 60))]
     first = curate.clean(write_jsonl(tmp_path / "p.jsonl", lines), tmp_path / "A")
@@ -158,6 +160,7 @@ def test_single_stages_work_without_a_run(tmp_path: Path) -> None:
     assert verdicts.get_column("rule").to_list() == ["max_chosen_chars"] * len(pairs)
 
 
+@pytest.mark.slow
 def test_each_part_of_dedup_can_be_switched_separately(tmp_path: Path) -> None:
     lines = [row(1), row(1), row(1, chosen="Look into Backups; there it is.")]
     source = write_jsonl(tmp_path / "a.jsonl", lines)

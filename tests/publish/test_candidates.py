@@ -106,6 +106,7 @@ def rows_of(run: Run) -> list[dict[str, Any]]:
 # ---- the answers of a run ----
 
 
+@pytest.mark.slow
 def test_what_is_published_of_a_run(run: Run) -> None:
     with candidates.opened(run, "default") as found:
         assert found.config == "candidates"
@@ -141,6 +142,7 @@ def test_a_large_file_is_cut_into_shards(run: Run, tmp_path: Path, monkeypatch: 
     assert not any(shard.exists() for shard in shards)
 
 
+@pytest.mark.slow
 def test_answers_are_sealed_and_those_of_another_recipe_are_not(run: Run, tmp_path: Path) -> None:
     edited = make_judged(tmp_path / "edited")
     check_seal(edited.folder, edited.manifest)

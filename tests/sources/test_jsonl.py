@@ -121,6 +121,7 @@ def test_nothing_but_broken_lines(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["rows.jsonl", "rows.json"])
 @pytest.mark.parametrize("size", [5_000_000, BLOCK_BYTES + 1, 2 * BLOCK_BYTES + 17])
 def test_a_cell_of_megabytes(tmp_path: Path, size: int, name: str) -> None:
@@ -203,6 +204,7 @@ LINE = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=80)
 @given(st.lists(LINE | st.sampled_from([None, 3, "{", []]), max_size=8))
 def test_any_rows_yield_one_row_per_line_in_order(tmp_path_factory: pytest.TempPathFactory, lines: list[Any]) -> None:

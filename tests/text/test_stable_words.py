@@ -120,6 +120,7 @@ def test_windows_differ_by_words_and_order(size: int) -> None:
 ALPHABET = st.sampled_from([*"aB1 \n.'_-é²ß漢เ👍ｗ\u0301", "longerthaneight", "É"])
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=100)
 @given(st.lists(st.lists(ALPHABET, max_size=30).map("".join), max_size=6))
 def test_agrees_with_splitting_into_strings(texts: list[str]) -> None:

@@ -88,6 +88,7 @@ def peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["endless", "bomb"])
 def test_a_reply_without_end_fails_within_bounds(server: str, kind: str) -> None:
     before = peak()
@@ -96,6 +97,7 @@ def test_a_reply_without_end_fails_within_bounds(server: str, kind: str) -> None
     assert peak() - before < MORE
 
 
+@pytest.mark.slow
 def test_the_bound_is_a_setting(server: str) -> None:
     assert ask(server, "good", max_bytes=len(GOOD)).text == "Yes."
     with pytest.raises(ServiceError, match=f"larger than {len(GOOD) - 1} bytes"):

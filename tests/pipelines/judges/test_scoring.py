@@ -255,6 +255,7 @@ REAL_ROWS = st.lists(REAL, max_size=15).map(lambda parts: [row for part in parts
 ROWS = st.one_of(st.lists(ANY, max_size=20), REAL_ROWS)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40)
 @given(ROWS, st.randoms(use_true_random=False))
 def test_scores_are_independent_of_order_and_never_nan(rows: list[Row], random: Any) -> None:

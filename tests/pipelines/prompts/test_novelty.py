@@ -90,6 +90,7 @@ def test_it_equals_exhaustive_comparison() -> None:
         assert [novelty.add(text) for text in texts] == expected
 
 
+@pytest.mark.slow
 def test_ten_thousand_prompts_with_the_same_beginning_are_compared_quickly() -> None:
     draw = random.Random(4)
     words = [f"w{number}" for number in range(2000)]

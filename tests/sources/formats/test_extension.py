@@ -43,6 +43,7 @@ ROWS = [
 ]
 
 
+@pytest.mark.slow
 def test_the_command_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(FORMATS, "stars", sys.modules[__name__])
     write_jsonl(tmp_path / "p.jsonl", ROWS)
