@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -101,12 +102,16 @@ def _body(found: Mapping[str, Any], recipe: Recipe, header: Header, about: Publi
     )
 
 
-def _rendered(name: str, **values: Any) -> str:
-    environment = Environment(
+@cache  # the templates are compiled once: a push renders several cards
+def _templates() -> Environment:
+    return Environment(
         loader=PackageLoader("curate.report"),
         autoescape=False,  # noqa: S701 - markdown, not HTML: texts are indented in the template
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(name).render(values)
+
+
+def _rendered(name: str, **values: Any) -> str:
+    return _templates().get_template(name).render(values)
