@@ -118,3 +118,19 @@ def test_appends_and_pulls_in_spite_of_faults(tmp_path: Path) -> None:
         assert len(hub.repos[REPO].pulls) == 1
         hub.faults = [Fault("/resolve/", kind, times=2) for kind in ("503", "429", "drop", "500", "slow")]
         assert user.pull(REPO, tmp_path / "RUN")["counts"]["kept"] == 60
+
+
+@pytest.mark.slow
+def test_a_pull_that_failed_can_be_repeated(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", range(30))
+    with HubServer() as hub, User(hub.url, tmp_path / "home") as user:
+        user.push(run, REPO)
+        for place in ("/resolve/", ".parquet"):
+            hub.faults = [Fault(place, "500", times=10_000)]
+            assert user.pull(REPO, tmp_path / "RUN")["error"] == "ServiceError"
+            assert not (tmp_path / "RUN").exists()
+        (tmp_path / ".RUN.tmp" / "data").mkdir(parents=True)  # what a kill leaves
+        hub.faults = []
+        assert user.pull(REPO, tmp_path / "RUN")["counts"]["kept"] == 30
+        assert sorted(path.name for path in tmp_path.glob("*RUN*")) == ["RUN"]
+        assert "already exists" in user.pull(REPO, tmp_path / "RUN")["text"]
