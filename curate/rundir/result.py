@@ -17,6 +17,7 @@ from curate.signals import measure
 if TYPE_CHECKING:
     from curate.recipe.load import Recipe
 
+MAX_DIGITS, MAX_ROW = 21, 2**64 - 1  # of a row number
 MIN_ID = 6  # characters of a pair_id that are enough to find it
 
 
@@ -142,8 +143,9 @@ def why(run: Run, row: int | str, source: str | None = None) -> list[dict[str, A
     ledger = run.ledger.with_row_index("place")
     text = str(row)
     wanted = pl.lit(value=False)
-    if text.isdigit():
-        wanted = pl.col("source_row") == int(text)
+    if text.isascii() and text.isdigit():
+        number = int(text[:MAX_DIGITS])
+        wanted = pl.col("source_row") == number if number <= MAX_ROW else wanted
         wanted = wanted & (pl.col("source") == source) if source else wanted
     elif len(text) >= MIN_ID:
         wanted = pl.col("pair_id").str.starts_with(text.lower())
@@ -169,7 +171,7 @@ def _staged(run: Run, found: pl.DataFrame) -> pl.DataFrame:
 def _fetched(run: Run, found: pl.DataFrame) -> pl.DataFrame:
     """Return the same for a pulled run: only texts of kept rows were published; their signals are measured again."""
     kept = found.filter("kept").select("place", "pair_id", "source", "source_row")
-    ours = pl.concat([run.train, run.test]).join(kept.lazy(), on=["pair_id", "source", "source_row"])
+    ours = pl.concat([run.split(name) for name in SPLITS]).join(kept.lazy(), on=["pair_id", "source", "source_row"])
     pairs = ours.collect(engine="streaming")
     signals = measure(pairs.select(list(PAIR)))
     taken = [name for name in signals.columns if name in pairs.columns]
