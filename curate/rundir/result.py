@@ -17,7 +17,7 @@ from curate.signals import measure
 if TYPE_CHECKING:
     from curate.recipe.load import Recipe
 
-MAX_DIGITS, MAX_ROW = 21, 2**64 - 1  # of a row number
+MAX_ROW = 2**64 - 1
 MIN_ID = 6  # characters of a pair_id that are enough to find it
 
 
@@ -144,8 +144,8 @@ def why(run: Run, row: int | str, source: str | None = None) -> list[dict[str, A
     text = str(row)
     wanted = pl.lit(value=False)
     if text.isascii() and text.isdigit():
-        number = int(text[:MAX_DIGITS])
-        wanted = pl.col("source_row") == number if number <= MAX_ROW else wanted
+        if len(text) <= len(str(MAX_ROW)) and int(text) <= MAX_ROW:
+            wanted = pl.col("source_row") == int(text)
         wanted = wanted & (pl.col("source") == source) if source else wanted
     elif len(text) >= MIN_ID:
         wanted = pl.col("pair_id").str.starts_with(text.lower())

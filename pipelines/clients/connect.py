@@ -32,7 +32,7 @@ def check(model: Model, *, keys: bool = True) -> None:
     """
     kind = kind_of(model)
     if keys and kind in ENDPOINTS:
-        _where(model)
+        _address_and_key(model)
     elif kind == "gguf:" and not Path(model.model.removeprefix("gguf:")).expanduser().is_file():
         raise InputError(f"{model.model} does not exist, or is not a file")
 
@@ -61,7 +61,7 @@ def connect(model: str | Model) -> "LLM":
     spec = Model.model_validate(named(model)) if isinstance(model, str) else model
     if kind_of(spec) not in ENDPOINTS:
         raise RecipeError(f"{spec.model}: only openai: and inference: can be connected outside a run")
-    base_url, key_env = _where(spec)
+    base_url, key_env = _address_and_key(spec)
     return ChatLLM(spec=spec, base_url=base_url, key_env=key_env)
 
 
@@ -117,13 +117,13 @@ def _open(model: Model, dispatcher: Dispatcher, loop: "Loop", stack: ExitStack) 
         here = {"concurrency": min(model.concurrency, PARALLEL), "timeout": model.timeout or LOCAL_TIMEOUT}
         model = model.model_copy(update=here)
     else:
-        base_url, key_env = _where(model)
+        base_url, key_env = _address_and_key(model)
     llm = ChatLLM(spec=model, base_url=base_url, key_env=key_env)
     llm.attach(dispatcher, loop)
     return llm
 
 
-def _where(model: Model) -> tuple[str, str | None]:
+def _address_and_key(model: Model) -> tuple[str, str | None]:
     """
     Address and key variable of an endpoint. A key goes by default only to the host it belongs to: OPENAI_API_KEY to
     OpenAI (or to OPENAI_BASE_URL, which the user sets beside it), HF_TOKEN and the Hub login to the Hub's router.

@@ -37,7 +37,7 @@ class Transport:
         many of them, TimeoutError, and what aiohttp raises.
         """
         target = url
-        for _ in range(limits.REDIRECTS):
+        for _ in range(limits.REDIRECTS + 1):
             async with self._connect().post(target, data=msgspec.json.encode(body), allow_redirects=False) as response:
                 location = response.headers.get("Location")
                 if response.status not in REDIRECTED or location is None:

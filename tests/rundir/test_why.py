@@ -22,7 +22,9 @@ def test_a_pulled_run_shows_the_texts_of_every_split(tmp_path: Path) -> None:
         assert (found["split"], found["chosen"][0]["role"]) == (split, "assistant")
 
 
-@pytest.mark.parametrize("row", ["²", "٣", "-1", "1.5", "", "9" * 30, "18446744073709551616", "9" * 5000, "\x1b[2J"])
+@pytest.mark.parametrize(
+    "row", ["²", "٣", "-1", "1.5", "", "9" * 30, "18446744073709551616", "9" * 5000, "0" * 30 + "1", "\x1b[2J"]
+)
 def test_what_is_no_row_is_an_input_error(tmp_path: Path, row: str) -> None:
     run = curate.clean(rows(4), out=tmp_path / "RUN", settings=["split.test=0"])
     with pytest.raises(InputError, match="no row"):

@@ -115,7 +115,7 @@ def test_nothing_follows_a_redirect_to_another_host(server: str) -> None:
 def test_a_redirect_on_the_same_host_is_followed_a_few_times(server: str) -> None:
     with pytest.raises(ServiceError, match=r"more than 5 redirects, the last one to http://127\.0\.0\.1:\d+/loop"):
         ask(server, "to /loop")
-    assert Handler.seen == [("/chat/completions", "Bearer key"), *[("/loop", "Bearer key")] * 4]
+    assert Handler.seen == [("/chat/completions", "Bearer key"), *[("/loop", "Bearer key")] * 5]
 
 
 @pytest.mark.parametrize(
