@@ -12,6 +12,7 @@ from .api.runs import clean as clean
 from .api.runs import generate as generate
 from .api.runs import judge as judge
 from .api.runs import run as run
+from .api.runs import trust as trust
 from .api.training import bakeoff as bakeoff
 from .api.training import evaluate as evaluate
 from .api.training import preflight as preflight

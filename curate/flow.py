@@ -16,6 +16,7 @@ import polars as pl
 from curate.errors import RecipeError
 from curate.files import write_json
 from curate.progress import busy
+from curate.recipe.consent import check_consent
 from curate.recipe.load import Recipe, resolved, to_yaml
 from curate.report.card import write_card
 from curate.report.html import write_report
@@ -59,6 +60,7 @@ def run(recipe: Recipe, out: str | Path, *, force: bool = False, make_pairs: Pai
     """
     if recipe.asks_models and make_pairs is None:
         raise RecipeError("this recipe generates its pairs: run it with pipelines.run(recipe, out), or `curate run`")
+    check_consent(recipe)
     clock = _Clock()
     with open_store(Path(out), resolved(recipe), to_yaml(recipe), force=force) as store:
         with clock("read" if make_pairs is None else "generate"):

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from curate.errors import RecipeError, unknown
+from curate.recipe.consent import check_consent
 from curate.recipe.load import Recipe
 from curate.recipe.models import Generate, Model, Pair, named_model
 from pipelines import generate as answering
@@ -38,9 +39,11 @@ def check_run(recipe: Recipe, *, keys: bool = True) -> None:
 
 def check(recipe: Recipe, *, keys: bool = True) -> None:
     """
-    Raise CurateError for models that cannot be used or told apart, and for missing rubrics and prices. With
-    `keys=False` the keys of endpoints may still be missing.
+    Raise ConsentNeeded for a recipe from elsewhere that the user has not agreed to, and CurateError for models that
+    cannot be used or told apart, and for missing rubrics and prices. With `keys=False` the keys of endpoints may still
+    be missing.
     """
+    check_consent(recipe)
     _check_distinct(models_of(recipe))
     sampled = [recipe.prompts.model] if recipe.prompts else []
     sampled += recipe.generate.models if recipe.generate else []

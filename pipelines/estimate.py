@@ -7,6 +7,8 @@ from pathlib import Path
 
 import polars as pl
 
+from curate.recipe.consent import check_consent
+from curate.recipe.endpoint import endpoint_of
 from curate.recipe.load import Recipe
 from curate.recipe.models import Generate, Judge, Model, Prompts
 from curate.rundir.store import Store
@@ -37,6 +39,8 @@ class Estimate:
     input_tokens: int  # of the others
     output_tokens: int
     usd: float | None  # upper bound for the others; null = no price is known
+    address: str  # where the requests go, or "this machine"
+    key: str | None  # environment variable whose key goes with them; null = none
 
     def __str__(self) -> str:
         """Format as one line."""
@@ -54,6 +58,7 @@ def estimate(recipe: Recipe, out: Path | None = None) -> list[Estimate]:
     count as known, and requests that depend on them are counted exactly; requests that depend on missing replies are
     estimated at their maximum.
     """
+    check_consent(recipe)
     path = out / "requests.sqlite" if out else None
     with tempfile.TemporaryDirectory() as folder, _cache(path) as cache:
         estimator = Estimator(recipe, cache)
@@ -195,7 +200,9 @@ class Estimator:
     def _row(self, stage: str, model: Model, found: "_Sum") -> Estimate:
         price = self._prices.get(model.model)
         usd = price.of(found.sent, found.got) if price else None
-        return Estimate(stage, model.name, found.requests, found.known, found.sent, found.got, usd)
+        there = endpoint_of(model)
+        place = (there.shown, there.key) if there else ("this machine", None)
+        return Estimate(stage, model.name, found.requests, found.known, found.sent, found.got, usd, *place)
 
 
 @dataclass(slots=True)

@@ -30,18 +30,18 @@ def is_local(name: str) -> bool:
     return name.startswith(("/", ".", "~")) or name.count("/") > 1 or Path(name).is_dir()
 
 
-def load_tokenizer(name: str, template: str | None = None) -> Any:
+def load_tokenizer(name: str, template: str | None = None, *, remote_code: bool = False) -> Any:
     """
     Load the tokenizer of a folder or Hub id, with a padding token and a chat template.
 
     `template` replaces the model's own template: a .jinja file, or `zephyr`, which is included in prefcurate. A
     tokenizer without a padding token pads with its end-of-text token, as in TRL (padding is masked, so the model still
-    learns to end its answers).
+    learns to end its answers). `remote_code` lets code of the model's repository run.
     Raises InputError if the template cannot be read, or if there is no chat template or no end-of-text token.
     """
     transformers = require("transformers", EXTRA)
-    with loading(name) as folder:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    with loading(name, code=remote_code) as folder:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=remote_code)
     if template is not None:
         tokenizer.chat_template = _read_template(template)
     if not tokenizer.chat_template:
@@ -75,13 +75,13 @@ def end_tokens(name: str, tokenizer: Any) -> frozenset[int]:
     return frozenset(token for token in found if token is not None)
 
 
-def model_shape(name: str) -> ModelShape:
+def model_shape(name: str, *, remote_code: bool = False) -> ModelShape:
     """Return the sizes of a model, given as a folder or Hub id, without loading or initializing its weights."""
     torch, transformers = require("torch", EXTRA), require("transformers", EXTRA)
-    with loading(name) as folder:
-        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    with loading(name, code=remote_code) as folder:
+        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=remote_code)
         with torch.device("meta"):
-            model = transformers.AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+            model = transformers.AutoModelForCausalLM.from_config(config, trust_remote_code=remote_code)
     head = model.get_output_embeddings()
     linear = [m for m in model.modules() if isinstance(m, torch.nn.Linear) and m is not head]
     text = config.get_text_config()

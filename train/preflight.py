@@ -149,7 +149,7 @@ def preflight(run: Run, section: Train) -> Preflight:
     """
     if section.model is None:
         raise InputError("no model given: --model ID_OR_FOLDER")
-    tokenizer = load_tokenizer(section.model, section.chat_template)
+    tokenizer = load_tokenizer(section.model, section.chat_template, remote_code=section.trust_remote_code)
     splits = {"train": pairs_of(run, "train"), "test": pairs_of(run, "test")}
     if splits["train"].is_empty():
         raise InputError(f"{run.folder} has no pairs to train on")
@@ -162,7 +162,7 @@ def preflight(run: Run, section: Train) -> Preflight:
         ]
     ]
     rows = pl.concat(measured)
-    shape = model_shape(section.model)
+    shape = model_shape(section.model, remote_code=section.trust_remote_code)
     given = section.trl.get("max_length", section.max_length)
     limit = given if given is not None else _fitting_length(rows, section.keep, shape)
     plan = memory.Plan(section.lora_rank if section.lora else None, half_precision=_half_precision(section))

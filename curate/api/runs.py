@@ -10,6 +10,7 @@ import polars as pl
 
 from curate import flow
 from curate.errors import RecipeError, check_not_hidden
+from curate.recipe.consent import trust as give_consent
 from curate.recipe.load import Recipe, as_recipe, make_recipe
 from curate.rundir.result import Run
 from curate.rundir.store import ANSWERS
@@ -95,7 +96,8 @@ def run(
 
     Raises
     ------
-    CurateError and its kinds, as `clean`; ServiceError when an endpoint fails for good; BudgetReached when the budget
+    CurateError and its kinds, as `clean`; ConsentNeeded for a recipe that was pulled and that names models, files or
+    keys, until `trust` allowed it; ServiceError when an endpoint fails for good; BudgetReached when the budget
     of the recipe is spent. Every reply is kept, so the same call goes on.
 
         curate.run("recipe.yaml", out="RUN")
@@ -108,6 +110,21 @@ def run(
 
         return run_with_models(loaded, out, force=force)
     return flow.run(loaded, out, force=force)
+
+
+def trust(recipe: str | Path | Mapping[str, Any] | Recipe | Run) -> list[str]:
+    """
+    Agree to what a recipe from elsewhere would use, as `--trust --yes` does: from now on exactly this recipe may.
+
+    `recipe` is a recipe as for `run`, or a pulled `Run`. Returns the uses, one text each, such as `send prompts to
+    https://… with the key in …`; look at them first with `curate recipe` or in the error of a call without consent. A
+    recipe of one's own needs none. Raises RecipeError for a recipe that cannot be read.
+
+        run = curate.pull("OWNER/NAME", out="AGAIN")
+        curate.trust(run)
+    """
+    loaded = recipe.recipe if isinstance(recipe, Run) else as_recipe(recipe)
+    return [f"{use.text} ({use.key})" for use in give_consent(loaded, lambda _: True)]
 
 
 def generate(

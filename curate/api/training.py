@@ -20,7 +20,8 @@ def preflight(
 
     Returns a `Preflight`: `.findings()` and `.lengths()` as tables, `.to_dict()` as plain data. `options` are keys of
     the recipe's train section, `settings` the same as `train.key=value` and `trl.key=value` texts, `config` is a YAML
-    file as for `trl dpo --config`. Raises InputError for a model that cannot be loaded, RecipeError for an option.
+    file as for `trl dpo --config`; `trust_remote_code=True` lets code of the model's repository run. Raises InputError
+    for a model that cannot be loaded, RecipeError for an option.
 
         curate.preflight(run, "HuggingFaceTB/SmolLM2-135M-Instruct").findings()
     """
@@ -62,7 +63,7 @@ def train(
         Go on from the last checkpoint; start anew where a training lies.
     **options
         The recipe's train section: method (dpo, orpo, reward, sft), lora, lora_rank, batch, max_length, …; `trl` is a
-        mapping of TRL's own options.
+        mapping of TRL's own options. `trust_remote_code=True` lets code of the model's repository run.
 
     Returns
     -------
@@ -70,7 +71,8 @@ def train(
 
     Raises
     ------
-    InputError for data or a model that cannot be trained on, RecipeError for an unknown option.
+    InputError for data or a model that cannot be trained on, RecipeError for an unknown option, ConsentNeeded for what
+    the recipe of a pulled run names and `curate.trust` did not allow.
 
         curate.train(run, model="HuggingFaceTB/SmolLM2-135M-Instruct", batch=8, trl={"beta": 0.05})
     """
@@ -91,8 +93,8 @@ def evaluate(
     Compare a trained model with its reference: held-out pairs by slice, answers side by side, win rate, drift.
 
     `training` is a `Training` or its folder, None = RUN/training; `judges` as in a recipe (`heuristic`, `openai:NAME`);
-    options: reference, count (prompts), max_tokens. Returns the content of evaluation.json; raises InputError where
-    there is no finished training or no test split.
+    options: reference, count (prompts), max_tokens, trust_remote_code. Returns the content of evaluation.json; raises
+    InputError where there is no finished training or no test split.
 
         curate.evaluate(run, judges=["heuristic"])["slices"]
     """

@@ -6,7 +6,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from curate.cli.options import DryRun, Force, Json, Out, Set, app, finish, pairs_of, print_json, show_estimates
+from curate.cli.options import (
+    DryRun,
+    Force,
+    Json,
+    Out,
+    Set,
+    Trust,
+    Yes,
+    app,
+    ask_consent,
+    finish,
+    pairs_of,
+    print_json,
+    show_estimates,
+)
 
 if TYPE_CHECKING:
     from curate.recipe.load import Recipe
@@ -106,12 +120,14 @@ def clean(  # noqa: PLR0913 - the options of the command
 
 
 @app.command(epilog="Example: [bold]curate run recipe.yaml -o RUN --set split.test=0.05[/]")
-def run(
+def run(  # noqa: PLR0913 - the options of the command
     recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file.")],
     out: Out,
     *,
     settings: Set = None,
     dry_run: DryRun = False,
+    trust: Trust = False,
+    yes: Yes = False,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -120,6 +136,7 @@ def run(
     from curate.recipe.load import load_recipe
 
     loaded = load_recipe(recipe, settings or ())
+    ask_consent(loaded, trusted=trust, yes=yes)
     if dry_run:
         show_estimates(_estimated(loaded, out), as_json=as_json)
     else:

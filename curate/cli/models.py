@@ -8,7 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from curate.cli.options import DryRun, Force, Json, Out, Set, app, finish, print_json, show_estimates
+from curate.cli.options import (
+    DryRun,
+    Force,
+    Json,
+    Out,
+    Set,
+    Trust,
+    Yes,
+    app,
+    ask_consent,
+    finish,
+    print_json,
+    show_estimates,
+)
 from curate.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -47,6 +60,8 @@ def generate(  # noqa: PLR0913 - the options of the command
     n: Annotated[int | None, typer.Option("-n", min=1, help="Answers per model and prompt.")] = None,
     settings: Set = None,
     dry_run: DryRun = False,
+    trust: Trust = False,
+    yes: Yes = False,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -54,7 +69,9 @@ def generate(  # noqa: PLR0913 - the options of the command
     from pipelines import flow
 
     section = {"models": model, "n": n}
-    _do(flow.generate, source, "generate", section, settings or (), out, dry_run=dry_run, force=force, as_json=as_json)
+    recipe = _recipe(source, "generate", section, settings or ())
+    ask_consent(recipe, trusted=trust, yes=yes)
+    _do(flow.generate, recipe, "generate", out, dry_run=dry_run, force=force, as_json=as_json)
 
 
 @app.command(epilog=JUDGE_EXAMPLES)
@@ -67,6 +84,8 @@ def judge(  # noqa: PLR0913 - the options of the command
     method: Annotated[str | None, typer.Option(help="rubric: rate each answer; pairwise: compare two.")] = None,
     settings: Set = None,
     dry_run: DryRun = False,
+    trust: Trust = False,
+    yes: Yes = False,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -76,7 +95,9 @@ def judge(  # noqa: PLR0913 - the options of the command
 
     found = [str(Path(path) / ANSWERS) if (Path(path) / ANSWERS).is_file() else path for path in source]
     section = {"models": judge, "rubric": rubric, "method": method}
-    _do(flow.judge, found, "judge", section, settings or (), out, dry_run=dry_run, force=force, as_json=as_json)
+    recipe = _recipe(found, "judge", section, settings or ())
+    ask_consent(recipe, trusted=trust, yes=yes)
+    _do(flow.judge, recipe, "judge", out, dry_run=dry_run, force=force, as_json=as_json)
 
 
 @app.command(epilog="Example: [bold]curate quickstart -o quickstart-run[/] (offline, some minutes)")
@@ -92,23 +113,11 @@ def quickstart(out: Out = Path("quickstart-run"), *, force: Force = False, as_js
         render.next_steps(finished)
 
 
-def _do(  # noqa: PLR0913 - the options that both commands have
-    do: Do,
-    source: Sequence[str],
-    name: str,
-    section: Mapping[str, Any],
-    settings: Sequence[str],
-    out: Path,
-    *,
-    dry_run: bool,
-    force: bool,
-    as_json: bool,
-) -> None:
+def _do(do: Do, recipe: "Recipe", name: str, out: Path, *, dry_run: bool, force: bool, as_json: bool) -> None:
     from curate.cli import render
     from pipelines import checks
     from pipelines.estimate import estimate
 
-    recipe = _recipe(source, name, {key: value for key, value in section.items() if value is not None}, settings)
     if dry_run:
         part = checks.only_answers(recipe) if name == "generate" else checks.up_to_verdicts(recipe)
         checks.check(part, keys=False)
@@ -125,6 +134,7 @@ def _recipe(source: Sequence[str], name: str, section: Mapping[str, Any], settin
     """Return a recipe file with the options as overrides, or a recipe built from the options."""
     from curate.recipe.load import load_recipe, make_recipe
 
+    section = {key: value for key, value in section.items() if value is not None}
     if len(source) == 1 and source[0].endswith((".yaml", ".yml")):
         given = [f"{name}.{key}={json.dumps(value)}" for key, value in section.items()]
         return load_recipe(source[0], [*given, *settings])

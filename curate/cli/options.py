@@ -1,13 +1,18 @@
 """Shared by the commands: the app, common options, and the output of results."""
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from curate.errors import RecipeError
+
+if TYPE_CHECKING:
+    from curate.recipe.consent import Use
+    from curate.recipe.load import Recipe
 
 app = typer.Typer(
     name="curate",
@@ -22,7 +27,38 @@ Out = Annotated[Path, typer.Option("--out", "-o", help="The run directory; creat
 Set = Annotated[list[str] | None, typer.Option("--set", help="Override one value: section.key=value. May be repeated.")]
 Force = Annotated[bool, typer.Option("--force", help="Use a folder even if it contains a run of another source.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the number of requests, tokens and dollars, and exit.")]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust", help="For a recipe that came from elsewhere: show what it would use, ask, and remember the answer."
+    ),
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="With --trust: show it and agree without being asked.")]
+RemoteCode = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Let Python code in the repository of the model run.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+
+
+def ask_consent(recipe: "Recipe", *, trusted: bool, yes: bool) -> None:
+    """With `--trust`: show what a recipe from elsewhere would use, and ask unless `--yes` was given."""
+    if yes and not trusted:
+        raise RecipeError("--yes answers the question of --trust; give both")
+    if not trusted:
+        return
+    from curate.recipe.consent import trust
+
+    def agree(wanted: "Sequence[Use]") -> bool:
+        where = f"{recipe.origin.repo} on the Hub, at {recipe.origin.revision[:8]}" if recipe.origin else "elsewhere"
+        lines = [f"This recipe came from {where}. It would", *(f"  {use.text}  ({use.key})" for use in wanted)]
+        typer.echo("\n".join(lines), err=True)
+        if yes:
+            return True
+        if not sys.stdin.isatty():
+            raise RecipeError("--trust asks on a terminal; add --yes to agree without being asked")
+        return typer.confirm("Do you agree?", err=True)
+
+    trust(recipe, agree)
 
 
 def finish(finished: Any, *, as_json: bool) -> None:

@@ -99,7 +99,12 @@ def estimates(rows: Sequence[Mapping[str, Any]]) -> None:
     """Print the estimated requests: tokens in are approximate, tokens out and dollars are upper bounds."""
     names = {"input_tokens": "tokens in", "output_tokens": "tokens out", "usd": "USD"}
     plain = [{**row, "usd": None if row["usd"] is None else f"{row['usd']:,.4f}"} for row in rows]
-    table([{names.get(name, name): value for name, value in row.items()} for row in plain])
+    hidden = ("address", "key")
+    table([{names.get(name, name): value for name, value in row.items() if name not in hidden} for row in plain])
+    console.print()
+    for model, address, key in dict.fromkeys((row["model"], row["address"], row["key"]) for row in rows):
+        where = f"{address}, with the key in {key}" if key else f"{address}, without a key"
+        console.print(Text(f"{model} → {where if address != 'this machine' else address}"), soft_wrap=True)
     console.print("\nknown: answered before, free · tokens in: approximate · tokens out, USD: at most", style="dim")
     costs = [row["usd"] for row in rows]
     if None not in costs:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from curate.cli.options import Json, Set, app, print_json
+from curate.cli.options import Json, RemoteCode, Set, Trust, Yes, app, ask_consent, print_json
 
 TRAIN_EXAMPLES = """
 Examples:\n
@@ -30,19 +30,25 @@ TrlFile = Annotated[Path | None, typer.Option("--config", help="A YAML file as f
 
 
 @app.command(epilog="Example: [bold]curate preflight RUN --model HuggingFaceTB/SmolLM2-135M-Instruct[/]")
-def preflight(
+def preflight(  # noqa: PLR0913 - the options of the command
     folder: RunFolder,
     *,
     model: ModelName = None,
     settings: Set = None,
     config: TrlFile = None,
+    trust: Trust = False,
+    yes: Yes = False,
+    trust_remote_code: RemoteCode = False,
     as_json: Json = False,
 ) -> None:
     """Report which rows of a run TRL would drop, truncate or garble with this model, and the cost of max_length."""
     from curate.api.training import preflight as check
     from curate.cli import render
+    from curate.rundir.result import open_run
 
-    found = check(folder, model, settings=settings or (), config=config)
+    run = open_run(folder)
+    ask_consent(run.recipe, trusted=trust, yes=yes)
+    found = check(run, model, settings=settings or (), config=config, trust_remote_code=trust_remote_code)
     print_json(found.to_dict()) if as_json else render.preflight(found.to_dict())
     if found.findings():
         raise typer.Exit(1)
@@ -63,6 +69,9 @@ def train(  # noqa: PLR0913 - the options of the command
         typer.Option(metavar="OWNER/NAME", help="Push the model afterwards; a finished training is pushed at once."),
     ] = None,
     private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
+    trust: Trust = False,
+    yes: Yes = False,
+    trust_remote_code: RemoteCode = False,
     as_json: Json = False,
 ) -> None:
     """Train a model on a run with TRL, with options that fit the data and the machine; the test split is held out."""
@@ -77,7 +86,8 @@ def train(  # noqa: PLR0913 - the options of the command
     from train.training.train import train as train_on
 
     run = open_run(folder)
-    section = section_of(run, model, settings or (), config)
+    ask_consent(run.recipe, trusted=trust, yes=yes)
+    section = section_of(run, model, settings or (), config, trust_remote_code=trust_remote_code)
     first = is_main()
     if push and first:
         check_model_repo(push, private=private)  # a mistake must not cost hours
@@ -97,7 +107,7 @@ def train(  # noqa: PLR0913 - the options of the command
 
 
 @app.command(epilog=EVALUATE_EXAMPLES)
-def evaluate(
+def evaluate(  # noqa: PLR0913 - the options of the command
     folder: RunFolder,
     *,
     training: Annotated[Path | None, typer.Option(help="Folder of the training; default RUN/training.")] = None,
@@ -107,6 +117,7 @@ def evaluate(
     ] = None,
     prompts: Annotated[int, typer.Option(min=1, help="Number of held-out prompts that both models answer.")] = 50,
     max_tokens: Annotated[int, typer.Option(min=1, help="Maximum tokens per answer.")] = 256,
+    trust_remote_code: RemoteCode = False,
     as_json: Json = False,
 ) -> None:
     """Compare a trained model with its reference: held-out pairs by slice, answers side by side, win rate, drift."""
@@ -116,7 +127,15 @@ def evaluate(
     from train.training.train import FOLDER, open_training
 
     done = open_training(training or folder / FOLDER)
-    found = compare(folder, done, reference=reference, judges=judge or (), count=prompts, max_tokens=max_tokens)
+    found = compare(
+        folder,
+        done,
+        reference=reference,
+        judges=judge or (),
+        count=prompts,
+        max_tokens=max_tokens,
+        trust_remote_code=trust_remote_code,
+    )
     print_json(found) if as_json else render.evaluation(found, evaluation_folder(done))
 
 
@@ -128,18 +147,21 @@ def bakeoff(
         Path, typer.Option("--out", "-o", help="Output folder; the same command continues an interrupted bake-off.")
     ] = Path("bakeoff"),
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of bake-offs.")] = False,
+    trust: Trust = False,
+    yes: Yes = False,
     as_json: Json = False,
 ) -> None:
     """Compare curations: short trainings on several sets of pairs (and swept options), evaluated on the same pairs."""
     from curate.api.training import bakeoff as bake
     from curate.cli import render
+    from train.bakeoff.arms import Bakeoff, load_bakeoff, recipes_of
 
     if schema:
-        from train.bakeoff.arms import Bakeoff
-
         print_json(Bakeoff.model_json_schema())
         return
     if file is None:
         raise typer.BadParameter("give the file of a bake-off recipe")
+    for recipe in recipes_of(load_bakeoff(file), file.parent):
+        ask_consent(recipe, trusted=trust, yes=yes)
     table = bake(file, out)
     print_json(table) if as_json else render.bakeoff(table)

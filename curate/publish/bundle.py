@@ -142,6 +142,7 @@ class Bundle:
 def published_recipe(recipe: Recipe) -> Recipe:
     """Return a recipe without local or private values: folders of files, addresses of endpoints."""
     tree: dict[str, Any] = json.loads(json.dumps(resolved(recipe)))
+    tree.pop("origin", None)  # whoever pulls it notes his own
     tree["source"]["paths"] = [_file_name(path) for path in tree["source"]["paths"]]
     for name in ("prompts", "generate", "judge"):
         section = tree.get(name)

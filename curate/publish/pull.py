@@ -7,11 +7,12 @@ from pathlib import Path
 import polars as pl
 
 from curate.errors import InputError
-from curate.files import atomic, claim, write_json
+from curate.files import atomic, claim, write_json, write_text
 from curate.progress import busy
 from curate.publish.bundle import META
 from curate.publish.hub import MAIN, Hub, Remote, patiently, quiet
 from curate.publish.names import check_names
+from curate.recipe.load import load_recipe, to_yaml, with_origin
 from curate.report.card_header import DEFAULT, data_folder
 from curate.rundir.checksums import digest, sealed
 from curate.rundir.manifest import Manifest, Pulled
@@ -19,8 +20,6 @@ from curate.rundir.result import Run, open_run
 from curate.rundir.store import CARD, DATA, LEDGER, LOCK, MANIFEST, RECIPE, SUMMARY
 from curate.rundir.writers import TableWriter
 from curate.schema import LEDGER as LEDGER_SCHEMA
-
-SINGLE = (RECIPE, SUMMARY)  # of the first part; appended parts have their own in the repository
 
 
 def pull(repo: str, out: str | Path, *, revision: str = MAIN, config: str = DEFAULT) -> Run:
@@ -64,8 +63,10 @@ def _fetch(hub: Hub, remote: Remote, folder: Path, base: str, config: str) -> No
     names = [f"{meta}/{MANIFEST}" for meta in (base, *parts)]
     read = [patiently(hub.repo, partial(hub.read, name, remote.sha or "")) for name in names]
     manifests = [Manifest.parse(text, f"{hub.repo}/{name}") for name, text in zip(names, read, strict=True)]
-    for name in SINGLE:
-        get(f"{base}/{name}", folder / name)
+    get(f"{base}/{SUMMARY}", folder / SUMMARY)
+    get(f"{base}/{RECIPE}", folder / RECIPE)
+    recipe = load_recipe(folder / RECIPE)
+    write_text(folder / RECIPE, to_yaml(with_origin(recipe, hub.repo, remote.sha or "", config)))
     get(CARD, folder / CARD)
     shards = sorted(path for path in remote.files if path.startswith(f"{data_folder(config)}/"))
     with atomic(folder / DATA) as data:

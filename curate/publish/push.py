@@ -15,7 +15,7 @@ from curate.publish.bundle import Bundle, published_recipe
 from curate.publish.hub import DATASET, MAIN, Hub, Remote, patiently, quiet
 from curate.publish.names import check_names
 from curate.publish.plan import Plan, check_readers, make_plan
-from curate.recipe.load import Recipe, make_recipe, resolved
+from curate.recipe.load import Recipe, as_recipe
 from curate.report.card_header import DEFAULT, hub_sources
 from curate.rundir.checksums import check_seal
 from curate.rundir.result import Run, open_run
@@ -110,7 +110,7 @@ def _with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
         raise RecipeError(
             f"--set {wrong[0]}: only publish.… can be set for a finished run; for other settings, run it again"
         )
-    return make_recipe(resolved(recipe), settings)
+    return as_recipe(recipe, settings)
 
 
 def _licences(repos: Sequence[str]) -> dict[str, str | None]:

@@ -1,5 +1,6 @@
 """The recipe, one YAML file. It is validated when loaded; a run contains it with every default written out."""
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -7,22 +8,33 @@ from pathlib import Path
 from typing import Any, get_args
 
 import yaml
-from pydantic import BaseModel, ValidationError, model_validator
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
 
 from curate.errors import RecipeError, nearest
 from curate.files import read_yaml
 from curate.recipe.data import Decontaminate, Dedup, Publish, Rules, Select, Source, Split, Train
 from curate.recipe.models import Budget, Generate, Judge, Pair, Prompts
 from curate.rules import TEXT_COLUMNS
-from curate.schema.section import Section
+from curate.schema.section import Section, Text, refuse_remote_code
 from curate.signals import COLUMNS
 
 OTHER_RANKINGS = ("chosen_score", "longest")  # values other than signals by which pairs can be ranked
 
 
+class Origin(Section):
+    """The published run that a recipe came with."""
+
+    repo: Text = Field(description="OWNER/NAME on the Hub")
+    revision: Text = Field(description="Commit")
+    config: Text = "default"
+
+
 class Recipe(Section):
     """A recipe; its sections are in the order of the data flow."""
 
+    origin: Origin | None = Field(
+        None, description="Written by `curate pull`: such a recipe uses models, files and keys only with your consent"
+    )
     source: Source = Source()
     prompts: Prompts | None = None
     generate: Generate | None = None
@@ -36,6 +48,25 @@ class Recipe(Section):
     split: Split = Split()
     publish: Publish = Publish()
     train: Train | None = None
+
+    _identity: str = PrivateAttr("")
+    _overridden: tuple[str, ...] = PrivateAttr(())
+
+    def model_post_init(self, _: Any, /) -> None:
+        """Note which recipe this is while it is whole: parts of it (`model_copy`) are trusted as it is."""
+        if self.origin is not None:
+            plain = json.dumps(resolved(self), sort_keys=True, ensure_ascii=True)
+            self._identity = hashlib.sha256(plain.encode()).hexdigest()
+
+    @property
+    def identity(self) -> str:
+        """For a recipe from elsewhere: SHA-256 of its resolved form before overrides; empty for others."""
+        return self._identity
+
+    @property
+    def overridden(self) -> tuple[str, ...]:
+        """Keys that the user set over those of the file: `train.model`."""
+        return self._overridden
 
     @property
     def asks_models(self) -> bool:
@@ -64,7 +95,9 @@ class Recipe(Section):
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read and validate a recipe file. Raise RecipeError with the path, the line and the nearest known key."""
-    tree, text = read_yaml(Path(path), f"sections: {', '.join(Recipe.model_fields)}")
+    tree, text = read_yaml(
+        Path(path), f"sections: {', '.join(name for name in Recipe.model_fields if name != 'origin')}"
+    )
     return make_recipe(tree, overrides, where=str(path), text=text)
 
 
@@ -73,18 +106,46 @@ def make_recipe(
 ) -> Recipe:
     """Return a recipe from plain data and `section.key=value` overrides. Raise RecipeError if it is invalid."""
     plain: dict[str, Any] = json.loads(json.dumps(tree, default=str))  # a copy with plain data only
+    if overrides and plain.get("origin"):
+        return changed(_validated(plain, where, text), plain, overrides, where=where, text=text)
     for override in overrides:
         _override(plain, override)
+    return _validated(plain, where, text)
+
+
+def changed(
+    recipe: Recipe, tree: Mapping[str, Any], overrides: Sequence[str] = (), *, keys: Sequence[str] = (), **place: Any
+) -> Recipe:
+    """
+    Return a recipe as the user changed it: it stays the same one for his consent, except for what he set himself.
+
+    `tree` is its plain data, already changed at `keys` (`train.model`); `overrides` are applied on top, `place` as for
+    `make_recipe`.
+    """
+    new = make_recipe({name: section for name, section in tree.items() if name != "origin"}, overrides, **place)
+    new = new.model_copy(update={"origin": recipe.origin})
+    new._identity = recipe.identity
+    new._overridden = (*recipe.overridden, *keys, *(text.partition("=")[0].strip() for text in overrides))
+    return new
+
+
+def _validated(plain: dict[str, Any], where: str, text: str | None) -> Recipe:
+    refuse_remote_code(plain)
     try:
         return Recipe.model_validate(plain)
     except ValidationError as error:
         raise RecipeError("; ".join(_explain(e, where, text) for e in error.errors())) from error
 
 
+def with_origin(recipe: Recipe, repo: str, revision: str, config: str) -> Recipe:
+    """Return a recipe marked as published in a repository of the Hub, at a commit, with a config."""
+    return make_recipe(resolved(recipe) | {"origin": {"repo": repo, "revision": revision, "config": config}})
+
+
 def as_recipe(source: "str | Path | Mapping[str, Any] | Recipe", overrides: Sequence[str] = ()) -> Recipe:
     """Return a recipe from a file, plain data or a recipe, with `section.key=value` overrides. Raise RecipeError."""
     if isinstance(source, Recipe):
-        return make_recipe(resolved(source), overrides) if overrides else source
+        return changed(source, resolved(source), overrides) if overrides else source
     return make_recipe(source, overrides) if isinstance(source, Mapping) else load_recipe(source, overrides)
 
 
@@ -115,6 +176,8 @@ def _override(tree: dict[str, Any], text: str) -> None:
     *sections, key = name.strip().split(".")
     if not equals or not sections or not all([*sections, key]):
         raise RecipeError(f"--set {text!r}: expected section.key=value, as in --set rules.max_chars_ratio=4")
+    if name.strip().split(".")[0] == "origin":
+        raise RecipeError("origin says where a recipe came from and cannot be set; agree to what it uses with --trust")
     for section in sections:
         if tree.get(section) in (None, True):  # a missing section, or dedup.near=true before dedup.near.threshold=…
             tree[section] = {}

@@ -6,25 +6,32 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from curate import limits
-from curate.schema.section import Section, Texts
+from curate.schema.section import Reach, Section, Shipped, Text, Texts
 
+RUBRICS = ("overall", "helpfulness", "honesty", "instruction_following", "truthfulness", "pairwise")  # shipped ones
 Strategy = Literal["max_min", "max_random_lower", "sweet_spot", "all", "best_of_on_policy", "delta"]
 
 
 class Model(Section):
     """A model, as one line (`openai:MODEL`, `openai:MODEL@http://host/v1`, `embedded`, …) or with settings."""
 
-    model: str = Field(
+    model: Annotated[str, Reach.ENDPOINT] = Field(
         description="openai:, inference:, transformers:, gguf: or reward: and a name; embedded; heuristic"
     )
-    base_url: str | None = Field(None, description="URL of an OpenAI-compatible endpoint, including /v1")
-    api_key_env: str | None = Field(None, description="Environment variable with the API key; null = the usual one")
+    base_url: Annotated[str | None, Reach.ENDPOINT] = Field(
+        None, description="URL of an OpenAI-compatible endpoint, including /v1"
+    )
+    api_key_env: Annotated[str | None, Reach.ENDPOINT] = Field(
+        None, description="Environment variable with the API key; null = the usual one"
+    )
     temperature: float | None = Field(None, ge=0, description="null = the section's value")
     top_p: float | None = Field(None, gt=0, le=1)
     max_tokens: int | None = Field(None, ge=1, description="null = the section's value")
-    system: str | None = Field(None, description="System prompt of this model's answers")
+    system: Text | None = Field(None, description="System prompt of this model's answers")
     on_policy: bool = Field(False, description="Whether this is the model to be trained")
-    extra: dict[str, Any] = Field({}, description="Additional request fields: {reasoning_effort: low}")
+    extra: Annotated[dict[str, Any], Reach.OPTION] = Field(
+        {}, description="Additional request fields: {reasoning_effort: low}"
+    )
     concurrency: int = Field(
         32, ge=1, description="Maximum number of concurrent requests; reduced while the endpoint returns 429"
     )
@@ -81,10 +88,12 @@ class Prompts(Section):
     n: int = Field(
         100, ge=1, description="Maximum number of prompts; those that repeat a seed or another prompt are dropped"
     )
-    description: str | None = Field(None, description="The domain, in a sentence or two")
+    description: Text | None = Field(None, description="The domain, in a sentence or two")
     topics: Texts = Field((), description="Topics to cover; empty = the model proposes some")
     difficulties: Texts = Field(("easy", "medium", "hard"), description="Difficulty levels to cover")
-    documents: Texts = Field((), description="For method documents: text files (or folders, globs) to ask about")
+    documents: Annotated[Texts, Reach.FILE] = Field(
+        (), description="For method documents: text files (or folders, globs) to ask about"
+    )
     with_seeds: bool = Field(True, description="Also keep the prompts of the source")
     max_similarity: float = Field(
         0.7, gt=0, le=1, description="Share of common 3-grams above which a prompt repeats another"
@@ -110,9 +119,11 @@ class Judge(Section):
     """Scores for the answers."""
 
     models: Models = Field(min_length=1, description="One judge, or a panel; also reward:MODEL and heuristic")
-    method: str = Field("rubric", description="rubric: rate each answer by itself; pairwise: compare two")
-    rubric: str = Field("overall", description="Name of a rubric that ships with prefcurate, or a text file")
-    aspects: Texts = Field(
+    method: Text = Field("rubric", description="rubric: rate each answer by itself; pairwise: compare two")
+    rubric: Annotated[str, Reach.FILE, Shipped(RUBRICS)] = Field(
+        "overall", description="Name of a rubric that ships with prefcurate, or a text file"
+    )
+    aspects: Annotated[Texts, Reach.FILE, Shipped(RUBRICS)] = Field(
         (), description="Rate these aspects instead: helpfulness, honesty, …; the score is their mean"
     )
     scale: Literal[5, 10] = Field(5, description="Maximum rating; the minimum is 1")
@@ -136,7 +147,7 @@ class Pair(Section):
     max_pairs: int | None = Field(
         None, ge=1, description="Maximum number of pairs per prompt; null = all that the strategy yields"
     )
-    salt: str = Field("prefcurate", description="A different salt gives different random picks")
+    salt: Text = Field("prefcurate", description="A different salt gives different random picks")
 
 
 class Budget(Section):
@@ -144,4 +155,6 @@ class Budget(Section):
 
     tokens: int | None = Field(None, ge=1, description="Maximum number of input and output tokens")
     usd: float | None = Field(None, gt=0, description="Maximum cost in US dollars, by the price table")
-    prices: str | None = Field(None, description="Your own price table, a YAML file like pipelines/clients/prices.yaml")
+    prices: Annotated[str | None, Reach.FILE] = Field(
+        None, description="Your own price table, a YAML file like pipelines/clients/prices.yaml"
+    )

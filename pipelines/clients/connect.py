@@ -1,6 +1,5 @@
 """Open models by their lines: look up keys, start local servers, and stop them afterwards."""
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -8,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from curate.errors import InputError, RecipeError, nearest, require
+from curate.recipe.endpoint import USUAL, endpoint_of
 from curate.recipe.models import Model, named
 from pipelines.clients.dispatcher import Dispatcher
-from pipelines.clients.keys import api_key, same_origin
+from pipelines.clients.keys import api_key
 from pipelines.clients.requests import SendRequests
 from pipelines.clients.server import PARALLEL, embedded_weights, serve
 
@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 
     from pipelines.clients.llms import Loop
 
-OPENAI, INFERENCE = "https://api.openai.com/v1", "https://router.huggingface.co/v1"
 LOCAL_TIMEOUT = 3600.0  # seconds per request to a server on this machine
-ENDPOINTS = ("openai:", "inference:")
+ENDPOINTS = tuple(USUAL)
 KINDS = (*ENDPOINTS, "transformers:", "gguf:", "embedded")
 
 
@@ -124,17 +123,10 @@ def _open(model: Model, dispatcher: Dispatcher, loop: "Loop", stack: ExitStack) 
 
 
 def _address_and_key(model: Model) -> tuple[str, str | None]:
-    """
-    Address and key variable of an endpoint. A key goes by default only to the host it belongs to: OPENAI_API_KEY to
-    OpenAI (or to OPENAI_BASE_URL, which the user sets beside it), HF_TOKEN and the Hub login to the Hub's router.
-    Another address gets a key only where `api_key_env` names it.
-    """
-    is_openai = kind_of(model) == "openai:"
-    public, usual_key = (OPENAI, "OPENAI_API_KEY") if is_openai else (INFERENCE, "HF_TOKEN")
-    usual = os.environ.get("OPENAI_BASE_URL", OPENAI) if is_openai else INFERENCE
-    base_url = model.base_url or usual
-    key = model.api_key_env or (usual_key if same_origin(base_url, usual) else None)
-    needed = model.api_key_env or same_origin(base_url, public)  # a local server may do without
+    """Address and key variable of an endpoint. Raise RecipeError if it needs a key that is not there."""
+    endpoint = endpoint_of(model)
+    assert endpoint is not None  # noqa: S101 - asked of endpoints only
+    base_url, key, needed = endpoint
     if key is not None and needed and api_key(key) is None:
         login = ", nor is there a Hub login" if key == "HF_TOKEN" else ""
         raise RecipeError(f"{model.model}: the environment variable {key} is not set{login} (the key of {base_url})")

@@ -9,7 +9,7 @@ import msgspec
 
 from curate import limits
 from curate.errors import ServiceError
-from pipelines.clients.keys import same_origin
+from curate.recipe.endpoint import same_origin
 
 if TYPE_CHECKING:
     import aiohttp

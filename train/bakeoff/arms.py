@@ -11,11 +11,11 @@ from pydantic import Field, ValidationError, model_validator
 from curate.errors import InputError, RecipeError, nearest
 from curate.files import read_yaml
 from curate.recipe.data import Train
-from curate.recipe.load import load_recipe, make_recipe, to_yaml
+from curate.recipe.load import Recipe, load_recipe, make_recipe, to_yaml
 from curate.rundir.manifest import Manifest
 from curate.rundir.result import Run, open_run
 from curate.schema import digest
-from curate.schema.section import Section, Texts
+from curate.schema.section import Section, Texts, refuse_remote_code
 
 
 class Arm(Section):
@@ -72,8 +72,10 @@ def load_bakeoff(path: Path) -> Bakeoff:
 
         load_bakeoff(Path("bakeoff.yaml")).seeds
     """
+    tree, _ = read_yaml(path, "arms")
+    refuse_remote_code(tree)
     try:
-        return Bakeoff.model_validate(read_yaml(path, "arms")[0])
+        return Bakeoff.model_validate(tree)
     except ValidationError as error:
         problems = [f"{'.'.join(map(str, e['loc']))}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()]
         raise RecipeError(f"{path}: {'; '.join(problems)}") from error
@@ -104,6 +106,12 @@ def open_arms(bakeoff: Bakeoff, out: Path, root: Path) -> tuple[dict[str, pl.Dat
 def sample_pairs(pairs: pl.DataFrame, count: int, salt: str) -> pl.DataFrame:
     """Return the `count` pairs with the lowest hash of salt and pair_id, reproducibly; all if there are fewer."""
     return pairs.sort(digest(pl.concat_str(pl.lit(salt), "pair_id", separator=" "))).head(count)
+
+
+def recipes_of(bakeoff: Bakeoff, root: Path) -> list[Recipe]:
+    """Return the recipes of the arms, with their overrides; relative paths start at `root`."""
+    arms = [arm for arm in bakeoff.arms.values() if arm.recipe is not None]
+    return [load_recipe(root / str(arm.recipe), arm.set) for arm in arms]
 
 
 def _open_run(arm: Arm, folder: Path, root: Path) -> Run:

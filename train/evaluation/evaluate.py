@@ -29,6 +29,7 @@ def evaluate(
     judges: Sequence[str] = (),
     count: int = 50,
     max_tokens: int = 256,
+    trust_remote_code: bool = False,
 ) -> dict[str, Any]:
     """
     Compare a trained model with its reference on a run's test split and write TRAINING/evaluation/.
@@ -48,6 +49,8 @@ def evaluate(
         Held-out prompts that both models answer, besides the edge cases.
     max_tokens
         Maximum tokens per answer.
+    trust_remote_code
+        Whether code in the repositories of the models may run.
 
     Returns
     -------
@@ -71,19 +74,25 @@ def evaluate(
         raise InputError(f"{training.folder} is a reward model; use it as a judge: --judge reward:{training.model}")
     if reference is None and not (training.model / "adapter_config.json").is_file():
         reference = training.result["model"]
-    plain: dict[str, Any] = to_plain(_evaluate(test, training, reference, judges, count, max_tokens))
+    plain: dict[str, Any] = to_plain(_evaluate(test, training, reference, judges, count, max_tokens, trust_remote_code))
     write_json(evaluation_folder(training) / RESULT, plain)
     return plain
 
 
 def _evaluate(
-    test: pl.DataFrame, training: Training, reference: str | None, judges: Sequence[str], count: int, max_tokens: int
+    test: pl.DataFrame,
+    training: Training,
+    reference: str | None,
+    judges: Sequence[str],
+    count: int,
+    max_tokens: int,
+    remote_code: bool,  # noqa: FBT001 - passed on
 ) -> dict[str, Any]:
     """Score the test pairs, generate and judge answers, write all files but evaluation.json, and return the report."""
     folder = evaluation_folder(training)
     folder.mkdir(exist_ok=True)
     with quiet():
-        models = load_with_reference(training.model, reference)
+        models = load_with_reference(training.model, reference, remote_code=remote_code)
         rows = score_pairs(test, log_probs(models, test, training.result["max_length"]))
         answers = answer_prompts(models, evaluation_prompts(test, count), max_tokens)
     rows.write_parquet(folder / "pairs.parquet")

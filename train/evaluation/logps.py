@@ -32,27 +32,27 @@ class ModelPair:
         return self.tuned.disable_adapter() if self.reference is self.tuned else nullcontext()
 
 
-def load_with_reference(folder: Path, reference: str | None) -> ModelPair:
+def load_with_reference(folder: Path, reference: str | None, *, remote_code: bool = False) -> ModelPair:
     """
     Load the model or adapter of a folder, and its reference, a folder or Hub id, in bfloat16 on a GPU, else float32.
 
     If `reference` is None, an adapter's reference is its own base model. Raises InputError if it is None for a whole
-    model.
+    model. `remote_code` lets code of the models' repositories run.
     """
     transformers, peft, torch = (require(name, EXTRA) for name in ("transformers", "peft", "torch"))
     cuda = torch.cuda.is_available()
-    options = {"dtype": "bfloat16" if cuda else "float32", "trust_remote_code": False}
+    options = {"dtype": "bfloat16" if cuda else "float32", "trust_remote_code": remote_code}
     is_adapter = (folder / "adapter_config.json").is_file()
     auto = peft.AutoPeftModelForCausalLM if is_adapter else transformers.AutoModelForCausalLM
     with loading(str(folder)):
-        tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder))
+        tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder), trust_remote_code=remote_code)
         tuned = auto.from_pretrained(str(folder), **options)
     if is_adapter and reference is None:
         other = tuned
     elif reference is None:
         raise InputError(f"{folder} is a whole model: specify what to compare it with (--reference ID_OR_FOLDER)")
     else:
-        with loading(reference) as place:
+        with loading(reference, code=remote_code) as place:
             other = transformers.AutoModelForCausalLM.from_pretrained(place, **options)
     device = "cuda" if cuda else "cpu"
     return ModelPair(tuned.to(device).eval(), other.to(device).eval(), tokenizer)

@@ -34,6 +34,9 @@ class Facts:
 def trainer_arguments(section: Train, facts: Facts) -> dict[str, Any]:
     """Return the options of the trainer for `section.method`, by TRL's names; `section.trl` overrides all of them."""
     given = dict(section.trl)
+    dtype = "bfloat16" if facts.half_precision and section.lora else "float32"
+    model = given.pop("model_init_kwargs", {"dtype": dtype})
+    model = {**model, "trust_remote_code": True} if section.trust_remote_code else model
     micro = given.setdefault("per_device_train_batch_size", facts.micro_batch)
     accumulated = given.setdefault("gradient_accumulation_steps", max(1, section.batch // (micro * facts.processes)))
     batch = micro * accumulated * facts.processes
@@ -50,7 +53,7 @@ def trainer_arguments(section: Train, facts: Facts) -> dict[str, Any]:
         "bf16": facts.half_precision and not given.get("fp16"),
         "use_cpu": not facts.cuda,
         "gradient_checkpointing": facts.checkpointing,
-        "model_init_kwargs": {"dtype": "bfloat16" if facts.half_precision and section.lora else "float32"},
+        "model_init_kwargs": model,
         # Batches of similar lengths waste less computation on padding.
         "train_sampling_strategy": "group_by_length",
         "remove_unused_columns": False,  # the trainer needs `length` and `row`

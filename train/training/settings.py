@@ -9,8 +9,9 @@ from typing import Any
 
 from curate.errors import RecipeError, nearest, require
 from curate.files import read_yaml
+from curate.recipe.consent import check_consent
 from curate.recipe.data import Train
-from curate.recipe.load import make_recipe, resolved
+from curate.recipe.load import changed, make_recipe, resolved
 from curate.rundir.result import Run
 from train.models import EXTRA
 
@@ -33,6 +34,8 @@ def section_of(
     model: str | None = None,
     settings: Sequence[str] = (),
     config: Path | None = None,
+    *,
+    trust_remote_code: bool = False,
     **options: Any,
 ) -> Train:
     """
@@ -48,25 +51,33 @@ def section_of(
         `train.key=value` and `trl.key=value`, as for --set; they override everything else.
     config
         A YAML file as for `trl dpo --config`; it overrides the recipe.
+    trust_remote_code
+        Whether code in the model's repository may run. No recipe and no config file can say so.
     options
         Keys of the section, which override the recipe and the config file; those of `trl` are added to theirs.
 
-    Raises RecipeError for an unknown key (with the nearest known one), a value of the wrong type, a TRL option that a
-    command-line option sets (such as `output_dir`), and a config file that cannot be read.
+    Raises ConsentNeeded for a pulled run whose recipe names what the user has not agreed to (a model, a template, TRL
+    options); RecipeError for an unknown key (with the nearest known one), a value of the wrong type, a TRL option that
+    a command-line option sets (such as `output_dir`), and a config file that cannot be read.
 
         section_of(open_run("RUN"), "./base", ["train.lora_rank=32", "trl.beta=0.05"])
         section_of(open_run("RUN"), "./base", lora_rank=32, trl={"beta": 0.05})
     """
-    tree: dict[str, Any] = {"source": {"paths": ["-"]}} if run is None else resolved(run.recipe)
-    tree["train"] = dict(tree.get("train") or {})
-    if config is not None:
-        tree["train"] |= _from_file(config, tree["train"])
-    options |= {"model": model} if model is not None else {}
-    tree["train"] |= options | {"trl": {**tree["train"].get("trl", {}), **options.get("trl", {})}}
+    recipe = make_recipe({"source": {"paths": ["-"]}}) if run is None else run.recipe
+    own = _from_file(config) if config is not None else {"trl": {}}
+    own |= options | ({"model": model} if model is not None else {}) | {"trl": own["trl"] | options.get("trl", {})}
+    tree = resolved(recipe)
+    train = tree.get("train") or {}
+    tree["train"] = train | own | {"trl": {**train.get("trl", {}), **own["trl"]}}
+    keys = [*(f"train.{key}" for key in own if key != "trl"), *(f"train.trl.{key}" for key in own["trl"])]
     sets = [f"train.{text}" if text.startswith("trl.") else text for text in settings]
     if unknown := [text for text in sets if not text.startswith("train.")]:
         raise RecipeError(f"--set {unknown[0]!r}: expected train.key=value, or trl.key=value for a TRL option")
-    section = make_recipe(tree, sets).train or Train()
+    recipe = changed(recipe, tree, sets, keys=keys)
+    check_consent(recipe, training=True)
+    section = recipe.train or Train()
+    if trust_remote_code:
+        section = section.with_remote_code()
     check_trl(section.method, section.trl)
     return section
 
@@ -120,9 +131,9 @@ def _as_float(value: Any) -> Any:
         return value
 
 
-def _from_file(path: Path, section: Mapping[str, Any]) -> dict[str, Any]:
+def _from_file(path: Path) -> dict[str, Any]:
     """Read a file for `trl dpo --config`: options of its trainer, and those of the script that have an equivalent."""
     tree, _ = read_yaml(path, "TRL options, one per line")
     named = {SCRIPT_OPTIONS[name]: value for name, value in tree.items() if name in SCRIPT_OPTIONS}
     trl = {name: value for name, value in tree.items() if name not in SCRIPT_OPTIONS}
-    return named | {"trl": {**section.get("trl", {}), **trl}}
+    return named | {"trl": trl}

@@ -21,7 +21,7 @@ def chosen_only(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.rename({"chosen": "completion"}).drop("rejected").unique(["prompt", "completion"], maintain_order=True)
 
 
-def merge_adapter(adapter: Path, out: Path) -> str:
+def merge_adapter(adapter: Path, out: Path, *, remote_code: bool = False) -> str:
     """
     Merge an adapter into its base model, save the whole model with its tokenizer to `out`, and return its folder.
 
@@ -34,7 +34,9 @@ def merge_adapter(adapter: Path, out: Path) -> str:
         auto, options = peft.AutoPeftModelForSequenceClassification, {"num_labels": 1}
     else:
         auto, options = peft.AutoPeftModelForCausalLM, {}
-    model = auto.from_pretrained(str(adapter), dtype="auto", **options).merge_and_unload()
+    model = auto.from_pretrained(
+        str(adapter), dtype="auto", trust_remote_code=remote_code, **options
+    ).merge_and_unload()
     model.save_pretrained(out)
-    transformers.AutoTokenizer.from_pretrained(str(adapter)).save_pretrained(out)
+    transformers.AutoTokenizer.from_pretrained(str(adapter), trust_remote_code=remote_code).save_pretrained(out)
     return str(out)

