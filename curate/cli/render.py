@@ -13,7 +13,6 @@ from rich.text import Text
 from curate.report.generation import GenerationSummary
 from curate.report.summary import Summary, about, cell
 from curate.rundir.result import Run
-from curate.signals import COLUMNS
 
 SHOWN_CHARS = 1_000
 console = Console(highlight=False)
@@ -215,7 +214,7 @@ def why(found: Sequence[Mapping[str, Any]]) -> None:
 def _explain(reason: str, row: Mapping[str, Any]) -> str:
     name = reason.split(" ", maxsplit=1)[0].rstrip(":")
     column = name.partition("_")[2]
-    if column not in COLUMNS:
+    if column not in row:  # a signal, with its value
         return about(name)
     return f"{about(name)}; measured: {cell(row.get(column))}"
 

@@ -10,6 +10,8 @@ def components(rows: int, edges: pl.DataFrame) -> np.ndarray:
 
     in : the number of rows; row_a, row_b (u64), in any order, repeated or not
     """
+    if edges.is_empty():
+        return np.arange(rows, dtype=np.uint64)
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 

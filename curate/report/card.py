@@ -2,11 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from curate.files import write_json, write_text
 from curate.recipe.load import Recipe
@@ -16,6 +13,7 @@ from curate.report.generation import GenerationSummary
 from curate.report.summary import Summary, cell
 from curate.rundir.store import DATA, SUMMARY
 from curate.sources import title
+from curate.text.templates import templates
 
 OVERVIEW = (
     "<!-- overview -->\n",
@@ -102,16 +100,5 @@ def _body(found: Mapping[str, Any], recipe: Recipe, header: Header, about: Publi
     )
 
 
-@cache  # the templates are compiled once: a push renders several cards
-def _templates() -> Environment:
-    return Environment(
-        loader=PackageLoader("curate.report"),
-        autoescape=False,  # noqa: S701 - markdown, not HTML: texts are indented in the template
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
 def _rendered(name: str, **values: Any) -> str:
-    return _templates().get_template(name).render(values)
+    return templates("curate.report", html=False).get_template(name).render(values)

@@ -1,7 +1,6 @@
 """The report: one HTML file that works offline. Texts are escaped by the template engine, never by hand."""
 
 import polars as pl
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from curate.files import write_text
@@ -9,28 +8,26 @@ from curate.recipe.load import to_yaml
 from curate.report import charts
 from curate.report.summary import Summary, cell
 from curate.signals import COLUMNS, SIGNALS
+from curate.text.templates import templates
 
 
 def write_report(summary: Summary) -> None:
     """Write report.html into the run directory."""
-    environment = Environment(
-        loader=PackageLoader("curate.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    html = environment.get_template("report.html.j2").render(
-        summary=summary,
-        counts=summary.counts,
-        most=max(remaining for _, remaining in summary.funnel) or 1,
-        cell=cell,
-        inputs=summary.run.manifest.inputs,
-        version=summary.run.manifest.prefcurate,
-        length_chart=Markup(_length_chart(summary)),  # noqa: S704 - drawn by us from numbers
-        map_chart=Markup(_map(summary)),  # noqa: S704
-        charts=[(COLUMNS[name].about, Markup(svg)) for name, svg in _signal_charts(summary)],  # noqa: S704
-        recipe=to_yaml(summary.run.recipe),
+    html = (
+        templates("curate.report", html=True)
+        .get_template("report.html.j2")
+        .render(
+            summary=summary,
+            counts=summary.counts,
+            most=max(remaining for _, remaining in summary.funnel) or 1,
+            cell=cell,
+            inputs=summary.run.manifest.inputs,
+            version=summary.run.manifest.prefcurate,
+            length_chart=Markup(_length_chart(summary)),  # noqa: S704 - drawn by us from numbers
+            map_chart=Markup(_map(summary)),  # noqa: S704
+            charts=[(COLUMNS[name].about, Markup(svg)) for name, svg in _signal_charts(summary)],  # noqa: S704
+            recipe=to_yaml(summary.run.recipe),
+        )
     )
     write_text(summary.run.report, html)
 
@@ -44,7 +41,7 @@ def _map(summary: Summary) -> str:
 
 def _length_chart(summary: Summary) -> str:
     kept = summary.values("chosen_words", "rejected_words").filter("kept")
-    if kept.is_empty():
+    if len(kept) < charts.BINS:
         return ""
     chosen, rejected = kept.get_column("chosen_words"), kept.get_column("rejected_words")
     return charts.chosen_rejected(chosen, rejected, "words, kept pairs")
@@ -56,6 +53,8 @@ def charted() -> list[str]:
 
 
 def _signal_charts(summary: Summary) -> list[tuple[str, str]]:
+    if summary.counts["rows"] < charts.BINS:
+        return []  # fewer pairs than bins: such histograms show nothing
     # One signal at a time: a million pairs with all of them would take a gigabyte.
     columns = ((name, summary.values(name)) for name in summary.measured(charted()))
     return [(name, charts.before_after(rows.get_column(name), rows.get_column("kept"), name)) for name, rows in columns]

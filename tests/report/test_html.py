@@ -21,10 +21,10 @@ EVIL = (
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("evil")
     lines = [
-        *rows(30),
-        row(40, prompt=EVIL, chosen=f"Kept. {EVIL}", rejected=f"No. {EVIL}"),
-        row(41, prompt=EVIL, chosen=EVIL, rejected=EVIL),
-        row(42, prompt=EVIL, chosen=EVIL, rejected="x", chosen_score=1, rejected_score=2),
+        *rows(40),
+        row(50, prompt=EVIL, chosen=f"Kept. {EVIL}", rejected=f"No. {EVIL}"),
+        row(51, prompt=EVIL, chosen=EVIL, rejected=EVIL),
+        row(52, prompt=EVIL, chosen=EVIL, rejected="x", chosen_score=1, rejected_score=2),
     ]
     source = write_jsonl(folder / "a <b>`|$(x)'.jsonl", lines)
     return curate.clean(source, folder / "RUN", settings=["publish.name='<i>x</i> | `y`'"])
@@ -57,7 +57,7 @@ def test_report_is_self_contained_and_escaped(run: Run) -> None:
 
 def test_report_has_the_numbers_and_the_examples(run: Run) -> None:
     html = run.report.read_text("utf-8")
-    assert "31 of 33 pairs kept" in html
+    assert "41 of 43 pairs kept" in html
     for text in ("no_identical_normalized", "no_scores_contradict", "How do I restore file number", "<svg"):
         assert text in html
 
@@ -72,7 +72,7 @@ def test_card_header_is_what_the_hub_reads(run: Run) -> None:
         {"split": "train", "path": "data/train-*.parquet"},
         {"split": "test", "path": "data/test-*.parquet"},
     ]
-    assert sum(split["num_examples"] for split in card["dataset_info"]["splits"]) == 31
+    assert sum(split["num_examples"] for split in card["dataset_info"]["splits"]) == 41
     assert card["size_categories"] == ["n<1K"]
     assert "Licence: not specified yet" in body
     assert "<i>" not in body
