@@ -5,18 +5,22 @@ Also the reader of YAML files that users write.
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 import yaml
 
-from curate.errors import CurateError, RecipeError
+from curate.errors import CurateError, InputError, RecipeError
 
 OWNER = ".prefcurate"  # in every folder that prefcurate keeps, and names what it is: a run or a training
+T = TypeVar("T")
+CHUNK = 1 << 20  # bytes hashed at once
 NO_SPACE = 64 << 10  # free bytes below which a failed write is attributed to a full disk
 
 
@@ -57,6 +61,34 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write plain data as JSON atomically."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path, kind: type[T]) -> T:
+    """
+    Return a JSON file that prefcurate wrote, as a type: a msgspec.Struct, a TypedDict, `dict[str, int]`, ….
+
+    Raises InputError naming the file and the field for one that is damaged, or was written by something else.
+
+        read_json(Path("RUN/summary.json"), dict[str, Any])
+    """
+    return parse_json(path.read_bytes(), kind, str(path))
+
+
+def parse_json(raw: bytes, kind: type[T], name: str) -> T:
+    """Return JSON as a type, as `read_json` does; `name` says in errors where it came from."""
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f"{name} cannot be read: {error}") from error
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file, in hex."""
+    sha256 = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            sha256.update(chunk)
+    return sha256.hexdigest()
 
 
 def read_yaml(path: Path, expected: str) -> tuple[dict[str, Any], str]:

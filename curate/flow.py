@@ -13,7 +13,6 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from curate.errors import RecipeError
 from curate.files import write_json
 from curate.progress import busy
 from curate.recipe.consent import check_consent
@@ -24,7 +23,8 @@ from curate.report.summary import STAGES, Summary
 from curate.rundir.checksums import sealed
 from curate.rundir.manifest import ClusterFacts, ContaminationFacts, Input, Manifest, SplitFacts, StageKey
 from curate.rundir.result import Run
-from curate.rundir.store import LEDGER, MANIFEST, SPLITS, Stage, Store, open_store
+from curate.rundir.stage import Stage
+from curate.rundir.store import LEDGER, MANIFEST, SPLITS, Store, open_store
 from curate.stages.decontaminate import decontaminate
 from curate.stages.dedup import deduplicate
 from curate.stages.measure import decide, measure
@@ -58,8 +58,8 @@ def run(recipe: Recipe, out: str | Path, *, force: bool = False, make_pairs: Pai
 
     `make_pairs` generates the pairs of a recipe with prompts, generate, judge or pair: `pipelines.run` passes its own.
     """
-    if recipe.asks_models and make_pairs is None:
-        raise RecipeError("this recipe generates its pairs: run it with pipelines.run(recipe, out), or `curate run`")
+    if make_pairs is None:
+        recipe.check_reads_pairs()
     check_consent(recipe)
     clock = _Clock()
     with open_store(Path(out), resolved(recipe), to_yaml(recipe), force=force) as store:

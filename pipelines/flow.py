@@ -17,7 +17,8 @@ from curate.progress import is_watched, progress, say
 from curate.recipe.load import Recipe, load_recipe, resolved, to_yaml
 from curate.recipe.models import Model, Pair
 from curate.rundir.result import Run
-from curate.rundir.store import ANSWERS, STAGES, Stage, Store, open_store
+from curate.rundir.stage import Stage
+from curate.rundir.store import ANSWERS, STAGES, Store, open_store
 from curate.rundir.writers import TableWriter
 from curate.schema import CANDIDATES
 from pipelines import stages

@@ -16,7 +16,8 @@ from curate.errors import InputError, ServiceError
 from curate.files import remove
 from curate.recipe.load import Recipe
 from curate.recipe.models import Model, Prompts
-from curate.rundir.store import Stage, Store, fingerprint
+from curate.rundir.stage import Stage
+from curate.rundir.store import Store, fingerprint
 from curate.schema import CANDIDATES, DUPLICATE_PROMPT, SEED, canonical, check, digest, empty, prompt_ids
 from curate.sources.prompts import STAGED_PROMPTS, read_prompts
 from curate.stages.read import Read, read_rows

@@ -13,7 +13,8 @@ from curate.errors import CurateError, ServiceError
 from curate.files import remove
 from curate.recipe.models import Generate, Pair, named_model
 from curate.recipe.models import Judge as JudgeSection
-from curate.rundir.store import Stage, Store, fingerprint
+from curate.rundir.stage import Stage
+from curate.rundir.store import Store, fingerprint
 from curate.schema import CANDIDATES, STAGED, empty
 from pipelines.clients.dispatcher import Dispatcher
 from pipelines.clients.requests import SendRequests

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -178,9 +177,8 @@ def preflight(run: Run, section: Train) -> Preflight:
 
 def pairs_of(run: Run, split: str) -> pl.DataFrame:
     """Return the pairs of a split with all columns in its files (`label_confidence`, for example, besides PAIR)."""
-    shards = sorted((Path(run.folder) / "data").glob(f"{split}-*.parquet"))
-    lazy = run.train if split == "train" else run.test
-    return pl.read_parquet(shards) if shards else lazy.collect()
+    shards = run.shards(split)
+    return pl.read_parquet(shards) if shards else run.split(split).collect()
 
 
 def rounded(tokens: int, context: int | None) -> int:

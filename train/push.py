@@ -7,12 +7,11 @@ from typing import Any
 
 from curate.embeddings.encoder import loading
 from curate.errors import InputError, ServiceError
-from curate.files import atomic
+from curate.files import atomic, digest
 from curate.progress import busy
 from curate.publish.model import PushedModel, push_model
 from curate.publish.repo_file import File, plain_file
 from curate.recipe.data import Train
-from curate.rundir.checksums import digest
 from curate.rundir.result import Run
 from train.card import write_card
 from train.preflight import pairs_of

@@ -11,9 +11,9 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from curate.errors import InputError
+from curate.files import digest
 from curate.report.card_header import DEFAULT, Header, config_header, data_folder
 from curate.rundir import writers
-from curate.rundir.checksums import digest
 from curate.rundir.result import Run
 from curate.rundir.store import ANSWERS
 from curate.schema import CANDIDATES

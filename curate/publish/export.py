@@ -1,6 +1,5 @@
 """`curate export`: a run outside the Hub, locally or in object storage: as on the Hub, JSONL or save_to_disk."""
 
-import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from curate.errors import InputError, MissingExtra, ServiceError, require, unkno
 from curate.files import remove
 from curate.publish.bundle import Bundle, published_recipe
 from curate.publish.hub import Remote
+from curate.report.card_data import read_facts
 from curate.rundir.checksums import check_seal
 from curate.rundir.result import Run, open_run
 from curate.rundir.store import DATA, SPLITS, SUMMARY
@@ -78,7 +78,7 @@ class _Place:
 
 
 def _parquet(run: Run, place: _Place) -> list[str]:
-    facts = json.loads((run.folder / SUMMARY).read_text("utf-8"))
+    facts = read_facts(run.folder / SUMMARY)
     files = Bundle(run, facts, published_recipe(run.recipe), "OWNER/NAME").files(Remote())
     for file in files:  # the card is last: an unfinished export has none
         with place.open(file.path) as target:

@@ -7,14 +7,14 @@ from pathlib import Path
 import polars as pl
 
 from curate.errors import InputError
-from curate.files import atomic, claim, write_json, write_text
+from curate.files import atomic, claim, digest, write_json, write_text
 from curate.progress import busy
 from curate.publish.bundle import META
 from curate.publish.hub import MAIN, Hub, Remote, patiently, quiet
 from curate.publish.names import check_names
 from curate.recipe.load import load_recipe, to_yaml, with_origin
 from curate.report.card_header import DEFAULT, data_folder
-from curate.rundir.checksums import digest, sealed
+from curate.rundir.checksums import sealed
 from curate.rundir.manifest import Manifest, Pulled
 from curate.rundir.result import Run, open_run
 from curate.rundir.store import CARD, DATA, LEDGER, LOCK, MANIFEST, RECIPE, SUMMARY

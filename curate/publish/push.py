@@ -1,6 +1,5 @@
 """`curate push`: gates, then one commit. After any failure, repeating the call leads to the same state."""
 
-import json
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -16,6 +15,7 @@ from curate.publish.hub import DATASET, MAIN, Hub, Remote, patiently, quiet
 from curate.publish.names import check_names
 from curate.publish.plan import Plan, check_readers, make_plan
 from curate.recipe.load import Recipe, as_recipe
+from curate.report.card_data import read_facts
 from curate.report.card_header import DEFAULT, hub_sources
 from curate.rundir.checksums import check_seal
 from curate.rundir.result import Run, open_run
@@ -92,7 +92,7 @@ def _checked(options: Options, repo: str) -> Options:
 
 
 def _bundle(run: Run, repo: str, options: Options, answers: candidates.Candidates | None) -> Bundle:
-    facts = json.loads((run.folder / SUMMARY).read_text("utf-8"))
+    facts = read_facts(run.folder / SUMMARY)
     recipe = _with_settings(run.recipe, options.settings)
     known = patiently(repo, lambda: _licences(hub_sources(facts, recipe)))
     found = gates.check(run, facts, recipe, known, tuple(answers.shards) if answers else ())

@@ -73,6 +73,11 @@ class Recipe(Section):
         """Whether candidates are generated or judged first, with `pipelines.run`; `curate.run` only reads pairs."""
         return any((self.prompts, self.generate, self.judge, self.pair))
 
+    def check_reads_pairs(self) -> None:
+        """Raise RecipeError for a recipe that asks models."""
+        if self.asks_models:
+            raise RecipeError("this recipe generates its pairs: run it with pipelines.run, or `curate run`")
+
     @model_validator(mode="after")
     def _sections_fit(self) -> "Recipe":
         if not self.source.paths and not (self.prompts and (self.prompts.description or self.prompts.documents)):

@@ -21,6 +21,9 @@ OVERVIEW = (
 )  # the part that lists the content of the whole repository
 
 
+CELL_CHARS = 1_000  # of a text in a table
+
+
 @dataclass(frozen=True, slots=True)
 class Publication:
     """Card content that is only known when publishing."""
@@ -48,6 +51,7 @@ def render(found: Mapping[str, Any], recipe: Recipe, files: Sequence[Path], abou
 
     Texts of the data and the recipe are escaped: they never become markdown, HTML or YAML syntax.
     """
+    found = escaped({name: value for name, value in found.items() if name != "sample"}) | {"sample": found["sample"]}
     name = title_of(recipe)
     ours = {"pretty_name": name} | header_of(found, recipe, files, about.config)
     header = join(ours, read_header(old)[0])
@@ -80,6 +84,15 @@ def overview(header: Header, links: Sequence[tuple[str, str]] = ()) -> str:
 def plain(text: str, most: int = 200) -> str:
     """Return a text as one line without characters that would end a table cell or start code, a tag or a link."""
     return "".join(c for c in " ".join(text.split()) if c not in "`<>|\\[]")[:most]
+
+
+def escaped(found: Any) -> Any:
+    """Return plain data with every text in it as `plain` gives it, keys too: it may have come from anywhere."""
+    if isinstance(found, dict):
+        return {plain(name, CELL_CHARS): escaped(value) for name, value in found.items()}
+    if isinstance(found, list | tuple):
+        return [escaped(value) for value in found]
+    return plain(found, CELL_CHARS) if isinstance(found, str) else found
 
 
 def _body(found: Mapping[str, Any], recipe: Recipe, header: Header, about: Publication) -> str:

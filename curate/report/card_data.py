@@ -4,12 +4,16 @@ The numbers shown on a run's card, as plain data: `summary.json` of the run dire
 A card is built from them and the recipe alone, so that it can be rebuilt without the run's stages.
 """
 
-from typing import Any
+from pathlib import Path
+from typing import Any, TypedDict
 
+import msgspec
 import numpy as np
 import polars as pl
 
+from curate.files import read_json
 from curate.report.summary import Summary
+from curate.rundir.manifest import ContaminationFacts, Input
 from curate.signals import SIGNALS
 
 LOGARITHMIC = ("words", "ratio")
@@ -19,6 +23,80 @@ BARS = "▁▂▃▄▅▆▇█"
 BINS = 12
 CLUSTERS = 20  # largest prompt clusters shown
 FROM_MANIFEST = ("prefcurate", "counts", "bytes", "inputs", "generation", "decontaminate", "leaks")
+
+
+class ReasonFacts(TypedDict):
+    """Why rows were dropped: as their first reason, and as any."""
+
+    stage: str
+    rule: str
+    about: str
+    first: int
+    any: int
+
+
+class LengthFacts(TypedDict):
+    """Median words of the sides, and the share of pairs whose chosen answer is the longer one."""
+
+    chosen: float | None
+    rejected: float | None
+    prompt: float | None
+    chosen_longer: float | None
+
+
+class FlagFacts(TypedDict):
+    """Share of the pairs with a flag, before and after cleaning."""
+
+    name: str
+    about: str
+    before: float
+    after: float | None
+
+
+class SignalFacts(TypedDict):
+    """How a signal is distributed over the kept pairs."""
+
+    name: str
+    measured: int
+    p05: float | None
+    p50: float | None
+    p95: float | None
+    shape: str
+
+
+class ClusterFacts(TypedDict):
+    """A cluster of prompts."""
+
+    cluster: str
+    pairs: int
+    kept: int
+
+
+class Facts(TypedDict):
+    """The content of summary.json; null for steps that the run did not include."""
+
+    prefcurate: str | None
+    counts: dict[str, int]
+    bytes: dict[str, int]
+    inputs: dict[str, Input]
+    generation: dict[str, Any] | None
+    decontaminate: ContaminationFacts | None
+    leaks: int | None
+    funnel: list[tuple[str, int]]
+    reasons: list[ReasonFacts]
+    languages: list[tuple[str, float]]
+    lengths: dict[str, LengthFacts]
+    flags: list[FlagFacts]
+    signals: list[SignalFacts]
+    personal: dict[str, int]
+    clusters: list[ClusterFacts]
+    sample: dict[str, Any] | None
+
+
+def read_facts(path: Path) -> dict[str, Any]:
+    """Return a summary.json as plain data. Raise InputError naming the file and the field that is not as expected."""
+    found: dict[str, Any] = msgspec.to_builtins(read_json(path, Facts))
+    return found
 
 
 def facts(summary: Summary) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """The manifest of a run: versions, inputs, stages, counts and checksums. Written last, validated when read."""
 
 import builtins
+import hashlib
+import json
 from pathlib import Path
 from typing import Any, Self
 
@@ -89,8 +91,19 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read a manifest.json. Raise InputError naming the file and the field that cannot be read."""
-        return cls.parse(path.read_bytes(), str(path))
+        """Read a manifest.json. Raise InputError naming the file and the field that cannot be read, or was edited."""
+        found = cls.parse(path.read_bytes(), str(path))
+        found.check(str(path))
+        return found
+
+    def digest(self) -> str:
+        """Return the SHA-256 of all fields but the seal."""
+        return hashlib.sha256(json.dumps(self.replace(seal=None).to_dict(), sort_keys=True).encode()).hexdigest()
+
+    def check(self, where: str) -> None:
+        """Raise InputError if a field was edited after the run."""
+        if self.seal != self.digest():
+            raise InputError(f"{where} was edited after the run; run the same command again to restore it")
 
     @classmethod
     def parse(cls, raw: "builtins.bytes", where: str) -> Self:

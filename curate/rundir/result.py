@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from curate.errors import InputError, require
+from curate.files import digest
 from curate.rundir.manifest import Manifest
-from curate.rundir.store import CARD, DATA, LEDGER, MANIFEST, RECIPE, REPORT, SPLITS, STAGES, Stage
+from curate.rundir.stage import Stage
+from curate.rundir.store import CARD, DATA, LEDGER, MANIFEST, RECIPE, REPORT, SPLITS, STAGES
 from curate.schema import PAIR
 from curate.schema.result import html_table
 from curate.signals import measure
@@ -51,7 +53,7 @@ class Run:
         """The recipe with every default written out."""
         from curate.recipe.load import load_recipe, with_origin
 
-        recipe = load_recipe(self.folder / RECIPE)
+        recipe = load_recipe(self.file(RECIPE))
         found = self.manifest.pulled  # also where the recipe's own line about it was lost
         return with_origin(recipe, found.repo, found.revision, found.config) if found and not recipe.origin else recipe
 
@@ -73,7 +75,7 @@ class Run:
     @property
     def ledger(self) -> pl.LazyFrame:
         """LEDGER: one row for every input row, in input order."""
-        return pl.scan_parquet(self.folder / LEDGER)
+        return pl.scan_parquet(self.file(LEDGER))
 
     @property
     def report(self) -> Path:
@@ -86,8 +88,35 @@ class Run:
         return self.folder / CARD
 
     def stage(self, name: str) -> Stage:
-        """Return a stage of the run."""
-        return Stage(self.folder / STAGES / name, self.manifest.stages[name].key)
+        """Return a stage of the run. Raise InputError if it is damaged."""
+        stage = Stage(self.folder / STAGES / name, self.manifest.stages[name].key)
+        if self.manifest.files and stage.key not in self._checked:  # a run in the making has just written it
+            stage.checked()
+            self._checked.add(stage.key)
+        return stage
+
+    def file(self, name: str) -> Path:
+        """Return a file that the run wrote, by its path in the folder. Raise InputError if it is not as it was."""
+        path, known = self.folder / name, self.manifest.files
+        if known and name not in self._checked:  # a run in the making has no checksums yet
+            if not path.is_file():
+                raise InputError(f"{path} is missing; run the same command again to restore it")
+            if known.get(name) != digest(path):
+                raise InputError(f"{path} was edited after the run, or is damaged; run the same command again")
+            self._checked.add(name)
+        return path
+
+    def shards(self, split: str) -> list[Path]:
+        """Return the parquet files of a split, in order. Raise InputError if one is missing or not as it was."""
+        known = [name for name in self.manifest.files if name.startswith(f"{DATA}/{split}-")]
+        if self.manifest.files:
+            return [self.file(name) for name in sorted(known)]
+        return sorted((self.folder / DATA).glob(f"{split}-*.parquet"))
+
+    @cached_property
+    def _checked(self) -> set[str]:
+        """Files, and keys of stages, that were compared with their checksums: once is enough."""
+        return set()
 
     @property
     def validation(self) -> pl.LazyFrame:
@@ -97,7 +126,7 @@ class Run:
     def to_datasets(self) -> Any:
         """Return a `datasets.DatasetDict` of the splits (extra: hub)."""
         datasets = require("datasets", "hub")
-        files = {name: sorted(map(str, (self.folder / DATA).glob(f"{name}-*.parquet"))) for name in SPLITS}
+        files = {name: [str(shard) for shard in self.shards(name)] for name in SPLITS}
         return datasets.load_dataset("parquet", data_files={name: paths for name, paths in files.items() if paths})
 
     def why(self, row: int | str, source: str | None = None) -> list[dict[str, Any]]:
@@ -112,7 +141,7 @@ class Run:
 
     def split(self, name: str) -> pl.LazyFrame:
         """Return a split by name, PAIR; empty if there is none."""
-        shards = sorted((self.folder / DATA).glob(f"{name}-*.parquet"))
+        shards = self.shards(name)
         return pl.scan_parquet(shards).match_to_schema(PAIR) if shards else pl.LazyFrame(schema=PAIR)
 
 

@@ -5,18 +5,18 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import yaml
 from filelock import FileLock, Timeout
 
 from curate.errors import RecipeError
-from curate.files import OWNER, atomic, claim, no_space, remove, write_json, write_text
+from curate.files import OWNER, claim, no_space, remove, write_text
+from curate.progress import say
 from curate.rundir.manifest import Manifest
+from curate.rundir.stage import Stage
 
 RECIPE, MANIFEST, LEDGER, DATA, STAGES = "recipe.yaml", "manifest.json", "ledger.parquet", "data", "stages"
 SUMMARY, CARD, REPORT = "summary.json", "README.md", "report.html"
@@ -28,41 +28,6 @@ SHARD = re.compile(rf"\.?({'|'.join(SPLITS)})-\d{{5}}-of-\d{{5}}\.parquet(\.tmp)
 DATA_KEYS = ("paths", "split", "config", "revision")
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """A folder of parquet parts and stage.json, which is written last: a stage with it is complete."""
-
-    folder: Path
-    key: str
-
-    @property
-    def info(self) -> dict[str, Any] | None:
-        """The content of stage.json; None while the stage is incomplete."""
-        path = self.folder / "stage.json"
-        return json.loads(path.read_text("utf-8")) if path.is_file() else None
-
-    def part(self, number: int) -> Path:
-        """Return the path of a part, whether it exists or not."""
-        return self.folder / f"part-{number:05}.parquet"
-
-    def parts(self) -> list[Path]:
-        """Return the existing parts, in order."""
-        return sorted(self.folder.glob("part-*.parquet"))
-
-    def write(self, number: int, frame: pl.DataFrame) -> None:
-        """Write one part atomically."""
-        with atomic(self.part(number)) as temporary:
-            frame.write_parquet(temporary, compression="lz4", statistics=False)  # read again soon, so fast compression
-
-    def finish(self, **info: Any) -> None:
-        """Mark the stage complete."""
-        write_json(self.folder / "stage.json", {"key": self.key, **info})
-
-    def scan(self) -> pl.LazyFrame:
-        """Return all parts as one lazy frame, in order."""
-        return pl.scan_parquet(self.parts())
-
-
 class Store:
     """One run directory, locked while it is open."""
 
@@ -70,12 +35,17 @@ class Store:
         self.folder = folder
 
     def stage(self, name: str, key: str) -> Stage:
-        """Return the stage; its folder is emptied first if it was written with another key."""
+        """
+        Return the stage; its folder is emptied first if it was written with another key. What an earlier process wrote
+        is checked, and damaged files are removed, so that they are made again.
+        """
         stage = Stage(self.folder / STAGES / name, key)
         marker = stage.folder / "key"
-        if not marker.is_file() or marker.read_text("utf-8") != key:
+        if not marker.is_file() or marker.read_bytes() != key.encode():
             remove(stage.folder)
             write_text(marker, key)
+        for path in stage.repair():
+            say(f"{path} is damaged and made again")
         return stage
 
 

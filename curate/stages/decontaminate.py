@@ -16,7 +16,8 @@ from curate.errors import RecipeError
 from curate.recipe.data import Decontaminate
 from curate.recipe.data import EvalSet as Named
 from curate.recipe.load import Recipe
-from curate.rundir.store import Stage, Store, fingerprint
+from curate.rundir.stage import Stage
+from curate.rundir.store import Store, fingerprint
 from curate.stages.remaining import DROPS, Remaining, each_part
 
 VERSION = 1
@@ -39,6 +40,9 @@ def decontaminate(store: Store, recipe: Recipe, remaining: Remaining) -> Stage:
     if stage.info is not None:
         return stage
     found = Stage(stage.folder / "hits", key)  # every hit, for the counts
+    if found.damaged():  # the rows that go with them would not be made again alone
+        for path in [*found.parts(), *stage.parts()]:
+            path.unlink()
 
     def drops(number: int) -> pl.DataFrame:
         start, stop = remaining.spans[number]

@@ -15,7 +15,8 @@ from curate.dedup.resolve import DUPLICATES, resolve_duplicates
 from curate.errors import InputError
 from curate.recipe.data import Dedup
 from curate.recipe.load import Recipe
-from curate.rundir.store import Stage, Store, fingerprint
+from curate.rundir.stage import Stage
+from curate.rundir.store import Store, fingerprint
 from curate.sources import read
 from curate.sources.input import Feed, open_feeds
 from curate.sources.prompts import read_prompts

@@ -6,7 +6,8 @@ from curate import pairing
 from curate import signals as measuring
 from curate.recipe.load import Recipe
 from curate.rules import apply_rules
-from curate.rundir.store import Stage, Store, fingerprint
+from curate.rundir.stage import Stage
+from curate.rundir.store import Store, fingerprint
 from curate.schema import DUPLICATE_PROMPT, SEED
 from curate.stages.remaining import each_part
 

@@ -9,7 +9,8 @@ import polars as pl
 from curate import sources
 from curate.errors import InputError
 from curate.progress import progress
-from curate.rundir.store import Stage, Store, fingerprint
+from curate.rundir.stage import Stage
+from curate.rundir.store import Store, fingerprint
 
 if TYPE_CHECKING:
     from curate.recipe.data import Source

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from curate.progress import progress
-from curate.rundir.store import Stage
+from curate.rundir.stage import Stage
 from curate.text.messages import COMPARED, compared_text
 
 WORKERS = max(1, min(os.cpu_count() or 1, 8))  # parts processed in parallel; polars' own threads come on top

@@ -8,7 +8,8 @@ import polars as pl
 
 from curate.recipe.data import Select
 from curate.recipe.load import Recipe
-from curate.rundir.store import Stage, Store, fingerprint
+from curate.rundir.stage import Stage
+from curate.rundir.store import Store, fingerprint
 from curate.schema import digest
 from curate.selection import cap, map_2d, prompt_clusters
 from curate.selection import select as choose

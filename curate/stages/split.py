@@ -8,7 +8,8 @@ from curate.dedup.clusters import components
 from curate.dedup.finder import Corpus, FinderSection
 from curate.dedup.finders import FINDERS
 from curate.recipe.load import Recipe
-from curate.rundir.store import DATA, SPLITS, Stage, Store, fingerprint
+from curate.rundir.stage import Stage
+from curate.rundir.store import DATA, SPLITS, Store, fingerprint
 from curate.splits import split
 from curate.stages.remaining import Remaining
 from curate.stages.select import vector_model

@@ -7,7 +7,8 @@ import polars as pl
 from curate.errors import CurateError
 from curate.files import atomic
 from curate.progress import progress
-from curate.rundir.store import DATA, SPLITS, Stage, Store
+from curate.rundir.stage import Stage
+from curate.rundir.store import DATA, SPLITS, Store
 from curate.rundir.store import LEDGER as LEDGER_FILE
 from curate.rundir.writers import SplitWriter, TableWriter, ledger_rows
 from curate.schema import LEDGER, PAIR

@@ -10,7 +10,8 @@ import pytest
 
 from curate.errors import InputError, ServiceError
 from curate.recipe.load import Recipe, make_recipe
-from curate.rundir.store import Stage, Store
+from curate.rundir.stage import Stage
+from curate.rundir.store import Store
 from curate.schema import CANDIDATES
 from curate.sources import jsonl
 from pipelines import inputs

@@ -11,7 +11,8 @@ import pytest
 
 from curate.errors import ServiceError
 from curate.recipe.models import Generate, Judge, Pair
-from curate.rundir.store import Stage, Store
+from curate.rundir.stage import Stage
+from curate.rundir.store import Store
 from curate.schema import STAGED
 from pipelines import inputs, stages
 from pipelines.clients.budget import Budget

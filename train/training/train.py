@@ -1,7 +1,6 @@
 """Train on a run: preflight, TRL's trainer with options that fit, then the model with its card, log and page."""
 
 import hashlib
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import polars as pl
 
 from curate.embeddings.encoder import model_folder
 from curate.errors import InputError, RecipeError, require
-from curate.files import claim, remove, write_json
+from curate.files import claim, read_json, remove, write_json
 from curate.progress import say as print_progress
 from curate.recipe.data import Train
 from curate.rundir.result import Run
@@ -72,7 +71,7 @@ def open_training(folder: str | Path) -> Training:
         raise InputError(
             f"{folder} has {'an unfinished training; continue it with --resume' if unfinished else 'no training'}"
         )
-    return Training(folder, json.loads((folder / RESULT).read_text("utf-8")))
+    return Training(folder, read_json(folder / RESULT, dict[str, Any]))
 
 
 def train(
@@ -259,6 +258,6 @@ def _finish(run: Run, section: Train, checked: Preflight, fitted: Fitted, folder
 def data_revision(run: Run) -> str:
     """Return a hash of the train split's files, 16 hexadecimal digits, which identifies the training data."""
     digest = hashlib.sha256()
-    for shard in sorted((run.folder / "data").glob("train-*.parquet")):
+    for shard in run.shards("train"):
         digest.update(shard.read_bytes())
     return digest.hexdigest()[:16]

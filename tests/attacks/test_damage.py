@@ -1,0 +1,125 @@
+"""
+Bytes that flipped, and files that were cut off: each ends in the same data or in one clear line, never in other data.
+
+Every file of a finished run is hit: of one that read pairs, and of one that asked models.
+"""
+
+import json
+import random
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.attacks.harness import Victim, contents
+from tests.chat_server import ChatServer, chat_server
+from tests.data import rows, write_jsonl
+
+FEW, MANY = 24, 200
+ROWS = ("0", "3", "7")
+WITHOUT_EFFECT = (".lock", ".prefcurate")  # our marks: a damaged one is an error, never other data
+
+
+@pytest.fixture(scope="module")
+def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victim]:
+    with Victim(tmp_path_factory.mktemp("victim")) as victim:
+        yield victim
+
+
+@pytest.fixture(scope="module")
+def models() -> Iterator[ChatServer]:
+    def answer(messages: object, params: object) -> str:
+        text = str(messages)
+        verdict = {"ratings": {"overall": 1 + len(text) % 5}, "reason": "r"}
+        return json.dumps(verdict) if "grade" in text else text[-40:]
+
+    with chat_server(answer) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def cleaned(victim: Victim) -> tuple[Path, list[str]]:
+    """A finished run, and the command that made it."""
+    write_jsonl(victim.folder / "p.jsonl", rows(40))
+    line = ["clean", "p.jsonl", "-o", "RUN", "--near", "--set", "split.validation=0.1"]
+    assert victim(*line).check().code == 0
+    return victim.folder / "RUN", line
+
+
+@pytest.fixture(scope="module")
+def generated(victim: Victim, models: ChatServer) -> tuple[Path, list[str]]:
+    write_jsonl(victim.folder / "prompts.jsonl", [{"prompt": f"Is {n} odd, or even?"} for n in range(12)])
+    (victim.folder / "r.yaml").write_text(
+        f"source: {{paths: prompts.jsonl}}\ngenerate: {{models: ['openai:a@{models.url}'], n: 3}}\n"
+        f"judge: {{models: ['openai:j@{models.url}', heuristic]}}\nrules: {{defaults: false}}\nsplit: {{test: 0.3}}\n"
+    )
+    line = ["run", "r.yaml", "-o", "MADE"]
+    assert victim(*line).check(connects=["127.0.0.1"]).code == 0
+    return victim.folder / "MADE", line
+
+
+def test_damage_to_a_cleaned_run(victim: Victim, cleaned: tuple[Path, list[str]]) -> None:
+    attack(victim, *cleaned, seeds=range(FEW))
+
+
+@pytest.mark.slow
+def test_damage_to_a_cleaned_run_200_times(victim: Victim, cleaned: tuple[Path, list[str]]) -> None:
+    attack(victim, *cleaned, seeds=range(FEW, FEW + MANY))
+
+
+@pytest.mark.slow
+def test_damage_to_a_generated_run_200_times(victim: Victim, generated: tuple[Path, list[str]]) -> None:
+    attack(victim, *generated, seeds=range(MANY))
+
+
+def attack(victim: Victim, run: Path, again: list[str], *, seeds: range) -> None:
+    """Damage one file a time in a copy of the run; look at a row, export, and make the run again, in turn."""
+    whole = victim.folder / f"{run.name}-whole"
+    if not whole.exists():
+        shutil.copytree(run, whole)
+    right = contents(whole)
+    product = {name: data for name, data in right.items() if name.startswith("data/") or name == "ledger.parquet"}
+    asked = {row: victim("why", run, row, "--json").check().out for row in ROWS}
+    exported = export(victim, run)
+    files = sorted(name for name in right if name not in WITHOUT_EFFECT)
+    for seed in seeds:
+        chance = random.Random(seed)
+        name = files[seed % len(files)]
+        restore(whole, run)
+        damage(run / name, chance)
+        what = f"seed {seed}: {name}"
+        row = chance.choice(ROWS)
+        done = victim("why", run, row, "--json").check()
+        assert done.code == 2 or done.out == asked[row], what
+        if seed % 3 == 0:
+            assert export(victim, run) in (exported, None), what
+        done = victim(*again).check(connects=["127.0.0.1"])
+        assert done.code in {0, 2}, f"{what}: {done.err}"
+        made = contents(run)
+        if done.code == 0:
+            assert {key: made.get(key) for key in product} == product, what
+            assert sorted(made) == sorted(right), what
+
+
+def export(victim: Victim, run: Path) -> dict[str, bytes] | None:
+    """The files of an export; None where it was refused."""
+    target = victim.folder / "exported"
+    shutil.rmtree(target, ignore_errors=True)
+    done = victim("export", run, target, "--as", "jsonl").check()
+    return contents(target) if done.code == 0 else None
+
+
+def damage(path: Path, chance: random.Random) -> None:
+    data = bytearray(path.read_bytes())
+    if not data or chance.random() < 0.3:
+        path.write_bytes(bytes(data[: chance.randrange(len(data) or 1)]))
+        return
+    place = chance.randrange(len(data))
+    data[place] ^= 1 << chance.randrange(8)
+    path.write_bytes(bytes(data))
+
+
+def restore(whole: Path, run: Path) -> None:
+    shutil.rmtree(run)
+    shutil.copytree(whole, run)
