@@ -51,11 +51,9 @@ class Run:
     @cached_property
     def recipe(self) -> "Recipe":
         """The recipe with every default written out."""
-        from curate.recipe.load import load_recipe, with_origin
+        from curate.recipe.load import load_recipe
 
-        recipe = load_recipe(self.file(RECIPE))
-        found = self.manifest.pulled  # also where the recipe's own line about it was lost
-        return with_origin(recipe, found.repo, found.revision, found.config) if found and not recipe.origin else recipe
+        return load_recipe(self.file(RECIPE))
 
     @property
     def counts(self) -> dict[str, int]:

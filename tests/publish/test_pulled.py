@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from curate.errors import InputError
 from curate.recipe.load import load_recipe
 from curate.rundir.result import open_run
 from tests.chat_server import ChatServer, chat_server
@@ -158,7 +159,7 @@ def test_trust_remote_code_is_refused_while_pulling(tmp_path: Path) -> None:
         assert not (tmp_path / "RUN").exists()
 
 
-def test_the_mark_is_in_the_recipe_and_in_the_manifest(tmp_path: Path) -> None:
+def test_the_mark_is_in_the_recipe_and_stays_there(tmp_path: Path) -> None:
     Victim(tmp_path, {"origin": {"repo": "me/mine", "revision": "x"}})
     origin = load_recipe(tmp_path / "RUN" / "recipe.yaml").origin
     assert origin is not None
@@ -167,4 +168,5 @@ def test_the_mark_is_in_the_recipe_and_in_the_manifest(tmp_path: Path) -> None:
     tree = yaml.safe_load(recipe.read_text())
     del tree["origin"]
     recipe.write_text(yaml.safe_dump(tree))
-    assert open_run(tmp_path / "RUN").recipe.origin == origin  # by the manifest
+    with pytest.raises(InputError, match=r"recipe.yaml was edited after the run"):
+        _ = open_run(tmp_path / "RUN").recipe
