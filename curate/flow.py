@@ -15,7 +15,6 @@ import polars as pl
 
 from curate.errors import RecipeError
 from curate.files import write_json
-from curate.progress import busy
 from curate.recipe.load import Recipe, resolved, to_yaml
 from curate.report.card import write_card
 from curate.report.html import write_report
@@ -32,6 +31,7 @@ from curate.stages.remaining import Remaining
 from curate.stages.select import cluster, has_diversity, select
 from curate.stages.split import assign_splits, leaks
 from curate.stages.write import check_counts, write_product
+from curate.terminal import busy
 
 PairSource = Callable[[Store, Recipe], "GeneratedPairs"]
 # Stages whose info is copied to the manifest.
@@ -128,7 +128,7 @@ def _manifest(
     store: Store, done: Mapping[str, Stage], written: Mapping[str, Mapping[str, int]], leaks: int
 ) -> Manifest:
     read = done["pairs"].info or {}
-    ledger = pl.scan_parquet(store.folder / LEDGER)
+    ledger = pl.scan_parquet(store.folder / LEDGER, glob=False)
     dropped = dict(ledger.filter(kept=False).group_by("stage").len().sort("stage").collect().iter_rows())
     rows = written["rows"]
     counts = {

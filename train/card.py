@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from curate.files import write_text
 from curate.recipe.load import to_plain_yaml
 from curate.report.card_header import hub_sources
+from curate.report.environment import environment
 from curate.report.summary import cell
 from curate.rundir.result import Run
 from train.models import is_local
@@ -27,24 +27,21 @@ def write_card(folder: Path, run: Run, result: dict[str, Any]) -> None:
         **({"datasets": datasets} if datasets else {}),
         **({"license": license_} if (license_ := run.recipe.publish.license) else {}),
     }
-    environment = Environment(
-        loader=PackageLoader("train"),
-        autoescape=False,  # noqa: S701 - Markdown, from numbers and our own text
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     options = {**result["options"], "model": base if on_hub else Path(base).name}
     if options["chat_template"]:
         options["chat_template"] = Path(options["chat_template"]).name
-    text = environment.get_template("card.md.j2").render(
-        header=yaml.safe_dump(header, sort_keys=False),
-        base=options["model"],
-        result=result,
-        # A backtick in a name would end the code span it is shown in.
-        inputs={" ".join(name.replace("`", "").split()): entry for name, entry in inputs.items()},
-        revision=run.recipe.source.revision if inputs else None,
-        cell=cell,
-        options=to_plain_yaml(options),
+    text = (
+        environment("train", html=False)
+        .get_template("card.md.j2")
+        .render(
+            header=yaml.safe_dump(header, sort_keys=False),
+            base=options["model"],
+            result=result,
+            # A backtick in a name would end the code span it is shown in.
+            inputs={" ".join(name.replace("`", "").split()): entry for name, entry in inputs.items()},
+            revision=run.recipe.source.revision if inputs else None,
+            cell=cell,
+            options=to_plain_yaml(options),
+        )
     )
     write_text(folder / "README.md", text)

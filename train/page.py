@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from curate.files import write_text
 from curate.report import charts
+from curate.report.environment import environment
 from curate.report.summary import cell
 from train.training.monitor import History, curves
 
@@ -16,18 +16,17 @@ from train.training.monitor import History, curves
 def write_page(path: Path, history: History, beta: float, result: Mapping[str, Any]) -> None:
     """Write training.html: curves and warnings."""
     drawn = [Markup(charts.lines(found, title)) for title, found in curves(history, beta).items()]  # noqa: S704 - ours
-    html = templates().get_template("training.html.j2").render(result=result, charts=drawn, cell=cell)
+    html = (
+        environment("train", html=True).get_template("training.html.j2").render(result=result, charts=drawn, cell=cell)
+    )
     write_text(path, html)
 
 
 def write_evaluation(path: Path, report: Mapping[str, Any], prompts: Sequence[Mapping[str, Any]]) -> None:
     """Write evaluation.html: the metrics, then both models' answers side by side."""
-    html = templates().get_template("evaluation.html.j2").render(report=report, prompts=prompts, cell=cell)
-    write_text(path, html)
-
-
-def templates() -> Environment:
-    """Return the environment of the page templates, with escaping of all text."""
-    return Environment(
-        loader=PackageLoader("train"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    html = (
+        environment("train", html=True)
+        .get_template("evaluation.html.j2")
+        .render(report=report, prompts=prompts, cell=cell)
     )
+    write_text(path, html)

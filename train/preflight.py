@@ -180,7 +180,7 @@ def pairs_of(run: Run, split: str) -> pl.DataFrame:
     """Return the pairs of a split with all columns in its files (`label_confidence`, for example, besides PAIR)."""
     shards = sorted((Path(run.folder) / "data").glob(f"{split}-*.parquet"))
     lazy = run.train if split == "train" else run.test
-    return pl.read_parquet(shards) if shards else lazy.collect()
+    return pl.read_parquet(shards, glob=False) if shards else lazy.collect()
 
 
 def rounded(tokens: int, context: int | None) -> int:

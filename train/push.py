@@ -8,18 +8,23 @@ from typing import Any
 from curate.embeddings.encoder import loading
 from curate.errors import InputError, ServiceError
 from curate.files import atomic
-from curate.progress import busy
-from curate.publish.model import PushedModel, push_model
+from curate.publish.model import PushedModel, check_model_repo, push_model
 from curate.publish.repo_file import File, plain_file
 from curate.recipe.data import Train
 from curate.rundir.checksums import digest
 from curate.rundir.result import Run
+from curate.terminal import busy
 from train.card import write_card
 from train.preflight import pairs_of
 from train.training.sft import ADAPTER, merge_adapter
 from train.training.train import MERGED, RESULT, Training, data_revision, open_training, with_label_smoothing
 
 TRAINING_ARGS = "training_args.bin"  # a pickle with local paths: not pushed
+
+
+def check_repo(repo: str, *, private: bool) -> None:
+    """See `check_model_repo`: called before a training, because a mistake must not cost hours."""
+    check_model_repo(repo, private=private)
 
 
 def finished_training(run: Run, section: Train | None, folder: Path) -> Training | None:

@@ -1,15 +1,15 @@
 """Commands that use models: generate, judge, quickstart."""
 
 import json
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from curate.cli.options import DryRun, Force, Json, Out, Set, app, finish, print_json, show_estimates
+from curate.cli.options import DryRun, Force, Json, Out, Set, app, finish, show_estimates
 from curate.errors import RecipeError
+from curate.terminal import show_json
 
 if TYPE_CHECKING:
     from curate.recipe.load import Recipe
@@ -115,10 +115,9 @@ def _do(  # noqa: PLR0913 - the options that both commands have
         show_estimates(estimate(part, out), as_json=as_json)
         return
     result = do(recipe, out, force=force)
-    print_json({"run": str(out), **result}) if as_json else render.generation(
+    show_json({"run": str(out), **result}) if as_json else render.generation(
         result["generation"], out, judged=recipe.judge is not None
     )
-    sys.stdout.flush()
 
 
 def _recipe(source: Sequence[str], name: str, section: Mapping[str, Any], settings: Sequence[str]) -> "Recipe":

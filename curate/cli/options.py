@@ -1,6 +1,5 @@
 """Shared by the commands: the app, common options, and the output of results."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from curate.errors import RecipeError
+from curate.terminal import show, show_json
 
 app = typer.Typer(
     name="curate",
@@ -30,16 +30,11 @@ def finish(finished: Any, *, as_json: bool) -> None:
     from curate.cli import render
 
     if as_json:
-        print_json({"run": str(finished.folder), **finished.manifest.to_dict()})
+        show_json({"run": str(finished.folder), **finished.manifest.to_dict()})
     else:
         render.run(finished)
     if not finished.counts["kept"]:
         raise typer.Exit(1)
-
-
-def print_json(value: Any) -> None:
-    """Print plain data as JSON."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
 def pairs_of(text: str | None) -> Mapping[str, str] | None:
@@ -60,8 +55,8 @@ def show_estimates(lines: Sequence[Any], *, as_json: bool) -> None:
 
     rows = [asdict(line) for line in lines]
     if as_json:
-        print_json(rows)
+        show_json(rows)
     elif rows:
         render.estimates(rows)
     else:
-        typer.echo("no requests to models")
+        show("no requests to models")

@@ -73,7 +73,7 @@ def _shards(run: Run, folder: Path) -> dict[Path, str]:
 
 
 def _counts(file: Path) -> dict[str, int]:
-    counted = pl.scan_parquet(file).select(
+    counted = pl.scan_parquet(file, glob=False).select(
         answers=pl.len(),
         prompts=pl.col("prompt_id").n_unique(),
         judged=pl.col("score").count(),

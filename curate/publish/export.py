@@ -117,6 +117,8 @@ def _explained(target: str) -> Iterator[None]:
         yield
     except ImportError as error:
         raise MissingExtra(f"{target}: {' '.join(str(error).split())}") from error
+    except NotImplementedError as error:  # http:// and others that can only be read
+        raise InputError(f"{target}: nothing can be written to an address of this kind; use s3://…, gs://…") from error
     except ValueError as error:
         raise InputError(f"{target}: {' '.join(str(error).split())[:200]}") from error
     except OSError as error:

@@ -8,7 +8,6 @@ import polars as pl
 
 from curate.errors import InputError
 from curate.files import atomic, claim, write_json
-from curate.progress import busy
 from curate.publish.bundle import META
 from curate.publish.hub import MAIN, Hub, Remote, patiently, quiet
 from curate.publish.names import check_names
@@ -19,6 +18,7 @@ from curate.rundir.result import Run, open_run
 from curate.rundir.store import CARD, DATA, LEDGER, LOCK, MANIFEST, RECIPE, SUMMARY
 from curate.rundir.writers import TableWriter
 from curate.schema import LEDGER as LEDGER_SCHEMA
+from curate.terminal import busy
 
 SINGLE = (RECIPE, SUMMARY)  # of the first part; appended parts have their own in the repository
 
@@ -100,7 +100,7 @@ def _join_ledgers(ledgers: Iterable[Path], target: Path) -> None:
     with atomic(target) as temporary:
         writer = TableWriter(temporary, LEDGER_SCHEMA)
         for path in ledgers:
-            writer.write(pl.read_parquet(path))
+            writer.write(pl.read_parquet(path, glob=False))
             path.unlink()
         writer.close()
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from curate.errors import InputError, RecipeError, require
-from curate.progress import busy
 from curate.publish import candidates, gates
 from curate.publish.append_check import duplicates
 from curate.publish.bundle import Bundle, published_recipe
@@ -20,6 +19,7 @@ from curate.report.card_header import DEFAULT, hub_sources
 from curate.rundir.checksums import check_seal
 from curate.rundir.result import Run, open_run
 from curate.rundir.store import SUMMARY
+from curate.terminal import busy
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,20 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from curate.files import write_json, write_text
 from curate.recipe.load import Recipe
 from curate.report.card_data import facts
 from curate.report.card_header import DEFAULT, Header, header_of, infos_of, join, read_header, to_text
+from curate.report.environment import environment
 from curate.report.generation import GenerationSummary
 from curate.report.summary import Summary, cell
 from curate.rundir.store import DATA, SUMMARY
 from curate.sources import title
+from curate.terminal import visible
 
 OVERVIEW = (
     "<!-- overview -->\n",
@@ -81,7 +80,7 @@ def overview(header: Header, links: Sequence[tuple[str, str]] = ()) -> str:
 
 def plain(text: str, most: int = 200) -> str:
     """Return a text as one line without characters that would end a table cell or start code, a tag or a link."""
-    return "".join(c for c in " ".join(text.split()) if c not in "`<>|\\[]")[:most]
+    return visible("".join(c for c in " ".join(text.split()) if c not in "`<>|\\[]"))[:most]
 
 
 def _body(found: Mapping[str, Any], recipe: Recipe, header: Header, about: Publication) -> str:
@@ -102,16 +101,5 @@ def _body(found: Mapping[str, Any], recipe: Recipe, header: Header, about: Publi
     )
 
 
-@cache  # the templates are compiled once: a push renders several cards
-def _templates() -> Environment:
-    return Environment(
-        loader=PackageLoader("curate.report"),
-        autoescape=False,  # noqa: S701 - markdown, not HTML: texts are indented in the template
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
 def _rendered(name: str, **values: Any) -> str:
-    return _templates().get_template(name).render(values)
+    return environment("curate.report", html=False).get_template(name).render(values)

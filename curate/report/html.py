@@ -1,36 +1,33 @@
 """The report: one HTML file that works offline. Texts are escaped by the template engine, never by hand."""
 
 import polars as pl
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from curate.files import write_text
 from curate.recipe.load import to_yaml
 from curate.report import charts
+from curate.report.environment import environment
 from curate.report.summary import Summary, cell
 from curate.signals import COLUMNS, SIGNALS
 
 
 def write_report(summary: Summary) -> None:
     """Write report.html into the run directory."""
-    environment = Environment(
-        loader=PackageLoader("curate.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    html = environment.get_template("report.html.j2").render(
-        summary=summary,
-        counts=summary.counts,
-        most=max(remaining for _, remaining in summary.funnel) or 1,
-        cell=cell,
-        inputs=summary.run.manifest.inputs,
-        version=summary.run.manifest.prefcurate,
-        length_chart=Markup(_length_chart(summary)),  # noqa: S704 - drawn by us from numbers
-        map_chart=Markup(_map(summary)),  # noqa: S704
-        charts=[(COLUMNS[name].about, Markup(svg)) for name, svg in _signal_charts(summary)],  # noqa: S704
-        recipe=to_yaml(summary.run.recipe),
+    html = (
+        environment("curate.report", html=True)
+        .get_template("report.html.j2")
+        .render(
+            summary=summary,
+            counts=summary.counts,
+            most=max(remaining for _, remaining in summary.funnel) or 1,
+            cell=cell,
+            inputs=summary.run.manifest.inputs,
+            version=summary.run.manifest.prefcurate,
+            length_chart=Markup(_length_chart(summary)),  # noqa: S704 - drawn by us from numbers
+            map_chart=Markup(_map(summary)),  # noqa: S704
+            charts=[(COLUMNS[name].about, Markup(svg)) for name, svg in _signal_charts(summary)],  # noqa: S704
+            recipe=to_yaml(summary.run.recipe),
+        )
     )
     write_text(summary.run.report, html)
 

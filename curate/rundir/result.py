@@ -71,7 +71,7 @@ class Run:
     @property
     def ledger(self) -> pl.LazyFrame:
         """LEDGER: one row for every input row, in input order."""
-        return pl.scan_parquet(self.folder / LEDGER)
+        return pl.scan_parquet(self.folder / LEDGER, glob=False)
 
     @property
     def report(self) -> Path:
@@ -111,7 +111,7 @@ class Run:
     def split(self, name: str) -> pl.LazyFrame:
         """Return a split by name, PAIR; empty if there is none."""
         shards = sorted((self.folder / DATA).glob(f"{name}-*.parquet"))
-        return pl.scan_parquet(shards).match_to_schema(PAIR) if shards else pl.LazyFrame(schema=PAIR)
+        return pl.scan_parquet(shards, glob=False).match_to_schema(PAIR) if shards else pl.LazyFrame(schema=PAIR)
 
 
 RunLike = Run | str | Path

@@ -14,8 +14,8 @@ import polars as pl
 import yaml
 from filelock import FileLock, Timeout
 
-from curate.errors import RecipeError
-from curate.files import OWNER, atomic, claim, no_space, remove, write_json, write_text
+from curate.errors import RecipeError, explained
+from curate.files import OWNER, atomic, claim, remove, write_json, write_text
 from curate.rundir.manifest import Manifest
 
 RECIPE, MANIFEST, LEDGER, DATA, STAGES = "recipe.yaml", "manifest.json", "ledger.parquet", "data", "stages"
@@ -60,7 +60,7 @@ class Stage:
 
     def scan(self) -> pl.LazyFrame:
         """Return all parts as one lazy frame, in order."""
-        return pl.scan_parquet(self.parts())
+        return pl.scan_parquet(self.parts(), glob=False)
 
 
 class Store:
@@ -94,9 +94,7 @@ def open_store(folder: Path, recipe: dict[str, Any], recipe_text: str, *, force:
     """
     try:
         _check_source(folder, recipe["source"]["paths"])
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / LOCK)
-        with lock.acquire(timeout=0):
+        with _locked(folder):
             if (folder / MANIFEST).is_file() and not (folder / OWNER).is_file():
                 Manifest.read(folder / MANIFEST)  # raises for a run of version 0.1
             claim(folder, "run", beside=(LOCK,))
@@ -104,16 +102,23 @@ def open_store(folder: Path, recipe: dict[str, Any], recipe_text: str, *, force:
             (folder / MANIFEST).unlink(missing_ok=True)
             write_text(folder / RECIPE, recipe_text)
             yield Store(folder)
+    except OSError as error:
+        raise explained(error) or error from error
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        held = FileLock(folder / LOCK).acquire(timeout=0)
     except Timeout as error:
         raise RecipeError(f"another process is running in {folder}; wait for it, or choose another --out") from error
     except (NotADirectoryError, FileExistsError) as error:
         raise RecipeError(f"{folder} is a file; --out must be a folder") from error
-    except PermissionError as error:
-        raise RecipeError(f"{error.filename or folder} cannot be written: permission denied") from error
-    except OSError as error:
-        if error.errno in (28, 122):  # ENOSPC, EDQUOT
-            raise no_space(folder) from error
-        raise
+    except NotImplementedError as error:
+        raise RecipeError(f"the disk of {folder} allows no locks; choose an --out on another one") from error
+    with held:
+        yield
 
 
 def _check_place(folder: Path, recipe: dict[str, Any], *, force: bool) -> None:
