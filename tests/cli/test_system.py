@@ -182,12 +182,11 @@ def test_a_current_folder_that_is_gone(place: Path) -> None:
     check(shell(place, f"{gone}{COMMAND} clean {place}/p.jsonl -o {place}/RUN"), 0, "")
 
 
-def as_nobody() -> None:
-    """Root may read and write anything."""
-    if os.getuid() == 0:
-        os.setgroups([])
-        os.setgid(NOBODY)
-        os.setuid(NOBODY)
+def as_nobody(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command by another user: root may read and write anything."""
+    other = ["setpriv", f"--reuid={NOBODY}", "--clear-groups"] if os.getuid() == 0 else []
+    line = [*other, sys.executable, "-m", "curate", *arguments]
+    return subprocess.run(line, cwd=folder, capture_output=True, text=True, timeout=120)
 
 
 @pytest.mark.parametrize(
@@ -202,10 +201,9 @@ def as_nobody() -> None:
         (lambda p: (p / "OUT").chmod(0o555), "clean p.jsonl -o OUT", "OUT/.lock cannot be written: permission denied"),
         (lambda p: (p / "OUT").chmod(0), "why OUT 1", "is not readable"),
         (lambda p: (p / "OUT").chmod(0), "clean OUT -o RUN", "OUT"),
-        (lambda p: (p / "p.jsonl").chmod(0), "run p.jsonl -o OUT/RUN", "p.jsonl cannot be read: permission denied"),
+        (lambda p: (p / "p.jsonl").chmod(0), "run p.jsonl -o OUT/RUN", "'p.jsonl' is not readable"),
         (lambda p: (p / "p.jsonl").chmod(0), "evals p.jsonl -o OUT/x", "p.jsonl cannot be read: permission denied"),
         (lambda p: (p / "OUT").chmod(0o555), "evals p.jsonl -o OUT/x", "OUT/x cannot be written: permission denied"),
-        (lambda p: (p / "OUT").chmod(0o555), "recipe > OUT/x", "Permission denied"),
     ],
 )
 def test_permissions(tmp_path: Path, prepare: Callable[[Path], None], line: str, said: str) -> None:
@@ -213,13 +211,13 @@ def test_permissions(tmp_path: Path, prepare: Callable[[Path], None], line: str,
     for folder in (tmp_path, *[parent for parent in tmp_path.parents if "pytest" in parent.name]):
         folder.chmod(0o755)
     write_jsonl(tmp_path / "p.jsonl", rows(6))
+    tmp_path.chmod(0o777)
     (tmp_path / "OUT").mkdir()
     (tmp_path / "OUT").chmod(0o777)
     prepare(tmp_path)
-    interpreter = shell(tmp_path, f"{COMMAND} --version", preexec_fn=as_nobody)
-    if interpreter.returncode:
+    if os.getuid() == 0 and (not shutil.which("setpriv") or as_nobody(tmp_path, "--version").returncode):
         pytest.skip("another user may not run this interpreter")
-    done = shell(tmp_path, f"{COMMAND} {line}", preexec_fn=as_nobody)
+    done = as_nobody(tmp_path, *line.split())
     (tmp_path / "OUT").chmod(0o755)
     assert said in done.stderr
     assert (done.returncode in (1, 2), done.stderr.count("\n"), "bug" in done.stderr) == (True, 1, False)
