@@ -19,6 +19,7 @@ import yaml
 from curate.errors import CurateError, RecipeError
 
 OWNER = ".prefcurate"  # in every folder that prefcurate keeps, and names what it is: a run or a training
+FILES = "files"  # folder of a run with the text files that its recipe refers to: rubric, prices, chat template
 NO_SPACE = 64 << 10  # free bytes below which a failed write is attributed to a full disk
 
 

@@ -16,13 +16,14 @@ import polars as pl
 from curate.errors import RecipeError
 from curate.files import write_json
 from curate.recipe.load import Recipe, resolved, to_yaml
+from curate.recipe.published import kept_files
 from curate.report.card import write_card
 from curate.report.html import write_report
 from curate.report.summary import STAGES, Summary
 from curate.rundir.checksums import sealed
 from curate.rundir.manifest import ClusterFacts, ContaminationFacts, Input, Manifest, SplitFacts, StageKey
 from curate.rundir.result import Run
-from curate.rundir.store import LEDGER, MANIFEST, SPLITS, Stage, Store, open_store
+from curate.rundir.store import LEDGER, MANIFEST, SPLITS, Stage, Store, keep_files, open_store
 from curate.stages.decontaminate import decontaminate
 from curate.stages.dedup import deduplicate
 from curate.stages.measure import decide, measure
@@ -94,6 +95,7 @@ def run(recipe: Recipe, out: str | Path, *, force: bool = False, make_pairs: Pai
             summary = Summary(Run(store.folder, manifest))
             write_card(summary)
             write_report(summary)
+        keep_files(store.folder, dict(kept_files(recipe)))
         manifest = sealed(store.folder, manifest.replace(**clock.measured()))
         write_json(store.folder / MANIFEST, manifest.to_dict())  # last: a run with a manifest is complete
     return Run(store.folder, manifest)

@@ -7,6 +7,7 @@ import yaml
 
 from curate.files import write_text
 from curate.recipe.load import to_plain_yaml
+from curate.recipe.published import published_section
 from curate.report.card_header import hub_sources
 from curate.report.environment import environment
 from curate.report.summary import cell
@@ -27,9 +28,7 @@ def write_card(folder: Path, run: Run, result: dict[str, Any]) -> None:
         **({"datasets": datasets} if datasets else {}),
         **({"license": license_} if (license_ := run.recipe.publish.license) else {}),
     }
-    options = {**result["options"], "model": base if on_hub else Path(base).name}
-    if options["chat_template"]:
-        options["chat_template"] = Path(options["chat_template"]).name
+    options = published_section("train", result["options"]) | {"model": base if on_hub else Path(base).name}
     text = (
         environment("train", html=False)
         .get_template("card.md.j2")

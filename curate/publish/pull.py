@@ -7,10 +7,11 @@ from pathlib import Path
 import polars as pl
 
 from curate.errors import InputError
-from curate.files import atomic, claim, write_json
+from curate.files import FILES, atomic, claim, write_json
 from curate.publish.bundle import META
 from curate.publish.hub import MAIN, Hub, Remote, patiently, quiet
 from curate.publish.names import check_names
+from curate.recipe.load import KEPT_FILE
 from curate.report.card_header import DEFAULT, data_folder
 from curate.rundir.checksums import digest, sealed
 from curate.rundir.manifest import Manifest, Pulled
@@ -67,6 +68,12 @@ def _fetch(hub: Hub, remote: Remote, folder: Path, base: str, config: str) -> No
     for name in SINGLE:
         get(f"{base}/{name}", folder / name)
     get(CARD, folder / CARD)
+    for path in sorted(path.removeprefix(f"{base}/") for path in remote.files if path.startswith(f"{base}/{FILES}/")):
+        if not KEPT_FILE.fullmatch(path) or path not in manifests[0].files:
+            raise InputError(f"{hub.repo} has a file that no run writes: {base}/{path}")
+        get(f"{base}/{path}", folder / path)
+        if digest(folder / path) != manifests[0].files[path]:
+            raise InputError(f"{path} differs from what the run published: it was changed on the Hub")
     shards = sorted(path for path in remote.files if path.startswith(f"{data_folder(config)}/"))
     with atomic(folder / DATA) as data:
         for path in shards:

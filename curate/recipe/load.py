@@ -10,13 +10,14 @@ import yaml
 from pydantic import BaseModel, ValidationError, model_validator
 
 from curate.errors import RecipeError, nearest
-from curate.files import read_yaml
+from curate.files import FILES, read_yaml
 from curate.recipe.data import Decontaminate, Dedup, Publish, Rules, Select, Source, Split, Train
 from curate.recipe.models import Budget, Generate, Judge, Pair, Prompts
 from curate.rules import TEXT_COLUMNS
 from curate.schema.section import Section
 from curate.signals import COLUMNS
 
+KEPT_FILE = re.compile(rf"{FILES}/[a-z_]+/[0-9A-Za-z_-][0-9A-Za-z_.-]{{0,99}}")  # a path in it
 OTHER_RANKINGS = ("chosen_score", "longest")  # values other than signals by which pairs can be ranked
 
 
@@ -65,7 +66,22 @@ class Recipe(Section):
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read and validate a recipe file. Raise RecipeError with the path, the line and the nearest known key."""
     tree, text = read_yaml(Path(path), f"sections: {', '.join(Recipe.model_fields)}")
-    return make_recipe(tree, overrides, where=str(path), text=text)
+    return make_recipe(_with_files(tree, Path(path).parent), overrides, where=str(path), text=text)
+
+
+def _with_files(tree: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return the recipe of a run with the places of the files that the run keeps beside it, wherever that is now."""
+
+    def placed(value: Any) -> Any:
+        if isinstance(value, list):
+            return [placed(one) for one in value]
+        is_kept = isinstance(value, str) and KEPT_FILE.fullmatch(value) and (folder / value).is_file()
+        return str(folder / value) if is_kept else value
+
+    return {
+        name: {key: placed(value) for key, value in section.items()} if isinstance(section, dict) else section
+        for name, section in tree.items()
+    }
 
 
 def make_recipe(
@@ -145,15 +161,15 @@ def _explain(error: Any, where: str, text: str | None) -> str:
 def _known_keys(path: Sequence[str | int]) -> list[str]:
     kind: Any = Recipe
     for part in path:
-        kind = _section(kind.model_fields[part].annotation) if isinstance(part, str) else kind
+        kind = section_in(kind.model_fields[part].annotation) if isinstance(part, str) else kind
     return list(kind.model_fields)
 
 
-def _section(kind: Any) -> Any:
+def section_in(kind: Any) -> Any:
     """Return the section inside `Section | None`, `tuple[Section, ...]` and the like, or None."""
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return kind
-    return next((found for inner in get_args(kind) if (found := _section(inner)) is not None), None)
+    return next((found for inner in get_args(kind) if (found := section_in(inner)) is not None), None)
 
 
 def _line_of(text: str, path: Sequence[str | int]) -> int | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from curate.errors import InputError
+from curate.files import FILES
 from curate.rundir.manifest import Manifest
 from curate.rundir.store import ANSWERS, CARD, DATA, LEDGER, RECIPE, SUMMARY
 
@@ -44,6 +45,7 @@ def digest(path: Path) -> str:
 def _sealed(folder: Path) -> Iterator[str]:
     yield from (f"{DATA}/{file.name}" for file in sorted((folder / DATA).iterdir()))
     yield from (LEDGER, RECIPE, SUMMARY, CARD)
+    yield from sorted(path.relative_to(folder).as_posix() for path in (folder / FILES).rglob("*") if path.is_file())
 
 
 def _of_values(manifest: Manifest) -> str:

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -15,7 +15,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from curate.errors import RecipeError, explained
-from curate.files import OWNER, atomic, claim, remove, write_json, write_text
+from curate.files import FILES, OWNER, atomic, claim, remove, write_json, write_text
 from curate.rundir.manifest import Manifest
 
 RECIPE, MANIFEST, LEDGER, DATA, STAGES = "recipe.yaml", "manifest.json", "ledger.parquet", "data", "stages"
@@ -77,6 +77,19 @@ class Store:
             remove(stage.folder)
             write_text(marker, key)
         return stage
+
+
+def keep_files(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Keep the text files that the recipe refers to, by their paths in the run, in place of those of an earlier run."""
+    if not contents:
+        remove(folder / FILES)
+        return
+    with atomic(folder / FILES) as temporary:
+        temporary.mkdir()
+        for path, content in contents.items():
+            place = temporary / Path(path).relative_to(FILES)
+            place.parent.mkdir(exist_ok=True)
+            place.write_bytes(content)
 
 
 def fingerprint(*parts: Any) -> str:

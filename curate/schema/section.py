@@ -1,5 +1,6 @@
-"""Base class and types for the sections of a recipe."""
+"""Base class and types for the sections of a recipe, and what of their values may be published."""
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
@@ -11,6 +12,24 @@ Compared = Literal["prompt", "prompt+chosen", "chosen", "rejected"]
 
 
 Kind = TypeVar("Kind", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """
+    How a setting is published, as metadata of its field; see `curate.recipe.published`. Numbers, switches and choices
+    are published as they are; of all other fields only those with such a mark are.
+
+    as_is: text that its author writes for readers. name: a path, without its folders. file: the same, and the file
+    itself is published beside the recipe, unless the value is one of `known`. model: a model's line. address: only that
+    of a public provider. request, trainer: a mapping of options, of which those are published that hold no local facts.
+    """
+
+    how: Literal["as_is", "name", "file", "model", "address", "request", "trainer", "never"]
+    known: tuple[str, ...] = ()
+
+
+AS_IS, NAME, MODEL, NEVER = Published("as_is"), Published("name"), Published("model"), Published("never")
 
 
 class Section(BaseModel):

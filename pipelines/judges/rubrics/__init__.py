@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from curate.errors import RecipeError, unknown
+from curate.recipe.models import RUBRICS
 from pipelines.clients.requests import Messages
 
-NAMES = ("overall", "helpfulness", "honesty", "instruction_following", "truthfulness", "pairwise")
 REPLY_CHARS = 2_000  # of a bad reply that are quoted in the request to repair
 PROBLEM_CHARS = 300
 COMPARED_SCALE = 5  # fills `{scale}` when a rating rubric is used to compare
@@ -41,14 +41,14 @@ class Rubric:
 
 def load_rubric(name_or_path: str) -> Rubric:
     """Load a shipped rubric by its name, or any text file. Raises RecipeError."""
-    shipped = name_or_path in NAMES
+    shipped = name_or_path in RUBRICS
     path = Path(__file__).with_name(f"{name_or_path}.txt") if shipped else Path(name_or_path)
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise RecipeError(f"rubric {name_or_path!r} is not UTF-8 text (byte {error.start})") from error
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError, ValueError):  # ValueError: not a valid path
-        raise unknown("rubric", name_or_path, NAMES) from None
+        raise unknown("rubric", name_or_path, RUBRICS) from None
     except OSError as error:
         raise RecipeError(f"rubric {name_or_path!r} cannot be read: {error.strerror}") from error
     text = text.replace("\r\n", "\n").strip()  # the same hash on every system

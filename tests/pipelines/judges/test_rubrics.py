@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.errors import RecipeError
+from curate.recipe.models import RUBRICS
 from pipelines.judges.rubrics import (
-    NAMES,
     Rubric,
     comparison_messages,
     comparison_schema,
@@ -48,7 +48,7 @@ def outside(messages: list[dict[str, str]]) -> list[str]:
     return [FENCED.sub(r"<\1>", message["content"]) for message in messages]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", RUBRICS)
 def test_shipped_rubrics(name: str) -> None:
     rubric = load_rubric(name)
     assert rubric.name == name
@@ -59,7 +59,7 @@ def test_shipped_rubrics(name: str) -> None:
 
 def test_the_list_of_names_is_what_is_shipped() -> None:
     folder = Path(load_rubric.__code__.co_filename).parent
-    assert {path.stem for path in folder.glob("*.txt")} == set(NAMES)
+    assert {path.stem for path in folder.glob("*.txt")} == set(RUBRICS)
 
 
 def test_own_file(tmp_path: Path) -> None:
