@@ -12,11 +12,13 @@ import pytest
 from pydantic import BaseModel
 
 from curate.files import FILES
+from curate.publish.facts import published_answers
 from curate.recipe.data import EvalSet
 from curate.recipe.load import Recipe, load_recipe, make_recipe, resolved, section_in, to_yaml
 from curate.recipe.models import Model, public_name
 from curate.recipe.published import published, undecided
 from curate.rundir.result import Run, open_run
+from curate.schema import CANDIDATES
 from curate.schema.section import Published
 from pipelines import flow
 from tests.chat_server import chat_server, rating
@@ -263,3 +265,20 @@ def test_the_gate_for_secrets_reads_the_files(tmp_path: Path, user: User) -> Non
         run = flow.run(run.recipe, tmp_path / "RUN")
     found = user.push(run, "me/secret")
     assert (found["code"], "in files/judge/strict.txt" in found["text"]) == (1, True), found
+
+
+@pytest.mark.parametrize(
+    ("error", "out"),
+    [
+        (None, None),
+        ("status 400: no model at /home/me on 10.0.0.1", "status 400"),
+        ("Cannot connect to host 10.0.0.1:8000 ssl:default, after repeated attempts", "failed"),
+        ("no answer within 180 s, after repeated attempts", "no answer within 180 s"),
+        ("the reply is not a chat completion (user me)", "the reply is not a chat completion"),
+        ("cut off at max_tokens before any text", "cut off at max_tokens before any text"),
+    ],
+)
+def test_of_an_error_only_its_kind(error: str | None, out: str | None) -> None:
+    empty = {name: pl.Series(name, [None], dtype) for name, dtype in CANDIDATES.items()}
+    frame = pl.DataFrame(empty | {"error": pl.Series("error", [error], pl.String)})
+    assert published_answers(frame).get_column("error").to_list() == [out]
