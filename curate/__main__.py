@@ -3,16 +3,24 @@
 import sys
 from pathlib import Path
 
+from curate.terminal import prepare, tell
+
 
 def main() -> None:
-    """Run the command; an interrupt while it is still loading is one line, too."""
+    """Run the command; an interrupt or an error while it is still loading is one line, too."""
     try:
+        if problem := prepare():
+            tell(f"curate: {problem}")
+            sys.exit(2)
         from curate.cli import main as command
 
         command()
     except KeyboardInterrupt:
-        print("curate: interrupted", file=sys.stderr)  # noqa: T201
+        tell("curate: interrupted")
         sys.exit(130)
+    except (OSError, MemoryError, ImportError) as error:  # not enough memory or open files for the libraries
+        tell(f"curate: its libraries cannot be loaded: {error or 'out of memory'}")
+        sys.exit(2)
 
 
 def drop_current_folder() -> None:
@@ -21,7 +29,11 @@ def drop_current_folder() -> None:
     would shadow ours. Only a checkout that is run from its own folder needs it.
     """
     ours = Path(__file__).resolve().parent.parent
-    if sys.path and Path(sys.path[0] or ".").resolve() == Path.cwd() != ours:
+    try:
+        here = Path.cwd()
+    except OSError:  # it was deleted
+        return
+    if sys.path and Path(sys.path[0] or ".").resolve() == here != ours:
         del sys.path[0]
 
 

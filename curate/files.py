@@ -5,8 +5,10 @@ Also the reader of YAML files that users write.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Collection, Iterator
@@ -19,6 +21,7 @@ import yaml
 from curate.errors import CurateError, InputError, RecipeError
 
 OWNER = ".prefcurate"  # in every folder that prefcurate keeps, and names what it is: a run or a training
+FILES = "files"  # folder of a run with the text files that its recipe refers to: rubric, prices, chat template
 T = TypeVar("T")
 CHUNK = 1 << 20  # bytes hashed at once
 NO_SPACE = 64 << 10  # free bytes below which a failed write is attributed to a full disk
@@ -40,11 +43,30 @@ def atomic(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         _sync(path.parent)
     except Exception as error:  # libraries report a full disk in many ways, not all as OSError
-        if shutil.disk_usage(path.parent).free < NO_SPACE:
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)
+        usage = shutil.disk_usage(path.parent)
+        if usage.total and usage.free < NO_SPACE:  # /proc has none of either
             raise no_space(path.parent) from error
+        if _size_limit() <= max(_sizes(temporary), default=0):
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path)) from error
         raise
     finally:
         remove(temporary)
+
+
+def _sizes(path: Path) -> Iterator[int]:
+    yield from (file.stat().st_size for file in (path, *path.rglob("*")) if file.is_file())
+
+
+def _size_limit() -> float:
+    """Return the size in bytes beyond which the system lets no file grow (ulimit -f)."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return math.inf
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    return math.inf if limit == resource.RLIM_INFINITY else limit
 
 
 def no_space(folder: Path) -> CurateError:

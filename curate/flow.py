@@ -14,9 +14,9 @@ import msgspec
 import polars as pl
 
 from curate.files import write_json
-from curate.progress import busy
-from curate.recipe.consent import check_consent
+from curate.recipe.consent import agreed, check_consent
 from curate.recipe.load import Recipe, resolved, to_yaml
+from curate.recipe.published import kept_files
 from curate.report.card import write_card
 from curate.report.html import write_report
 from curate.report.summary import STAGES, Summary
@@ -24,7 +24,7 @@ from curate.rundir.checksums import sealed
 from curate.rundir.manifest import ClusterFacts, ContaminationFacts, Input, Manifest, SplitFacts, StageKey
 from curate.rundir.result import Run
 from curate.rundir.stage import Stage
-from curate.rundir.store import LEDGER, MANIFEST, SPLITS, Store, open_store
+from curate.rundir.store import LEDGER, MANIFEST, SPLITS, Store, keep_files, open_store
 from curate.stages.decontaminate import decontaminate
 from curate.stages.dedup import deduplicate
 from curate.stages.measure import decide, measure
@@ -33,6 +33,7 @@ from curate.stages.remaining import Remaining
 from curate.stages.select import cluster, has_diversity, select
 from curate.stages.split import assign_splits, leaks
 from curate.stages.write import check_counts, write_product
+from curate.terminal import busy
 
 PairSource = Callable[[Store, Recipe], "GeneratedPairs"]
 # Stages whose info is copied to the manifest.
@@ -96,6 +97,7 @@ def run(recipe: Recipe, out: str | Path, *, force: bool = False, make_pairs: Pai
             summary = Summary(Run(store.folder, manifest))
             write_card(summary)
             write_report(summary)
+        keep_files(store.folder, dict(kept_files(recipe)) if agreed(recipe) else {})
         manifest = sealed(store.folder, manifest.replace(**clock.measured()))
         write_json(store.folder / MANIFEST, manifest.to_dict())  # last: a run with a manifest is complete
     return Run(store.folder, manifest)
@@ -130,7 +132,7 @@ def _manifest(
     store: Store, done: Mapping[str, Stage], written: Mapping[str, Mapping[str, int]], leaks: int
 ) -> Manifest:
     read = done["pairs"].info or {}
-    ledger = pl.scan_parquet(store.folder / LEDGER)
+    ledger = pl.scan_parquet(store.folder / LEDGER, glob=False)
     dropped = dict(ledger.filter(kept=False).group_by("stage").len().sort("stage").collect().iter_rows())
     rows = written["rows"]
     counts = {

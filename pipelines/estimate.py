@@ -99,7 +99,7 @@ def _requesting(section: Judge | None) -> list[AnyJudge]:
 
 def _read(store: Store, recipe: Recipe, read: Read) -> Iterator[pl.DataFrame]:
     stage = read_rows(store, "origin", recipe.source, read)
-    return (pl.read_parquet(part) for part in stage.parts())
+    return (pl.read_parquet(part, glob=False) for part in stage.parts())
 
 
 def _cache(path: Path | None) -> RequestCache:

@@ -13,7 +13,6 @@ import polars as pl
 from curate import flow
 from curate.errors import RecipeError
 from curate.files import atomic
-from curate.progress import is_watched, progress, say
 from curate.recipe.load import Recipe, load_recipe, resolved, to_yaml
 from curate.recipe.models import Model, Pair
 from curate.rundir.result import Run
@@ -21,6 +20,7 @@ from curate.rundir.stage import Stage
 from curate.rundir.store import ANSWERS, STAGES, Store, open_store
 from curate.rundir.writers import TableWriter
 from curate.schema import CANDIDATES
+from curate.terminal import is_watched, progress, say
 from pipelines import stages
 from pipelines.checks import check, check_run, only_answers, up_to_verdicts
 from pipelines.clients import connect as connecting
@@ -175,7 +175,7 @@ class _Session:
         there = Stage(self._store.folder / STAGES / target, "")
         for number, part in enumerate(source.parts()):
             if not there.part(number).is_file():
-                yield pl.read_parquet(part)
+                yield pl.read_parquet(part, glob=False)
 
     def _opener(self, stack: ExitStack, models: Sequence[Model], what: str, count: Count) -> stages.OpenClients:
         """Return a function that opens the models on its first call; a complete stage never calls it."""
@@ -240,5 +240,5 @@ def _write(path: Path, candidates: Stage) -> None:
     with atomic(path) as temporary:
         writer = TableWriter(temporary, CANDIDATES)
         for part in candidates.parts():
-            writer.write(pl.read_parquet(part))
+            writer.write(pl.read_parquet(part, glob=False))
         writer.close()

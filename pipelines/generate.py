@@ -10,6 +10,7 @@ import polars as pl
 
 from curate.errors import RecipeError
 from curate.recipe.models import Generate, Model
+from curate.recipe.options import REQUEST, options
 from curate.schema import CANDIDATES, MESSAGES, digest
 from pipelines.clients.requests import Messages, Reply, Request, SendRequests
 
@@ -31,8 +32,16 @@ class Variant:
 
     @property
     def settings(self) -> str:
-        """Everything that determines the answer except the prompt, as the JSON of `params`."""
-        return json.dumps({**self.params, "system": self.system, "sample": self.sample}, ensure_ascii=False)
+        """Everything that determines the answer except the prompt, as JSON."""
+        return self._json(self.params)
+
+    @property
+    def shown(self) -> str:
+        """The same without the user's own request fields, which may name people and places: the JSON of `params`."""
+        return self._json({k: v for k, v in self.params.items() if k in options(self.params, REQUEST)})
+
+    def _json(self, params: Mapping[str, Any]) -> str:
+        return json.dumps({**params, "system": self.system, "sample": self.sample}, ensure_ascii=False)
 
 
 def check(section: Generate) -> None:
@@ -86,7 +95,7 @@ def generate(prompts: pl.DataFrame, section: Generate, clients: Mapping[str, Sen
     order = pl.concat([pl.int_range(len(prompts), eager=True) for _ in wanted])
     rows = pl.concat(blocks).with_columns(order.alias("place")).sort("place", maintain_order=True).drop("place")
     return rows.with_columns(
-        candidate_id=digest(pl.concat_str("prompt_id", "model", "params", separator="\n")),
+        candidate_id=digest(pl.concat_str("prompt_id", "model", "settings", separator="\n")),
     ).select(list(CANDIDATES))
 
 
@@ -109,7 +118,8 @@ def _answers(prompts: pl.DataFrame, variant: Variant, replies: Sequence[Reply]) 
     return prompts.select("prompt_id", "prompt", "source", "source_row").with_columns(
         pl.Series("response", texts, dtype=MESSAGES),
         pl.lit(variant.model.name).alias("model"),
-        pl.lit(variant.settings).alias("params"),
+        pl.lit(variant.shown).alias("params"),
+        pl.lit(variant.settings).alias("settings"),
         pl.lit(variant.model.on_policy).alias("on_policy"),
         pl.Series("finish_reason", [r.finish_reason for r in replies], dtype=pl.String),
         pl.Series("input_tokens", [r.input_tokens for r in replies], dtype=pl.UInt32),

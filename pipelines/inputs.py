@@ -93,7 +93,12 @@ def _with_new_prompts(store: Store, recipe: Recipe, section: Prompts, ask: SendR
     if info and not (info["made"]["failed"] and info["made"]["kept"] < section.n):
         return stage
     remove(stage.folder / "stage.json")
-    read = pl.concat([pl.DataFrame(schema=STAGED_PROMPTS), *map(pl.read_parquet, seeds.parts() if seeds else ())])
+    read = pl.concat(
+        [
+            pl.DataFrame(schema=STAGED_PROMPTS),
+            *(pl.read_parquet(part, glob=False) for part in (seeds.parts() if seeds else ())),
+        ]
+    )
     made = make_prompts(section, seed_texts(read), ask)
     _check_made(section, made.summary)
     rows = joined_prompts(section, read, made.prompts)

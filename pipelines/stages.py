@@ -39,7 +39,7 @@ def answer(store: Store, section: Generate, origin: Stage, open_clients: OpenCli
     def make(number: int) -> dict[str, int]:
         answers = _complete(stage, number, failed)
         if answers is None:
-            prompts = pl.read_parquet(origin.part(number)).filter(pl.col("problem").is_null())
+            prompts = pl.read_parquet(origin.part(number), glob=False).filter(pl.col("problem").is_null())
             answers = generate(prompts, section, open_clients())
             stage.write(number, answers)
         return {"answers": len(answers), "failed": len(answers.filter(failed))}
@@ -57,7 +57,7 @@ def candidates_from_source(store: Store, origin: Stage) -> Stage:
     if stage.info is None:
         answers = 0
         for number, part in enumerate(origin.parts()):
-            block = answers_of(pl.read_parquet(part))
+            block = answers_of(pl.read_parquet(part, glob=False))
             stage.write(number, block)
             answers += len(block)
         finish(stage, {"answers": answers, "failed": 0})
@@ -85,7 +85,7 @@ def judge(
     def make(number: int) -> dict[str, int]:
         found = _complete(verdict_stage, number, failed) if judged.part(number).is_file() else None
         if found is None:
-            candidates = pl.read_parquet(answers.part(number))
+            candidates = pl.read_parquet(answers.part(number), glob=False)
             found = verdicts(candidates, judges, open_clients())
             verdict_stage.write(number, found)
             judged.write(number, combine(candidates, found))
@@ -107,8 +107,8 @@ def pair(store: Store, section: Pair, judged: Stage, origin: Stage) -> Stage:
     if stage.info is None:
         rows = 0
         for number in range(len(origin.parts())):
-            block = pl.read_parquet(origin.part(number))
-            made = pairs_of(block, pl.read_parquet(judged.part(number)), section)
+            block = pl.read_parquet(origin.part(number), glob=False)
+            made = pairs_of(block, pl.read_parquet(judged.part(number), glob=False), section)
             stage.write(number, made)
             rows += len(made)
         read, answered = _info(origin), _info(judged)
@@ -170,7 +170,7 @@ def _complete(stage: Stage, number: int, failed: pl.Expr) -> pl.DataFrame | None
     """Return a part that an earlier start has written, unless it contains failures."""
     if not stage.part(number).is_file():
         return None
-    rows = pl.read_parquet(stage.part(number))
+    rows = pl.read_parquet(stage.part(number), glob=False)
     return rows if rows.filter(failed).is_empty() else None
 
 
@@ -207,7 +207,7 @@ def _check_failed(what: str, unit: str, counts: Mapping[str, int], share: float,
 
 
 def _reports(verdict_stage: Stage, answers: Stage, origin: Stage) -> dict[str, Any]:
-    labels = pl.concat([labels_of(pl.read_parquet(part)) for part in origin.parts()])
+    labels = pl.concat([labels_of(pl.read_parquet(part, glob=False)) for part in origin.parts()])
     candidates = answers.scan().collect() if answers.parts() else pl.DataFrame(schema=CANDIDATES)
     found = verdict_stage.scan().collect() if verdict_stage.parts() else pl.DataFrame(schema=VERDICTS)
     reports = judge_reports(candidates, found, labels if len(labels) else None)

@@ -7,10 +7,11 @@ import yaml
 
 from curate.files import write_text
 from curate.recipe.load import to_plain_yaml
+from curate.recipe.published import published_section
 from curate.report.card_header import hub_sources
+from curate.report.environment import environment
 from curate.report.summary import cell
 from curate.rundir.result import Run
-from curate.text.templates import templates
 from train.models import is_local
 
 
@@ -27,11 +28,9 @@ def write_card(folder: Path, run: Run, result: dict[str, Any]) -> None:
         **({"datasets": datasets} if datasets else {}),
         **({"license": license_} if (license_ := run.recipe.publish.license) else {}),
     }
-    options = {**result["options"], "model": base if on_hub else Path(base).name}
-    if options["chat_template"]:
-        options["chat_template"] = Path(options["chat_template"]).name
+    options = published_section("train", result["options"]) | {"model": base if on_hub else Path(base).name}
     text = (
-        templates("train", html=False)
+        environment("train", html=False)
         .get_template("card.md.j2")
         .render(
             header=yaml.safe_dump(header, sort_keys=False),

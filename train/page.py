@@ -8,22 +8,24 @@ from markupsafe import Markup
 
 from curate.files import write_text
 from curate.report import charts
+from curate.report.environment import environment
 from curate.report.summary import cell
-from curate.text.templates import templates
 from train.training.monitor import History, curves
 
 
 def write_page(path: Path, history: History, beta: float, result: Mapping[str, Any]) -> None:
     """Write training.html: curves and warnings."""
     drawn = [Markup(charts.lines(found, title)) for title, found in curves(history, beta).items()]  # noqa: S704 - ours
-    html = templates("train", html=True).get_template("training.html.j2").render(result=result, charts=drawn, cell=cell)
+    html = (
+        environment("train", html=True).get_template("training.html.j2").render(result=result, charts=drawn, cell=cell)
+    )
     write_text(path, html)
 
 
 def write_evaluation(path: Path, report: Mapping[str, Any], prompts: Sequence[Mapping[str, Any]]) -> None:
     """Write evaluation.html: the metrics, then both models' answers side by side."""
     html = (
-        templates("train", html=True)
+        environment("train", html=True)
         .get_template("evaluation.html.j2")
         .render(report=report, prompts=prompts, cell=cell)
     )

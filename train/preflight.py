@@ -178,7 +178,7 @@ def preflight(run: Run, section: Train) -> Preflight:
 def pairs_of(run: Run, split: str) -> pl.DataFrame:
     """Return the pairs of a split with all columns in its files (`label_confidence`, for example, besides PAIR)."""
     shards = run.shards(split)
-    return pl.read_parquet(shards) if shards else run.split(split).collect()
+    return pl.read_parquet(shards, glob=False) if shards else run.split(split).collect()
 
 
 def rounded(tokens: int, context: int | None) -> int:

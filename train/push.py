@@ -2,23 +2,35 @@
 
 import json
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from curate.embeddings.encoder import loading
 from curate.errors import InputError, ServiceError
 from curate.files import atomic, digest
-from curate.progress import busy
-from curate.publish.model import PushedModel, push_model
+from curate.publish.model import PushedModel, check_model_repo, push_model
 from curate.publish.repo_file import File, plain_file
 from curate.recipe.data import Train
 from curate.rundir.result import Run
+from curate.terminal import busy
 from train.card import write_card
 from train.preflight import pairs_of
 from train.training.sft import ADAPTER, merge_adapter
 from train.training.train import MERGED, RESULT, Training, data_revision, open_training, with_label_smoothing
 
-TRAINING_ARGS = "training_args.bin"  # a pickle with local paths: not pushed
+# What loads a model, and its card; nothing else in the folder, such as training_args.bin, a pickle with local paths.
+PUSHED = (
+    "*.safetensors", "*.safetensors.index.json", ADAPTER, "config.json", "generation_config.json",
+    "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json", "added_tokens.json",
+    "vocab.json", "vocab.txt", "merges.txt", "spiece.model", "chat_template.jinja", "README.md",
+)  # fmt: skip
+PLACES = ("_name_or_path", "name_or_path", "tokenizer_file", "vocab_file", "merges_file", "cache_dir")  # of JSON files
+
+
+def check_repo(repo: str, *, private: bool) -> None:
+    """See `check_model_repo`: called before a training, because a mistake must not cost hours."""
+    check_model_repo(repo, private=private)
 
 
 def finished_training(run: Run, section: Train | None, folder: Path) -> Training | None:
@@ -89,9 +101,20 @@ def files_to_push(training: Training, run: Run) -> Iterator[File]:
             folder = _merged_model(training, run)
         else:
             replaced[ADAPTER] = (json.dumps({**adapter, **base}, indent=2) + "\n").encode()
-    for path in sorted(path for path in folder.iterdir() if path.is_file() and path.name != TRAINING_ARGS):
-        content = replaced.get(path.name)
+    for path in sorted(path for path in folder.iterdir() if any(fnmatch(path.name, name) for name in PUSHED)):
+        content = replaced.get(path.name) or _without_places(path)
         yield plain_file(path.name, content) if content else File(path.name, path, digest(path))
+
+
+def _without_places(path: Path) -> bytes | None:
+    """Return a configuration without the folders that libraries note in it; None if it has none."""
+    if path.suffix != ".json" or path.name in ("tokenizer.json", "vocab.json"):
+        return None
+    tree = json.loads(path.read_text("utf-8"))
+    found = [name for name in PLACES if name in tree] if isinstance(tree, dict) else []
+    for name in found:
+        del tree[name]
+    return (json.dumps(tree, indent=2, ensure_ascii=False) + "\n").encode() if found else None
 
 
 def _hub_base(adapter: dict[str, Any], model: str) -> dict[str, str] | None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from curate.contamination.eval_sets import known_evals, load_eval
 from curate.contamination.index import EvalIndex
+from curate.errors import RecipeError
 from curate.rules import DEFAULTS
 from curate.signals import SIGNALS
 
@@ -29,6 +30,8 @@ def evals() -> list[dict[str, Any]]:
 
 def save_evals(sets: list[str], out: Path, *, ngram: int = 8) -> list[dict[str, Any]]:
     """Save eval sets as one index of hashes, and return how many items each has. Raises for an unknown set."""
+    if out.is_dir():
+        raise RecipeError(f"{out} is a folder; --out must be a file, such as {out / 'evals.parquet'}")
     index = EvalIndex.build([load_eval(name) for name in sets], ngram=ngram)
     index.save(out)
     return index.items.group_by("eval_set", maintain_order=True).len("items").to_dicts()

@@ -209,4 +209,4 @@ def _asked(name: str, source: Source, models: Any, out: str | Path | None, secti
         folder = Path(out or stack.enter_context(TemporaryDirectory(prefix="prefcurate-")))
         recipe = make_recipe({"source": {"paths": paths}, name: {"models": lines, **section}}, settings)
         {"generate": pipeline.generate, "judge": pipeline.judge}[name](recipe, folder)
-        return pl.read_parquet(folder / ANSWERS)
+        return pl.read_parquet(folder / ANSWERS, glob=False)

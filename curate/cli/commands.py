@@ -18,9 +18,9 @@ from curate.cli.options import (
     ask_consent,
     finish,
     pairs_of,
-    print_json,
     show_estimates,
 )
+from curate.terminal import show, show_json
 
 if TYPE_CHECKING:
     from curate.recipe.load import Recipe
@@ -52,7 +52,7 @@ def version_asked(asked: bool) -> None:  # noqa: FBT001 - typer's form of a call
     if asked:
         from importlib.metadata import version
 
-        typer.echo(f"prefcurate {version('prefcurate')}")
+        show(f"prefcurate {version('prefcurate')}")
         raise typer.Exit
 
 
@@ -168,7 +168,7 @@ def why(
     from curate.rundir.result import open_run
 
     found = open_run(folder).why(row, source)
-    print_json(found) if as_json else render.why(found)
+    show_json(found) if as_json else render.why(found)
 
 
 @app.command()
@@ -182,7 +182,7 @@ def signals(
     from curate.cli import render
 
     table = catalog.rules() if rules else catalog.signals()
-    print_json(table) if as_json else render.table(table)
+    show_json(table) if as_json else render.table(table)
 
 
 @app.command(epilog=EVALS_EXAMPLES)
@@ -201,7 +201,7 @@ def evals(
     if bool(sets) != bool(out):
         raise RecipeError("curate evals SET… --out FILE saves an index; without both it lists the known sets")
     table = catalog.save_evals(sets, out, ngram=ngram) if sets and out else catalog.evals()
-    print_json(table) if as_json else render.table(table)
+    show_json(table) if as_json else render.table(table)
 
 
 @app.command(epilog=RECIPE_EXAMPLES)
@@ -217,8 +217,8 @@ def recipe(
     from curate.recipe.load import Recipe, load_recipe, make_recipe, to_yaml
 
     if schema:
-        print_json(Recipe.model_json_schema())
+        show_json(Recipe.model_json_schema())
     elif file is not None:
-        typer.echo(to_yaml(load_recipe(file, settings or ())), nl=False)
+        show(to_yaml(load_recipe(file, settings or ())), end="")
     else:
-        typer.echo(to_yaml(make_recipe({"source": {"paths": ["data.jsonl"]}}, settings or ())), nl=False)
+        show(to_yaml(make_recipe({"source": {"paths": ["data.jsonl"]}}, settings or ())), end="")

@@ -1,7 +1,6 @@
 """Commands that use models: generate, judge, quickstart."""
 
 import json
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,10 +18,10 @@ from curate.cli.options import (
     app,
     ask_consent,
     finish,
-    print_json,
     show_estimates,
 )
 from curate.errors import RecipeError
+from curate.terminal import show_json
 
 if TYPE_CHECKING:
     from curate.recipe.load import Recipe
@@ -124,10 +123,9 @@ def _do(do: Do, recipe: "Recipe", name: str, out: Path, *, dry_run: bool, force:
         show_estimates(estimate(part, out), as_json=as_json)
         return
     result = do(recipe, out, force=force)
-    print_json({"run": str(out), **result}) if as_json else render.generation(
+    show_json({"run": str(out), **result}) if as_json else render.generation(
         result["generation"], out, judged=recipe.judge is not None
     )
-    sys.stdout.flush()
 
 
 def _recipe(source: Sequence[str], name: str, section: Mapping[str, Any], settings: Sequence[str]) -> "Recipe":

@@ -1,6 +1,5 @@
 """Shared by the commands: the app, common options, and the output of results."""
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from curate.errors import RecipeError
+from curate.terminal import show, show_json
 
 if TYPE_CHECKING:
     from curate.recipe.consent import Use
@@ -66,16 +66,11 @@ def finish(finished: Any, *, as_json: bool) -> None:
     from curate.cli import render
 
     if as_json:
-        print_json({"run": str(finished.folder), **finished.manifest.to_dict()})
+        show_json({"run": str(finished.folder), **finished.manifest.to_dict()})
     else:
         render.run(finished)
     if not finished.counts["kept"]:
         raise typer.Exit(1)
-
-
-def print_json(value: Any) -> None:
-    """Print plain data as JSON."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
 def pairs_of(text: str | None) -> Mapping[str, str] | None:
@@ -96,8 +91,8 @@ def show_estimates(lines: Sequence[Any], *, as_json: bool) -> None:
 
     rows = [asdict(line) for line in lines]
     if as_json:
-        print_json(rows)
+        show_json(rows)
     elif rows:
         render.estimates(rows)
     else:
-        typer.echo("no requests to models")
+        show("no requests to models")

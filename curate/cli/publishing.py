@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from curate.cli.options import Json, Out, Set, app, print_json
+from curate.cli.options import Json, Out, Set, app
+from curate.terminal import show, show_json
 
 PUSH_EXAMPLES = """
 Examples:\n
@@ -55,7 +56,7 @@ def push(  # noqa: PLR0913 - the options of the command
         "settings": settings or (),
     }  # fmt: skip
     done = publish(folder, repo, dry_run=dry_run, **options).to_dict()
-    print_json(done) if as_json else render.pushed(done, dry_run=dry_run)
+    show_json(done) if as_json else render.pushed(done, dry_run=dry_run)
     if dry_run and (done["breaks"] or any(g["status"] == "failed" and g["name"] not in waived for g in done["gates"])):
         raise typer.Exit(1)
 
@@ -75,9 +76,9 @@ def pull(
     run = fetch(repo, out, revision=revision, config=config)
     pulled = run.manifest.pulled
     if as_json:
-        print_json({"run": str(run.folder), **run.manifest.to_dict()})
+        show_json({"run": str(run.folder), **run.manifest.to_dict()})
     elif pulled is not None:
-        typer.echo(f"{run.folder}: {run.counts['kept']:,} pairs of {repo} at {pulled.revision[:8]}")
+        show(f"{run.folder}: {run.counts['kept']:,} pairs of {repo} at {pulled.revision[:8]}")
 
 
 @app.command(epilog="Example: [bold]curate export RUN s3://BUCKET/pairs[/]")
@@ -95,4 +96,4 @@ def export(
     from curate.api.publishing import export as write
 
     files = write(folder, target, form, force=force)
-    print_json({"target": target, "files": files}) if as_json else typer.echo(f"{target}: {', '.join(files)}")
+    show_json({"target": target, "files": files}) if as_json else show(f"{target}: {', '.join(files)}")

@@ -5,17 +5,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from curate import terminal
 from curate.report.generation import GenerationSummary
-from curate.report.summary import Summary, about, cell
+from curate.report.summary import Summary, cell, explanation
 from curate.rundir.result import Run
 
 SHOWN_CHARS = 1_000
-console = Console(highlight=False)
+console = terminal.console()
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -23,10 +23,12 @@ def table(rows: Sequence[Mapping[str, Any]]) -> None:
     shown = Table(box=None, pad_edge=False, header_style="bold")
     for number, name in enumerate(rows[0]):
         shown.add_column(
-            name, no_wrap=number == 0, justify="right" if all(_is_number(r[name]) for r in rows) else "left"
+            escape(terminal.visible(name)),
+            no_wrap=number == 0,
+            justify="right" if all(_is_number(r[name]) for r in rows) else "left",
         )
     for row in rows:
-        shown.add_row(*(Text(cell(value)) for value in row.values()))
+        shown.add_row(*(Text(terminal.visible(cell(value))) for value in row.values()))
     console.print(shown)
 
 
@@ -200,7 +202,7 @@ def why(found: Sequence[Mapping[str, Any]]) -> None:
             f"[bold]{escape(row['source'])} row {row['source_row']}[/] · {decision} · pair {row['pair_id'] or '–'}"
         )
         for reason in row["reasons"]:
-            console.print(Text(f"  {reason}: {_explain(reason, row)}"), soft_wrap=True)
+            console.print(Text(f"  {reason}: {explanation(reason, row)}"), soft_wrap=True)
         if row["matched"]:
             similarity = "" if row["value"] is None else f" · {cell(row['value'])}"
             console.print(Text(f"  matched {row['matched']}{similarity}"), soft_wrap=True)
@@ -209,14 +211,6 @@ def why(found: Sequence[Mapping[str, Any]]) -> None:
                 console.print(Text(f"\n{side} · {message['role']}", style="bold"))
                 console.print(Text(_cut(message["content"])), soft_wrap=True)
         console.print()
-
-
-def _explain(reason: str, row: Mapping[str, Any]) -> str:
-    name = reason.split(" ", maxsplit=1)[0].rstrip(":")
-    column = name.partition("_")[2]
-    if column not in row:  # a signal, with its value
-        return about(name)
-    return f"{about(name)}; measured: {cell(row.get(column))}"
 
 
 def _cut(text: str) -> str:

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from curate.cli.options import Json, RemoteCode, Set, Trust, Yes, app, ask_consent, print_json
+from curate.cli.options import Json, RemoteCode, Set, Trust, Yes, app, ask_consent
+from curate.terminal import show_json, tell
 
 TRAIN_EXAMPLES = """
 Examples:\n
@@ -49,7 +50,7 @@ def preflight(  # noqa: PLR0913 - the options of the command
     run = open_run(folder)
     ask_consent(run.recipe, trusted=trust, yes=yes)
     found = check(run, model, settings=settings or (), config=config, trust_remote_code=trust_remote_code)
-    print_json(found.to_dict()) if as_json else render.preflight(found.to_dict())
+    show_json(found.to_dict()) if as_json else render.preflight(found.to_dict())
     if found.findings():
         raise typer.Exit(1)
 
@@ -76,9 +77,8 @@ def train(  # noqa: PLR0913 - the options of the command
 ) -> None:
     """Train a model on a run with TRL, with options that fit the data and the machine; the test split is held out."""
     from curate.cli import render
-    from curate.publish.model import check_model_repo
     from curate.rundir.result import open_run
-    from train.push import finished_training
+    from train.push import check_repo, finished_training
     from train.push import push as push_training
     from train.training.processes import is_main
     from train.training.settings import section_of
@@ -90,18 +90,18 @@ def train(  # noqa: PLR0913 - the options of the command
     section = section_of(run, model, settings or (), config, trust_remote_code=trust_remote_code)
     first = is_main()
     if push and first:
-        check_model_repo(push, private=private)  # a mistake must not cost hours
+        check_repo(push, private=private)
     wanted = section if model or settings or config else None
     done = finished_training(run, wanted, out or folder / FOLDER) if push and not force else None
     if done is None:
-        done = train_on(run, section, out, resume=resume, force=force, log_line=lambda text: typer.echo(text, err=True))
+        done = train_on(run, section, out, resume=resume, force=force, log_line=tell)
     if not first:
         return
     if not as_json:
         render.training(done.folder, done.result, shlex.join([*LAUNCH, *sys.argv[1:]]))
     pushed = asdict(push_training(done, run, push, private=private)) if push else None
     if as_json:
-        print_json({"training": str(done.folder), **done.result, **({"pushed": pushed} if pushed else {})})
+        show_json({"training": str(done.folder), **done.result, **({"pushed": pushed} if pushed else {})})
     elif pushed:
         render.pushed_model(pushed)
 
@@ -136,7 +136,7 @@ def evaluate(  # noqa: PLR0913 - the options of the command
         max_tokens=max_tokens,
         trust_remote_code=trust_remote_code,
     )
-    print_json(found) if as_json else render.evaluation(found, evaluation_folder(done))
+    show_json(found) if as_json else render.evaluation(found, evaluation_folder(done))
 
 
 @app.command(epilog="Example: [bold]curate bakeoff bakeoff.yaml -o OUT[/] (`--schema` prints the JSON schema)")
@@ -157,11 +157,11 @@ def bakeoff(
     from train.bakeoff.arms import Bakeoff, load_bakeoff, recipes_of
 
     if schema:
-        print_json(Bakeoff.model_json_schema())
+        show_json(Bakeoff.model_json_schema())
         return
     if file is None:
         raise typer.BadParameter("give the file of a bake-off recipe")
     for recipe in recipes_of(load_bakeoff(file), file.parent):
         ask_consent(recipe, trusted=trust, yes=yes)
     table = bake(file, out)
-    print_json(table) if as_json else render.bakeoff(table)
+    show_json(table) if as_json else render.bakeoff(table)

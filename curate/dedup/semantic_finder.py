@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from functools import cached_property
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 import polars as pl
@@ -13,14 +13,16 @@ from curate.dedup.semantic_edges import semantic_edges, semantic_matches, star_c
 from curate.embeddings.cache import embed
 from curate.embeddings.cosine import cosines
 from curate.embeddings.encoder import load_encoder
-from curate.schema.section import Compared, ModelName
+from curate.schema.section import NAME, Compared
 
 
 class Semantic(FinderSection):
     """Duplicates by meaning: texts whose embeddings have a high cosine similarity (extra: embed)."""
 
     compare: Compared = Field("prompt", description="Which text of a pair")
-    model: ModelName = Field(None, description="Folder or Hub id of a sentence-transformers model; null = MiniLM")
+    model: Annotated[str | None, NAME] = Field(
+        None, description="Folder or Hub id of a sentence-transformers model; null = MiniLM"
+    )
     threshold: float = Field(0.9, gt=0, le=1, description="Least cosine similarity")
     max_per_cluster: int | None = Field(1, ge=1, description="As for near")
 

@@ -14,8 +14,8 @@ import polars as pl
 from curate.embeddings.encoder import Encoder
 from curate.errors import InputError
 from curate.files import no_space
-from curate.progress import progress
 from curate.schema import digest
+from curate.terminal import progress
 
 CHUNK = 1024  # texts encoded at once, and lost when a run is killed
 CONTENT = r"[\p{L}\p{N}]"  # texts without a letter or a digit are not encoded: models give them all nearly one vector

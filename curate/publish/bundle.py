@@ -8,17 +8,19 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from curate.files import FILES
 from curate.publish.candidates import Candidates
+from curate.publish.facts import MANIFEST_FIELDS, published_generation
 from curate.publish.gates import Gate
 from curate.publish.hub import Remote
 from curate.publish.repo_file import File, plain_file
-from curate.recipe.load import Recipe, resolved, to_yaml
+from curate.recipe.load import Recipe, to_yaml
+from curate.recipe.published import published
 from curate.report.card import Publication, render, with_overview
 from curate.report.card_header import DEFAULT, data_folder, header_of, infos_of, join, read_header
 from curate.rundir.manifest import Manifest
 from curate.rundir.result import Run
 from curate.rundir.store import CARD, DATA, LEDGER, MANIFEST, RECIPE, SUMMARY
-from curate.sources.hub import HUB_ID
 
 META = "prefcurate"  # the folder of all files other than data
 
@@ -36,12 +38,18 @@ class Bundle:
     gates: Sequence[Gate] = ()
     waived: Sequence[str] = ()
     candidates: Candidates | None = None  # published with the pairs, as a separate config
+    rewritten_ledger: tuple[Path, str] | None = None  # file and SHA-256, where the run's own has more than is published
 
     @cached_property
     def part(self) -> str:
         """A name for an appended part, derived from its content: the same data is the same part."""
         sums = [self.run.manifest.files[f"{DATA}/{shard.name}"] for shard in self.shards]
         return hashlib.sha256("".join(sums).encode()).hexdigest()[:12]
+
+    @property
+    def ledger(self) -> tuple[Path, str]:
+        """The ledger as it is published: file and SHA-256."""
+        return self.rewritten_ledger or (self.run.folder / LEDGER, self.run.manifest.files[LEDGER])
 
     @cached_property
     def shards(self) -> list[Path]:
@@ -69,10 +77,11 @@ class Bundle:
         return [*pairs, *answers, plain_file(CARD, card.encode())]
 
     def _pairs(self, meta: str, *, appended: bool) -> list[File]:
-        ledger = self.run.folder / LEDGER
+        kept = [path for path in self.run.manifest.files if path.startswith(f"{FILES}/")]
         return [
             *(self._shard(shard, appended=appended) for shard in self.shards),
-            File(f"{meta}/{LEDGER}", ledger, self.run.manifest.files[LEDGER]),
+            *(File(f"{meta}/{path}", self.run.folder / path, self.run.manifest.files[path]) for path in kept),
+            File(f"{meta}/{LEDGER}", *self.ledger),
             plain_file(f"{meta}/{RECIPE}", to_yaml(self.recipe).encode()),
             plain_file(f"{meta}/{SUMMARY}", _json(self.facts)),
             plain_file(f"{meta}/{MANIFEST}", _json(self._manifest().to_dict())),
@@ -93,12 +102,16 @@ class Bundle:
         return File(f"{data_folder(self.config)}/{name}", shard, self.run.manifest.files[f"{DATA}/{shard.name}"])
 
     def _manifest(self) -> Manifest:
-        """Return the manifest without machine-dependent values, which differ between runs of the same recipe."""
+        """Return the fields of the manifest that are published: none that differs between runs of the same recipe."""
         manifest = self.run.manifest
-        sums = {path: sha for path, sha in manifest.files.items() if path.startswith(DATA) or path == LEDGER}
+        sums = {path: sha for path, sha in manifest.files.items() if path.startswith((f"{DATA}/", f"{FILES}/"))}
         gates = [{"name": gate.name, "status": gate.status, "text": gate.text} for gate in self.gates]
-        return manifest.replace(
-            seconds={}, peak_memory_mb={}, seal=None, files=sums, gates=gates, waived=self._needed_waivers
+        return Manifest(
+            **{name: getattr(manifest, name) for name in MANIFEST_FIELDS},
+            generation=published_generation(manifest.generation),
+            files={**sums, LEDGER: self.ledger[1]},
+            gates=gates,
+            waived=self._needed_waivers,
         )
 
     def _publication(self) -> Publication:
@@ -139,31 +152,9 @@ class Bundle:
         return sorted(named)
 
 
-def published_recipe(recipe: Recipe) -> Recipe:
-    """Return a recipe without local or private values: folders of files, addresses of endpoints."""
-    tree: dict[str, Any] = json.loads(json.dumps(resolved(recipe)))
-    tree.pop("origin", None)  # whoever pulls it notes his own
-    tree["source"]["paths"] = [_file_name(path) for path in tree["source"]["paths"]]
-    for name in ("prompts", "generate", "judge"):
-        section = tree.get(name)
-        if section:
-            models = section.get("models") or [section.get("model")]
-            for model in filter(None, models):
-                model.update(model=_model_name(model["model"]), base_url=None)
-            if "documents" in section:
-                section["documents"] = [_file_name(path) for path in section["documents"]]
-    return Recipe.model_validate(tree)
-
-
-def _file_name(path: str) -> str:
-    """Return a Hub address unchanged, a local path without its folders."""
-    return path if HUB_ID.fullmatch(path) and not Path(path).exists() else Path(path).name
-
-
-def _model_name(line: str) -> str:
-    kind, colon, name = line.partition(":")
-    name = name.partition("@http")[0]
-    return f"{kind}{colon}{Path(name).name if Path(name).is_absolute() else name}"
+def published_recipe(recipe: Recipe, run: Run) -> Recipe:
+    """Return a run's recipe as it is published."""
+    return published(recipe, run.manifest.inputs, run.manifest.files)
 
 
 def _json(value: Any) -> bytes:

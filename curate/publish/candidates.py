@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from curate.errors import InputError
 from curate.files import digest
+from curate.publish.facts import published_answers
 from curate.report.card_header import DEFAULT, Header, config_header, data_folder
 from curate.rundir import writers
 from curate.rundir.result import Run
@@ -62,18 +63,15 @@ def opened(run: Run, config: str) -> Iterator[Candidates]:
 
 
 def _shards(run: Run, folder: Path) -> dict[Path, str]:
-    """Return the run's file, or shards of it if it is too large for the Hub's viewer, with their SHA-256."""
-    whole = run.folder / ANSWERS
-    if whole.stat().st_size <= writers.SHARD_BYTES:
-        return {whole: run.manifest.files[ANSWERS]}
+    """Write what is published of the run's answers as shards, and return them with their SHA-256."""
     with writers.SplitWriter(folder, SPLIT, CANDIDATES) as writer:
-        for group in writers.row_groups(whole):
-            writer.write(group)
+        for group in writers.row_groups(run.folder / ANSWERS):
+            writer.write(published_answers(group))
     return {shard: digest(shard) for shard in sorted(folder.iterdir())}
 
 
 def _counts(file: Path) -> dict[str, int]:
-    counted = pl.scan_parquet(file).select(
+    counted = pl.scan_parquet(file, glob=False).select(
         answers=pl.len(),
         prompts=pl.col("prompt_id").n_unique(),
         judged=pl.col("score").count(),

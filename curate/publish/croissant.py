@@ -10,6 +10,7 @@ from curate.publish.repo_file import File, plain_file
 from curate.report.card_header import DEFAULT, Header, infos_of, read_header
 
 CROISSANT = "croissant.json"
+HUB = "https://huggingface.co"
 REPOSITORY = "repo"
 Kind = TypeVar("Kind")
 _TYPES = {"string": "TEXT", "bool": "BOOL", "uint32": "UINT32", "uint64": "UINT64", "float64": "FLOAT64"}
@@ -31,8 +32,8 @@ def croissant(repo: str, header: Header) -> bytes:
     Columns of types that prefcurate does not write are omitted. Source: the Croissant format (MLCommons), version 1.0,
     as written by mlcroissant.
     """
-    mlc, hub = require("mlcroissant", "hub"), require("huggingface_hub.constants", "hub")
-    url = f"{hub.ENDPOINT}/datasets/{repo}"
+    mlc = require("mlcroissant", "hub")
+    url = f"{HUB}/datasets/{repo}"  # not HF_ENDPOINT, which may be an address inside the publisher's network
     # The header may contain entries of other tools; those of an unknown form are omitted.
     infos = _those(dict, infos_of(header))
     columns = {info.get("config_name", DEFAULT): _those(dict, info.get("features")) for info in infos}

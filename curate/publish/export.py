@@ -4,11 +4,13 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import Any, Literal, get_args
 
 from curate.errors import InputError, MissingExtra, ServiceError, require, unknown
 from curate.files import remove
 from curate.publish.bundle import Bundle, published_recipe
+from curate.publish.facts import published_facts, published_ledger
 from curate.publish.hub import Remote
 from curate.report.card_data import read_facts
 from curate.rundir.checksums import check_seal
@@ -78,15 +80,18 @@ class _Place:
 
 
 def _parquet(run: Run, place: _Place) -> list[str]:
-    facts = read_facts(run.folder / SUMMARY)
-    files = Bundle(run, facts, published_recipe(run.recipe), "OWNER/NAME").files(Remote())
-    for file in files:  # the card is last: an unfinished export has none
-        with place.open(file.path) as target:
-            if isinstance(file.content, bytes):
-                target.write(file.content)
-            else:
-                with file.content.open("rb") as source:
-                    shutil.copyfileobj(source, target, 1 << 22)
+    facts = published_facts(read_facts(run.folder / SUMMARY))
+    with TemporaryDirectory(prefix="prefcurate-") as temporary:
+        ledger = published_ledger(run, Path(temporary))
+        recipe = published_recipe(run.recipe, run)
+        files = Bundle(run, facts, recipe, "OWNER/NAME", rewritten_ledger=ledger).files(Remote())
+        for file in files:  # the card is last: an unfinished export has none
+            with place.open(file.path) as target:
+                if isinstance(file.content, bytes):
+                    target.write(file.content)
+                else:
+                    with file.content.open("rb") as source:
+                        shutil.copyfileobj(source, target, 1 << 22)
     return [file.path for file in files]
 
 
@@ -117,6 +122,8 @@ def _explained(target: str) -> Iterator[None]:
         yield
     except ImportError as error:
         raise MissingExtra(f"{target}: {' '.join(str(error).split())}") from error
+    except NotImplementedError as error:  # http:// and others that can only be read
+        raise InputError(f"{target}: nothing can be written to an address of this kind; use s3://…, gs://…") from error
     except ValueError as error:
         raise InputError(f"{target}: {' '.join(str(error).split())[:200]}") from error
     except OSError as error:

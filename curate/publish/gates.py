@@ -9,6 +9,7 @@ from typing import Any, Literal
 import polars as pl
 
 from curate.errors import CurateError, unknown
+from curate.files import FILES
 from curate.publish import licences, secrets
 from curate.recipe.data import Publish
 from curate.recipe.load import Recipe, to_yaml
@@ -64,7 +65,7 @@ def check(
     """
     publish = recipe.publish
     return [
-        secrets_in(run, {"the recipe": to_yaml(recipe)}, answers),
+        secrets_in(run, {"the recipe": to_yaml(recipe), **_kept_files(run)}, answers),
         _personal(facts, publish.max_personal, answers),
         _licence(facts, recipe, known),
         _contamination(run, facts, with_answers=bool(answers)),
@@ -72,6 +73,12 @@ def check(
         _leaks(run, facts),
         _kept(facts, publish.min_kept),
     ]
+
+
+def _kept_files(run: Run) -> dict[str, str]:
+    """Return the text of the files that are published beside the recipe."""
+    kept = [path for path in run.manifest.files if path.startswith(f"{FILES}/")]
+    return {path: (run.folder / path).read_text("utf-8") for path in kept}
 
 
 def stop_at_failed(gates: Sequence[Gate], waived: Sequence[str]) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from curate.errors import CurateError, InputError, ServiceError, require
-from curate.progress import is_watched, say
 from curate.publish import secrets
 from curate.publish.repo_file import File
+from curate.terminal import is_watched, say
 
 # Seconds before each retry, for errors that the clients do not retry themselves (409, 412, 429, 5xx on a commit).
 # PREFCURATE_HUB_WAIT scales them: 0.1 for a Hub of your own next door.

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import pyarrow.parquet as pq
 
 from curate.errors import InputError
+from curate.files import FILES
 from curate.publish.bundle import META, Bundle
 from curate.publish.croissant import croissant_of
 from curate.publish.hub import Hub, Remote
@@ -86,11 +87,12 @@ def _stale(bundle: Bundle, remote: Remote, files: list[File]) -> list[str]:
         return []
     ours = {file.path for file in files}
     configs = [bundle.config, *([bundle.candidates.config] if bundle.candidates else [])]
-    data, parts = tuple(f"{data_folder(config)}/" for config in configs), f"{META}/{bundle.config}/parts/"
+    data = tuple(f"{data_folder(config)}/" for config in configs)
+    meta = tuple(f"{META}/{bundle.config}/{folder}/" for folder in ("parts", FILES))
     return sorted(
         path
         for path in remote.files
-        if path not in ours and ((path.startswith(data) and path.endswith(".parquet")) or path.startswith(parts))
+        if path not in ours and ((path.startswith(data) and path.endswith(".parquet")) or path.startswith(meta))
     )
 
 

@@ -7,12 +7,11 @@ from pathlib import Path
 import polars as pl
 
 from curate.errors import InputError
-from curate.files import atomic, claim, digest, write_json, write_text
-from curate.progress import busy
+from curate.files import FILES, atomic, claim, digest, read_yaml, write_json, write_text
 from curate.publish.bundle import META
 from curate.publish.hub import MAIN, Hub, Remote, patiently, quiet
 from curate.publish.names import check_names
-from curate.recipe.load import load_recipe, to_yaml, with_origin
+from curate.recipe.load import KEPT_FILE, make_recipe, to_yaml
 from curate.report.card_header import DEFAULT, data_folder
 from curate.rundir.checksums import sealed
 from curate.rundir.manifest import Manifest, Pulled
@@ -20,6 +19,7 @@ from curate.rundir.result import Run, open_run
 from curate.rundir.store import CARD, DATA, LEDGER, LOCK, MANIFEST, RECIPE, SUMMARY
 from curate.rundir.writers import TableWriter
 from curate.schema import LEDGER as LEDGER_SCHEMA
+from curate.terminal import busy
 
 
 def pull(repo: str, out: str | Path, *, revision: str = MAIN, config: str = DEFAULT) -> Run:
@@ -65,9 +65,16 @@ def _fetch(hub: Hub, remote: Remote, folder: Path, base: str, config: str) -> No
     manifests = [Manifest.parse(text, f"{hub.repo}/{name}") for name, text in zip(names, read, strict=True)]
     get(f"{base}/{SUMMARY}", folder / SUMMARY)
     get(f"{base}/{RECIPE}", folder / RECIPE)
-    recipe = load_recipe(folder / RECIPE)
-    write_text(folder / RECIPE, to_yaml(with_origin(recipe, hub.repo, remote.sha or "", config)))
+    origin = {"repo": hub.repo, "revision": remote.sha or "", "config": config}
+    tree, _ = read_yaml(folder / RECIPE, "a recipe")
+    write_text(folder / RECIPE, to_yaml(make_recipe(tree | {"origin": origin}, where=f"{hub.repo}/{base}/{RECIPE}")))
     get(CARD, folder / CARD)
+    for path in sorted(path.removeprefix(f"{base}/") for path in remote.files if path.startswith(f"{base}/{FILES}/")):
+        if not KEPT_FILE.fullmatch(path) or path not in manifests[0].files:
+            raise InputError(f"{hub.repo} has a file that no run writes: {base}/{path}")
+        get(f"{base}/{path}", folder / path)
+        if digest(folder / path) != manifests[0].files[path]:
+            raise InputError(f"{path} differs from what the run published: it was changed on the Hub")
     shards = sorted(path for path in remote.files if path.startswith(f"{data_folder(config)}/"))
     with atomic(folder / DATA) as data:
         for path in shards:
@@ -101,7 +108,7 @@ def _join_ledgers(ledgers: Iterable[Path], target: Path) -> None:
     with atomic(target) as temporary:
         writer = TableWriter(temporary, LEDGER_SCHEMA)
         for path in ledgers:
-            writer.write(pl.read_parquet(path))
+            writer.write(pl.read_parquet(path, glob=False))
             path.unlink()
         writer.close()
 

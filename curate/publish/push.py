@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from curate.errors import InputError, RecipeError, require
-from curate.progress import busy
 from curate.publish import candidates, gates
 from curate.publish.append_check import duplicates
 from curate.publish.bundle import Bundle, published_recipe
+from curate.publish.facts import published_facts, published_ledger
 from curate.publish.hub import DATASET, MAIN, Hub, Remote, patiently, quiet
 from curate.publish.names import check_names
 from curate.publish.plan import Plan, check_readers, make_plan
@@ -20,6 +21,7 @@ from curate.report.card_header import DEFAULT, hub_sources
 from curate.rundir.checksums import check_seal
 from curate.rundir.result import Run, open_run
 from curate.rundir.store import SUMMARY
+from curate.terminal import busy
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +71,13 @@ def push(folder: str | Path, repo: str, *, dry_run: bool = False, **options: Any
     run = open_run(folder)
     with busy("check"):
         check_seal(run.folder, run.manifest)
-    with candidates.opened(run, wanted.config) if wanted.candidates else nullcontext() as answers:
+    answers_of = candidates.opened(run, wanted.config) if wanted.candidates else nullcontext()
+    with TemporaryDirectory(prefix="prefcurate-") as temporary, answers_of as answers:
         hub = Hub(repo)
         hub.check_writer()
         with busy("gates"):
             bundle = _bundle(run, repo, wanted, answers)
+            bundle = replace(bundle, rewritten_ledger=published_ledger(run, Path(temporary)))
         if not dry_run:
             gates.stop_at_failed(bundle.gates, wanted.waive)
         plans: list[Plan] = []  # of every attempt: after a lost response the last one finds nothing to do
@@ -92,12 +96,20 @@ def _checked(options: Options, repo: str) -> Options:
 
 
 def _bundle(run: Run, repo: str, options: Options, answers: candidates.Candidates | None) -> Bundle:
-    facts = read_facts(run.folder / SUMMARY)
+    facts = published_facts(read_facts(run.folder / SUMMARY))
     recipe = _with_settings(run.recipe, options.settings)
     known = patiently(repo, lambda: _licences(hub_sources(facts, recipe)))
     found = gates.check(run, facts, recipe, known, tuple(answers.shards) if answers else ())
     return Bundle(
-        run, facts, published_recipe(recipe), repo, options.config, options.append, found, tuple(options.waive), answers
+        run,
+        facts,
+        published_recipe(recipe, run),
+        repo,
+        options.config,
+        options.append,
+        found,
+        tuple(options.waive),
+        answers,
     )
 
 

@@ -4,6 +4,8 @@ __all__ = [
     "data",
     "load",
     "models",
+    "options",
+    "published",
 ]
 
 

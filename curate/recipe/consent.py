@@ -18,13 +18,14 @@ from curate.errors import RecipeError
 from curate.files import write_text
 from curate.recipe.endpoint import endpoint_of
 from curate.recipe.models import Model
-from curate.schema.section import Reach, Shipped
+from curate.schema.section import AS_IS, Holds
 from curate.sources.paths import SHIPPED
 
 if TYPE_CHECKING:
     from curate.recipe.load import Recipe
 
 TRAIN = "train"  # the section that only training uses
+UNUSED = ("origin", "rules", "publish")  # sections of numbers, and of texts for readers
 VALUE_CHARS = 200  # of a value that are shown
 
 
@@ -49,9 +50,15 @@ def uses(recipe: "Recipe", *, training: bool | None = None) -> list[Use]:
         uses(load_recipe("recipe.yaml"))  # [Use("judge.rubric", "read the file mine.txt"), …]
     """
     sections = [name for name in type(recipe).model_fields if training is None or (name == TRAIN) == training]
+    sections = [name for name in sections if name not in UNUSED]
     found = [use for name in sections for use in _of(getattr(recipe, name), name)]
     own = recipe.overridden
     return [use for use in found if not any(use.key == key or use.key.startswith(f"{key}.") for key in own)]
+
+
+def agreed(recipe: "Recipe") -> bool:
+    """Return whether a recipe is the user's own, or one that he agreed to."""
+    return recipe.origin is None or _record(recipe).is_file()
 
 
 def check_consent(recipe: "Recipe", *, training: bool = False) -> None:
@@ -60,8 +67,9 @@ def check_consent(recipe: "Recipe", *, training: bool = False) -> None:
 
     `training` checks the train section, otherwise all others.
     """
-    if recipe.origin is None or not (wanted := uses(recipe, training=training)) or _record(recipe).is_file():
+    if agreed(recipe) or not (wanted := uses(recipe, training=training)):
         return
+    assert recipe.origin is not None  # noqa: S101 - else there is nothing to agree to
     listed = "; ".join(f"{use.text} ({use.key})" for use in wanted)
     raise ConsentNeeded(
         f"this recipe came from {recipe.origin.repo} on the Hub and would {listed}; nothing of it was done. "
@@ -77,7 +85,7 @@ def trust(recipe: "Recipe", agree: Callable[[Sequence[Use]], bool]) -> list[Use]
     nothing, and for those agreed to before. Returns the uses; raises ConsentNeeded if the answer is no.
     """
     wanted = uses(recipe)
-    if recipe.origin is None or not wanted or _record(recipe).is_file():
+    if recipe.origin is None or not wanted or agreed(recipe):
         return wanted
     if not agree(wanted):
         raise ConsentNeeded(f"the recipe from {recipe.origin.repo} is not trusted; nothing of it was done")
@@ -107,22 +115,16 @@ def _of(value: Any, key: str) -> Iterator[Use]:
 
 
 def _of_field(value: Any, field: FieldInfo, key: str) -> Iterator[Use]:
-    reach = reach_of(field)
-    if reach is Reach.NOTHING:
-        yield from _of(value, key)
-    elif reach is Reach.OPTION:
+    holds = next((mark for mark in field.metadata if isinstance(mark, Holds)), AS_IS)
+    if holds.what in ("request", "trainer"):
         yield from _options(value, key)
+    elif holds.what not in ("name", "file"):
+        yield from _of(value, key)
     elif value is not None and value != field.default:
-        known = next((mark for mark in field.metadata if isinstance(mark, Shipped)), Shipped())
+        verb = "load the model" if key.endswith(".model") else "read"
         for text in [value] if isinstance(value, str) else value:
-            if text not in known and not (reach is Reach.SOURCE and text.startswith(SHIPPED)):
-                yield Use(key, f"{reach.value} {_shown(text)}")
-
-
-def reach_of(field: FieldInfo) -> Reach:
-    """Return what the values of a field touch: the last Reach in its type."""
-    marks = [mark for mark in field.metadata if isinstance(mark, Reach)]
-    return marks[-1] if marks else Reach.NOTHING
+            if text not in holds.known and not text.startswith(SHIPPED):
+                yield Use(key, f"{verb} {_shown(text)}")
 
 
 def _asked(model: Model) -> str:
@@ -135,7 +137,7 @@ def _asked(model: Model) -> str:
 
 def _options(options: dict[str, Any], key: str) -> Iterator[Use]:
     for name, value in options.items():
-        yield Use(f"{key}.{name}", f"{Reach.OPTION.value} {_shown(name)} to {_shown(json.dumps(value, default=str))}")
+        yield Use(f"{key}.{name}", f"set the option {_shown(name)} to {_shown(json.dumps(value, default=str))}")
 
 
 def _shown(text: str) -> str:

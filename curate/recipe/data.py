@@ -18,7 +18,7 @@ from curate.dedup.finder import FinderSection
 from curate.dedup.finders import FINDERS
 from curate.errors import RecipeError
 from curate.rules import Rule, make_rule, make_rules
-from curate.schema.section import ModelName, Reach, Section, Shipped, Text, Texts
+from curate.schema.section import AS_IS, NAME, Holds, Section, Texts
 from curate.sources.formats import FORMATS
 
 # `near: true` is the section with its defaults, `near: false` no section.
@@ -28,17 +28,21 @@ Switch = BeforeValidator(lambda value: {True: {}, False: None}[value] if isinsta
 class Source(Section):
     """The input: files, folders, globs, or Hub datasets."""
 
-    paths: Annotated[Texts, Reach.SOURCE] = Field(
+    paths: Annotated[Texts, NAME] = Field(
         (), description="Files, folders, globs, Hub ids (OWNER/NAME) or hf:// addresses"
     )
-    format: Text | None = Field(None, description=f"One of {', '.join(FORMATS)}; null = detect from the columns")
-    columns: dict[Text, Text] = Field({}, description="Other column names: {prompt: q, chosen: good, rejected: bad}")
-    winners: dict[Literal["a", "b"], list[Text | int]] = Field(
+    format: Annotated[str | None, AS_IS] = Field(
+        None, description=f"One of {', '.join(FORMATS)}; null = detect from the columns"
+    )
+    columns: Annotated[dict[str, str], AS_IS] = Field(
+        {}, description="Other column names: {prompt: q, chosen: good, rejected: bad}"
+    )
+    winners: Annotated[dict[Literal["a", "b"], list[str | int]], AS_IS] = Field(
         {}, description="Values of the winner column that mean a and b: {a: [1], b: [2]}"
     )
-    split: Text | None = Field(None, description="Split of a Hub dataset or a save_to_disk folder")
-    config: Text | None = Field(None, description="Configuration of a Hub dataset")
-    revision: Text | None = Field(None, description="Revision of a Hub dataset: branch, tag or commit")
+    split: Annotated[str | None, AS_IS] = Field(None, description="Split of a Hub dataset or a save_to_disk folder")
+    config: Annotated[str | None, AS_IS] = Field(None, description="Configuration of a Hub dataset")
+    revision: Annotated[str | None, AS_IS] = Field(None, description="Revision of a Hub dataset: branch, tag or commit")
     limit: int | None = Field(None, ge=1, description="Read at most this many rows; null = all")
     max_bad_rows: float = Field(0.01, ge=0, le=1, description="Share of unreadable rows above which the run stops")
 
@@ -76,7 +80,7 @@ class _Dedup(Section):
         "drop",
         description="Pairs with opposite preferences: drop all, keep the majority (none if tied), or keep all",
     )
-    keep: Text = Field(
+    keep: Annotated[str, AS_IS] = Field(
         "first",
         description="Which duplicate is kept: first, longest, highest chosen_score or highest signal (margin, …)",
     )
@@ -87,7 +91,7 @@ class _Dedup(Section):
         None, gt=0, le=1,
         description="Jaccard similarity from which responses to one prompt (or prompt cluster) count as duplicates",
     )  # fmt: skip
-    against: Annotated[Texts, Reach.SOURCE] = Field(
+    against: Annotated[Texts, NAME] = Field(
         (), description="Other datasets: also drop rows that near or semantic finds in them"
     )
 
@@ -126,15 +130,15 @@ else:  # one key per finder, so that a new finder only needs a line in FINDERS
 class EvalSet(Section):
     """An evaluation set, which must not be trained on."""
 
-    path: Annotated[str, Reach.SOURCE] = Field(
+    path: Annotated[str, NAME] = Field(
         description="A name (`curate evals` lists them), a file or folder, a Hub id, or a saved index"
     )
-    columns: Texts = Field((), description="Columns with the text of an item; empty = its prompt")
-    id: Text | None = Field(None, description="Column with the item's id; null = row number")
-    split: Text | None = None
-    config: Text | None = None
-    revision: Text | None = None
-    name: Text | None = Field(None, description="Name in tables; null = from the path")
+    columns: Annotated[Texts, AS_IS] = Field((), description="Columns with the text of an item; empty = its prompt")
+    id: Annotated[str | None, AS_IS] = Field(None, description="Column with the item's id; null = row number")
+    split: Annotated[str | None, AS_IS] = None
+    config: Annotated[str | None, AS_IS] = None
+    revision: Annotated[str | None, AS_IS] = None
+    name: Annotated[str | None, AS_IS] = Field(None, description="Name in tables; null = from the path")
 
 
 # A line in place of an eval set is its path.
@@ -164,10 +168,12 @@ class Decontaminate(Section):
         description="Share or cosine above which a pair is contaminated; null = 0.5, for embedding 0.9",
     )
     ngram: int = Field(8, ge=1, description="Words per n-gram")
-    fields: Texts = Field(
+    fields: Annotated[Texts, AS_IS] = Field(
         ("prompt", "chosen", "rejected"), min_length=1, description="Fields that are searched for items"
     )
-    model: ModelName = Field(None, description="For embedding: a sentence-transformers model; null = MiniLM")
+    model: Annotated[str | None, NAME] = Field(
+        None, description="For embedding: a sentence-transformers model; null = MiniLM"
+    )
 
 
 class Select(Section):
@@ -177,7 +183,9 @@ class Select(Section):
     method: Literal["mmr", "farthest", "best", "random"] = Field(
         "mmr", description="By score and diversity (MMR), by diversity alone, by score alone, or at random (by hash)"
     )
-    by: Text = Field("margin", description="Score to rank by, higher is better: chosen_score, longest, or a signal")
+    by: Annotated[str, AS_IS] = Field(
+        "margin", description="Score to rank by, higher is better: chosen_score, longest, or a signal"
+    )
     relevance: float = Field(0.5, ge=0, le=1, description="For mmr: weight of `by`; diversity has the rest")
     max_per_cluster: int | None = Field(
         None, ge=1, description="Maximum number of pairs per prompt cluster; null = no limit"
@@ -185,7 +193,7 @@ class Select(Section):
     clusters: int | None = Field(
         None, ge=1, description="Number of prompt clusters; null = by the number of prompts, at most 50"
     )
-    model: ModelName = Field(None, description="A sentence-transformers model; null = MiniLM")
+    model: Annotated[str | None, NAME] = Field(None, description="A sentence-transformers model; null = MiniLM")
     seed: int = 0
 
 
@@ -201,7 +209,7 @@ class Split(Section):
     stratify: Literal["source", "language", "cluster"] | None = Field(
         None, description="Use the same shares for every source, prompt language, or prompt cluster"
     )
-    salt: Text = Field("prefcurate", description="A different salt gives a different split")
+    salt: Annotated[str, AS_IS] = Field("prefcurate", description="A different salt gives a different split")
 
     @model_validator(mode="after")
     def _leaves_some(self) -> "Split":
@@ -213,13 +221,15 @@ class Split(Section):
 class Publish(Section):
     """Content of the dataset card, and requirements checked before publishing."""
 
-    name: Text | None = Field(None, description="Title of the dataset; null = from the source")
-    about: Text | None = Field(None, description="A paragraph for the card")
-    license: Text | None = Field(None, description="Licence identifier of the Hub (apache-2.0, mit, cc-by-4.0, …)")
-    source_license: Text | dict[Text, Text] | None = Field(
+    name: Annotated[str | None, AS_IS] = Field(None, description="Title of the dataset; null = from the source")
+    about: Annotated[str | None, AS_IS] = Field(None, description="A paragraph for the card")
+    license: Annotated[str | None, AS_IS] = Field(
+        None, description="Licence identifier of the Hub (apache-2.0, mit, cc-by-4.0, …)"
+    )
+    source_license: Annotated[str | dict[str, str] | None, NAME] = Field(
         None, description="Licence of the sources, or one per source; null = from the Hub, for Hub datasets"
     )
-    language: list[Text] | None = Field(None, description="ISO codes; null = measured")
+    language: Annotated[list[str] | None, AS_IS] = Field(None, description="ISO codes; null = measured")
     min_kept: float = Field(0.1, ge=0, le=1, description="Minimum share of the rows that must be kept")
     min_train: int = Field(100, ge=0, description="Minimum number of pairs in the train split")
     min_test: int = Field(20, ge=0, description="Minimum number of pairs in the test split, if the recipe asks for one")
@@ -229,12 +239,14 @@ class Publish(Section):
 class Train(Section):
     """How a model is trained on the pairs. Other options of TRL go into `trl`, under TRL's names."""
 
-    model: ModelName = Field(None, description="Folder or Hub id of the base model; can also be given as --model")
+    model: Annotated[str | None, NAME] = Field(
+        None, description="Folder or Hub id of the base model; can also be given as --model"
+    )
     method: Literal["dpo", "orpo", "reward", "sft"] = Field("dpo", description="TRL trainer to use")
     sft_first: bool = Field(
         False, description="Train on the chosen answers first; for a base model without chat training"
     )
-    chat_template: Annotated[str | None, Reach.FILE, Shipped(["zephyr"])] = Field(
+    chat_template: Annotated[str | None, Holds("file", ("zephyr",))] = Field(
         None, description="zephyr, or a .jinja file; null = the model's own"
     )
     lora: bool = Field(True, description="Train a LoRA adapter; false = all weights")
@@ -254,7 +266,7 @@ class Train(Section):
     samples: int = Field(8, ge=0, description="Held-out prompts answered at each evaluation, to track answer length")
     early_stop: bool = Field(True, description="Stop if held-out accuracy falls or chosen log-probs collapse")
     seed: int = 0
-    trl: Annotated[dict[str, Any], Reach.OPTION] = Field(
+    trl: Annotated[dict[str, Any], Holds("trainer")] = Field(
         {}, description="Any option of TRL's trainer: {beta: 0.05, learning_rate: 1.0e-5}"
     )
 

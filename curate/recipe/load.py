@@ -5,28 +5,29 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 
 import yaml
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
 
 from curate.errors import RecipeError, nearest
-from curate.files import read_yaml
+from curate.files import FILES, read_yaml
 from curate.recipe.data import Decontaminate, Dedup, Publish, Rules, Select, Source, Split, Train
 from curate.recipe.models import Budget, Generate, Judge, Pair, Prompts
 from curate.rules import TEXT_COLUMNS
-from curate.schema.section import Section, Text, refuse_remote_code
+from curate.schema.section import AS_IS, Section, refuse_remote_code
 from curate.signals import COLUMNS
 
+KEPT_FILE = re.compile(rf"{FILES}/[a-z_]+/[0-9A-Za-z_-][0-9A-Za-z_.-]{{0,99}}")  # a path in it
 OTHER_RANKINGS = ("chosen_score", "longest")  # values other than signals by which pairs can be ranked
 
 
 class Origin(Section):
     """The published run that a recipe came with."""
 
-    repo: Text = Field(description="OWNER/NAME on the Hub")
-    revision: Text = Field(description="Commit")
-    config: Text = "default"
+    repo: Annotated[str, AS_IS] = Field(description="OWNER/NAME on the Hub")
+    revision: Annotated[str, AS_IS] = Field(description="Commit")
+    config: Annotated[str, AS_IS] = "default"
 
 
 class Recipe(Section):
@@ -100,10 +101,27 @@ class Recipe(Section):
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read and validate a recipe file. Raise RecipeError with the path, the line and the nearest known key."""
-    tree, text = read_yaml(
-        Path(path), f"sections: {', '.join(name for name in Recipe.model_fields if name != 'origin')}"
-    )
-    return make_recipe(tree, overrides, where=str(path), text=text)
+    sections = ", ".join(name for name in Recipe.model_fields if name != "origin")
+    tree, text = read_yaml(Path(path), f"sections: {sections}")
+    recipe = make_recipe(_with_files(tree, Path(path).parent), overrides, where=str(path), text=text)
+    if recipe.origin is not None:  # the same recipe wherever the run lies
+        recipe._identity = make_recipe(tree).identity
+    return recipe
+
+
+def _with_files(tree: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return the recipe of a run with the places of the files that the run keeps beside it, wherever that is now."""
+
+    def placed(value: Any) -> Any:
+        if isinstance(value, list):
+            return [placed(one) for one in value]
+        is_kept = isinstance(value, str) and KEPT_FILE.fullmatch(value) and (folder / value).is_file()
+        return str(folder / value) if is_kept else value
+
+    return {
+        name: {key: placed(value) for key, value in section.items()} if isinstance(section, dict) else section
+        for name, section in tree.items()
+    }
 
 
 def make_recipe(
@@ -140,11 +158,6 @@ def _validated(plain: dict[str, Any], where: str, text: str | None) -> Recipe:
         return Recipe.model_validate(plain)
     except ValidationError as error:
         raise RecipeError("; ".join(_explain(e, where, text) for e in error.errors())) from error
-
-
-def with_origin(recipe: Recipe, repo: str, revision: str, config: str) -> Recipe:
-    """Return a recipe marked as published in a repository of the Hub, at a commit, with a config."""
-    return make_recipe(resolved(recipe) | {"origin": {"repo": repo, "revision": revision, "config": config}})
 
 
 def as_recipe(source: "str | Path | Mapping[str, Any] | Recipe", overrides: Sequence[str] = ()) -> Recipe:
@@ -213,15 +226,15 @@ def _explain(error: Any, where: str, text: str | None) -> str:
 def _known_keys(path: Sequence[str | int]) -> list[str]:
     kind: Any = Recipe
     for part in path:
-        kind = _section(kind.model_fields[part].annotation) if isinstance(part, str) else kind
+        kind = section_in(kind.model_fields[part].annotation) if isinstance(part, str) else kind
     return list(kind.model_fields)
 
 
-def _section(kind: Any) -> Any:
+def section_in(kind: Any) -> Any:
     """Return the section inside `Section | None`, `tuple[Section, ...]` and the like, or None."""
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return kind
-    return next((found for inner in get_args(kind) if (found := _section(inner)) is not None), None)
+    return next((found for inner in get_args(kind) if (found := section_in(inner)) is not None), None)
 
 
 def _line_of(text: str, path: Sequence[str | int]) -> int | None:

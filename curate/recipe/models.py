@@ -1,35 +1,36 @@
 """Recipe sections for generated pairs: prompts, answers, judges, and how two answers become a pair."""
 
-from pathlib import PurePath
+import re
+from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
 from curate import limits
-from curate.schema.section import Reach, Section, Shipped, Text, Texts
+from curate.schema.section import AS_IS, MODEL, NAME, NEVER, Holds, Section, Texts
 
-RUBRICS = ("overall", "helpfulness", "honesty", "instruction_following", "truthfulness", "pairwise")  # shipped ones
+RUBRICS = ("overall", "helpfulness", "honesty", "instruction_following", "truthfulness", "pairwise")  # that ship
 Strategy = Literal["max_min", "max_random_lower", "sweet_spot", "all", "best_of_on_policy", "delta"]
 
 
 class Model(Section):
     """A model, as one line (`openai:MODEL`, `openai:MODEL@http://host/v1`, `embedded`, …) or with settings."""
 
-    model: Annotated[str, Reach.ENDPOINT] = Field(
+    model: Annotated[str, MODEL] = Field(
         description="openai:, inference:, transformers:, gguf: or reward: and a name; embedded; heuristic"
     )
-    base_url: Annotated[str | None, Reach.ENDPOINT] = Field(
+    base_url: Annotated[str | None, Holds("address")] = Field(
         None, description="URL of an OpenAI-compatible endpoint, including /v1"
     )
-    api_key_env: Annotated[str | None, Reach.ENDPOINT] = Field(
+    api_key_env: Annotated[str | None, NEVER] = Field(
         None, description="Environment variable with the API key; null = the usual one"
     )
     temperature: float | None = Field(None, ge=0, description="null = the section's value")
     top_p: float | None = Field(None, gt=0, le=1)
     max_tokens: int | None = Field(None, ge=1, description="null = the section's value")
-    system: Text | None = Field(None, description="System prompt of this model's answers")
+    system: Annotated[str | None, AS_IS] = Field(None, description="System prompt of this model's answers")
     on_policy: bool = Field(False, description="Whether this is the model to be trained")
-    extra: Annotated[dict[str, Any], Reach.OPTION] = Field(
+    extra: Annotated[dict[str, Any], Holds("request")] = Field(
         {}, description="Additional request fields: {reasoning_effort: low}"
     )
     concurrency: int = Field(
@@ -52,10 +53,18 @@ class Model(Section):
 
     @property
     def name(self) -> str:
-        """The model's name in tables and cards; for a local file or folder only the last part of its path."""
-        kind, _, where = self.model.partition(":")
-        is_path = kind == "gguf" or where.startswith(("/", ".", "~"))
-        return f"{kind}:{PurePath(where).name}" if is_path else self.model
+        """The model's name in tables and cards; see `public_name`."""
+        return public_name(self.model)
+
+
+def public_name(line: str) -> str:
+    """Return a model's line without what only its user knows: its address, and the folders of a local file."""
+    kind, colon, where = line.partition(":")
+    where = re.split(r"@https?:", where, maxsplit=1)[0]
+    is_file = kind == "gguf" or re.match(r"[/.~\\]|[A-Za-z]:[/\\]|file:", where)
+    if is_file or (kind not in ("openai", "inference") and (where.count("/") > 1 or Path(where).exists())):
+        where = PurePath(where.replace("\\", "/")).name
+    return f"{kind}{colon}{where}"
 
 
 def named(value: Any) -> Any:
@@ -88,10 +97,10 @@ class Prompts(Section):
     n: int = Field(
         100, ge=1, description="Maximum number of prompts; those that repeat a seed or another prompt are dropped"
     )
-    description: Text | None = Field(None, description="The domain, in a sentence or two")
-    topics: Texts = Field((), description="Topics to cover; empty = the model proposes some")
-    difficulties: Texts = Field(("easy", "medium", "hard"), description="Difficulty levels to cover")
-    documents: Annotated[Texts, Reach.FILE] = Field(
+    description: Annotated[str | None, AS_IS] = Field(None, description="The domain, in a sentence or two")
+    topics: Annotated[Texts, AS_IS] = Field((), description="Topics to cover; empty = the model proposes some")
+    difficulties: Annotated[Texts, AS_IS] = Field(("easy", "medium", "hard"), description="Difficulty levels to cover")
+    documents: Annotated[Texts, NAME] = Field(
         (), description="For method documents: text files (or folders, globs) to ask about"
     )
     with_seeds: bool = Field(True, description="Also keep the prompts of the source")
@@ -109,7 +118,9 @@ class Generate(Section):
     models: Models = Field(min_length=1, description="Models that answer")
     n: int = Field(2, ge=1, description="Answers per model and prompt")
     temperatures: tuple[float, ...] = Field((0.8,), min_length=1, description="The n answers cycle through these")
-    systems: Texts = Field((), description="System prompts to cycle through; empty = only the prompt's own")
+    systems: Annotated[Texts, AS_IS] = Field(
+        (), description="System prompts to cycle through; empty = only the prompt's own"
+    )
     max_tokens: int = Field(1024, ge=1)
     seed: int | None = Field(0, description="Answer i is requested with seed + i; null = no seed is sent")
     max_failed: float = Field(0.05, ge=0, le=1, description="Share of failed answers above which the run stops")
@@ -119,11 +130,13 @@ class Judge(Section):
     """Scores for the answers."""
 
     models: Models = Field(min_length=1, description="One judge, or a panel; also reward:MODEL and heuristic")
-    method: Text = Field("rubric", description="rubric: rate each answer by itself; pairwise: compare two")
-    rubric: Annotated[str, Reach.FILE, Shipped(RUBRICS)] = Field(
+    method: Annotated[str, AS_IS] = Field(
+        "rubric", description="rubric: rate each answer by itself; pairwise: compare two"
+    )
+    rubric: Annotated[str, Holds("file", RUBRICS)] = Field(
         "overall", description="Name of a rubric that ships with prefcurate, or a text file"
     )
-    aspects: Annotated[Texts, Reach.FILE, Shipped(RUBRICS)] = Field(
+    aspects: Annotated[Texts, Holds("file", RUBRICS)] = Field(
         (), description="Rate these aspects instead: helpfulness, honesty, …; the score is their mean"
     )
     scale: Literal[5, 10] = Field(5, description="Maximum rating; the minimum is 1")
@@ -143,11 +156,11 @@ class Pair(Section):
         0, ge=0, description="Answers within this distance of the picked answer's score count as equal …"
     )
     length_matched: bool = Field(False, description="… and among equal ones the two closest in length are picked")
-    order: Texts = Field((), description="For delta: models from strongest to weakest")
+    order: Annotated[Texts, MODEL] = Field((), description="For delta: models from strongest to weakest")
     max_pairs: int | None = Field(
         None, ge=1, description="Maximum number of pairs per prompt; null = all that the strategy yields"
     )
-    salt: Text = Field("prefcurate", description="A different salt gives different random picks")
+    salt: Annotated[str, AS_IS] = Field("prefcurate", description="A different salt gives different random picks")
 
 
 class Budget(Section):
@@ -155,6 +168,6 @@ class Budget(Section):
 
     tokens: int | None = Field(None, ge=1, description="Maximum number of input and output tokens")
     usd: float | None = Field(None, gt=0, description="Maximum cost in US dollars, by the price table")
-    prices: Annotated[str | None, Reach.FILE] = Field(
+    prices: Annotated[str | None, Holds("file")] = Field(
         None, description="Your own price table, a YAML file like pipelines/clients/prices.yaml"
     )

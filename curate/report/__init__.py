@@ -5,6 +5,7 @@ __all__ = [
     "card_data",
     "card_header",
     "charts",
+    "environment",
     "generation",
     "html",
     "summary",

@@ -9,11 +9,12 @@ from curate.files import write_json, write_text
 from curate.recipe.load import Recipe
 from curate.report.card_data import facts
 from curate.report.card_header import DEFAULT, Header, header_of, infos_of, join, read_header, to_text
+from curate.report.environment import environment
 from curate.report.generation import GenerationSummary
 from curate.report.summary import Summary, cell
 from curate.rundir.store import DATA, SUMMARY
 from curate.sources import title
-from curate.text.templates import templates
+from curate.terminal import visible
 
 OVERVIEW = (
     "<!-- overview -->\n",
@@ -83,7 +84,7 @@ def overview(header: Header, links: Sequence[tuple[str, str]] = ()) -> str:
 
 def plain(text: str, most: int = 200) -> str:
     """Return a text as one line without characters that would end a table cell or start code, a tag or a link."""
-    return "".join(c for c in " ".join(text.split()) if c not in "`<>|\\[]")[:most]
+    return visible("".join(c for c in " ".join(text.split()) if c not in "`<>|\\[]"))[:most]
 
 
 def escaped(found: Any) -> Any:
@@ -114,4 +115,4 @@ def _body(found: Mapping[str, Any], recipe: Recipe, header: Header, about: Publi
 
 
 def _rendered(name: str, **values: Any) -> str:
-    return templates("curate.report", html=False).get_template(name).render(values)
+    return environment("curate.report", html=False).get_template(name).render(values)

@@ -10,6 +10,7 @@ import yaml
 from curate.rundir.store import DATA, SPLITS
 from curate.schema import PAIR
 from curate.sources.hub import HUB_ID
+from curate.terminal import visible
 
 if TYPE_CHECKING:
     from curate.recipe.load import Recipe
@@ -136,7 +137,7 @@ def read_header(card: str) -> tuple[Header, str]:
 
 def to_text(header: Header) -> str:
     """Return the header as YAML, without the `---` fences."""
-    return yaml.safe_dump(header, sort_keys=False, allow_unicode=True, width=120)
+    return visible(yaml.safe_dump(header, sort_keys=False, allow_unicode=True, width=120))
 
 
 def infos_of(header: Header) -> list[dict[str, Any]]:

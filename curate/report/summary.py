@@ -1,6 +1,6 @@
 """The numbers and rows behind a run's report and card, all read from the run directory."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -84,6 +84,13 @@ def about(rule: str) -> str:
         return DEFAULTS[rule][1]
     column = rule.partition("_")[2]
     return COLUMNS[column].about if column in COLUMNS else rule
+
+
+def explanation(reason: str, row: Mapping[str, Any]) -> str:
+    """Return the explanation of a ledger row's reason, with the value of its signal in that row, if it is about one."""
+    name = reason.split(" ", maxsplit=1)[0].rstrip(":")
+    column = name.partition("_")[2]
+    return about(name) if column not in COLUMNS else f"{about(name)}; measured: {cell(row.get(column))}"
 
 
 @dataclass(frozen=True)

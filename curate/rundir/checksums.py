@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from curate.errors import InputError
-from curate.files import digest
+from curate.files import FILES, digest
 from curate.rundir.manifest import Manifest
 from curate.rundir.store import ANSWERS, CARD, DATA, LEDGER, RECIPE, SUMMARY
 
@@ -31,3 +31,4 @@ def check_seal(folder: Path, manifest: Manifest) -> None:
 def _sealed(folder: Path) -> Iterator[str]:
     yield from (f"{DATA}/{file.name}" for file in sorted((folder / DATA).iterdir()))
     yield from (LEDGER, RECIPE, SUMMARY, CARD)
+    yield from sorted(path.relative_to(folder).as_posix() for path in (folder / FILES).rglob("*") if path.is_file())

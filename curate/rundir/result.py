@@ -73,7 +73,7 @@ class Run:
     @property
     def ledger(self) -> pl.LazyFrame:
         """LEDGER: one row for every input row, in input order."""
-        return pl.scan_parquet(self.file(LEDGER))
+        return pl.scan_parquet(self.file(LEDGER), glob=False)
 
     @property
     def report(self) -> Path:
@@ -140,7 +140,7 @@ class Run:
     def split(self, name: str) -> pl.LazyFrame:
         """Return a split by name, PAIR; empty if there is none."""
         shards = self.shards(name)
-        return pl.scan_parquet(shards).match_to_schema(PAIR) if shards else pl.LazyFrame(schema=PAIR)
+        return pl.scan_parquet(shards, glob=False).match_to_schema(PAIR) if shards else pl.LazyFrame(schema=PAIR)
 
 
 RunLike = Run | str | Path

@@ -56,7 +56,7 @@ class Stage:
 
     def scan(self) -> pl.LazyFrame:
         """Return all parts as one lazy frame, in order."""
-        return pl.scan_parquet(self.parts())
+        return pl.scan_parquet(self.parts(), glob=False)
 
     def damaged(self) -> list[Path]:
         """Read all parts; return what is not as it was written: parts, and stage.json if it lacks some."""

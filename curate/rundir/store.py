@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,11 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from curate.errors import RecipeError
-from curate.files import OWNER, claim, no_space, remove, write_text
-from curate.progress import say
+from curate.errors import RecipeError, explained
+from curate.files import FILES, OWNER, atomic, claim, remove, write_text
 from curate.rundir.manifest import Manifest
 from curate.rundir.stage import Stage
+from curate.terminal import say
 
 RECIPE, MANIFEST, LEDGER, DATA, STAGES = "recipe.yaml", "manifest.json", "ledger.parquet", "data", "stages"
 SUMMARY, CARD, REPORT = "summary.json", "README.md", "report.html"
@@ -49,6 +49,19 @@ class Store:
         return stage
 
 
+def keep_files(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Keep the text files that the recipe refers to, by their paths in the run, in place of those of an earlier run."""
+    if not contents:
+        remove(folder / FILES)
+        return
+    with atomic(folder / FILES) as temporary:
+        temporary.mkdir()
+        for path, content in contents.items():
+            place = temporary / Path(path).relative_to(FILES)
+            place.parent.mkdir(exist_ok=True)
+            place.write_bytes(content)
+
+
 def fingerprint(*parts: Any) -> str:
     """Return a key for plain data: equal data gives equal keys, on every machine."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=True).encode()).hexdigest()[:32]
@@ -64,9 +77,7 @@ def open_store(folder: Path, recipe: dict[str, Any], recipe_text: str, *, force:
     """
     try:
         _check_source(folder, recipe["source"]["paths"])
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / LOCK)
-        with lock.acquire(timeout=0):
+        with _locked(folder):
             if (folder / MANIFEST).is_file() and not (folder / OWNER).is_file():
                 Manifest.read(folder / MANIFEST)  # raises for a run of version 0.1
             claim(folder, "run", beside=(LOCK,))
@@ -74,16 +85,23 @@ def open_store(folder: Path, recipe: dict[str, Any], recipe_text: str, *, force:
             (folder / MANIFEST).unlink(missing_ok=True)
             write_text(folder / RECIPE, recipe_text)
             yield Store(folder)
+    except OSError as error:
+        raise explained(error) or error from error
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        held = FileLock(folder / LOCK).acquire(timeout=0)
     except Timeout as error:
         raise RecipeError(f"another process is running in {folder}; wait for it, or choose another --out") from error
     except (NotADirectoryError, FileExistsError) as error:
         raise RecipeError(f"{folder} is a file; --out must be a folder") from error
-    except PermissionError as error:
-        raise RecipeError(f"{error.filename or folder} cannot be written: permission denied") from error
-    except OSError as error:
-        if error.errno in (28, 122):  # ENOSPC, EDQUOT
-            raise no_space(folder) from error
-        raise
+    except NotImplementedError as error:
+        raise RecipeError(f"the disk of {folder} allows no locks; choose an --out on another one") from error
+    with held:
+        yield
 
 
 def _check_place(folder: Path, recipe: dict[str, Any], *, force: bool) -> None:

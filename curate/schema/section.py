@@ -1,6 +1,6 @@
-"""Base class and types for the sections of a recipe."""
+"""Base class and types for the sections of a recipe, and what of their values may be published."""
 
-from enum import Enum
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
@@ -14,22 +14,24 @@ Compared = Literal["prompt", "prompt+chosen", "chosen", "rejected"]
 Kind = TypeVar("Kind", bound=BaseModel)
 
 
-class Reach(Enum):
+@dataclass(frozen=True, slots=True)
+class Holds:
     """
-    What a text in a recipe makes a run do besides computing: written into the type of every text field, so that a
-    recipe from elsewhere can be asked what it would use (`recipe.consent`). Numbers and choices need none.
+    What a text of a recipe holds, as metadata of its field. It decides how the text is published (`recipe.published`),
+    and whether a recipe from elsewhere may use it without consent (`recipe.consent`). Numbers, switches and choices
+    need no mark; a text without one is not published.
+
+    as_is: text that its author writes for readers. name: a path or Hub id; published without its folders. file: a
+    path; the file itself is published beside the recipe, unless the value is one of `known`, which ship with us. model:
+    a model's line. address: that of an endpoint; only public providers are published. request, trainer: a mapping of
+    options, of which those are published that hold no local facts. never: nothing of it is published.
     """
 
-    NOTHING = "nothing"
-    SOURCE = "read the file or dataset"
-    FILE = "read the file"
-    MODEL = "load the model"
-    ENDPOINT = "send prompts to"
-    OPTION = "set the option"
+    what: Literal["as_is", "name", "file", "model", "address", "request", "trainer", "never"]
+    known: tuple[str, ...] = ()
 
 
-class Shipped(frozenset[str]):
-    """Names of files that come with prefcurate: a field with them beside its Reach touches nothing else by these."""
+AS_IS, NAME, MODEL, NEVER = Holds("as_is"), Holds("name"), Holds("model"), Holds("never")
 
 
 class Section(BaseModel):
@@ -60,11 +62,7 @@ def checked(section: type[Kind], **values: Any) -> Kind:
         raise RecipeError(f"{where}: {first['msg']}, found {first['input']!r}") from error
 
 
-# Texts that touch nothing, unless a Reach stands after them: `Annotated[Texts, Reach.FILE]`.
-Text = Annotated[str, Reach.NOTHING]
 Texts = Annotated[
     tuple[str, ...],
     BeforeValidator(lambda value: [value] if isinstance(value, str) else value, json_schema_input_type=str | list[str]),
-    Reach.NOTHING,
 ]
-ModelName = Annotated[str | None, Reach.MODEL]

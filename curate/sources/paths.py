@@ -46,9 +46,18 @@ def find_inputs(paths: Sequence[str], split: str | None = None) -> list[Input]:
         for path in found:
             if not path.is_file():
                 raise InputError(f"{path} does not exist, or is not a regular file that can be read more than once")
+            if not _is_utf8(path):
+                raise InputError(f"{path} has a name that is not UTF-8; rename it")
             files.setdefault(path.resolve(), path.parent.resolve() / path.name)  # the Hub cache links to hashes
     shared = Path(os.path.commonpath([path.parent for path in files.values()]))
     return [Input(path.relative_to(shared).as_posix(), path) for path in files.values()]
+
+
+def _is_utf8(path: Path) -> bool:
+    try:
+        return bool(str(path).encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def _expand(text: str, split: str | None) -> Iterator[Path]:

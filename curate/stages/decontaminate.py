@@ -47,7 +47,7 @@ def decontaminate(store: Store, recipe: Recipe, remaining: Remaining) -> Stage:
     def drops(number: int) -> pl.DataFrame:
         start, stop = remaining.spans[number]
         wanted = remaining.mask.slice(start, stop - start).arg_true()
-        sides = pl.read_parquet(remaining.pairs.part(number), columns=list(settings.fields))[wanted]
+        sides = pl.read_parquet(remaining.pairs.part(number), columns=list(settings.fields), glob=False)[wanted]
         rows = wanted.cast(pl.UInt64) + start
         numbers = dict(enumerate(rows.to_list()))
         hit = find(row_texts(sides, settings.fields)).with_columns(pl.col("row").replace_strict(numbers))

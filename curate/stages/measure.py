@@ -24,7 +24,9 @@ PROBLEM_STAGES = {
 def measure(store: Store, pairs: Stage) -> Stage:
     """Measure the signals of the pairs, row for row."""
     stage = store.stage("signals", fingerprint("signals", measuring.VERSION, pairs.key))
-    each_part("signals", pairs, stage, lambda number: measuring.measure(pl.read_parquet(pairs.part(number))))
+    each_part(
+        "signals", pairs, stage, lambda number: measuring.measure(pl.read_parquet(pairs.part(number), glob=False))
+    )
     return stage
 
 
@@ -34,8 +36,8 @@ def decide(store: Store, recipe: Recipe, pairs: Stage, signals: Stage) -> Stage:
     stage = store.stage("rules", fingerprint("rules", [repr(rule) for rule in rules], signals.key))
 
     def verdicts(number: int) -> pl.DataFrame:
-        problems = pl.read_parquet(pairs.part(number), columns=["problem", "detail"])
-        broken = apply_rules(pl.read_parquet(signals.part(number)), rules)
+        problems = pl.read_parquet(pairs.part(number), columns=["problem", "detail"], glob=False)
+        broken = apply_rules(pl.read_parquet(signals.part(number), glob=False), rules)
         usable = pl.col("problem").is_null()
         problem = pl.concat_str("problem", "detail", separator=": ", ignore_nulls=True)
         return pl.concat([problems, broken], how="horizontal").select(

@@ -8,9 +8,9 @@ import polars as pl
 
 from curate import sources
 from curate.errors import InputError
-from curate.progress import progress
 from curate.rundir.stage import Stage
 from curate.rundir.store import Store, fingerprint
+from curate.terminal import progress
 
 if TYPE_CHECKING:
     from curate.recipe.data import Source

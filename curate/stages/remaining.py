@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from curate.progress import progress
 from curate.rundir.stage import Stage
+from curate.terminal import progress
 from curate.text.messages import COMPARED, compared_text
 
 WORKERS = max(1, min(os.cpu_count() or 1, 8))  # parts processed in parallel; polars' own threads come on top
@@ -60,7 +60,7 @@ class Remaining:
     @cached_property
     def spans(self) -> list[tuple[int, int]]:
         """The first row of each part, and the row after its last."""
-        heights = (pl.scan_parquet(part).select(pl.len()).collect().item() for part in self.pairs.parts())
+        heights = (pl.scan_parquet(part, glob=False).select(pl.len()).collect().item() for part in self.pairs.parts())
         return list(pairwise(accumulate(heights, initial=0)))
 
     @cached_property
@@ -105,7 +105,7 @@ class Remaining:
 
         def blocks() -> Iterator[pl.Series]:
             for number, (start, stop) in enumerate(self.spans):
-                part = pl.scan_parquet(self.pairs.part(number)).select(COMPARED[compare])
+                part = pl.scan_parquet(self.pairs.part(number), glob=False).select(COMPARED[compare])
                 masked = part.with_columns(mask.slice(start, stop - start).alias("wanted"))
                 yield masked.select(text=pl.when("wanted").then(compared_text(compare))).collect().to_series()
 

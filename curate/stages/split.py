@@ -59,7 +59,7 @@ def leaks(store: Store, recipe: Recipe) -> int:
     files = [(path, name) for name in SPLITS for path in sorted((store.folder / DATA).glob(f"{name}-*.parquet"))]
     if len({name for _, name in files}) < 2:
         return 0
-    scans = [pl.scan_parquet(path).with_columns(split=pl.lit(name)) for path, name in files]
+    scans = [pl.scan_parquet(path, glob=False).with_columns(split=pl.lit(name)) for path, name in files]
     rows = pl.concat(scans).select("prompt_id", "split").with_row_index("row").collect(engine="streaming")
 
     def texts() -> Iterator[pl.Series]:

@@ -6,18 +6,18 @@ import polars as pl
 
 from curate.errors import CurateError
 from curate.files import atomic
-from curate.progress import progress
 from curate.rundir.stage import Stage
 from curate.rundir.store import DATA, SPLITS, Store
 from curate.rundir.store import LEDGER as LEDGER_FILE
 from curate.rundir.writers import SplitWriter, TableWriter, ledger_rows
 from curate.schema import LEDGER, PAIR
 from curate.stages.remaining import Remaining
+from curate.terminal import progress
 
 
 def write_product(store: Store, remaining: Remaining, sides: Stage) -> dict[str, dict[str, int]]:
     """Write the splits and the ledger. Return rows and bytes (as Arrow) of each split, and the rows of the ledger."""
-    drops, splits = remaining.dropped, pl.read_parquet(sides.part(0))
+    drops, splits = remaining.dropped, pl.read_parquet(sides.part(0), glob=False)
     with (
         atomic(store.folder / DATA) as data,
         atomic(store.folder / LEDGER_FILE) as ledger_path,
@@ -29,8 +29,8 @@ def write_product(store: Store, remaining: Remaining, sides: Stage) -> dict[str,
             writers = {name: stack.enter_context(SplitWriter(data, name)) for name in SPLITS}
             writers["train"].write(pl.DataFrame(schema=PAIR))  # a run that keeps no rows still has a train split
             for number, span in enumerate(remaining.spans):
-                block = pl.read_parquet(remaining.pairs.part(number))
-                verdicts = pl.read_parquet(remaining.rules.part(number))
+                block = pl.read_parquet(remaining.pairs.part(number), glob=False)
+                verdicts = pl.read_parquet(remaining.rules.part(number), glob=False)
                 rows = ledger_rows(block, verdicts, _of_span(drops, *span), _of_span(splits, *span).get_column("split"))
                 ledger.write(rows)
                 for name, writer in writers.items():

@@ -7,7 +7,7 @@ from typing import Any
 
 from curate import limits
 from curate.errors import RecipeError, ServiceError, nearest
-from curate.progress import say
+from curate.terminal import say
 from pipelines.clients.completions import (
     RETRIED,
     Retry,

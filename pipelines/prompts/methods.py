@@ -9,13 +9,14 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from itertools import count
 from typing import Any
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
 from curate.errors import RecipeError
 from curate.recipe.models import Prompts
-from curate.text.templates import templates
 from pipelines.clients.requests import Messages
 from pipelines.judges.rubrics import fence
 from pipelines.prompts.passages import Passage, read_passages
@@ -171,5 +172,15 @@ def _hash(*parts: str | int) -> int:
 
 
 def _render(name: str, **values: Any) -> str:
-    environment = templates("pipelines.prompts", "texts", html=False)
-    return environment.get_template(f"{name}.txt").render(values).strip()
+    return _texts().get_template(f"{name}.txt").render(values).strip()
+
+
+@cache
+def _texts() -> Environment:
+    return Environment(
+        loader=PackageLoader("pipelines.prompts", "texts"),
+        autoescape=False,  # noqa: S701 - plain text for a model, not HTML
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

@@ -100,7 +100,9 @@ def loaded(hub: HubServer, home: Path, repo: str, config: str) -> list[dict[str,
 
 
 def rows_of(run: Run) -> list[dict[str, Any]]:
-    return pl.read_parquet(run.folder / "candidates.parquet").to_dicts()
+    """The run's answers as they are published: of an error only its kind."""
+    rows = pl.read_parquet(run.folder / "candidates.parquet").to_dicts()
+    return [row | {"error": row["error"] and "status 400"} for row in rows]
 
 
 # ---- the answers of a run ----

@@ -1,17 +1,14 @@
 """Recipes from elsewhere: what they would use is named, and used only with consent to exactly that recipe."""
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
-from pydantic import BaseModel
 
 import curate
 from curate.errors import RecipeError
 from curate.recipe.consent import ConsentNeeded, check_consent, trust, uses
 from curate.recipe.load import Recipe, as_recipe, load_recipe, make_recipe, resolved, to_yaml
-from curate.schema.section import Reach
 
 ORIGIN = {"repo": "them/set", "revision": "0123abcd", "config": "default"}
 SAFE = {
@@ -47,9 +44,9 @@ HOSTILE = {
     "train": {"model": "them/model", "chat_template": "/tmp/t.jinja", "trl": {"beta": 0.1, "report_to": "wandb"}},
 }  # fmt: skip
 USES = {
-    "source.paths": ["read the file or dataset ~/private.jsonl"],
+    "source.paths": ["read ~/private.jsonl"],
     "prompts.model": ["send prompts to https://evil.example/v1 for the model openai:writer"],
-    "prompts.documents": ["read the file ~/*.txt"],
+    "prompts.documents": ["read ~/*.txt"],
     "generate.models.0": [
         "send prompts to http://evil.example:81 with the key in AWS_SECRET_ACCESS_KEY for the model openai:a"
     ],
@@ -62,16 +59,16 @@ USES = {
     ],
     "generate.models.3": ["load the model gguf:/tmp/weights.gguf"],
     "judge.models.0": ["load the model reward:them/reward"],
-    "judge.rubric": ["read the file ~/.ssh/id_rsa"],
-    "budget.prices": ["read the file /etc/prices.yaml"],
-    "dedup.against": ["read the file or dataset them/other"],
+    "judge.rubric": ["read ~/.ssh/id_rsa"],
+    "budget.prices": ["read /etc/prices.yaml"],
+    "dedup.against": ["read them/other"],
     "dedup.semantic.model": ["load the model them/encoder"],
-    "decontaminate.against.0.path": ["read the file or dataset mt_bench"],
-    "decontaminate.against.1.path": ["read the file or dataset /data/evals.jsonl"],
+    "decontaminate.against.0.path": ["read mt_bench"],
+    "decontaminate.against.1.path": ["read /data/evals.jsonl"],
     "decontaminate.model": ["load the model them/e"],
     "select.model": ["load the model them/e2"],
     "train.model": ["load the model them/model"],
-    "train.chat_template": ["read the file /tmp/t.jinja"],
+    "train.chat_template": ["read /tmp/t.jinja"],
     "train.trl.beta": ["set the option beta to 0.1"],
     "train.trl.report_to": ['set the option report_to to "wandb"'],
 }
@@ -196,30 +193,6 @@ def test_runs_from_python_are_refused_too(tmp_path: Path) -> None:
 
 def test_trust_from_python(tmp_path: Path) -> None:
     tree = {"origin": ORIGIN, "source": {"paths": str(Path("~/no-such-file.jsonl"))}}
-    assert curate.trust(tree) == ["read the file or dataset ~/no-such-file.jsonl (source.paths)"]
+    assert curate.trust(tree) == ["read ~/no-such-file.jsonl (source.paths)"]
     with pytest.raises(curate.CurateError, match=r"no-such-file.jsonl does not exist"):  # it is looked for now
         curate.run(tree, tmp_path / "RUN")
-
-
-def text_fields(section: type[BaseModel], path: str) -> Iterator[tuple[str, Any]]:
-    """Every field of the recipe that can hold a text of its author."""
-    for name, field in section.model_fields.items():
-        parts = list(flat(field.annotation))
-        for part in parts:
-            if isinstance(part, type) and issubclass(part, BaseModel):
-                yield from text_fields(part, f"{path}.{name}")
-        if str in parts or Any in parts:
-            yield f"{path}.{name}", [*field.metadata, *parts]
-
-
-def flat(annotation: Any) -> Iterator[Any]:
-    """The types and marks inside a type; those of a Literal are choices, no texts."""
-    yield annotation
-    for inner in get_args(annotation):
-        yield from flat(inner)
-
-
-def test_every_text_field_says_what_it_reaches() -> None:
-    undecided = [path for path, marks in text_fields(Recipe, "recipe") if not any(isinstance(m, Reach) for m in marks)]
-    assert undecided == []
-    assert len(list(text_fields(Recipe, "recipe"))) > 40

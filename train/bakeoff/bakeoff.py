@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 
 from curate.files import atomic, remove, write_json
-from curate.progress import say as print_progress
 from curate.rundir.store import fingerprint
+from curate.terminal import say as print_progress
 from train.bakeoff.arms import Bakeoff, open_arms, sample_pairs, write_run
 from train.evaluation import intervals
 from train.evaluation.answers import HELD_OUT, evaluation_prompts, generate_answers
@@ -113,7 +113,7 @@ def _train_and_score(
         rows = score_pairs(test, pl.concat(logps, how="horizontal"))
         with atomic(scores) as temporary:  # last: its presence means that the training has been scored
             rows.write_parquet(temporary)
-    return pl.read_parquet(scores), json.loads(facts.read_text("utf-8"))
+    return pl.read_parquet(scores, glob=False), json.loads(facts.read_text("utf-8"))
 
 
 def _reference_logps(plan: Bakeoff, models: ModelPair, test: pl.DataFrame, length: int, folder: Path) -> pl.DataFrame:
@@ -124,7 +124,7 @@ def _reference_logps(plan: Bakeoff, models: ModelPair, test: pl.DataFrame, lengt
         with models.as_reference(), atomic(file) as temporary:
             found = score_columns(REFERENCE, score(models.reference, tokenized(models.tokenizer, test, length)))
             found.write_parquet(temporary)
-    return pl.read_parquet(file)
+    return pl.read_parquet(file, glob=False)
 
 
 def _mean_words(plan: Bakeoff, models: ModelPair, test: pl.DataFrame) -> dict[str, float] | None:

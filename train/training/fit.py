@@ -14,8 +14,8 @@ import polars as pl
 
 from curate.errors import require
 from curate.files import NO_SPACE, no_space, remove
-from curate.progress import is_watched
 from curate.recipe.data import Train
+from curate.terminal import is_watched
 from train.models import EXTRA
 from train.training import generations, processes
 from train.training.defaults import Facts, trainer_arguments

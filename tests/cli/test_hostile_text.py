@@ -1,0 +1,129 @@
+"""Hostile texts in rows, names, ledgers and replies reach neither the terminal nor a page as control characters."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tests.data import row, rows, write_jsonl
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="no pseudo terminals")]
+EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202egnp\x7f\r"
+# None of these may arrive, except as what a terminal needs for lines.
+RAW = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+class Evil(BaseHTTPRequestHandler):
+    """A Hub and an endpoint that refuse everything with a hostile message."""
+
+    def do_POST(self) -> None:
+        body = json.dumps({"error": {"message": f"no {EVIL}"} if "/v1" in self.path else f"no {EVIL}"}).encode()
+        self.send_response(400)
+        self.send_header("X-Error-Message", "no \x1b[2J")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_HEAD = do_POST  # noqa: N815
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Evil) as found:
+        threading.Thread(target=found.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{found.server_port}"
+        found.shutdown()
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A hostile source with a run of it, and a recipe; ledger and manifest of a second run are hostile, too."""
+    folder = tmp_path_factory.mktemp("hostile")
+    bad = [row(40, prompt=f"What is {EVIL}?", system=EVIL), row(41, chosen=f"{EVIL} {EVIL}", chosen_model=EVIL)]
+    write_jsonl(folder / f"p{EVIL}.jsonl", [*rows(9), *bad, '{"broken": "' + EVIL, '{"chosen": 3, "rejected": 4}'])
+    (folder / "wrong.yaml").write_text('source: {paths: "x"}\n"sp\\eit\\u202e": {a: "\\a"}\n')
+    out, code = in_terminal(folder, "clean", f"p{EVIL}.jsonl", "-o", "RUN", "--set", "source.max_bad_rows=1")
+    assert code == 0, out
+    in_terminal(folder, "clean", f"p{EVIL}.jsonl", "-o", "RUN2", "--set", "source.max_bad_rows=1")
+    ledger = pl.read_parquet(folder / "RUN2/ledger.parquet")
+    evil = pl.lit(EVIL)
+    ledger.with_columns(source=evil, stage=evil, rule=evil, matched=evil, reasons=pl.concat_list(evil)).write_parquet(
+        folder / "RUN2/ledger.parquet"
+    )
+    return folder
+
+
+def in_terminal(folder: Path, *arguments: str, hub: str = "http://127.0.0.1:9") -> tuple[str, int]:
+    """What the real command writes to a terminal that has neither colours nor cursor movements, and its exit code."""
+    import pty
+
+    ours, theirs = pty.openpty()
+    environment = {
+        **os.environ, "TERM": "dumb", "NO_COLOR": "1", "COLUMNS": "120", "HF_ENDPOINT": hub, "HF_TOKEN": "hf_abcdefgh",
+        "PREFCURATE_HUB_WAIT": "0.01",
+    }  # fmt: skip
+    line = [sys.executable, "-m", "curate", *arguments]
+    process = subprocess.Popen(line, cwd=folder, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
+    os.close(theirs)
+    shown = b""
+    try:
+        while chunk := os.read(ours, 1 << 16):
+            shown += chunk
+    except OSError:  # the other end was closed
+        pass
+    os.close(ours)
+    return shown.decode("utf-8", "replace"), process.wait(60)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["why", "RUN", "9"], 0, r"\x1b]0;owned"),
+        (["why", "RUN", "9", "--json"], 0, r"\u001b]0;owned"),
+        (["why", "RUN2", "9"], 0, r"\x1b]0;owned"),
+        (["why", f"RUN{EVIL}", "9"], 2, r"\x1b]0;owned"),
+        (["why", "RUN", EVIL], 2, r"\x1b]0;owned"),
+        (["why", "RUN", "9", "--source", EVIL], 2, r"\x1b]0;owned"),
+        (["clean", f"none{EVIL}.jsonl", "-o", "OUT"], 2, r"\x1b]0;owned"),
+        (["clean", f"p{EVIL}.jsonl", "-o", f"OUT{EVIL}", "--set", "source.max_bad_rows=1"], 0, r"\x1b]0;owned"),
+        (["clean", f"p{EVIL}.jsonl", "-o", "OUT2"], 2, "bad"),
+        (["clean", f"p{EVIL}.jsonl", "-o", "OUT3", "--set", f"x{EVIL}=1"], 2, r"\x1b]0;owned"),
+        (["clean", f"p{EVIL}.jsonl", "-o", "OUT3", "--format", EVIL], 2, r"\x1b]0;owned"),
+        (["--debug", "clean", f"none{EVIL}.jsonl", "-o", "OUT"], 2, r"\x1b]0;owned"),
+        ([f"whi{EVIL}"], 2, r"\x1b]0;owned"),
+        (["evals", "--ngram", EVIL], 2, "--ngram"),
+        (["run", "wrong.yaml", "-o", "OUT4"], 2, r"\x1bit\u202e"),
+        (["export", "RUN", f"foo://{EVIL}"], 2, r"\x1b]0;owned"),
+        (["pull", "me/set", "-o", "OUT5"], 2, r"\x1b"),
+        (["clean", "me/set", "-o", "OUT6"], 2, "me/set"),
+        (["push", "RUN", "me/set"], 2, r"\x1b"),
+        (["generate", f"p{EVIL}.jsonl", "-o", "OUT7", "-m", "ENDPOINT"], 2, r"\x1b]0;owned"),
+    ],
+)
+def test_no_control_character_arrives(place: Path, server: str, arguments: list[str], code: int, said: str) -> None:
+    line = [text.replace("ENDPOINT", f"openai:m{EVIL}@{server}/v1") for text in arguments]
+    shown, found = in_terminal(place, *line, hub=server)
+    assert RAW.findall(shown) == []
+    assert (found, said in shown) == (code, True), shown
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("report.html", r"\x1b]0;owned"), ("README.md", r"\x1b0;owned"), ("RUN.json", r"\u001b]0;owned")]
+)
+def test_pages_show_them(place: Path, name: str, said: str) -> None:
+    (place / "RUN/RUN.json").write_text(in_terminal(place, "why", "RUN", "9", "--json")[0])
+    text = (place / "RUN" / name).read_bytes().decode().replace("\r\n", "\n")
+    assert RAW.findall(text) == []
+    assert "\r" not in text
+    assert said in text
