@@ -129,4 +129,5 @@ def _explained(target: str) -> Iterator[None]:
     except OSError as error:
         if "://" in target:
             raise ServiceError(f"{target}: {' '.join(str(error).split())[:200]}") from error
+        error.filename = error.filename or target
         raise

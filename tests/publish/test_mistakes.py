@@ -160,6 +160,6 @@ def test_a_full_disk(hub: HubServer, run: Run, tmp_path: Path) -> None:
         done = command(hub.url, tmp_path / "home", "pull", "me/disk", "-o", disk / "RUN")
         one_line(done, 2, "no space left on the disk")
         done = command(hub.url, tmp_path / "home", "export", run.folder, disk / "copy")
-        one_line(done, 2, "No space left")
+        one_line(done, 2, "no space left on the disk of ")
     finally:
         subprocess.run(["umount", str(disk)], check=True)
