@@ -13,6 +13,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from curate.files import write_json
+from curate.rundir.checksums import sealed
+from curate.rundir.manifest import Manifest
 from tests.data import row, rows, write_jsonl
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="no pseudo terminals")]
@@ -61,6 +64,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ledger.with_columns(source=evil, stage=evil, rule=evil, matched=evil, reasons=pl.concat_list(evil)).write_parquet(
         folder / "RUN2/ledger.parquet"
     )
+    manifest = sealed(folder / "RUN2", Manifest.read(folder / "RUN2/manifest.json"))  # as of one who published it
+    write_json(folder / "RUN2/manifest.json", manifest.to_dict())
     return folder
 
 
