@@ -7,3 +7,12 @@ Each is far above what honest data needs. Where a user may need more, a setting 
 REPLY_BYTES = 16 << 20  # of an endpoint's reply, unpacked; `max_reply_bytes` of a model overrides it
 REDIRECTS = 5  # followed for one request, all at the same scheme, host and port
 TOKENS = 1 << 40  # a larger count of tokens in one reply is nonsense
+
+# Sources, in bytes after decompression and decoding.
+ROW_BYTES = 32 << 20  # of one row; `source.max_row_bytes` overrides it
+COLUMNS = 1_000
+UNPACKED_BYTES = 100 << 30  # of one file, and beyond UNPACKED_FREE this many times its own size …
+UNPACKED_RATIO = 200  # … (text compresses to a tenth); `source.max_unpacked_bytes` overrides them
+UNPACKED_FREE = 256 << 20
+PAGE_BYTES = 512 << 20  # of the largest pages of a parquet row group's columns, or of an Arrow batch: held at once
+BAD_ROWS = 10_000  # of a source, from which on `source.max_bad_rows` is checked while reading and not only at the end

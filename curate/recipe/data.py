@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from curate import limits
 from curate.dedup.finder import FinderSection
 from curate.dedup.finders import FINDERS
 from curate.errors import RecipeError
@@ -30,6 +31,13 @@ class Source(Section):
     revision: str | None = Field(None, description="Revision of a Hub dataset: branch, tag or commit")
     limit: int | None = Field(None, ge=1, description="Read at most this many rows; null = all")
     max_bad_rows: float = Field(0.01, ge=0, le=1, description="Share of unreadable rows above which the run stops")
+    max_row_bytes: int = Field(
+        limits.ROW_BYTES, ge=1024, description="Size of a row, decoded, above which the run stops"
+    )
+    max_unpacked_bytes: int | None = Field(
+        None, ge=1024,
+        description="Bytes of a file, unpacked, above which the run stops; null = 100 GB and 200 times its size",
+    )  # fmt: skip
 
     @field_validator("paths")
     @classmethod

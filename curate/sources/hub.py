@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from curate.errors import CurateError, InputError, ServiceError, require
-from curate.sources.raw_block import RawBlock
+from curate.sources.raw_block import Bounds, RawBlock
 from curate.sources.tables import blocks_of
 
 HUB_ID = re.compile(r"(?:hf://)?(?:datasets/)?(?P<repo>\w[\w.-]*/\w[\w.-]*)(?:@(?P<revision>[^/]+))?(?P<path>/.+)?")
@@ -42,7 +42,7 @@ class HubDataset:
         parts = f"{self.repo}|{self.path}|{self.config}|{self.split}|{self.commit}"
         return hashlib.sha256(parts.encode()).hexdigest()[:32]
 
-    def blocks(self) -> Iterator[RawBlock]:
+    def blocks(self, bounds: Bounds) -> Iterator[RawBlock]:
         """Stream the rows. Raise InputError or ServiceError."""
         datasets = require("datasets", "hub")
         with _explained(self.name):
@@ -57,7 +57,7 @@ class HubDataset:
                     self.repo, self.config, split=split, revision=self.commit, streaming=True, **options
                 )
             tables = data.with_format("arrow").iter(ROWS)
-            yield from blocks_of(batch for table in tables for batch in table.to_batches())
+            yield from blocks_of((batch for table in tables for batch in table.to_batches()), bounds)
 
     def _only_split(self) -> str:
         datasets = require("datasets", "hub")
