@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 import pytest
 
+import curate
 from curate import limits
 from curate.errors import InputError
 from curate.sources import Bounds, open_feeds
@@ -129,7 +131,10 @@ def test_a_repetitive_file_of_honest_size_is_read(tmp_path: Path) -> None:
 LARGE_ROWS: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "jsonl": ("line 2", lambda path: write_zst(path, b"x" * (1 << 20), 40, GOOD.encode() + b'{"prompt": "')),
     "json": ("item 2", lambda path: write_zst(path, b"x" * (1 << 20), 40, f'[{GOOD}, {{"prompt": "'.encode())),
-    "csv": ("row 2", lambda path: write_zst(path, (b"x" * 1023 + b"\n") * 1024, 34, b'prompt,chosen,rejected\nq,a,b\n"')),
+    "csv": (
+        "row 2",
+        lambda path: write_zst(path, (b"x" * 1023 + b"\n") * 1024, 34, b'prompt,chosen,rejected\nq,a,b\n"'),
+    ),
     "parquet": ("row 2", lambda path: write_parquet(path, table(2, pa.array(["a", "x" * (40 << 20)])))),
     "arrow": ("row 2", lambda path: write_arrow(path, table(2, pa.array(["a", "x" * (40 << 20)])))),
 }
@@ -263,3 +268,19 @@ def _open_files(process: int, folder: Path) -> list[str]:
         except OSError:  # closed meanwhile
             continue
     return [link for link in links if link.startswith(str(folder))]
+
+
+def test_bad_rows_are_counted_while_reading(tmp_path: Path) -> None:
+    path = write_zst(tmp_path / "a.jsonl.zst", b"x\n" * (1 << 18), 16, GOOD.encode())
+    with pytest.raises(InputError) as caught:
+        curate.clean(path, tmp_path / "run")
+    found = re.match(r"(\d+) of (\d+) rows cannot be read \(first: a\.jsonl\.zst: line 2: ", str(caught.value))
+    assert found is not None
+    assert limits.BAD_ROWS < int(found[1]) < int(found[2]) < 3 * limits.BAD_ROWS + 50_000  # of four million
+    assert not (tmp_path / "run/stages/pairs/stage.json").exists()
+
+
+def test_a_share_of_bad_rows_that_is_fine_in_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"  # at first 1 of 10 is broken
+    path.write_text("x\n" * 100 + GOOD * 900 + GOOD * 20_000, "utf-8")
+    assert curate.clean(path, tmp_path / "run").counts["rows"] == 21_000
