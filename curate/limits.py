@@ -16,3 +16,8 @@ UNPACKED_RATIO = 200  # … (text compresses to a tenth); `source.max_unpacked_b
 UNPACKED_FREE = 256 << 20
 PAGE_BYTES = 512 << 20  # of the largest pages of a parquet row group's columns, or of an Arrow batch: held at once
 BAD_ROWS = 10_000  # of a source, from which on `source.max_bad_rows` is checked while reading and not only at the end
+
+# YAML that a user writes: recipes, price tables, options of a trainer, headers of cards.
+YAML_SIZE = 4_000_000  # characters, with what an alias refers to counted each time
+YAML_VALUE = 60  # that a value counts in addition, by the time it takes
+YAML_DEPTH = 50

@@ -21,8 +21,8 @@ def patterns() -> Iterator[tuple[str, re.Pattern[Any], list[str]]]:
     """Patterns at the top of any module, with the methods that the source calls on them."""
     sources = {name: path.read_text("utf-8") for name, path in modules().items()}
     seen = set()
-    for module in sources:
-        if "distilabel" in sources[module]:
+    for module, source in sources.items():
+        if "distilabel" in source:
             continue
         for name, value in vars(importlib.import_module(module)).items():
             if isinstance(value, re.Pattern) and id(value) not in seen:

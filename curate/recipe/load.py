@@ -9,8 +9,8 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError, model_validator
 
-from curate.errors import RecipeError, nearest
-from curate.files import read_yaml
+from curate.errors import RecipeError, nearest, shortened
+from curate.files import BoundedYaml, TextKeys, parse_yaml, read_yaml
 from curate.recipe.data import Decontaminate, Dedup, Publish, Rules, Select, Source, Split, Train
 from curate.recipe.models import Budget, Generate, Judge, Pair, Prompts
 from curate.rules import TEXT_COLUMNS
@@ -72,7 +72,10 @@ def make_recipe(
     tree: Mapping[str, Any], overrides: Sequence[str] = (), *, where: str = "recipe", text: str | None = None
 ) -> Recipe:
     """Return a recipe from plain data and `section.key=value` overrides. Raise RecipeError if it is invalid."""
-    plain: dict[str, Any] = json.loads(json.dumps(tree, default=str))  # a copy with plain data only
+    try:
+        plain: dict[str, Any] = json.loads(json.dumps(tree, default=str))  # a copy with plain data only
+    except (ValueError, TypeError, RecursionError) as error:  # circular, of thousands of digits, or nested too deeply
+        raise RecipeError(f"{where}: expected plain data: {error}") from error
     for override in overrides:
         _override(plain, override)
     try:
@@ -122,9 +125,9 @@ def _override(tree: dict[str, Any], text: str) -> None:
         if not isinstance(tree, dict):
             raise RecipeError(f"--set {text!r}: {section} is not a section")
     try:
-        tree[key] = yaml.safe_load(value)
+        tree[key] = parse_yaml(value, TextKeys)
     except yaml.YAMLError as error:
-        raise RecipeError(f"--set {text!r}: {value!r} is not a YAML value") from error
+        raise RecipeError(f"--set {text[:80]!r}: {value[:80]!r} is not a YAML value") from error
 
 
 def _explain(error: Any, where: str, text: str | None) -> str:
@@ -138,7 +141,9 @@ def _explain(error: Any, where: str, text: str | None) -> str:
         return f"{place}: unknown key {shown}.{nearest(str(path[-1]), known)} Known: {', '.join(known)}"
     if error["type"] == "rule":
         return f"{place}: {message}"
-    found = "" if isinstance(error["input"], dict) or error["type"] == "missing" else f", found {error['input']!r}"
+    found = (
+        "" if isinstance(error["input"], dict) or error["type"] == "missing" else f", found {shortened(error['input'])}"
+    )
     return f"{place}: {shown}: {message}{found}".replace(": : ", ": ")
 
 
@@ -157,7 +162,7 @@ def _section(kind: Any) -> Any:
 
 
 def _line_of(text: str, path: Sequence[str | int]) -> int | None:
-    node: Any = yaml.compose(text, Loader=yaml.SafeLoader)
+    node: Any = yaml.compose(text, BoundedYaml)
     line: int | None = None
     for part in path:
         if isinstance(part, int) and isinstance(node, yaml.SequenceNode) and part < len(node.value):

@@ -15,7 +15,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from curate.errors import RecipeError
-from curate.files import OWNER, atomic, claim, no_space, remove, write_json, write_text
+from curate.files import OWNER, atomic, claim, no_space, parse_yaml, remove, write_json, write_text
 from curate.rundir.manifest import Manifest
 
 RECIPE, MANIFEST, LEDGER, DATA, STAGES = "recipe.yaml", "manifest.json", "ledger.parquet", "data", "stages"
@@ -142,7 +142,7 @@ def _check_source(folder: Path, paths: Sequence[str]) -> None:
 def _source_of(recipe: Path) -> dict[str, Any]:
     """Return the source section of a recipe file; empty if it cannot be read."""
     try:
-        tree = yaml.safe_load(recipe.read_text("utf-8"))
+        tree = parse_yaml(recipe.read_text("utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError):
         return {}
     source = tree.get("source") if isinstance(tree, dict) else None
