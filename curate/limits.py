@@ -21,3 +21,7 @@ BAD_ROWS = 10_000  # of a source, from which on `source.max_bad_rows` is checked
 YAML_SIZE = 4_000_000  # characters, with what an alias refers to counted each time
 YAML_VALUE = 60  # that a value counts in addition, by the time it takes
 YAML_DEPTH = 50
+
+# Chat templates: what a call of one, for some thousand conversations, may take in addition.
+TEMPLATE_SECONDS = 120
+TEMPLATE_BYTES = 2 << 30
