@@ -95,7 +95,10 @@ def _of_rows(rows: Sequence[Any]) -> Feed:
     found = hashlib.sha256()
     sizes = np.zeros(len(rows), np.int64)
     for number, row in enumerate(rows):
-        line = encode(row)
+        try:
+            line = encode(row)
+        except RecursionError as error:
+            raise InputError(f"row {number} is nested too deeply") from error
         found.update(line)
         sizes[number] = len(line)
 

@@ -20,7 +20,7 @@ from curate.sources.raw_block import BLOCK_BYTES, megabytes
 
 DICTIONARY_PAGE = 2
 CODED = (2, 8)  # encodings of values as numbers of dictionary entries
-PREFIXED = 7  # DELTA_BYTE_ARRAY: a value repeats the start of the one before it
+PREFIXED = 7  # DELTA_BYTE_ARRAY: a value repeats the start of the one before it, and is as long as the page at most
 DENSE_BYTES = 4 * BLOCK_BYTES  # what the texts of a dictionary may take at most to be read one by one
 # In parquet.thrift: fields of PageHeader, and of the headers of its three kinds within it.
 TYPE, UNPACKED_SIZE, PACKED_SIZE, DATA, DICTIONARY, DATA_V2 = 1, 2, 3, 5, 7, 8
@@ -67,7 +67,7 @@ class _Column:
     largest_page: int = 0
     longest: int = 0  # text in the dictionary
     coded: int = 0  # values that are numbers of dictionary entries
-    prefixed: int = 0  # largest page whose values repeat the start of the one before
+    prefixed: int = 0  # largest page of which each of many values may be as long as the page
     dense: int = 0  # bytes of all other pages
     repeated: int = 0  # values that take less than a byte, as the elements of a list of zeros do
 
@@ -91,14 +91,15 @@ class _Column:
             if encoding == PREFIXED:
                 found.prefixed = max(found.prefixed, size)
         if dictionary and dictionary[0][UNPACKED_SIZE] * found.coded > DENSE_BYTES:
-            found.longest = _longest(data, chunk, *dictionary)
+            if chunk.physical_type == "BYTE_ARRAY":
+                found.longest = _longest(data, chunk, *dictionary)
+            elif chunk.physical_type == "FIXED_LEN_BYTE_ARRAY":  # Arrow does not keep dictionaries of these
+                found.prefixed = max(found.prefixed, dictionary[0][UNPACKED_SIZE])
         return found
 
 
 def _longest(data: Any, column: pq.ColumnChunkMetaData, header: dict[int, Any], body: int) -> int:
     """Return the length of the longest text of a dictionary page."""
-    if column.physical_type != "BYTE_ARRAY":
-        return CELL_BYTES
     page = data[body : body + header[PACKED_SIZE]]
     if column.compression != "UNCOMPRESSED":
         try:

@@ -48,19 +48,19 @@ class Bounds:
 
 
 class Unpacked:
-    """Counts what one file of `size` bytes unpacks to."""
+    """Counts what an input of `size` bytes unpacks to; further files may be added to its size."""
 
     def __init__(self, size: int, bounds: Bounds) -> None:
-        free = max(limits.UNPACKED_RATIO * size, limits.UNPACKED_FREE)
-        self._size, self._count = size, 0
-        self._limit = min(free, limits.UNPACKED_BYTES) if bounds.unpacked_bytes is None else bounds.unpacked_bytes
+        self.size, self._given, self._count = size, bounds.unpacked_bytes, 0
 
     def add(self, count: int) -> None:
         """Count bytes that were unpacked. Raise InputError if they are too many in all."""
         self._count += count
-        if self._count > self._limit:
+        by_size = max(limits.UNPACKED_RATIO * self.size, limits.UNPACKED_FREE)
+        most = min(by_size, limits.UNPACKED_BYTES) if self._given is None else self._given
+        if self._count > most:
             raise InputError(
-                f"the file of {self._size:,} bytes unpacks to more than {megabytes(self._limit)}. "
+                f"the file of {self.size:,} bytes unpacks to more than {megabytes(most)}. "
                 "If that is right, set source.max_unpacked_bytes"
             )
 

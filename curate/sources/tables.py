@@ -1,7 +1,7 @@
 """Tables: parquet and arrow (file or stream), as blocks of polars columns."""
 
 import mmap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Any, BinaryIO
 
@@ -21,19 +21,20 @@ FILE_HEADER = 8  # bytes before the stream in an Arrow file
 
 def read_parquet(file: BinaryIO, bounds: Bounds, unpacked: Unpacked) -> Iterator[RawBlock]:
     """Yield blocks of a parquet file. Texts that its dictionaries repeat are decoded block by block."""
+    yield from blocks_of(parquet_batches(file, bounds), bounds, unpacked)
+
+
+def parquet_batches(file: BinaryIO, bounds: Bounds) -> Iterator[pa.RecordBatch]:
+    """Yield a parquet file in batches of limited size; a column whose dictionary is large once decoded keeps it."""
     # Without pre-buffering, which would keep everything in memory until the file is closed.
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data, pq.ParquetFile(file, pre_buffer=False) as whole:
         bounds.check_columns(whole.metadata.num_columns)
         groups = [whole.metadata.row_group(i) for i in range(whole.metadata.num_row_groups)]
         row_bytes = max((group.total_byte_size / max(group.num_rows, 1) for group in groups), default=1.0)
         rows = int(min(max(BLOCK_BYTES / max(row_bytes, 1.0), 1), MAX_BLOCK_ROWS))
-        yield from blocks_of(_batches(file, data, groups, rows), bounds, unpacked)
-
-
-def _batches(file: BinaryIO, data: mmap.mmap, groups: Sequence[Any], rows: int) -> Iterator[pa.RecordBatch]:
-    for how, numbers in groupby(range(len(groups)), lambda number: plan(data, groups[number], rows)):
-        reader = pq.ParquetFile(file, pre_buffer=False, read_dictionary=sorted(how.as_dictionary))
-        yield from reader.iter_batches(batch_size=how.rows, row_groups=list(numbers))
+        for how, numbers in groupby(range(len(groups)), lambda number: plan(data, groups[number], rows)):
+            reader = pq.ParquetFile(file, pre_buffer=False, read_dictionary=sorted(how.as_dictionary))
+            yield from reader.iter_batches(batch_size=how.rows, row_groups=list(numbers))
 
 
 def read_arrow(file: BinaryIO, bounds: Bounds, unpacked: Unpacked) -> Iterator[RawBlock]:

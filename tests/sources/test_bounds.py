@@ -123,6 +123,16 @@ def test_a_small_file_that_decodes_to_much_is_refused(tmp_path: Path, kind: str)
     assert failure(path).startswith(unpacks)
 
 
+def test_values_of_a_fixed_width(tmp_path: Path) -> None:
+    wide = pa.array([LONG.encode()], pa.binary(len(LONG)))
+    values = pa.DictionaryArray.from_arrays(pa.array([0] * ROWS, pa.int32()), wide)
+    path = write_parquet(tmp_path / "a.parquet", table(ROWS, repeated("a", ROWS)).append_column("x", values))
+    feed = open_feeds([str(path)], bounds=Bounds(unpacked_bytes=1 << 40))[0]
+    rows = [len(block.source_row) for block in feed.blocks()]
+    assert sum(rows) == ROWS
+    assert max(rows) * len(LONG) <= 2 * BLOCK_BYTES
+
+
 def test_a_repetitive_file_of_honest_size_is_read(tmp_path: Path) -> None:
     path = write_parquet(tmp_path / "a.parquet", table(2_000))  # a system prompt of 100 KB, say
     assert sum(blocks(path)) == 2_000 * len(LONG)
