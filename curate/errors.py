@@ -10,6 +10,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 
+SHOWN = 100
+LONG_BITS = 1000
+
 
 class CurateError(Exception):
     """
@@ -166,6 +169,14 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> RecipeError:
     """Return the error for a name that is not in a list: it suggests the closest name, then lists all."""
     names = sorted(known)
     return RecipeError(f"unknown {kind} {name!r}.{nearest(name, names)} Known: {', '.join(names)}")
+
+
+def shortened(value: object) -> str:
+    """Return what was found in place of a setting, for an error: at most SHOWN characters."""
+    if isinstance(value, int) and value.bit_length() > LONG_BITS:  # Python refuses to write these
+        return "a number of hundreds of digits"
+    shown = repr(value)
+    return shown if len(shown) <= SHOWN else f"{shown[:SHOWN]}…"
 
 
 def check_not_hidden(package: str) -> None:

@@ -17,7 +17,10 @@ from typing import Any, TypeVar
 
 import msgspec
 import yaml
+from yaml.composer import ComposerError
+from yaml.constructor import ConstructorError
 
+from curate import limits
 from curate.errors import CurateError, InputError, RecipeError
 
 OWNER = ".prefcurate"  # in every folder that prefcurate keeps, and names what it is: a run or a training
@@ -113,17 +116,74 @@ def digest(path: Path) -> str:
     return sha256.hexdigest()
 
 
+class BoundedYaml(yaml.SafeLoader):
+    """Plain data of limited depth and size; what an alias refers to counts each time and must not contain it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = self._size = 0
+        self._sizes: dict[yaml.Node, int] = {}
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Compose a node, as the base class does."""
+        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+        is_alias = self.check_event(yaml.AliasEvent)
+        self._depth += 1
+        if self._depth > limits.YAML_DEPTH:
+            raise ComposerError(None, None, f"nested more than {limits.YAML_DEPTH} levels deep", mark)
+        before = self._size
+        node = super().compose_node(parent, index)
+        if node is None or (is_alias and node not in self._sizes):
+            raise ComposerError(None, None, "an alias inside of what it refers to", mark)
+        own = len(node.value) if isinstance(node, yaml.ScalarNode) else 0
+        self._size += self._sizes[node] if is_alias else limits.YAML_VALUE + own
+        if self._size > limits.YAML_SIZE:
+            raise ComposerError(None, None, f"more than {limits.YAML_SIZE:,} characters, aliases written out", mark)
+        if not is_alias:
+            self._sizes[node] = self._size - before
+        self._depth -= 1
+        return node
+
+
+class TextKeys(BoundedYaml):
+    """As `BoundedYaml`, and keys are text: a date or a number is not one that anybody means."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
+        """Construct a mapping, as the base class does."""
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+            kind = key.tag.removeprefix("tag:yaml.org,2002:")
+            if kind not in ("str", "merge"):
+                shown = repr(key.value[:40]) if isinstance(key.value, str) else "a key"
+                raise ConstructorError(None, None, f"{shown} is {kind}; put quotes around a key", key.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def parse_yaml(text: str, loader: type[BoundedYaml] = BoundedYaml) -> Any:
+    """
+    Return plain data from YAML. Raises yaml.YAMLError for whatever is wrong with it, limits of size and depth included.
+
+        parse_yaml("a: [1, 2]")
+    """
+    if len(text) > limits.YAML_SIZE:
+        raise yaml.YAMLError(f"it has {len(text):,} characters; expected at most {limits.YAML_SIZE:,}")
+    try:
+        return yaml.load(text, loader)  # noqa: S506 - both are safe loaders
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise yaml.YAMLError(f"a value cannot be read: {error}") from error  # `!!int x`, the date 2026-99-99 and such
+
+
 def read_yaml(path: Path, expected: str) -> tuple[dict[str, Any], str]:
     """
     Return a YAML file's mapping, and its text, by which an error can name the line.
 
-    Raises RecipeError for a file that does not exist, is not YAML, or is no mapping; `expected` says of what.
+    Raises RecipeError for a file that does not exist, is not YAML (or beyond its limits in `curate.limits`), has keys
+    that are not text, or is no mapping; `expected` says of what.
 
         read_yaml(Path("dpo.yaml"), "TRL options, one per line")
     """
     try:
         text = path.read_text("utf-8")
-        tree = yaml.safe_load(text)
+        tree = parse_yaml(text, TextKeys)
     except FileNotFoundError as error:
         raise RecipeError(f"{path} does not exist") from error
     except (UnicodeDecodeError, yaml.YAMLError) as error:

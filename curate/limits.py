@@ -8,3 +8,21 @@ REPLY_BYTES = 16 << 20  # of an endpoint's reply, unpacked; `max_reply_bytes` of
 REDIRECTS = 5  # followed for one request, all at the same scheme, host and port
 TOKENS = 1 << 40  # a larger count of tokens in one reply is nonsense
 PUBLISHED_FILE = 64 << 10  # bytes of a text file of a recipe (rubric, prices, template) that is published with it
+
+# Sources, in bytes after decompression and decoding.
+ROW_BYTES = 32 << 20  # of one row; `source.max_row_bytes` overrides it
+COLUMNS = 1_000
+UNPACKED_BYTES = 100 << 30  # of one file, and beyond UNPACKED_FREE this many times its own size …
+UNPACKED_RATIO = 200  # … (text compresses to a tenth); `source.max_unpacked_bytes` overrides them
+UNPACKED_FREE = 256 << 20
+PAGE_BYTES = 512 << 20  # of the largest pages of a parquet row group's columns, or of an Arrow batch: held at once
+BAD_ROWS = 10_000  # of a source, from which on `source.max_bad_rows` is checked while reading and not only at the end
+
+# YAML that a user writes: recipes, price tables, options of a trainer, headers of cards.
+YAML_SIZE = 4_000_000  # characters, with what an alias refers to counted each time
+YAML_VALUE = 60  # that a value counts in addition, by the time it takes
+YAML_DEPTH = 50
+
+# Chat templates: what a call of one, for some thousand conversations, may take in addition.
+TEMPLATE_SECONDS = 120
+TEMPLATE_BYTES = 2 << 30

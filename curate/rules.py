@@ -7,10 +7,11 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
-from curate.errors import RecipeError, nearest
+from curate.errors import RecipeError, nearest, shortened
 from curate.signals import COLUMNS, Signal
 
 OnNull = Literal["keep", "drop"]
+MOST = 1e15  # bound of a bound
 TEXT_COLUMNS = tuple(name for name, signal in COLUMNS.items() if signal.is_text)
 
 # The default rules: name -> value and reason. Artefacts are removed from both sides, because a model learns to tell the
@@ -110,7 +111,7 @@ def make_rule(name: str, value: Any, columns: Mapping[str, Signal] = COLUMNS) ->
 
 def _no(rule: Rule, value: Any) -> Rule:
     if value is not True:
-        raise RecipeError(f"rules.{rule.name}: expected true or false, found {value!r}")
+        raise RecipeError(f"rules.{rule.name}: expected true or false, found {shortened(value)}")
     return _max(rule, 0)
 
 
@@ -129,7 +130,9 @@ def _number(rule: Rule, value: Any) -> float:
     if rule.column in TEXT_COLUMNS:
         raise RecipeError(f"rules.{rule.name}: {rule.column} is text; use only_{rule.column}: [en, …]")
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise RecipeError(f"rules.{rule.name}: expected a number, found {value!r}")
+        raise RecipeError(f"rules.{rule.name}: expected a number, found {shortened(value)}")
+    if not -MOST <= value <= MOST:  # also false for NaN
+        raise RecipeError(f"rules.{rule.name}: expected a number within ±{MOST:g}, found {shortened(value)}")
     return float(value)
 
 

@@ -146,7 +146,7 @@ def _as_json(text: str | None) -> str | None:
     """Return JSON unchanged, and any other text, which a user's own table may hold, as a JSON string."""
     try:
         msgspec.json.decode(text or "null")
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return msgspec.json.encode(text).decode()
     return text
 

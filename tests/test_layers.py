@@ -59,8 +59,9 @@ def test_every_room_has_a_level_and_there_are_few() -> None:
     entries = {path.stem for path in (ROOT / "curate").iterdir() if path.suffix == ".py" or path.is_dir()}
     assert entries - {"__pycache__"} == set(LEVEL) - {"pipelines", "train"}
     assert len(entries - {"__pycache__"}) <= MOST_ROOMS
-    # The facade imports whatever it exports: its arrows say nothing about how the rooms depend on each other.
-    assert len([pair for pair in arrows() if pair[0] not in FACADE]) <= MOST_ARROWS
+    # The facade imports whatever it exports, and the limits are constants for all: such arrows say nothing about how
+    # the rooms depend on each other.
+    assert len([pair for pair in arrows() if pair[0] not in FACADE and pair[1] != "limits"]) <= MOST_ARROWS
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from curate.errors import InputError
-from curate.recipe.data import Train
+from curate.recipe.training import Train
 from curate.rundir.result import Run
 from train.models import ModelShape, end_tokens, load_tokenizer, model_shape
 from train.tokens import SIDES, tokens

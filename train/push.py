@@ -11,7 +11,7 @@ from curate.errors import InputError, ServiceError
 from curate.files import atomic, digest
 from curate.publish.model import PushedModel, check_model_repo, push_model
 from curate.publish.repo_file import File, plain_file
-from curate.recipe.data import Train
+from curate.recipe.training import Train
 from curate.rundir.result import Run
 from curate.terminal import busy
 from train.card import write_card

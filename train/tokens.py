@@ -16,6 +16,8 @@ import numpy as np
 import polars as pl
 from jinja2 import TemplateError
 
+from curate.text.chat import render_chat, render_chats
+
 SIDES = ("chosen", "rejected")
 # One row per pair; lengths in tokens, null if the chat template refuses the row.
 TOKENS = pl.Schema(
@@ -125,18 +127,16 @@ def _measured_block(
 
 def _rendered(tokenizer: Any, row: Mapping[str, Messages]) -> tuple[str, ...]:
     """Return the texts of the prompt, prompt + chosen and prompt + rejected."""
-    prompt: str = tokenizer.apply_chat_template(row["prompt"], tokenize=False, add_generation_prompt=True)
-    whole = [tokenizer.apply_chat_template(row["prompt"] + row[side], tokenize=False) for side in SIDES]
-    return prompt, *whole
+    prompt = render_chat(tokenizer, row["prompt"], add_generation_prompt=True)
+    return prompt, *render_chats(tokenizer, [row["prompt"] + row[side] for side in SIDES])
 
 
 def _all_rendered(tokenizer: Any, rows: Sequence[Mapping[str, Messages]]) -> list[tuple[str, ...] | str]:
     """Return `_rendered` of every row, or the template's error message; in one batch if no row is refused."""
     try:
-        render = tokenizer.apply_chat_template
-        prompts = render([row["prompt"] for row in rows], tokenize=False, add_generation_prompt=True)
-        chosen = render([row["prompt"] + row["chosen"] for row in rows], tokenize=False)
-        rejected = render([row["prompt"] + row["rejected"] for row in rows], tokenize=False)
+        prompts = render_chats(tokenizer, [row["prompt"] for row in rows], add_generation_prompt=True)
+        chosen = render_chats(tokenizer, [row["prompt"] + row["chosen"] for row in rows])
+        rejected = render_chats(tokenizer, [row["prompt"] + row["rejected"] for row in rows])
         return list(zip(prompts, chosen, rejected, strict=True))
     except (TemplateError, TypeError, ValueError):
         return [_rendered_or_error(tokenizer, row) for row in rows]

@@ -69,7 +69,7 @@ class EvalIndex:
             items = pl.read_parquet(path, hive_partitioning=False, glob=False)
         except FileNotFoundError as error:
             raise InputError(f"there is no eval index {path}") from error
-        except (pl.exceptions.PolarsError, OSError, ValueError) as error:
+        except (pl.exceptions.PolarsError, OSError, ValueError, RecursionError) as error:
             line = " ".join(str(error).split())[:200]
             raise InputError(f"the eval index {path} cannot be read ({line}): {REBUILD}") from error
         if not isinstance(about, dict):

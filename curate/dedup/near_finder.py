@@ -1,33 +1,46 @@
 """Near-duplicates (`dedup.near`): texts that share most of their word n-grams, by MinHash and verified Jaccard."""
 
+import math
 from collections.abc import Iterable
 from itertools import chain
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import polars as pl
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from curate.dedup.clusters import components
 from curate.dedup.finder import Corpus, FinderSection
 from curate.dedup.jaccard import similarities
 from curate.dedup.near_edges import near_edges
 from curate.dedup.tables import MATCHES
-from curate.schema.section import Compared
+from curate.schema.section import COUNT, Compared
+
+Bands = Annotated[int, Field(ge=1, le=1000)]
+MOST_MINIMA = 4096  # per text: 16 KB
 
 
 class Near(FinderSection):
     """Near-duplicates: texts that share most of their word n-grams, whatever their case, spaces and punctuation."""
 
     compare: Compared = Field("prompt", description="Which text of a pair")
-    threshold: float = Field(0.8, gt=0, le=1, description="Least Jaccard similarity of the n-grams")
-    shingle_size: int = Field(3, ge=1, description="Words per n-gram; characters in scripts without spaces")
-    bands: tuple[int, int] | None = Field(
+    threshold: float = Field(0.8, ge=0.01, le=1, description="Least Jaccard similarity of the n-grams")
+    shingle_size: int = Field(3, ge=1, le=100, description="Words per n-gram; characters in scripts without spaces")
+    bands: tuple[Bands, Bands] | None = Field(
         None, description="MinHash: number of bands, and minima per band; null = derived from the threshold"
     )
     max_per_cluster: int | None = Field(
-        1, ge=1, description="Prompts kept per cluster, with all their pairs (pairs if responses count); null = all"
+        1,
+        ge=1,
+        le=COUNT,
+        description="Prompts kept per cluster, with all their pairs (pairs if responses count); null = all",
     )
+
+    @model_validator(mode="after")
+    def _few_minima(self) -> "Near":
+        if self.bands and math.prod(self.bands) > MOST_MINIMA:
+            raise ValueError(f"bands: {math.prod(self.bands):,} minima per text; expected at most {MOST_MINIMA:,}")
+        return self
 
 
 class NearFinder:

@@ -13,7 +13,7 @@ from curate.dedup.semantic_edges import semantic_edges, semantic_matches, star_c
 from curate.embeddings.cache import embed
 from curate.embeddings.cosine import cosines
 from curate.embeddings.encoder import load_encoder
-from curate.schema.section import NAME, Compared
+from curate.schema.section import COUNT, NAME, Compared
 
 
 class Semantic(FinderSection):
@@ -24,7 +24,7 @@ class Semantic(FinderSection):
         None, description="Folder or Hub id of a sentence-transformers model; null = MiniLM"
     )
     threshold: float = Field(0.9, gt=0, le=1, description="Least cosine similarity")
-    max_per_cluster: int | None = Field(1, ge=1, description="As for near")
+    max_per_cluster: int | None = Field(1, ge=1, le=COUNT, description="As for near")
 
 
 class SemanticFinder:

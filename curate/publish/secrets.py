@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
+from itertools import chain
 from typing import Any
 
 import polars as pl
@@ -14,13 +15,15 @@ from curate.signals.patterns import pattern as pattern_of
 OWN = "the publisher's own token"
 # These mistake prose and hashes for secrets; the other detectors know the issuer's format.
 EXCLUDED = ("Base64 High Entropy String", "Hex High Entropy String", "Secret Keyword")
-# Look-around is not supported by polars' regex engine: without it a pattern finds more, and the detector decides.
-LOOK_AROUND = re.compile(r"\(\?:\(\?<=\\W\)\|\(\?<=\^\)\)|\(\?![^)]*\)")
 # Placeholders in documentation, not real passwords.
 PLACEHOLDER = re.compile(
-    r"(?i)^[^a-z0-9]*(?:.*(?:example|your|dummy|placeholder|redacted|changeme|xxxx|\.\.\.|<|\{|\$)|pass(?:word|wd)?\d*"
-    r"|pwd|secret|token|pw|test|user(?:name)?|admin|root|postgres|guest|1234\w*|my\w+)"
+    r"(?i)example|your|dummy|placeholder|redacted|changeme|xxxx|\.\.\.|<|\{|\$"
+    r"|\A[^a-z0-9]*+(?:pass|pwd|secret|token|pw|test|user|admin|root|postgres|guest|1234|my\w)"
 )
+# polars' regex engine takes linear time and has no look-around: the character is matched instead.
+LOOK_AROUND = {r"(?:(?<=\W)|(?<=^))": r"(?:\W|^)", r"(?![a-f0-9])": r"(?:[^a-f0-9]|$)"} | {
+    r"(?![a-zA-Z0-9_\-])": r"(?:[^a-zA-Z0-9_\-]|$)"
+}
 MIN_OWN = 8  # characters: shorter values may occur in any text
 
 
@@ -34,8 +37,9 @@ def own_tokens(more: Mapping[str, str | None] = os.environ) -> list[str]:
 
 def find(texts: pl.DataFrame, own: list[str]) -> Iterator[tuple[int, str, str]]:
     """Yield (row, column, kind) of probable secrets in all text columns. The secret itself is never reported."""
-    patterns = [*_suspect(), *(re.escape(token) for token in own)]
+    patterns = [pattern_of("keys"), *chain(*_patterns().values()), *(re.escape(token) for token in own)]
     for column in texts.columns:
+        # Joined into one pattern they would be very slow.
         suspect = pl.any_horizontal(pl.col(column).str.contains(pattern) for pattern in patterns)
         rows = texts.with_row_index("row").filter(suspect).select("row", column)
         for row, text in rows.iter_rows():
@@ -45,9 +49,11 @@ def find(texts: pl.DataFrame, own: list[str]) -> Iterator[tuple[int, str, str]]:
 def kinds(text: str, own: list[str]) -> list[str]:
     """Return the kinds of secrets in a text."""
     found = [OWN] if any(token in text for token in own) else []
-    lines = text.splitlines()
+    lines = pl.Series(text.splitlines(), dtype=pl.String)
     for kind, detector in _detectors().items():
-        if any(not PLACEHOLDER.search(secret) for line in lines for secret in detector.analyze_string(line)):
+        # A detector sees only what its pattern matches: on a whole text some take quadratic time.
+        matches = chain(*(lines.str.extract_all(pattern).explode().drop_nulls() for pattern in _patterns()[kind]))
+        if any(not PLACEHOLDER.search(secret) for match in matches for secret in detector.analyze_string(match)):
             found.append(kind)
     if not found and pl.Series([text]).str.contains(pattern_of("keys")).item():
         found.append("Key of a known format")
@@ -66,11 +72,13 @@ def _detectors() -> dict[str, Any]:
 
 
 @cache
-def _suspect() -> list[str]:
-    """Return patterns that match every text with a finding of a detector. Joined into one they would be very slow."""
-    patterns = [pattern_of("keys")]
-    for detector in _detectors().values():
+def _patterns() -> dict[str, list[str]]:
+    """Return the detectors' patterns by kind, for polars."""
+    found: dict[str, list[str]] = {}
+    for kind, detector in _detectors().items():
         for regex in detector.denylist:
-            source = LOOK_AROUND.sub("", regex.pattern)
-            patterns.append(f"(?i:{source})" if regex.flags & re.IGNORECASE else source)
-    return patterns
+            source = regex.pattern
+            for look, matched in LOOK_AROUND.items():
+                source = source.replace(look, matched)
+            found.setdefault(kind, []).append(f"(?i:{source})" if regex.flags & re.IGNORECASE else source)
+    return found

@@ -1,11 +1,17 @@
-"""The recipe: its sections with their defaults (`data`, `models`), and how it is loaded and written (`load`)."""
+"""
+The recipe: its sections with their defaults (`data`, `models`, `training`), how it is loaded and written (`load`), what
+one from elsewhere may use (`consent`), and what of it may be published (`published`).
+"""
 
 __all__ = [
+    "consent",
     "data",
+    "endpoint",
     "load",
     "models",
     "options",
     "published",
+    "training",
 ]
 
 

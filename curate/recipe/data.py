@@ -1,24 +1,24 @@
 """Recipe sections for processing pairs: source, rules, dedup, eval sets, selection, split, publishing, training."""
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
-    PrivateAttr,
     create_model,
     field_validator,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
+from curate import limits
 from curate.dedup.finder import FinderSection
 from curate.dedup.finders import FINDERS
 from curate.errors import RecipeError
 from curate.rules import Rule, make_rule, make_rules
-from curate.schema.section import AS_IS, NAME, Holds, Section, Texts
+from curate.schema.section import AS_IS, COUNT, NAME, Section, Seed, Texts
 from curate.sources.formats import FORMATS
 
 # `near: true` is the section with its defaults, `near: false` no section.
@@ -43,8 +43,15 @@ class Source(Section):
     split: Annotated[str | None, AS_IS] = Field(None, description="Split of a Hub dataset or a save_to_disk folder")
     config: Annotated[str | None, AS_IS] = Field(None, description="Configuration of a Hub dataset")
     revision: Annotated[str | None, AS_IS] = Field(None, description="Revision of a Hub dataset: branch, tag or commit")
-    limit: int | None = Field(None, ge=1, description="Read at most this many rows; null = all")
+    limit: int | None = Field(None, ge=1, le=10**12, description="Read at most this many rows; null = all")
     max_bad_rows: float = Field(0.01, ge=0, le=1, description="Share of unreadable rows above which the run stops")
+    max_row_bytes: int = Field(
+        limits.ROW_BYTES, ge=1024, le=1 << 34, description="Size of a row, decoded, above which the run stops"
+    )
+    max_unpacked_bytes: int | None = Field(
+        None, ge=1024, le=1 << 50,
+        description="Bytes of a file, unpacked, above which the run stops; null = 100 GB and 200 times its size",
+    )  # fmt: skip
 
     @field_validator("paths")
     @classmethod
@@ -85,7 +92,7 @@ class _Dedup(Section):
         description="Which duplicate is kept: first, longest, highest chosen_score or highest signal (margin, …)",
     )
     max_pairs_per_prompt: int | None = Field(
-        None, ge=1, description="Keep at most this many pairs per prompt; null = all"
+        None, ge=1, le=COUNT, description="Keep at most this many pairs per prompt; null = all"
     )
     responses: float | None = Field(
         None, gt=0, le=1,
@@ -167,7 +174,7 @@ class Decontaminate(Section):
         lt=1,
         description="Share or cosine above which a pair is contaminated; null = 0.5, for embedding 0.9",
     )
-    ngram: int = Field(8, ge=1, description="Words per n-gram")
+    ngram: int = Field(8, ge=1, le=100, description="Words per n-gram")
     fields: Annotated[Texts, AS_IS] = Field(
         ("prompt", "chosen", "rejected"), min_length=1, description="Fields that are searched for items"
     )
@@ -179,7 +186,9 @@ class Decontaminate(Section):
 class Select(Section):
     """Select a subset of the pairs: diverse ones, good ones, or both (extra: embed, except for best and random)."""
 
-    n: int | None = Field(None, ge=1, description="How many pairs are selected; null = all within max_per_cluster")
+    n: int | None = Field(
+        None, ge=1, le=COUNT, description="How many pairs are selected; null = all within max_per_cluster"
+    )
     method: Literal["mmr", "farthest", "best", "random"] = Field(
         "mmr", description="By score and diversity (MMR), by diversity alone, by score alone, or at random (by hash)"
     )
@@ -188,13 +197,13 @@ class Select(Section):
     )
     relevance: float = Field(0.5, ge=0, le=1, description="For mmr: weight of `by`; diversity has the rest")
     max_per_cluster: int | None = Field(
-        None, ge=1, description="Maximum number of pairs per prompt cluster; null = no limit"
+        None, ge=1, le=COUNT, description="Maximum number of pairs per prompt cluster; null = no limit"
     )
     clusters: int | None = Field(
-        None, ge=1, description="Number of prompt clusters; null = by the number of prompts, at most 50"
+        None, ge=1, le=100_000, description="Number of prompt clusters; null = by the number of prompts, at most 50"
     )
     model: Annotated[str | None, NAME] = Field(None, description="A sentence-transformers model; null = MiniLM")
-    seed: int = 0
+    seed: Seed = 0
 
 
 class Split(Section):
@@ -231,54 +240,8 @@ class Publish(Section):
     )
     language: Annotated[list[str] | None, AS_IS] = Field(None, description="ISO codes; null = measured")
     min_kept: float = Field(0.1, ge=0, le=1, description="Minimum share of the rows that must be kept")
-    min_train: int = Field(100, ge=0, description="Minimum number of pairs in the train split")
-    min_test: int = Field(20, ge=0, description="Minimum number of pairs in the test split, if the recipe asks for one")
+    min_train: int = Field(100, ge=0, le=COUNT, description="Minimum number of pairs in the train split")
+    min_test: int = Field(
+        20, ge=0, le=COUNT, description="Minimum number of pairs in the test split, if the recipe asks for one"
+    )
     max_personal: float = Field(0.02, ge=0, le=1, description="Maximum share of pairs that contain an e-mail address")
-
-
-class Train(Section):
-    """How a model is trained on the pairs. Other options of TRL go into `trl`, under TRL's names."""
-
-    model: Annotated[str | None, NAME] = Field(
-        None, description="Folder or Hub id of the base model; can also be given as --model"
-    )
-    method: Literal["dpo", "orpo", "reward", "sft"] = Field("dpo", description="TRL trainer to use")
-    sft_first: bool = Field(
-        False, description="Train on the chosen answers first; for a base model without chat training"
-    )
-    chat_template: Annotated[str | None, Holds("file", ("zephyr",))] = Field(
-        None, description="zephyr, or a .jinja file; null = the model's own"
-    )
-    lora: bool = Field(True, description="Train a LoRA adapter; false = all weights")
-    lora_rank: int = Field(16, ge=1)
-    max_length: int | None = Field(
-        None, ge=2, description="Maximum tokens of prompt and answer; null = from the preflight"
-    )
-    keep: float = Field(
-        0.99, gt=0, le=1, description="Share of the rows that fit into the preflight's max_length without truncation"
-    )
-    batch: int = Field(
-        16, ge=1, description="Pairs per optimizer step; the per-device batch size is determined automatically"
-    )
-    evaluations: int = Field(
-        8, ge=1, description="Number of evaluations on held-out pairs; each also saves a checkpoint"
-    )
-    samples: int = Field(8, ge=0, description="Held-out prompts answered at each evaluation, to track answer length")
-    early_stop: bool = Field(True, description="Stop if held-out accuracy falls or chosen log-probs collapse")
-    seed: int = 0
-    trl: Annotated[dict[str, Any], Holds("trainer")] = Field(
-        {}, description="Any option of TRL's trainer: {beta: 0.05, learning_rate: 1.0e-5}"
-    )
-
-    _remote_code: bool = PrivateAttr(default=False)  # no key: only the command line and Python can turn it on
-
-    @property
-    def trust_remote_code(self) -> bool:
-        """Whether code in the model's repository may run."""
-        return self._remote_code
-
-    def with_remote_code(self) -> Self:
-        """Return the section with `trust_remote_code` on."""
-        copy = self.model_copy()
-        copy._remote_code = True
-        return copy

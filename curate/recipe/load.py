@@ -10,10 +10,11 @@ from typing import Annotated, Any, get_args
 import yaml
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
 
-from curate.errors import RecipeError, nearest
-from curate.files import FILES, read_yaml
-from curate.recipe.data import Decontaminate, Dedup, Publish, Rules, Select, Source, Split, Train
+from curate.errors import RecipeError, nearest, shortened
+from curate.files import FILES, BoundedYaml, TextKeys, parse_yaml, read_yaml
+from curate.recipe.data import Decontaminate, Dedup, Publish, Rules, Select, Source, Split
 from curate.recipe.models import Budget, Generate, Judge, Pair, Prompts
+from curate.recipe.training import Train
 from curate.rules import TEXT_COLUMNS
 from curate.schema.section import AS_IS, Section, refuse_remote_code
 from curate.signals import COLUMNS
@@ -128,7 +129,10 @@ def make_recipe(
     tree: Mapping[str, Any], overrides: Sequence[str] = (), *, where: str = "recipe", text: str | None = None
 ) -> Recipe:
     """Return a recipe from plain data and `section.key=value` overrides. Raise RecipeError if it is invalid."""
-    plain: dict[str, Any] = json.loads(json.dumps(tree, default=str))  # a copy with plain data only
+    try:
+        plain: dict[str, Any] = json.loads(json.dumps(tree, default=str))  # a copy with plain data only
+    except (ValueError, TypeError, RecursionError) as error:  # circular, of thousands of digits, or nested too deeply
+        raise RecipeError(f"{where}: expected plain data: {error}") from error
     if overrides and plain.get("origin"):
         return changed(_validated(plain, where, text), plain, overrides, where=where, text=text)
     for override in overrides:
@@ -203,9 +207,9 @@ def _override(tree: dict[str, Any], text: str) -> None:
         if not isinstance(tree, dict):
             raise RecipeError(f"--set {text!r}: {section} is not a section")
     try:
-        tree[key] = yaml.safe_load(value)
+        tree[key] = parse_yaml(value, TextKeys)
     except yaml.YAMLError as error:
-        raise RecipeError(f"--set {text!r}: {value!r} is not a YAML value") from error
+        raise RecipeError(f"--set {text[:80]!r}: {value[:80]!r} is not a YAML value") from error
 
 
 def _explain(error: Any, where: str, text: str | None) -> str:
@@ -219,7 +223,9 @@ def _explain(error: Any, where: str, text: str | None) -> str:
         return f"{place}: unknown key {shown}.{nearest(str(path[-1]), known)} Known: {', '.join(known)}"
     if error["type"] == "rule":
         return f"{place}: {message}"
-    found = "" if isinstance(error["input"], dict) or error["type"] == "missing" else f", found {error['input']!r}"
+    found = (
+        "" if isinstance(error["input"], dict) or error["type"] == "missing" else f", found {shortened(error['input'])}"
+    )
     return f"{place}: {shown}: {message}{found}".replace(": : ", ": ")
 
 
@@ -238,7 +244,7 @@ def section_in(kind: Any) -> Any:
 
 
 def _line_of(text: str, path: Sequence[str | int]) -> int | None:
-    node: Any = yaml.compose(text, Loader=yaml.SafeLoader)
+    node: Any = yaml.compose(text, BoundedYaml)
     line: int | None = None
     for part in path:
         if isinstance(part, int) and isinstance(node, yaml.SequenceNode) and part < len(node.value):

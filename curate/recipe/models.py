@@ -7,10 +7,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from curate import limits
-from curate.schema.section import AS_IS, MODEL, NAME, NEVER, Holds, Section, Texts
+from curate.schema.section import AS_IS, COUNT, MODEL, NAME, NEVER, TOKENS, WEEK, Holds, Section, Seed, Texts
 
 RUBRICS = ("overall", "helpfulness", "honesty", "instruction_following", "truthfulness", "pairwise")  # that ship
 Strategy = Literal["max_min", "max_random_lower", "sweet_spot", "all", "best_of_on_policy", "delta"]
+Temperature = Annotated[float, Field(ge=0, le=10)]
+SCORE = 1e9  # bound of a score on any scale
 
 
 class Model(Section):
@@ -25,31 +27,39 @@ class Model(Section):
     api_key_env: Annotated[str | None, NEVER] = Field(
         None, description="Environment variable with the API key; null = the usual one"
     )
-    temperature: float | None = Field(None, ge=0, description="null = the section's value")
+    temperature: float | None = Field(None, ge=0, le=10, description="null = the section's value")
     top_p: float | None = Field(None, gt=0, le=1)
-    max_tokens: int | None = Field(None, ge=1, description="null = the section's value")
+    max_tokens: int | None = Field(None, ge=1, le=TOKENS, description="null = the section's value")
     system: Annotated[str | None, AS_IS] = Field(None, description="System prompt of this model's answers")
     on_policy: bool = Field(False, description="Whether this is the model to be trained")
     extra: Annotated[dict[str, Any], Holds("request")] = Field(
         {}, description="Additional request fields: {reasoning_effort: low}"
     )
     concurrency: int = Field(
-        32, ge=1, description="Maximum number of concurrent requests; reduced while the endpoint returns 429"
+        32, ge=1, le=10_000, description="Maximum number of concurrent requests; reduced while the endpoint returns 429"
     )
     timeout: float | None = Field(
         None,
         gt=0,
+        le=WEEK,
         description="Timeout of a request in seconds; null = 180, and 3600 for local models (gguf:, embedded)",
     )
-    retries: int = Field(6, ge=0, description="How often a failed request is retried")
+    retries: int = Field(6, ge=0, le=1000, description="How often a failed request is retried")
     patience: float = Field(
-        300, ge=0, description="Seconds without any response after which the endpoint counts as dead"
+        300, ge=0, le=WEEK, description="Seconds without any response after which the endpoint counts as dead"
     )
     max_reply_bytes: int = Field(
-        limits.REPLY_BYTES, ge=1024, description="Bytes of a reply, unpacked, beyond which it counts as failed"
+        limits.REPLY_BYTES,
+        ge=1024,
+        le=1 << 32,
+        description="Bytes of a reply, unpacked, beyond which it counts as failed",
     )
-    input_price: float | None = Field(None, ge=0, description="USD per million tokens; null = from the price table")
-    output_price: float | None = Field(None, ge=0, description="USD per million tokens; null = from the price table")
+    input_price: float | None = Field(
+        None, ge=0, le=1e6, description="USD per million tokens; null = from the price table"
+    )
+    output_price: float | None = Field(
+        None, ge=0, le=1e6, description="USD per million tokens; null = from the price table"
+    )
 
     @property
     def name(self) -> str:
@@ -95,7 +105,10 @@ class Prompts(Section):
     )
     model: AnyModel = Field(description="The model that writes the prompts")
     n: int = Field(
-        100, ge=1, description="Maximum number of prompts; those that repeat a seed or another prompt are dropped"
+        100,
+        ge=1,
+        le=COUNT,
+        description="Maximum number of prompts; those that repeat a seed or another prompt are dropped",
     )
     description: Annotated[str | None, AS_IS] = Field(None, description="The domain, in a sentence or two")
     topics: Annotated[Texts, AS_IS] = Field((), description="Topics to cover; empty = the model proposes some")
@@ -107,22 +120,22 @@ class Prompts(Section):
     max_similarity: float = Field(
         0.7, gt=0, le=1, description="Share of common 3-grams above which a prompt repeats another"
     )
-    max_tokens: int = Field(512, ge=1)
-    temperature: float = Field(1.0, ge=0)
-    seed: int = 0
+    max_tokens: int = Field(512, ge=1, le=TOKENS)
+    temperature: float = Field(1.0, ge=0, le=10)
+    seed: Seed = 0
 
 
 class Generate(Section):
     """Answers to every prompt: `n` per model, cycling through temperatures and system prompts."""
 
     models: Models = Field(min_length=1, description="Models that answer")
-    n: int = Field(2, ge=1, description="Answers per model and prompt")
-    temperatures: tuple[float, ...] = Field((0.8,), min_length=1, description="The n answers cycle through these")
+    n: int = Field(2, ge=1, le=10_000, description="Answers per model and prompt")
+    temperatures: tuple[Temperature, ...] = Field((0.8,), min_length=1, description="The n answers cycle through these")
     systems: Annotated[Texts, AS_IS] = Field(
         (), description="System prompts to cycle through; empty = only the prompt's own"
     )
-    max_tokens: int = Field(1024, ge=1)
-    seed: int | None = Field(0, description="Answer i is requested with seed + i; null = no seed is sent")
+    max_tokens: int = Field(1024, ge=1, le=TOKENS)
+    seed: Seed | None = Field(0, description="Answer i is requested with seed + i; null = no seed is sent")
     max_failed: float = Field(0.05, ge=0, le=1, description="Share of failed answers above which the run stops")
 
 
@@ -140,8 +153,8 @@ class Judge(Section):
         (), description="Rate these aspects instead: helpfulness, honesty, …; the score is their mean"
     )
     scale: Literal[5, 10] = Field(5, description="Maximum rating; the minimum is 1")
-    max_tokens: int = Field(512, ge=1)
-    seed: int | None = 0
+    max_tokens: int = Field(512, ge=1, le=TOKENS)
+    seed: Seed | None = 0
     structured: bool = Field(True, description="Ask the endpoint to enforce the reply format (json_schema)")
     max_failed: float = Field(0.05, ge=0, le=1, description="Share of failed requests above which the run stops")
 
@@ -150,15 +163,19 @@ class Pair(Section):
     """Which two answers become a pair. Ties and answers without a verdict never do."""
 
     strategy: Strategy = Field("max_min", description="How chosen and rejected are picked")
-    min_margin: float = Field(0, ge=0, description="Minimum lead of the chosen score; it must always be more than 0")
-    min_chosen_score: float | None = Field(None, description="Answers with a lower score are never chosen")
+    min_margin: float = Field(
+        0, ge=0, le=SCORE, description="Minimum lead of the chosen score; it must always be more than 0"
+    )
+    min_chosen_score: float | None = Field(
+        None, ge=-SCORE, le=SCORE, description="Answers with a lower score are never chosen"
+    )
     near: float = Field(
-        0, ge=0, description="Answers within this distance of the picked answer's score count as equal …"
+        0, ge=0, le=SCORE, description="Answers within this distance of the picked answer's score count as equal …"
     )
     length_matched: bool = Field(False, description="… and among equal ones the two closest in length are picked")
     order: Annotated[Texts, MODEL] = Field((), description="For delta: models from strongest to weakest")
     max_pairs: int | None = Field(
-        None, ge=1, description="Maximum number of pairs per prompt; null = all that the strategy yields"
+        None, ge=1, le=COUNT, description="Maximum number of pairs per prompt; null = all that the strategy yields"
     )
     salt: Annotated[str, AS_IS] = Field("prefcurate", description="A different salt gives different random picks")
 
@@ -166,8 +183,8 @@ class Pair(Section):
 class Budget(Section):
     """Limits for requests. Answers so far are kept, and the same command continues with a higher budget."""
 
-    tokens: int | None = Field(None, ge=1, description="Maximum number of input and output tokens")
-    usd: float | None = Field(None, gt=0, description="Maximum cost in US dollars, by the price table")
+    tokens: int | None = Field(None, ge=1, le=10**15, description="Maximum number of input and output tokens")
+    usd: float | None = Field(None, gt=0, le=1e9, description="Maximum cost in US dollars, by the price table")
     prices: Annotated[str | None, Holds("file")] = Field(
         None, description="Your own price table, a YAML file like pipelines/clients/prices.yaml"
     )

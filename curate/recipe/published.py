@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from pathlib import Path, PurePath
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -154,6 +154,8 @@ def _is_plain(kind: Any) -> bool:
     """Whether a type holds numbers, switches and choices only."""
     if get_origin(kind) is Literal:
         return True
+    if get_origin(kind) is Annotated:  # bounds of a number
+        return _is_plain(get_args(kind)[0])
     if get_origin(kind) in (tuple, list, Union, UnionType):
         return all(_is_plain(one) for one in get_args(kind) if one is not ...)
     return kind in PLAIN

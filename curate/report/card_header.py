@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import yaml
 
+from curate.files import parse_yaml
 from curate.rundir.store import DATA, SPLITS
 from curate.schema import PAIR
 from curate.sources.hub import HUB_ID
@@ -129,7 +130,7 @@ def read_header(card: str) -> tuple[Header, str]:
     if len(parts) < 3 or parts[0].strip():
         return {}, card
     try:
-        header = yaml.safe_load(parts[1])
+        header = parse_yaml(parts[1])
     except yaml.YAMLError:
         header = None
     return (header, parts[2]) if isinstance(header, dict) else ({}, card)

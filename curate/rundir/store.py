@@ -13,7 +13,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from curate.errors import RecipeError, explained
-from curate.files import FILES, OWNER, atomic, claim, remove, write_text
+from curate.files import FILES, OWNER, atomic, claim, parse_yaml, remove, write_text
 from curate.rundir.manifest import Manifest
 from curate.rundir.stage import Stage
 from curate.terminal import say
@@ -130,7 +130,7 @@ def _check_source(folder: Path, paths: Sequence[str]) -> None:
 def _source_of(recipe: Path) -> dict[str, Any]:
     """Return the source section of a recipe file; empty if it cannot be read."""
     try:
-        tree = yaml.safe_load(recipe.read_text("utf-8"))
+        tree = parse_yaml(recipe.read_text("utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError):
         return {}
     source = tree.get("source") if isinstance(tree, dict) else None

@@ -3,9 +3,14 @@
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from curate.errors import RecipeError
+from curate.errors import RecipeError, shortened
+
+COUNT = 10**9  # upper bound of a number of pairs, prompts or rows
+TOKENS = 10**7  # upper bound of a length in tokens
+WEEK = 7 * 24 * 3600  # seconds
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 # The text of a pair that is compared with that of others.
 Compared = Literal["prompt", "prompt+chosen", "chosen", "rejected"]
@@ -35,9 +40,14 @@ AS_IS, NAME, MODEL, NEVER = Holds("as_is"), Holds("name"), Holds("model"), Holds
 
 
 class Section(BaseModel):
-    """A section of the recipe: unknown keys are errors, and values are immutable."""
+    """
+    A section of the recipe: unknown keys are errors, values are immutable, and every number has bounds.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    The upper bounds are far above what anybody means: they turn a slip or an attack into an error instead of a run that
+    does not end.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def refuse_remote_code(tree: Any) -> None:
@@ -59,7 +69,7 @@ def checked(section: type[Kind], **values: Any) -> Kind:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise RecipeError(f"{where}: {first['msg']}, found {first['input']!r}") from error
+        raise RecipeError(f"{where}: {first['msg']}, found {shortened(first['input'])}") from error
 
 
 Texts = Annotated[

@@ -12,9 +12,9 @@ from curate.sources.formats.base import DetectedFormat
 from curate.sources.input import Feed, open_feeds, staged_blocks
 from curate.sources.paths import title
 from curate.sources.prompts import STAGED_PROMPTS, read_prompts
-from curate.sources.raw_block import RawBlock
+from curate.sources.raw_block import Bounds, RawBlock
 
-__all__ = ["STAGED_PROMPTS", "VERSION", "Feed", "convert", "open_feeds", "read", "read_prompts", "title"]
+__all__ = ["STAGED_PROMPTS", "VERSION", "Bounds", "Feed", "convert", "open_feeds", "read", "read_prompts", "title"]
 
 VERSION = 1  # part of the stage's key: raise it when the same input yields different rows
 

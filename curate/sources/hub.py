@@ -1,15 +1,19 @@
 """Datasets on the Hugging Face Hub, streamed through `datasets` (extra: hub)."""
 
 import hashlib
+import os
 import re
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+
 from curate.errors import CurateError, InputError, ServiceError, require
-from curate.sources.raw_block import RawBlock
-from curate.sources.tables import blocks_of
+from curate.sources.raw_block import Bounds, RawBlock, Unpacked
+from curate.sources.tables import blocks_of, parquet_batches
 
 HUB_ID = re.compile(r"(?:hf://)?(?:datasets/)?(?P<repo>\w[\w.-]*/\w[\w.-]*)(?:@(?P<revision>[^/]+))?(?P<path>/.+)?")
 BUILDERS = {".jsonl": "json", ".ndjson": "json", ".json": "json", ".csv": "csv", ".parquet": "parquet"}
@@ -42,7 +46,7 @@ class HubDataset:
         parts = f"{self.repo}|{self.path}|{self.config}|{self.split}|{self.commit}"
         return hashlib.sha256(parts.encode()).hexdigest()[:32]
 
-    def blocks(self) -> Iterator[RawBlock]:
+    def blocks(self, bounds: Bounds) -> Iterator[RawBlock]:
         """Stream the rows. Raise InputError or ServiceError."""
         datasets = require("datasets", "hub")
         with _explained(self.name):
@@ -50,14 +54,17 @@ class HubDataset:
             if self.path and (builder := _builder(self.path)):
                 # Not through the repository: `datasets` refuses one with a loading script, whichever file is requested.
                 file = f"hf://datasets/{self.repo}@{self.commit}{self.path}"
-                data = datasets.load_dataset(builder, data_files=file, split=split, streaming=True)
+                loader = datasets.load_dataset_builder(builder, data_files=file)
             else:
                 options = {"data_files": self.path.lstrip("/")} if self.path else {}
-                data = datasets.load_dataset(
-                    self.repo, self.config, split=split, revision=self.commit, streaming=True, **options
-                )
-            tables = data.with_format("arrow").iter(ROWS)
-            yield from blocks_of(batch for table in tables for batch in table.to_batches())
+                loader = datasets.load_dataset_builder(self.repo, self.config, revision=self.commit, **options)
+            files = loader.config.data_files or {}
+            if type(loader.config).__name__ == "ParquetConfig" and split in files:
+                unpacked = Unpacked(0, bounds)
+                yield from blocks_of(_batches(files[split], bounds, unpacked), bounds, unpacked)
+                return
+            tables = loader.as_streaming_dataset(split=split).with_format("arrow").iter(ROWS)
+            yield from blocks_of((batch for table in tables for batch in table.to_batches()), bounds)
 
     def _only_split(self) -> str:
         datasets = require("datasets", "hub")
@@ -104,6 +111,17 @@ def _explained(text: str) -> Iterator[None]:
         raise InputError(f"{text} needs its own loading script, which is not run; {hint}") from error
     except (errors.HfHubHTTPError, errors.OfflineModeIsEnabled, transport, ConnectionError, TimeoutError) as error:
         raise ServiceError(f"the Hub does not respond for {text}: {_line(error)}") from error
+
+
+def _batches(urls: Iterable[str], bounds: Bounds, unpacked: Unpacked) -> Iterator[pa.RecordBatch]:
+    """Yield the batches of parquet files, one after the other; `datasets` would decode whole row groups at once."""
+    hub = require("huggingface_hub", "hub").HfFileSystem()
+    for url in urls:
+        with tempfile.TemporaryFile() as file:
+            hub.get_file(url, file)
+            file.flush()
+            unpacked.size += os.fstat(file.fileno()).st_size
+            yield from parquet_batches(file, bounds)
 
 
 def _builder(path: str) -> str | None:

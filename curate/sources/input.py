@@ -13,7 +13,7 @@ from curate.schema import empty
 from curate.sources.formats.base import DetectedFormat
 from curate.sources.hub import find_dataset, is_hub
 from curate.sources.paths import find_inputs
-from curate.sources.raw_block import RawBlock
+from curate.sources.raw_block import Bounds, RawBlock
 from curate.sources.sniff import raw_blocks
 
 MEMORY = "memory:"  # prefix of the path of a table in memory
@@ -34,9 +34,19 @@ OFFERED: dict[str, list[Feed]] = {}
 
 
 def open_feeds(
-    paths: Sequence[str], *, split: str | None = None, config: str | None = None, revision: str | None = None
+    paths: Sequence[str],
+    *,
+    split: str | None = None,
+    config: str | None = None,
+    revision: str | None = None,
+    bounds: Bounds | None = None,
 ) -> list[Feed]:
-    """Return a feed for each input under the paths, in a stable order. Raise InputError if there is nothing to read."""
+    """
+    Return a feed for each input under the paths, in a stable order; by default within the bounds of `curate.limits`.
+
+    Raise InputError if there is nothing to read.
+    """
+    bounds = bounds or Bounds()
     if memory := [path for path in paths if path.startswith(MEMORY)]:
         if gone := [path for path in memory if path not in OFFERED]:
             raise InputError(f"{gone[0]} was a table in memory and cannot be read again; pass it from Python")
@@ -44,11 +54,11 @@ def open_feeds(
     remote = [path for path in paths if is_hub(path)]
     local = [path for path in paths if path not in remote]
     files = [
-        Feed(file.name, file.fingerprint(), partial(raw_blocks, file), file.path)
+        Feed(file.name, file.fingerprint(), partial(raw_blocks, file, bounds), file.path)
         for file in (find_inputs(local, split) if local else [])
     ]
     found = [find_dataset(path, split, config, revision) for path in remote]
-    hub = [Feed(dataset.name, dataset.fingerprint(), dataset.blocks) for dataset in found]
+    hub = [Feed(dataset.name, dataset.fingerprint(), partial(dataset.blocks, bounds)) for dataset in found]
     return files + hub
 
 

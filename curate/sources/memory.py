@@ -3,17 +3,18 @@
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
 from curate.errors import InputError
+from curate.sources.decoded import cuts
 from curate.sources.input import OFFERED, Feed
-from curate.sources.raw_block import RawBlock
+from curate.sources.raw_block import BLOCK_BYTES, RawBlock
 from curate.sources.tables import blocks_of
 
 ROWS = 2_000  # read from a table per batch; blocks are split by size afterwards
@@ -90,15 +91,21 @@ def _of_rows(rows: Sequence[Any]) -> Feed:
         number, row = wrong[0]
         raise InputError(f"row {number} is {type(row).__name__}; expected {ACCEPTED}")
 
-    def blocks() -> Iterator[RawBlock]:
-        numbered = enumerate(rows)
-        while chunk := list(islice(numbered, ROWS)):
-            names = dict.fromkeys(str(name) for _, row in chunk for name in row)
-            columns = {name: [row.get(name) for _, row in chunk] for name in names}
-            yield RawBlock(columns, [number for number, _ in chunk])
-
     encode = msgspec.json.Encoder(enc_hook=str, order="deterministic").encode
     found = hashlib.sha256()
-    for row in rows:
-        found.update(encode(row))
+    sizes = np.zeros(len(rows), np.int64)
+    for number, row in enumerate(rows):
+        try:
+            line = encode(row)
+        except RecursionError as error:
+            raise InputError(f"row {number} is nested too deeply") from error
+        found.update(line)
+        sizes[number] = len(line)
+
+    def blocks() -> Iterator[RawBlock]:
+        for part in cuts(sizes, BLOCK_BYTES, ROWS):
+            chunk = rows[part]
+            names = dict.fromkeys(str(name) for row in chunk for name in row)
+            yield RawBlock({name: [row.get(name) for row in chunk] for name in names}, range(part.start, part.stop))
+
     return Feed("rows", found.hexdigest()[:32], blocks)

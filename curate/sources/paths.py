@@ -70,10 +70,21 @@ def _expand(text: str, split: str | None) -> Iterator[Path]:
     elif path.exists():
         yield path
     elif glob.has_magic(text):
-        matches = sorted(glob.glob(text, recursive=True))
-        yield from (Path(match) for match in matches if Path(match).is_file())
+        yield from _matching(path)
     else:
         raise InputError(f"{text} does not exist (and is not the id of a Hub dataset, OWNER/NAME)")
+
+
+def _matching(pattern: Path) -> Iterator[Path]:
+    """Yield the files that match a pattern. As in a shell, * does not match a leading dot; ** follows no links."""
+    first = next(place for place, part in enumerate(pattern.parts) if glob.has_magic(part))
+    start = Path(*pattern.parts[:first])
+    rest = [part if part == "**" else re.sub(r"\*{2,}", "*", part) for part in pattern.parts[first:]]
+    dotted = any(part.startswith(".") for part in rest)
+    for path in sorted(start.glob("/".join(rest))):  # glob.glob would run in circles of links for ever
+        hidden = any(part.startswith(".") for part in path.relative_to(start).parts)
+        if path.is_file() and (dotted or not hidden):
+            yield path
 
 
 def _folder(folder: Path, split: str | None) -> Iterator[Path]:
@@ -102,7 +113,7 @@ def _listed(file: Path, name: str, kind: type[T]) -> list[T]:
     try:
         lists = msgspec.json.decode(file.read_bytes(), type=dict[str, Any])
         return msgspec.convert(lists.get(name), list[kind])  # type: ignore[valid-type]
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{file} was not written by save_to_disk ({error}); is the folder complete?") from error
 
 

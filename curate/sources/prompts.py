@@ -12,11 +12,11 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from itertools import count
 from pathlib import Path
 
 import polars as pl
 
+from curate import limits
 from curate.errors import InputError, RecipeError, unknown
 from curate.schema import MESSAGES, PROMPTS, prompt_ids
 from curate.sources.columns import Field, kind_of, typed
@@ -25,7 +25,7 @@ from curate.sources.formats.base import DetectedFormat
 from curate.sources.formats.comparison import as_messages, text_field
 from curate.sources.formats.preference import context_fields, join_context
 from curate.sources.input import Feed, staged_blocks
-from curate.sources.raw_block import Columns, RawBlock
+from curate.sources.raw_block import Bounds, Columns, RawBlock
 from curate.text.messages import last_user_text
 
 # PROMPTS, and why a row has no usable prompt (its id is null then; the other columns keep what was read).
@@ -197,11 +197,12 @@ def _lines(path: Path) -> Iterator[RawBlock]:
     """Yield every line as a row with the column `text`. `source_row` counts non-blank lines."""
     row = 0
     with path.open("rb") as file:
-        numbers = count(1)
-        while lines := file.readlines(LINES_BYTES):
+        numbered = enumerate(iter(partial(file.readline, limits.ROW_BYTES + 1), b""), 1)
+        while lines := list(_first(numbered)):
             texts: dict[int, str] = {}
             broken: list[tuple[int, str]] = []
-            for line, number in zip(lines, numbers, strict=False):
+            for number, line in lines:
+                Bounds().check_row(len(line), f"line {number:,}")
                 plain = line.removeprefix(BOM).strip() if number == 1 else line.strip()
                 if not plain:
                     continue
@@ -211,3 +212,13 @@ def _lines(path: Path) -> Iterator[RawBlock]:
                     broken.append((row, f"line {number}: invalid UTF-8"))
                 row += 1
             yield RawBlock({"text": list(texts.values())}, list(texts), broken)
+
+
+def _first(lines: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+    """Yield the next lines, until they have LINES_BYTES."""
+    size = 0
+    for number, line in lines:
+        yield number, line
+        size += len(line)
+        if size >= LINES_BYTES:
+            return

@@ -1,59 +1,79 @@
 """Raw blocks of one file. The file type is detected from the first bytes rather than from the name."""
 
+import io
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 
 from curate.errors import InputError
+from curate.sources.delimited import read_csv
 from curate.sources.jsonl import read_json_array, read_json_lines
 from curate.sources.paths import ENDINGS, PACKED, Input
-from curate.sources.raw_block import BLOCK_BYTES, RawBlock
-from curate.sources.tables import read_arrow, read_csv, read_parquet
+from curate.sources.raw_block import Bounds, RawBlock, Unpacked
+from curate.sources.tables import read_arrow, read_parquet
 
 PACKED_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5": "zstd"}
 BOM = b"\xef\xbb\xbf"  # written before UTF-8 by Windows programs
+BUFFER_BYTES = 1 << 20
 TABLE_READERS = {"parquet": read_parquet, "arrow": read_arrow}
+TEXT_READERS = {"jsonl": read_json_lines, "json": read_json_array, "csv": read_csv}
 
 
-def raw_blocks(source: Input) -> Iterator[RawBlock]:
-    """Yield the rows of one file in blocks. Raise InputError if the file cannot be read."""
+def raw_blocks(source: Input, bounds: Bounds) -> Iterator[RawBlock]:
+    """Yield the rows of one file in blocks. Raise InputError if the file cannot be read, or goes beyond the bounds."""
     try:
-        yield from _blocks(source.path)
+        yield from _blocks(source.path, bounds)
     except InputError as error:
         raise InputError(f"{source.name}: {error}") from error
     except (pa.ArrowException, EOFError, UnicodeDecodeError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:  # from the system, not from Arrow about the content
             raise
         hint = "the file is truncated or damaged; download it again"
-        if "straddling" in str(error):  # Arrow's error for a csv row that spans more than two blocks
-            hint = f"a row is longer than {2 * BLOCK_BYTES >> 20} MB; store it in another format"
         problem = str(error).strip().partition("\n")[0]
         raise InputError(f"{source.name} cannot be read ({problem}): {hint}") from error
 
 
-def _blocks(path: Path) -> Iterator[RawBlock]:
+def _blocks(path: Path, bounds: Bounds) -> Iterator[RawBlock]:
     with _open(path) as stream:
         head = stream.read(4096)
     if not head.strip():
         raise InputError("the file is empty")
     kind = _kind(head, path)
-    if kind == "jsonl":
-        yield from read_json_lines(_open_text(path, head))
-    elif kind == "json":
-        yield from read_json_array(_open_text(path, head))
-    elif kind == "csv":
-        yield from read_csv(lambda: _open(path))
-    elif _packing(path) is None:
-        yield from TABLE_READERS[kind](path)
-    else:  # these types need random access, so a compressed file is unpacked first
-        with tempfile.NamedTemporaryFile(suffix=f".{kind}") as unpacked:
-            shutil.copyfileobj(_open(path), unpacked, 1 << 20)
-            unpacked.flush()
-            yield from TABLE_READERS[kind](Path(unpacked.name))
+    unpacked = Unpacked(path.stat().st_size, bounds)
+    if kind in TABLE_READERS and _packing(path) is None:
+        with path.open("rb") as file:
+            yield from TABLE_READERS[kind](file, bounds, unpacked)
+        return
+    stream = io.BufferedReader(_Counted(_open(path), unpacked), BUFFER_BYTES)
+    if kind in TABLE_READERS:  # these types need random access, so a compressed file is unpacked first
+        with tempfile.TemporaryFile() as file:  # without a name, so that nothing of it remains if the process is killed
+            shutil.copyfileobj(stream, file, BUFFER_BYTES)
+            file.flush()
+            yield from TABLE_READERS[kind](file, bounds, unpacked)
+        return
+    if kind != "csv" and head.startswith(BOM):  # not part of the JSON
+        stream.read(len(BOM))
+    yield from TEXT_READERS[kind](stream, bounds)
+
+
+class _Counted(io.RawIOBase):
+    """A stream whose bytes are counted after decompression."""
+
+    def __init__(self, stream: BinaryIO, unpacked: Unpacked) -> None:
+        self._stream, self._unpacked = stream, unpacked
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._stream.read(len(buffer))
+        self._unpacked.add(len(data))
+        buffer[: len(data)] = data
+        return len(data)
 
 
 def _kind(head: bytes, path: Path) -> str:
@@ -91,10 +111,3 @@ def _open(path: Path) -> BinaryIO:
     packing = _packing(path)
     stream = pa.OSFile(str(path))
     return cast("BinaryIO", pa.CompressedInputStream(stream, packing) if packing else stream)
-
-
-def _open_text(path: Path, head: bytes) -> BinaryIO:
-    stream = _open(path)
-    if head.startswith(BOM):  # not part of the JSON
-        stream.read(len(BOM))
-    return stream

@@ -1,91 +1,85 @@
-"""Tables: parquet, arrow (file or stream) and csv, as blocks of polars columns."""
+"""Tables: parquet and arrow (file or stream), as blocks of polars columns."""
 
-import codecs
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
-from typing import Any, BinaryIO, cast
+import mmap
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from typing import Any, BinaryIO
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet as pq
 
 from curate.errors import InputError
-from curate.sources.raw_block import BLOCK_BYTES, MAX_BLOCK_ROWS, RawBlock
+from curate.sources.arrow_messages import check_messages
+from curate.sources.decoded import cuts, decoded, is_encoded, row_bytes
+from curate.sources.parquet_pages import plan
+from curate.sources.raw_block import BLOCK_BYTES, MAX_BLOCK_CELLS, MAX_BLOCK_ROWS, Bounds, RawBlock, Unpacked
+
+FILE_HEADER = 8  # bytes before the stream in an Arrow file
 
 
-def read_parquet(path: Path) -> Iterator[RawBlock]:
-    """Yield blocks of a parquet file; the rows per block follow from the row groups' sizes."""
+def read_parquet(file: BinaryIO, bounds: Bounds, unpacked: Unpacked) -> Iterator[RawBlock]:
+    """Yield blocks of a parquet file. Texts that its dictionaries repeat are decoded block by block."""
+    yield from blocks_of(parquet_batches(file, bounds), bounds, unpacked)
+
+
+def parquet_batches(file: BinaryIO, bounds: Bounds) -> Iterator[pa.RecordBatch]:
+    """Yield a parquet file in batches of limited size; a column whose dictionary is large once decoded keeps it."""
     # Without pre-buffering, which would keep everything in memory until the file is closed.
-    with pq.ParquetFile(path, pre_buffer=False) as file:
-        groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data, pq.ParquetFile(file, pre_buffer=False) as whole:
+        bounds.check_columns(whole.metadata.num_columns)
+        groups = [whole.metadata.row_group(i) for i in range(whole.metadata.num_row_groups)]
         row_bytes = max((group.total_byte_size / max(group.num_rows, 1) for group in groups), default=1.0)
         rows = int(min(max(BLOCK_BYTES / max(row_bytes, 1.0), 1), MAX_BLOCK_ROWS))
-        yield from blocks_of(file.iter_batches(batch_size=rows))
+        for how, numbers in groupby(range(len(groups)), lambda number: plan(data, groups[number], rows)):
+            reader = pq.ParquetFile(file, pre_buffer=False, read_dictionary=sorted(how.as_dictionary))
+            yield from reader.iter_batches(batch_size=how.rows, row_groups=list(numbers))
 
 
-def read_arrow(path: Path) -> Iterator[RawBlock]:
+def read_arrow(file: BinaryIO, bounds: Bounds, unpacked: Unpacked) -> Iterator[RawBlock]:
     """Yield blocks of an Arrow IPC file, or of the stream format that `save_to_disk` writes."""
-    with pa.memory_map(str(path)) as source:
-        is_file = source.read(6) == b"ARROW1"
-        source.seek(0)
-        if is_file:
-            reader = pa.ipc.open_file(source)
-            yield from blocks_of(reader.get_batch(i) for i in range(reader.num_record_batches))
-        else:
-            yield from blocks_of(pa.ipc.open_stream(source))
+    data = pa.py_buffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))  # open as long as a batch refers to it
+    stream = data
+    if data[:6].to_pybytes() == b"ARROW1":  # a stream with an index at its end, which a truncated file does not have
+        stream = data[FILE_HEADER:]
+        pa.ipc.open_file(data)
+    check_messages(stream)
+    yield from blocks_of(pa.ipc.open_stream(stream), bounds, unpacked)
 
 
-def read_csv(open_stream: Callable[[], BinaryIO]) -> Iterator[RawBlock]:
-    """Yield blocks of a csv file with a header; every column is text. Rows of a different width are broken rows."""
-    broken: list[tuple[int, str]] = []
-
-    def on_invalid(row: pa.csv.InvalidRow) -> str:
-        # `number` counts the header as row 1.
-        broken.append(
-            (row.number - 2, f"row {row.number - 1}: {row.actual_columns} cells instead of {row.expected_columns}")
-        )
-        return "skip"
-
-    lenient = pa.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=lambda _: "skip")
-    large = pa.csv.ReadOptions(block_size=BLOCK_BYTES)  # the first row may be large
-    names = pa.csv.open_csv(_repairing(open_stream()), read_options=large, parse_options=lenient).schema.names
-    reader = pa.csv.open_csv(
-        _repairing(open_stream()),
-        read_options=pa.csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES),  # threads lose the row numbers
-        parse_options=pa.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=on_invalid),
-        convert_options=pa.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
-    )
-    row = 0
-    for batch in reader:
-        skip = {number for number, _ in broken}
-        numbers: list[int] = []
-        while len(numbers) < batch.num_rows:
-            if row not in skip:
-                numbers.append(row)
-            row += 1
-        yield RawBlock(_series(batch), numbers)
-    if broken:
-        yield RawBlock({}, [], broken)
-
-
-def _repairing(stream: BinaryIO) -> BinaryIO:
-    """Return the stream with invalid UTF-8 replaced by U+FFFD; Arrow fails on it in names and rows of a wrong width."""
-    repair = codecs.getincrementaldecoder("utf-8")("replace").decode
-    return cast("BinaryIO", pa.TransformInputStream(stream, lambda part: repair(bytes(part)).encode()))
-
-
-def blocks_of(batches: Iterable[pa.RecordBatch]) -> Iterator[RawBlock]:
-    """Yield record batches as blocks; a large batch is split into several."""
+def blocks_of(
+    batches: Iterable[pa.RecordBatch], bounds: Bounds | None = None, unpacked: Unpacked | None = None
+) -> Iterator[RawBlock]:
+    """Yield record batches as blocks; one that is large once decoded is split into several."""
+    bounds = bounds or Bounds()
     row = 0
     for batch in batches:
         batch.validate()  # or the offsets of a damaged file crash the process below
-        parts = max(1, -(-batch.nbytes // (2 * BLOCK_BYTES)), -(-batch.num_rows // MAX_BLOCK_ROWS))
-        size = max(1, -(-batch.num_rows // parts))
-        for start in range(0, batch.num_rows, size):
-            part = batch.slice(start, size)
-            yield RawBlock(_series(part), range(row, row + part.num_rows))
-            row += part.num_rows
+        bounds.check_columns(batch.num_columns)
+        encoded = [column for column in batch.columns if is_encoded(column.type)]
+        for column in encoded:
+            _validate(column)
+        sizes = sum((row_bytes(column) for column in batch.columns), np.zeros(batch.num_rows, np.int64))
+        if batch.num_rows:
+            largest = int(sizes.argmax())
+            bounds.check_row(int(sizes[largest]), f"row {row + largest + 1:,}")
+        if unpacked:
+            unpacked.add(int(sizes.sum()) + sum(column.get_total_buffer_size() for column in encoded))
+        for part in cuts(sizes, 2 * BLOCK_BYTES, min(MAX_BLOCK_ROWS, MAX_BLOCK_CELLS // max(batch.num_columns, 1))):
+            columns = [decoded(column[part]) for column in batch.columns]
+            block = _series(pa.RecordBatch.from_arrays(columns, batch.schema.names))
+            yield RawBlock(block, range(row + part.start, row + part.stop))
+        row += batch.num_rows
+
+
+def _validate(column: pa.Array) -> None:
+    """Raise ArrowInvalid if the column is damaged. Invalid UTF-8 is repaired later."""
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid as error:
+        if "UTF8" not in str(error):
+            raise
 
 
 def _series(batch: pa.RecordBatch) -> dict[str, pl.Series | list[Any]]:

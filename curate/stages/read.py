@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from curate import sources
+from curate import limits, sources
 from curate.errors import InputError
 from curate.rundir.stage import Stage
 from curate.rundir.store import Store, fingerprint
@@ -29,8 +29,11 @@ def read_pairs(store: Store, recipe: "Recipe") -> Stage:
 
 def read_rows(store: Store, name: str, source: "Source", read: Read) -> Stage:
     """Write the blocks that `read` returns for each input as parts. Raise InputError as `read_pairs` does."""
-    feeds = sources.open_feeds(source.paths, split=source.split, config=source.config, revision=source.revision)
-    settings = source.model_dump(mode="json", exclude={"paths", "max_bad_rows"})
+    bounds = sources.Bounds(source.max_row_bytes, source.max_unpacked_bytes)
+    feeds = sources.open_feeds(
+        source.paths, split=source.split, config=source.config, revision=source.revision, bounds=bounds
+    )
+    settings = source.model_dump(mode="json", exclude={"paths", "max_bad_rows", "max_row_bytes", "max_unpacked_bytes"})
     key = fingerprint(name, sources.VERSION, settings, [(feed.name, feed.fingerprint) for feed in feeds])
     stage = store.stage(name, key)
     if stage.info is None:
@@ -38,12 +41,16 @@ def read_rows(store: Store, name: str, source: "Source", read: Read) -> Stage:
             part.unlink()
         _read(stage, feeds, source, read)
     info = stage.info or {}
-    if info["broken"] > source.max_bad_rows * info["rows"]:
+    _check(info["rows"], info["broken"], info["first_broken"], source)
+    return stage
+
+
+def _check(rows: int, broken: int, first_broken: list[str], source: "Source") -> None:
+    if broken > source.max_bad_rows * rows:
         raise InputError(
-            f"{info['broken']} of {info['rows']} rows cannot be read (first: {'; '.join(info['first_broken'])}). "
+            f"{broken} of {rows} rows cannot be read (first: {'; '.join(first_broken)}). "
             f"More than source.max_bad_rows={source.max_bad_rows:g} is an error; raise it to continue without them"
         )
-    return stage
 
 
 def _read(stage: Stage, feeds: list[sources.Feed], source: "Source", read: Read) -> None:
@@ -61,6 +68,8 @@ def _read(stage: Stage, feeds: list[sources.Feed], source: "Source", read: Read)
             rows, broken = rows + len(frame), broken + len(unreadable)
             inputs[name] |= {"rows": inputs[name]["rows"] + len(frame), "format": format_name}
             first_broken += [f"{name}: {detail}" for detail in unreadable.head(SHOWN - len(first_broken))]
+            if broken > limits.BAD_ROWS:
+                _check(rows, broken, first_broken, source)
             advance(len(frame))
             if source.limit and rows >= source.limit:
                 break

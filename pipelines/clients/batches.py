@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 from curate.embeddings.encoder import loading
 from curate.errors import InputError, require
+from curate.text.chat import render_chat
 from pipelines.clients.requests import Messages
 
 EXTRA = "embed"  # torch and transformers are in it
@@ -17,10 +18,7 @@ R = TypeVar("R")
 
 def rendered(tokenizer: Any, messages: Messages, *, answer: bool, **options: Any) -> str:
     """Render the chat template; with `answer`, up to the beginning of the answer."""
-    text: str = tokenizer.apply_chat_template(
-        [dict(message) for message in messages], tokenize=False, add_generation_prompt=answer, **options
-    )
-    return text
+    return render_chat(tokenizer, messages, add_generation_prompt=answer, **options)
 
 
 def load(kind: Any, name: str, device: str | None, cpu_dtype: str) -> tuple[Any, Any]:

@@ -20,7 +20,7 @@ from typing import Any
 
 import polars as pl
 
-from curate.recipe.data import Train
+from curate.recipe.training import Train
 from curate.rundir.result import Run, open_run
 from tests.train.tiny import tiny_model, tiny_tokenizer
 from train.bakeoff.arms import sample_pairs, write_run

@@ -1,6 +1,7 @@
 """Gates: what they find, and that nothing leaves unless they pass or are waived by name."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,43 @@ HUB_TOKEN = "hf_" + "Ab1" * 12
 )
 def test_secrets_by_their_form(text: str, found: list[str]) -> None:
     assert secrets.kinds(text, ["the-publishers-own-secret"]) == found
+
+
+# Beginnings of what the detectors look for; some of their patterns take quadratic time on a whole text of these.
+HOSTILE = [
+    "!",
+    "eyJ",
+    "eyJa.",
+    "artif ",
+    "artif AP1aaaaaaaaa ",
+    "://a:b@",
+    "aws key ",
+    "xoxb-1-",
+    "NPM TOKEN ",
+    "- ",
+    "='",
+]
+
+
+@pytest.mark.parametrize("piece", HOSTILE)
+def test_secrets_are_looked_for_in_linear_time(piece: str) -> None:
+    text = piece * (200_000 // len(piece))
+    start = time.monotonic()
+    secrets.kinds(text, [])
+    secrets.PLACEHOLDER.search(text)
+    assert time.monotonic() - start < 20  # they took from half a minute to hours
+
+
+@pytest.mark.parametrize(
+    "secret", ["!" * 20 + "Password1", "(my_secret)", "aaaaaaa.example", "<key>", "a${KEY}", "PWD"]
+)
+def test_placeholders_are_no_secrets(secret: str) -> None:
+    assert secrets.PLACEHOLDER.search(secret)
+
+
+@pytest.mark.parametrize("secret", ["Xy7kkq91", "a-password", "x1234", "!!Xy7kkq91"])
+def test_what_is_no_placeholder(secret: str) -> None:
+    assert not secrets.PLACEHOLDER.search(secret)
 
 
 def test_own_tokens_are_those_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.hub_server import HubServer
@@ -49,7 +51,7 @@ def hub() -> Iterator[HubServer]:
         yield server
 
 
-def ask(url: str, home: Path, *questions: Question) -> list[dict[str, object]]:
+def program(url: str, home: Path, text: str, *arguments: str) -> str:
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("HF_")},
         "HF_ENDPOINT": url,
@@ -57,10 +59,15 @@ def ask(url: str, home: Path, *questions: Question) -> list[dict[str, object]]:
         "HF_HUB_DISABLE_XET": "1",
     }
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, json.dumps(questions)],
+        [sys.executable, "-c", text, *arguments],
         env=environment, capture_output=True, text=True, timeout=120, check=True,
     )  # fmt: skip
-    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    return done.stdout
+
+
+def ask(url: str, home: Path, *questions: Question) -> list[dict[str, object]]:
+    lines = program(url, home, PROGRAM, json.dumps(questions)).splitlines()
+    return [json.loads(line) for line in lines if line.startswith("{")]
 
 
 @pytest.mark.slow
@@ -108,3 +115,39 @@ def test_a_folder_of_that_name_is_not_a_hub_dataset(tmp_path: Path, monkeypatch:
     Path("me/prefs").mkdir(parents=True)
     pl.DataFrame(ROWS).write_parquet("me/prefs/part.parquet")
     assert [feed.name for feed in open_feeds(["me/prefs"])] == ["part.parquet"]
+
+
+PEAK = """
+import resource, sys
+from curate.sources import Bounds, open_feeds
+(feed,) = open_feeds(["me/long"], bounds=Bounds(unpacked_bytes=10**10))
+sizes = [block.columns["chosen"].str.len_bytes().sum() for block in feed.blocks()]
+print(len(sizes), sum(sizes), max(sizes), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory in this unit")
+def test_a_small_parquet_file_that_decodes_to_much(tmp_path: Path) -> None:
+    text, rows = "word " * 20_000, 12_000
+    long = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array([text]))
+    table = pa.table({"prompt": [str(i) for i in range(rows)], "chosen": long, "rejected": ["no"] * rows})
+    pq.write_table(table, tmp_path / "a.parquet")
+    assert (tmp_path / "a.parquet").stat().st_size < 1 << 20
+    with HubServer({"me/long": {"a.parquet": (tmp_path / "a.parquet").read_bytes()}}) as server:
+        found = program(server.url, tmp_path, PEAK)
+    count, total, largest, peak = map(int, found.split())
+    assert (count > 30, total) == (True, rows * len(text))
+    assert largest <= 32 << 20
+    assert peak < 1_200  # the text alone is 1,200 MB
+
+
+@pytest.mark.slow
+def test_rows_are_numbered_over_all_files_of_a_split(tmp_path: Path) -> None:
+    files = {}
+    for name, part in (("a", ROWS[:2]), ("b", ROWS[2:])):
+        pl.DataFrame(part).write_parquet(tmp_path / "part.parquet")
+        files[f"data/train-{name}.parquet"] = (tmp_path / "part.parquet").read_bytes()
+    with HubServer({"me/parts": files}) as server:
+        (answer,) = ask(server.url, tmp_path, ("me/parts", {}))
+    assert answer == {"rows": [["me/parts", i, f"Answer {i}."] for i in range(5)]}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from curate.errors import InputError
 from curate.sources.jsonl import read_json_array, read_json_lines
-from curate.sources.raw_block import BLOCK_BYTES
+from curate.sources.raw_block import BLOCK_BYTES, Bounds
 from tests.staged import TEXTS, Row, read_all
 
 GOOD = '{"prompt": "q", "chosen": "a", "rejected": "b"}'
@@ -30,7 +30,7 @@ def read_bytes(folder: Path, data: bytes | str, name: str = "rows.jsonl") -> lis
 
 def values(*items: Any) -> list[Any]:
     """Return the rows of a JSON array as read, and the problems of those that cannot be read."""
-    blocks = list(read_json_array(io.BytesIO(json.dumps(items).encode())))
+    blocks = list(read_json_array(io.BytesIO(json.dumps(items).encode()), Bounds()))
     rows = [dict(zip(b.columns, row, strict=True)) for b in blocks for row in zip(*b.columns.values(), strict=True)]
     return rows + [detail for block in blocks for detail in block.broken]
 
@@ -123,7 +123,7 @@ def test_nothing_but_broken_lines(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["rows.jsonl", "rows.json"])
-@pytest.mark.parametrize("size", [5_000_000, BLOCK_BYTES + 1, 2 * BLOCK_BYTES + 17])
+@pytest.mark.parametrize("size", [5_000_000, BLOCK_BYTES + 1, 2 * BLOCK_BYTES - 99])
 def test_a_cell_of_megabytes(tmp_path: Path, size: int, name: str) -> None:
     long = GOOD.replace("q", "é" * (size // 2))
     data = f"{GOOD}\n{long}\n{GOOD}" if name == "rows.jsonl" else f"[{GOOD},\n{long},\n{GOOD}]"
@@ -132,7 +132,7 @@ def test_a_cell_of_megabytes(tmp_path: Path, size: int, name: str) -> None:
 
 def test_rows_are_numbered_across_blocks() -> None:
     lines = b"\n".join([GOOD.encode(), b"{", b""] * 60_000)  # more than MAX_BLOCK_ROWS lines
-    blocks = list(read_json_lines(io.BytesIO(lines)))
+    blocks = list(read_json_lines(io.BytesIO(lines), Bounds()))
     assert len(blocks) > 1
     assert [row for block in blocks for row in block.source_row] == list(range(0, 120_000, 2))
     assert blocks[-1].broken[-1] == (119_999, "line 179999: invalid JSON: Input data was truncated")
@@ -191,7 +191,7 @@ JSON = st.recursive(
 )
 def test_arrays_are_read_as_by_the_standard_library(items: list[Row], indent: int | None, size: int) -> None:
     text = json.dumps(items, indent=indent, ensure_ascii=size % 2 == 0)
-    blocks = list(read_json_array(Dripping(text.encode(), size)))
+    blocks = list(read_json_array(Dripping(text.encode(), size), Bounds()))
     rows = [row for b in blocks for row in zip(*b.columns.values(), strict=True)]
     names = [name for b in blocks for name in b.columns]
     assert rows == [tuple(item.get(name) for name in names) for item in items]

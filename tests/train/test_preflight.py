@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from curate.errors import InputError
-from curate.recipe.data import Train
+from curate.recipe.training import Train
 from tests.train.tiny import TEMPLATE, tiny_model, tiny_tokenizer, toy_run
 from train.models import ModelShape, load_tokenizer
 from train.preflight import finding_flags, preflight, rounded

@@ -10,12 +10,12 @@ from pydantic import Field, ValidationError, model_validator
 
 from curate.errors import InputError, RecipeError, nearest
 from curate.files import read_yaml
-from curate.recipe.data import Train
 from curate.recipe.load import Recipe, load_recipe, make_recipe, to_yaml
+from curate.recipe.training import Train
 from curate.rundir.manifest import Manifest
 from curate.rundir.result import Run, open_run
 from curate.schema import digest
-from curate.schema.section import Section, Texts, refuse_remote_code
+from curate.schema.section import COUNT, TOKENS, Section, Seed, Texts, refuse_remote_code
 
 
 class Arm(Section):
@@ -41,10 +41,10 @@ class Bakeoff(Section):
 
     arms: dict[str, Arm] = Field(min_length=1, description="By name; the first one is the baseline")
     test: str | None = Field(None, description="Run whose test split all arms are scored on; null = the first arm's")
-    seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1, description="Each draws its own pairs and initial weights")
-    steps: int = Field(100, ge=1, description="Optimizer steps of every training")
-    prompts: int = Field(0, ge=0, description="Held-out prompts to answer, to measure length drift; 0 = none")
-    max_tokens: int = Field(64, ge=1, description="Maximum tokens per answer")
+    seeds: tuple[Seed, ...] = Field((0, 1, 2), min_length=1, description="Each draws its own pairs and initial weights")
+    steps: int = Field(100, ge=1, le=COUNT, description="Optimizer steps of every training")
+    prompts: int = Field(0, ge=0, le=COUNT, description="Held-out prompts to answer, to measure length drift; 0 = none")
+    max_tokens: int = Field(64, ge=1, le=TOKENS, description="Maximum tokens per answer")
     train: Train = Field(Train(), description="As in a recipe; `model` is required")
     sweep: dict[str, list[Any]] = Field({}, description="TRL options and the values to try: {beta: [0.05, 0.1]}")
 

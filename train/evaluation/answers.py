@@ -9,6 +9,7 @@ import polars as pl
 
 from curate.schema import CANDIDATES, PAIR, digest, empty, prompt_ids
 from curate.signals import measure
+from curate.text.chat import render_chat
 from curate.text.messages import one_message
 from train.evaluation.logps import REFERENCE, TUNED, ModelPair, score
 
@@ -169,6 +170,6 @@ def kl_per_token(models: ModelPair, answers: pl.DataFrame) -> float | None:
 
 def _tokens(tokenizer: Any, row: Sequence[Any]) -> tuple[list[int], list[int]]:
     prompt, text = row
-    rendered = tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
+    rendered = render_chat(tokenizer, prompt, add_generation_prompt=True)
     ids = tokenizer([rendered, text], add_special_tokens=False)["input_ids"]
     return ids[0], ids[1]

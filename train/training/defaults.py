@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from curate.recipe.data import Train
+from curate.recipe.training import Train
 from curate.terminal import is_watched
 
 # TRL's own learning rates; LoRA needs about ten times as much (arXiv:2106.09685, and "LoRA Without Regret", Schulman

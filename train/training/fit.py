@@ -14,7 +14,7 @@ import polars as pl
 
 from curate.errors import require
 from curate.files import NO_SPACE, no_space, remove
-from curate.recipe.data import Train
+from curate.recipe.training import Train
 from curate.terminal import is_watched
 from train.models import EXTRA
 from train.training import generations, processes

@@ -10,8 +10,8 @@ from typing import Any
 from curate.errors import RecipeError, nearest, require
 from curate.files import read_yaml
 from curate.recipe.consent import check_consent
-from curate.recipe.data import Train
 from curate.recipe.load import changed, make_recipe, resolved
+from curate.recipe.training import Train
 from curate.rundir.result import Run
 from train.models import EXTRA
 

@@ -12,7 +12,7 @@ import polars as pl
 from curate.embeddings.encoder import model_folder
 from curate.errors import InputError, RecipeError, require
 from curate.files import claim, read_json, remove, write_json
-from curate.recipe.data import Train
+from curate.recipe.training import Train
 from curate.rundir.result import Run
 from curate.terminal import say as print_progress
 from train.card import write_card

@@ -57,7 +57,7 @@ def _joined(old: str, new: str) -> str:
     """Return `extra` with the columns that were added to the table later; an added column wins on equal names."""
     try:
         columns = msgspec.json.decode(old)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         columns = old
     if not isinstance(columns, dict):  # not a JSON object, so not written by prefcurate
         columns = {"extra": old}

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from curate.errors import InputError
-from curate.recipe.data import Train
+from curate.recipe.training import Train
 from curate.rundir.result import Run
 from curate.schema import CANDIDATES, check
 from tests.train.tiny import tiny_model, toy_rows, toy_run

@@ -6,7 +6,7 @@ import pytest
 
 import curate
 from curate.errors import RecipeError
-from curate.recipe.data import Train
+from curate.recipe.training import Train
 from tests.data import rows
 from train.training.train import train
 

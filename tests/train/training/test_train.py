@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 
 from curate.errors import InputError, RecipeError
-from curate.recipe.data import Train
+from curate.recipe.training import Train
 from curate.rundir.result import Run
 from tests.train.tiny import tiny_model, tiny_tokenizer, toy_rows, toy_run
 from train.models import load_tokenizer
