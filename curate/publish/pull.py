@@ -1,10 +1,11 @@
 """`curate pull`: download a published run into a run directory: recipe, ledger, data. `why` works on it."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 
 from curate.errors import InputError
 from curate.files import FILES, atomic, claim, digest, read_yaml, write_json, write_text
@@ -12,13 +13,17 @@ from curate.publish.bundle import META
 from curate.publish.hub import MAIN, Hub, Remote, patiently, quiet
 from curate.publish.names import check_names
 from curate.recipe.load import KEPT_FILE, make_recipe, to_yaml
+from curate.report.card_data import read_facts
 from curate.report.card_header import DEFAULT, data_folder
 from curate.rundir.checksums import sealed
 from curate.rundir.manifest import Manifest, Pulled
 from curate.rundir.result import Run, open_run
-from curate.rundir.store import CARD, DATA, LEDGER, LOCK, MANIFEST, RECIPE, SUMMARY
+from curate.rundir.store import CARD, DATA, LEDGER, LOCK, MANIFEST, PRODUCT, RECIPE, SUMMARY
 from curate.rundir.writers import TableWriter
 from curate.schema import LEDGER as LEDGER_SCHEMA
+from curate.schema import PAIR
+from curate.sources.raw_block import Bounds, Unpacked
+from curate.sources.tables import read_parquet
 from curate.terminal import busy
 
 
@@ -75,18 +80,23 @@ def _fetch(hub: Hub, remote: Remote, folder: Path, base: str, config: str) -> No
         get(f"{base}/{path}", folder / path)
         if digest(folder / path) != manifests[0].files[path]:
             raise InputError(f"{path} differs from what the run published: it was changed on the Hub")
+    sums = {sha for manifest in manifests for path, sha in manifest.files.items() if path.startswith(DATA)}
     shards = sorted(path for path in remote.files if path.startswith(f"{data_folder(config)}/"))
     with atomic(folder / DATA) as data:
+        data.mkdir()
         for path in shards:
             get(path, data / Path(path).name)
-        _check(data, manifests)
+            _check(data / Path(path).name, sums)
     ledgers = [folder / f".ledger-{number}" for number in range(1 + len(parts))]
-    for meta, ledger in zip((base, *parts), ledgers, strict=True):
+    for meta, ledger, manifest in zip((base, *parts), ledgers, manifests, strict=True):
         get(f"{meta}/{LEDGER}", ledger)
+        if manifest.files.get(LEDGER) != digest(ledger):
+            raise InputError(f"{meta}/{LEDGER} differs from what the run published: it was changed on the Hub")
     _join_ledgers(ledgers, folder / LEDGER)
     pulled = Pulled(hub.repo, remote.sha or "", config)
-    manifest = sealed(folder, _joined(manifests).replace(pulled=pulled))
-    write_json(folder / MANIFEST, manifest.to_dict())
+    read_facts(folder / SUMMARY)
+    joined = sealed(folder, _joined(manifests).replace(pulled=pulled))
+    write_json(folder / MANIFEST, joined.to_dict())
 
 
 def _copy(hub: Hub, path: str, revision: str, to: Path) -> None:
@@ -96,21 +106,34 @@ def _copy(hub: Hub, path: str, revision: str, to: Path) -> None:
             target.write(chunk)
 
 
-def _check(data: Path, manifests: Iterable[Manifest]) -> None:
-    """Raise InputError for a shard that is in no manifest, by content."""
-    known = {sha for manifest in manifests for path, sha in manifest.files.items() if path.startswith(DATA)}
-    for shard in sorted(data.iterdir()):
-        if digest(shard) not in known:
-            raise InputError(f"{shard.name} differs from what the run published: it was changed on the Hub")
+def _check(shard: Path, sums: Collection[str]) -> None:
+    """Raise InputError for a shard that no manifest lists, by its content, or that does not hold pairs."""
+    if not PRODUCT.fullmatch(shard.name) or digest(shard) not in sums:
+        raise InputError(f"{shard.name} differs from what the run published: it was changed on the Hub")
+    for _ in _blocks(shard, PAIR):
+        pass
 
 
 def _join_ledgers(ledgers: Iterable[Path], target: Path) -> None:
     with atomic(target) as temporary:
         writer = TableWriter(temporary, LEDGER_SCHEMA)
         for path in ledgers:
-            writer.write(pl.read_parquet(path, glob=False))
+            for block in _blocks(path, LEDGER_SCHEMA):
+                writer.write(block)
             path.unlink()
         writer.close()
+
+
+def _blocks(path: Path, schema: pl.Schema) -> Iterator[pl.DataFrame]:
+    """Yield a downloaded parquet file by blocks. Raise InputError if it is damaged, or is another table."""
+    bounds = Bounds()
+    try:
+        with path.open("rb") as file:
+            for block in read_parquet(file, bounds, Unpacked(path.stat().st_size, bounds)):
+                yield pl.DataFrame(block.columns).match_to_schema(schema)
+    except (InputError, pa.ArrowException, pl.exceptions.PolarsError, ValueError, TypeError) as error:
+        line = " ".join(str(error).split())[:200]
+        raise InputError(f"{path.name} is not what a run publishes: {line}") from error
 
 
 def _joined(manifests: list[Manifest]) -> Manifest:

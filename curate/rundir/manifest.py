@@ -10,6 +10,8 @@ import msgspec
 
 from curate.errors import InputError
 
+COUNTS = ("rows", "kept", "dropped", "train", "test")  # that every run has
+
 
 class Input(msgspec.Struct, frozen=True):
     """One input: a file, a split of a Hub dataset, or a table in memory."""
@@ -117,4 +119,6 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
                 f"{where} was written by prefcurate {found.prefcurate}, whose runs this version cannot read; "
                 f"run its recipe again into another folder"
             )
+        if missing := [name for name in COUNTS if name not in found.counts]:
+            raise InputError(f"{where} is not the manifest of a run: $.counts has no {missing[0]}")
         return found

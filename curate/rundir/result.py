@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -11,7 +11,7 @@ from curate.errors import InputError, require
 from curate.files import digest
 from curate.rundir.manifest import Manifest
 from curate.rundir.stage import Stage
-from curate.rundir.store import CARD, DATA, LEDGER, MANIFEST, RECIPE, REPORT, SPLITS, STAGES
+from curate.rundir.store import CARD, DATA, LEDGER, MANIFEST, PRODUCT, RECIPE, REPORT, SPLITS, STAGES
 from curate.schema import PAIR
 from curate.schema.result import html_table
 from curate.signals import measure
@@ -87,6 +87,8 @@ class Run:
 
     def stage(self, name: str) -> Stage:
         """Return a stage of the run. Raise InputError if it is damaged."""
+        if name not in self.manifest.stages:
+            raise InputError(f"{self.folder} has no stage {name!r}; run the same command again to make it")
         stage = Stage(self.folder / STAGES / name, self.manifest.stages[name].key)
         if self.manifest.files and stage.key not in self._checked:  # a run in the making has just written it
             stage.checked()
@@ -106,7 +108,9 @@ class Run:
 
     def shards(self, split: str) -> list[Path]:
         """Return the parquet files of a split, in order. Raise InputError if one is missing or not as it was."""
-        known = [name for name in self.manifest.files if name.startswith(f"{DATA}/{split}-")]
+        names = (PurePosixPath(name) for name in self.manifest.files)
+        shards = [path for path in names if str(path.parent) == DATA and PRODUCT.fullmatch(path.name)]
+        known = [str(path) for path in shards if path.name.startswith(f"{split}-")]
         if self.manifest.files:
             return [self.file(name) for name in sorted(known)]
         return sorted((self.folder / DATA).glob(f"{split}-*.parquet"))

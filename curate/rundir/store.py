@@ -23,6 +23,8 @@ SUMMARY, CARD, REPORT = "summary.json", "README.md", "report.html"
 ANSWERS = "candidates.parquet"  # of runs that generate or judge answers
 SPLITS = ("train", "validation", "test")
 LOCK = ".lock"
+# A file of the product; one that was appended on the Hub has its part in the name.
+PRODUCT = re.compile(rf"({'|'.join(SPLITS)})-([0-9a-f]{{12}}-)?\d{{5}}-of-\d{{5}}\.parquet")
 SHARD = re.compile(rf"\.?({'|'.join(SPLITS)})-\d{{5}}-of-\d{{5}}\.parquet(\.tmp)?")
 # Keys of the recipe's source section that identify the data; changing any other key is an edit of the same run.
 DATA_KEYS = ("paths", "split", "config", "revision")
