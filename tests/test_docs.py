@@ -15,6 +15,7 @@ import pytest
 import typer.main
 
 import curate
+from curate import limits
 from curate.cli import app
 from curate.rules import DEFAULTS
 from curate.signals import SIGNALS
@@ -23,7 +24,8 @@ from tests.data import rows, write_jsonl
 
 ROOT = Path(__file__).resolve().parents[1]
 README, CURATE = ROOT / "README.md", ROOT / "curate" / "README.md"
-PAGES = [README, CURATE, *(ROOT / path for path in (
+SECURITY = ROOT / ".github" / "SECURITY.md"
+PAGES = [README, CURATE, SECURITY, *(ROOT / path for path in (
     "CHANGELOG.md", ".github/CONTRIBUTING.md", "curate/publish/README.md", "pipelines/README.md", "train/README.md",
     "tests/benchmarks/README.md",
 ))]  # fmt: skip
@@ -51,6 +53,32 @@ def table(header: str, lines: list[tuple[str, ...]]) -> str:
 def about(text: str | None) -> str:
     """The first paragraph, on one line."""
     return " ".join((text or "").strip().split("\n\n")[0].split())
+
+
+def size(count: int) -> str:
+    """A limit as people write it."""
+    powers = {1 << 30: "GB", 1 << 20: "MB", 1 << 10: "kB"}
+    return next((f"{count // power:,} {unit}" for power, unit in powers.items() if count % power == 0), f"{count:,}")
+
+
+def limit_table() -> str:
+    ratio = (
+        f"{limits.UNPACKED_RATIO} times its size (beyond {size(limits.UNPACKED_FREE)}), {size(limits.UNPACKED_BYTES)}"
+    )
+    return table(
+        "what | limit | setting",
+        [
+            ("a reply of an endpoint, unpacked", size(limits.REPLY_BYTES), "`max_reply_bytes` of the model"),
+            ("redirects of a request, on the same host", str(limits.REDIRECTS), ""),
+            ("a row or cell of a source, decoded", size(limits.ROW_BYTES), "`source.max_row_bytes`"),
+            ("a compressed or encoded file, unpacked", ratio, "`source.max_unpacked_bytes`"),
+            ("columns of a source", f"{limits.COLUMNS:,}", ""),
+            ("unreadable rows, checked while reading", f"from {limits.BAD_ROWS:,} on", "`source.max_bad_rows`"),
+            ("a YAML file, aliases written out", f"{limits.YAML_SIZE:,} characters, {limits.YAML_DEPTH} levels", ""),
+            ("a call of a chat template", f"{limits.TEMPLATE_SECONDS} s, {size(limits.TEMPLATE_BYTES)}", ""),
+            ("a text file published with a recipe", size(limits.PUBLISHED_FILE), ""),
+        ],
+    )
 
 
 def tables() -> dict[str, str]:
@@ -85,6 +113,12 @@ def test_tables_are_what_the_code_says(name: str) -> None:
     found = part(name).search(text_of(CURATE))
     assert found is not None
     assert found[2].strip() == tables()[name], "run: python tests/test_docs.py"
+
+
+def test_the_limits_are_those_of_the_code() -> None:
+    found = part("limits").search(text_of(SECURITY))
+    assert found is not None
+    assert found[2].strip() == limit_table(), "run: python tests/test_docs.py"
 
 
 def test_the_readme_is_short() -> None:
@@ -194,3 +228,5 @@ if __name__ == "__main__":
     for name, generated in tables().items():
         text = part(name).sub(lambda found, new=generated: f"{found[1]}{new}\n{found[3]}", text)  # type: ignore[misc]
     CURATE.write_text(text, "utf-8")
+    filled = part("limits").sub(lambda found: f"{found[1]}{limit_table()}\n{found[3]}", text_of(SECURITY))
+    SECURITY.write_text(filled, "utf-8")
