@@ -1,5 +1,6 @@
 """A pulled run is hostile: its recipe runs nothing, sends no key and reads no file, from any command, until --trust."""
 
+import json
 import os
 import subprocess
 import sys
@@ -13,10 +14,12 @@ import yaml
 from curate.errors import InputError
 from curate.recipe.load import load_recipe
 from curate.rundir.result import open_run
+from tests.attacks.harness import contents
 from tests.chat_server import ChatServer, chat_server
+from tests.data import row
 from tests.hub_server import HubServer, read
-from tests.publish.user import User, make_run
-from tests.train.tiny import tiny_model
+from tests.publish.user import LICENSED, SMALL, User, environment, make_run
+from tests.train.tiny import TEMPLATE, tiny_model
 
 pytestmark = pytest.mark.slow
 RECIPE = "prefcurate/default/recipe.yaml"
@@ -170,3 +173,33 @@ def test_the_mark_is_in_the_recipe_and_stays_there(tmp_path: Path) -> None:
     recipe.write_text(yaml.safe_dump(tree))
     with pytest.raises(InputError, match=r"recipe.yaml was edited after the run"):
         _ = open_run(tmp_path / "RUN").recipe
+
+
+def test_a_pulled_run_is_made_again_by_one_command(tmp_path: Path) -> None:
+    """Its source is on the Hub, and the template that its recipe names came with it."""
+    raw = "\n".join(json.dumps(row(number)) for number in range(40)).encode()
+    (tmp_path / "mine.jinja").write_text(TEMPLATE)
+    model = tiny_model(tmp_path / "model")
+    with HubServer({"me/raw": {"pairs.jsonl": raw}}) as hub:
+
+        def command(*arguments: str, folder: Path = tmp_path) -> subprocess.CompletedProcess[str]:
+            env = environment(hub.url, tmp_path / "home") | {"XDG_CONFIG_HOME": str(tmp_path / "config")}
+            line = [sys.executable, "-m", "curate", *arguments]
+            done = subprocess.run(line, capture_output=True, text=True, cwd=folder, env=env, timeout=300)
+            assert done.returncode == 0, done.stderr
+            return done
+
+        own = ("--set", "train.chat_template=mine.jinja", *(f"--set={text}" for text in (*SMALL, *LICENSED)))
+        command("clean", "me/raw", "-o", "RUN", *own)
+        command("push", "RUN", "me/set")
+        command("pull", "me/set", "-o", "AGAIN")
+        (tmp_path / "elsewhere").mkdir()
+        again = command("run", "../AGAIN/recipe.yaml", "-o", "RUN", "--trust", "--yes", folder=tmp_path / "elsewhere")
+        assert "read me/raw  (source.paths)" in again.stderr
+        command(
+            "preflight", "../AGAIN", "--model", model, folder=tmp_path / "elsewhere"
+        )  # the same recipe: no question
+    first, second = (contents(folder / "RUN" / "data") for folder in (tmp_path, tmp_path / "elsewhere"))
+    assert first == second
+    kept = tmp_path / "elsewhere" / "RUN" / "files" / "train" / "mine.jinja"
+    assert kept.read_text() == TEMPLATE
