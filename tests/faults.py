@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from pipelines.clients.requests import Request
+from tests import forked
 from tests.data import write_jsonl
 from tests.fault_server import CONTENT
 
@@ -92,7 +93,7 @@ def requests(*texts: str, **params: Any) -> list[Request]:
 
 def curate(*arguments: object, key: str | None = None, timeout: float = 120) -> subprocess.CompletedProcess[str]:
     """Run the real command in another process."""
-    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=timeout, env=environment(key))
+    return forked.curate(*arguments, env=environment(key), seconds=timeout)
 
 
 def started(*arguments: object, key: str | None = None) -> "subprocess.Popen[str]":

@@ -20,6 +20,7 @@ from curate.cli import app
 from curate.rules import DEFAULTS
 from curate.signals import SIGNALS
 from curate.sources.formats import FORMATS
+from tests import forked
 from tests.data import rows, write_jsonl
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -143,9 +144,7 @@ def test_commands_run(tmp_path: Path, page: Path) -> None:
     local = [a for a in commands_of(page) if a[0] in LOCAL and not ELSEWHERE.search(" ".join(a))]
     assert len(local) >= 2
     for arguments in local:
-        done = subprocess.run(
-            [sys.executable, "-m", "curate", *arguments], cwd=tmp_path, capture_output=True, text=True
-        )
+        done = forked.curate(*arguments, folder=tmp_path)
         assert done.returncode == 0, (arguments, done.stderr)
 
 

@@ -11,16 +11,11 @@ from typer.testing import CliRunner
 
 from curate.cli import app
 from tests.data import row, rows, write_jsonl
+from tests.forked import curate
 
 pytestmark = pytest.mark.slow  # together they take a while
 
 RUNNER = CliRunner()
-
-
-def curate(*arguments: str | Path, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run the real command in a separate process."""
-    command = [sys.executable, "-m", "curate", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=120)
 
 
 def test_clean_prints_counts_and_paths(tmp_path: Path) -> None:

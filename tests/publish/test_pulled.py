@@ -14,6 +14,7 @@ import yaml
 from curate.errors import InputError
 from curate.recipe.load import load_recipe
 from curate.rundir.result import open_run
+from tests import forked
 from tests.attacks.harness import contents
 from tests.chat_server import ChatServer, chat_server
 from tests.data import row
@@ -51,12 +52,11 @@ class Victim:
             hub.commit("me/set", {**commit.files, RECIPE: changed})
             assert "error" not in user.pull("me/set", folder / "RUN")
 
-    def __call__(self, *arguments: str, says: str = "") -> subprocess.CompletedProcess[str]:
+    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         keys = {name: f"{PLANTED}-{name}" for name in KEYS}
         env = {**os.environ, **keys, "HOME": str(self.folder), "XDG_CONFIG_HOME": str(self.folder / "config")}
         env.pop("OPENAI_BASE_URL", None)
-        line = [sys.executable, "-m", "curate", *arguments]
-        return subprocess.run(line, capture_output=True, text=True, cwd=self.folder, env=env, input=says, timeout=300)
+        return forked.curate(*arguments, folder=self.folder, env=env)
 
     def refused(self, *arguments: str) -> str:
         done = self(*arguments)
@@ -184,8 +184,7 @@ def test_a_pulled_run_is_made_again_by_one_command(tmp_path: Path) -> None:
 
         def command(*arguments: str, folder: Path = tmp_path) -> subprocess.CompletedProcess[str]:
             env = environment(hub.url, tmp_path / "home") | {"XDG_CONFIG_HOME": str(tmp_path / "config")}
-            line = [sys.executable, "-m", "curate", *arguments]
-            done = subprocess.run(line, capture_output=True, text=True, cwd=folder, env=env, timeout=300)
+            done = forked.curate(*arguments, folder=folder, env=env)
             assert done.returncode == 0, done.stderr
             return done
 

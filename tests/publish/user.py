@@ -10,6 +10,7 @@ from typing import Any, Self
 import curate
 from curate.recipe.load import Recipe
 from curate.rundir.result import Run
+from tests import forked
 from tests.data import row, write_jsonl
 from tests.hub_server import WRITE
 
@@ -48,8 +49,7 @@ def command(
     url: str, home: Path, *arguments: str | Path, token: str | None = WRITE
 ) -> subprocess.CompletedProcess[str]:
     """The real command."""
-    line = [sys.executable, "-m", "curate", *map(str, arguments)]
-    return subprocess.run(line, env=environment(url, home, token), capture_output=True, text=True, timeout=300)
+    return forked.curate(*arguments, env=environment(url, home, token))
 
 
 class User:
