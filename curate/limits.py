@@ -23,6 +23,8 @@ YAML_SIZE = 4_000_000  # characters, with what an alias refers to counted each t
 YAML_VALUE = 60  # that a value counts in addition, by the time it takes
 YAML_DEPTH = 50
 
+ERROR_CHARS = 3_000  # of the line of an error that the command prints
+
 # Chat templates: what a call of one, for some thousand conversations, may take in addition.
 TEMPLATE_SECONDS = 120
 TEMPLATE_BYTES = 2 << 30

@@ -97,9 +97,9 @@ class Done:
 
 
 class Victim:
-    """The command, in processes forked from one that has imported it."""
+    """The command, in processes forked from one that has imported it, and `preload`: modules that it would import late."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, preload: str = "") -> None:
         self.folder = folder
         self._files = {name: folder / f".{name}" for name in ("in", "out", "err", "connects")}
         folder.mkdir(parents=True, exist_ok=True)
@@ -107,7 +107,11 @@ class Victim:
         plain = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "OPENAI_"))}
         env = plain | {"OMP_NUM_THREADS": "1", "HOME": str(folder), "XDG_CONFIG_HOME": str(folder / ".config")}
         self._zygote = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env
+            [sys.executable, "-c", f"{preload}\n{PROGRAM}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=env,
         )
 
     def __call__(

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import random
+import shutil
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -197,12 +198,12 @@ def test_things_that_are_no_files(victim: Victim) -> None:
 
 def attack(victim: Victim, name: str, data: bytes) -> None:
     folder = victim.folder
-    for old in folder.glob("*"):
-        if old.is_file():
-            old.unlink()
-    (folder / name).write_bytes(data)
+    place, line = folder / "in", ("clean", "-o", "../RUN", "--force", "--set", "source.max_bad_rows=1")
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir()
+    (place / name).write_bytes(data)
     before = contents(folder, "RUN")
-    done = victim("clean", "-o", "RUN", "--force", "--set", "source.max_bad_rows=1", "--", name, seconds=30).check()
+    done = victim(*line, "--", name, cwd=place, seconds=30).check()
     assert contents(folder, "RUN") == before
     assert done.code in (0, 1, 2), done.err
     if done.code == 0:

@@ -1,6 +1,7 @@
 """Hostile replies of an endpoint: each is an answer, a failed answer or one line; no other address is asked."""
 
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -147,9 +148,10 @@ def test_hostile_replies(victim: Victim, wire: Wire, name: str) -> None:
     write_jsonl(victim.folder / "p.jsonl", [{"prompt": "Is 7 odd?"}])
     wire.data = REPLIES[name]
     wire.asked.clear()
+    shutil.rmtree(victim.folder / "RUN", ignore_errors=True)
     (victim.folder / "r.yaml").write_text(
-        "source: {paths: p.jsonl}\ngenerate:\n  n: 2\n  max_failed: 1\n  models:\n"
-        f"  - {{model: 'openai:x', base_url: '{wire.url}', api_key_env: A_KEY, retries: 1, patience: 1, timeout: 5}}\n"
+        "source: {paths: p.jsonl}\ngenerate:\n  n: 1\n  max_failed: 1\n  models:\n"
+        f"  - {{model: 'openai:x', base_url: '{wire.url}', api_key_env: A_KEY, retries: 0, patience: 0.1, timeout: 3}}\n"
     )
     port = wire.url.rpartition(":")[2].removesuffix("/v1")
     line = ("generate", "r.yaml", "-o", "RUN", "--force")
@@ -158,7 +160,9 @@ def test_hostile_replies(victim: Victim, wire: Wire, name: str) -> None:
         assert done.code in (0, 1, 3), done.err
         assert not any(sign in done.out + done.err for sign in ("\x1b", "\x9b", "\u202e", "k-secret"))
         assert len(done.err) < 6_000
+        if done.code:  # nothing was stored
+            break
     assert wire.asked
     answers = victim.folder / "RUN/candidates.parquet"
     if done.code == 0 and answers.is_file():
-        assert pl.read_parquet(answers).height == 2
+        assert pl.read_parquet(answers).height == 1
