@@ -8,7 +8,6 @@ import random
 import shutil
 import zlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import polars as pl

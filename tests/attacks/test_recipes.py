@@ -153,8 +153,10 @@ def test_overrides(victim: Victim, text: str) -> None:
     assert "\x1b" not in done.err
 
 
-PLACES = ("../secret.txt", "/etc/passwd", "~root/.profile", "~nobody-here/x", "file:///etc/passwd", "http://127.0.0.1:9/x",
-          "/dev/zero", "/dev/stdin", "/dev/tty", "/proc/self/environ", "/proc/self/mem", ".", "/", "fifo", "secret.txt", "")  # fmt: skip
+PLACES = (
+    "../secret.txt", "/etc/passwd", "~root/.profile", "~nobody-here/x", "file:///etc/passwd", "http://127.0.0.1:9/x",
+    "/dev/zero", "/dev/stdin", "/dev/tty", "/proc/self/environ", "/proc/self/mem", ".", "/", "fifo", "secret.txt", "",
+)  # fmt: skip
 FIELD = {
     "source": "source: {paths: PLACE}\n",
     "rubric": SOURCE + "generate: {models: ['openai:a@URL']}\njudge: {models: ['openai:j@URL'], rubric: PLACE}\n",

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import polars as pl
 import pytest
 
-from tests.attacks.harness import Victim
+from tests.attacks.harness import Done, Victim
 from tests.data import write_jsonl
 
 CHUNKED = "Transfer-Encoding: chunked\r\n"
@@ -108,13 +108,15 @@ REPLIES: dict[str, bytes] = {
 }  # fmt: skip
 
 
+NAMES, STEP = list(REPLIES), 12
+
+
 @dataclass
 class Wire:
-    """A server that sends bytes as they are."""
+    """A server that sends bytes as they are: the reply whose number is in the path."""
 
     url: str = ""
-    data: bytes = b""
-    asked: list[str] = field(default_factory=list)
+    asked: list[int] = field(default_factory=list)
 
 
 @pytest.fixture(scope="module")
@@ -123,10 +125,11 @@ def wire() -> Iterator[Wire]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            found.asked.append(self.headers.get("Authorization", ""))
+            number = int(self.path.split("/")[1])
+            found.asked.append(number)
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
             self.close_connection = True
-            self.wfile.write(found.data)
+            self.wfile.write(REPLIES[NAMES[number]])
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the base class
             pass
@@ -135,34 +138,51 @@ def wire() -> Iterator[Wire]:
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        found.url = f"http://127.0.0.1:{server.server_port}/v1"
+        found.url = f"http://127.0.0.1:{server.server_port}"
         yield found
         server.shutdown()
         thread.join()
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.slow] * (i % 4 > 0)) for i, n in enumerate(REPLIES)]
-)
-def test_hostile_replies(victim: Victim, wire: Wire, name: str) -> None:
-    write_jsonl(victim.folder / "p.jsonl", [{"prompt": "Is 7 odd?"}])
-    wire.data = REPLIES[name]
-    wire.asked.clear()
-    shutil.rmtree(victim.folder / "RUN", ignore_errors=True)
-    (victim.folder / "r.yaml").write_text(
-        "source: {paths: p.jsonl}\ngenerate:\n  n: 1\n  max_failed: 1\n  models:\n"
-        f"  - {{model: 'openai:x', base_url: '{wire.url}', api_key_env: A_KEY, retries: 0, patience: 0.1, timeout: 3}}\n"
+@pytest.fixture(scope="module")
+def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victim]:
+    asking = (
+        "import aiohttp, pipelines.flow, pipelines.clients.llms, pipelines.clients.tasks"  # takes seconds each time
     )
-    port = wire.url.rpartition(":")[2].removesuffix("/v1")
-    line = ("generate", "r.yaml", "-o", "RUN", "--force")
-    for _ in range(2):  # the second time from what was stored
-        done = victim(*line, env={"A_KEY": "k-secret"}, seconds=30).check(connects=[f"'127.0.0.1', {port}"])
-        assert done.code in (0, 1, 3), done.err
-        assert not any(sign in done.out + done.err for sign in ("\x1b", "\x9b", "\u202e", "k-secret"))
-        assert len(done.err) < 6_000
-        if done.code:  # nothing was stored
-            break
-    assert wire.asked
-    answers = victim.folder / "RUN/candidates.parquet"
-    if done.code == 0 and answers.is_file():
-        assert pl.read_parquet(answers).height == 1
+    with Victim(tmp_path_factory.mktemp("victim"), preload=asking) as victim:
+        yield victim
+
+
+@pytest.mark.parametrize(
+    "start", [pytest.param(n, marks=[pytest.mark.slow] * (n > 0)) for n in range(0, len(NAMES), STEP)]
+)
+def test_hostile_replies(victim: Victim, wire: Wire, start: int) -> None:
+    """A run asks one model for each reply; those that it did not come to, as another ended it, are asked again."""
+    left = list(range(start, min(start + STEP, len(NAMES))))
+    while left:
+        wire.asked.clear()
+        done = attack(victim, wire, left)
+        told = [NAMES[number] for number in left]
+        assert done.code in (0, 1, 3), f"{told}: {done.err}"
+        assert not any(sign in done.out + done.err for sign in ("\x1b", "\x9b", "\u202e", "k-secret")), told
+        assert len(done.err) < 8_000, told
+        assert wire.asked, told
+        left = [number for number in left if number not in wire.asked]
+
+
+def attack(victim: Victim, wire: Wire, numbers: list[int]) -> Done:
+    """Ask, and once more where that worked: from what was stored."""
+    shutil.rmtree(victim.folder / "RUN", ignore_errors=True)
+    write_jsonl(victim.folder / "p.jsonl", [{"prompt": "Is 7 odd?"}])
+    model = "  - {{model: 'openai:m{0}', base_url: '{1}/{0}/v1', api_key_env: A_KEY, retries: 0, timeout: 3}}\n"
+    models = "".join(model.format(number, wire.url) for number in numbers)
+    (victim.folder / "r.yaml").write_text(
+        f"source: {{paths: p.jsonl}}\ngenerate:\n  n: 1\n  max_failed: 1\n  models:\n{models}"
+    )
+    connects, line = [f"'127.0.0.1', {wire.url.rpartition(':')[2]}"], ("generate", "r.yaml", "-o", "RUN")
+    env = {"A_KEY": "k-secret"}
+    done = victim(*line, env=env).check(connects=connects)
+    if done.code == 0:
+        assert pl.read_parquet(victim.folder / "RUN/candidates.parquet").height == len(numbers)
+        assert victim(*line, env=env).check(connects=connects).code == 0
+    return done

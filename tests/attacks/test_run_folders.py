@@ -105,8 +105,11 @@ TEXTS = {
     "empty": b"", "NUL": b"\0" * 9, "bytes": b"\xff\xfe\x1b[2J", "deep": b"[" * 100_000, "null": b"null", "list": b"[]",
     "object": b"{}", "number": b"9" * 6_000, "html": EVIL.encode(), "parquet": b"PAR1" + b"\xff" * 40 + b"PAR1",
 }  # fmt: skip
-FILES = ("manifest.json", "summary.json", "recipe.yaml", "ledger.parquet", "README.md", ".prefcurate", "stages/pairs/stage.json",
-         "stages/pairs/sums", "stages/pairs/key", "stages/signals/part-00000.parquet", "data/train-00000-of-00001.parquet")  # fmt: skip
+FILES = (
+    "manifest.json", "summary.json", "recipe.yaml", "ledger.parquet", "README.md", ".prefcurate",
+    "stages/pairs/stage.json", "stages/pairs/sums", "stages/pairs/key", "stages/signals/part-00000.parquet",
+    "data/train-00000-of-00001.parquet",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (i % 3 > 0)) for i, n in enumerate(FILES)])
@@ -128,11 +131,6 @@ def seal(run: Path) -> None:
 def as_folder(path: Path) -> None:
     path.unlink()
     path.mkdir()
-
-
-def as_link(path: Path) -> None:
-    path.unlink()
-    path.symlink_to(path.parents[len(path.parts) - len(Path(path.anchor, *path.parts[1:2]).parts) - 1] / "etc/hostname")
 
 
 def to_itself(path: Path) -> None:
@@ -173,9 +171,11 @@ def test_folders_that_are_something_else(victim: Victim, whole: Path, run: Path,
 
 
 LEDGERS = {
-    "no column": pl.DataFrame(), "no row": pl.DataFrame({"source_row": []}), "one value": pl.DataFrame({"a": ["x"] * 10**6}),
+    "no column": pl.DataFrame(), "no row": pl.DataFrame({"source_row": []}),
+    "one value": pl.DataFrame({"a": ["x"] * 10**6}),
     "other types": pl.DataFrame({"source": [1], "source_row": ["3"], "pair_id": [[1]], "kept": ["yes"]}),
-    "lists": pl.DataFrame({"source_row": [[3]], "kept": [{"a": 1}]}), "place": pl.DataFrame({"place": [1], "source_row": [3]}),
+    "lists": pl.DataFrame({"source_row": [[3]], "kept": [{"a": 1}]}),
+    "place": pl.DataFrame({"place": [1], "source_row": [3]}),
 }  # fmt: skip
 
 
