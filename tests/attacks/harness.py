@@ -97,7 +97,7 @@ class Done:
 
 
 class Victim:
-    """The command, in processes forked from one that has imported it, and `preload`: modules that it would import late."""
+    """The command, in processes forked from one that has imported it; `preload` imports what it would import late."""
 
     def __init__(self, folder: Path, preload: str = "") -> None:
         self.folder = folder

@@ -138,9 +138,12 @@ def test_hostile_yaml(victim: Victim, name: str) -> None:
 
 
 SETS = [
-    "", "=", "a", "a=b", "source=3", "source.paths", ".=.", "source..paths=1", "source.paths=[", "source.paths=" + "[" * 9_999,
-    "rules.max_chars_ratio=" + "9" * 5_000, "rules.\x1b[2J=1", "origin.repo=x", "split.test=.nan", "split.test=!!python/none",
-    "a." * 9_999 + "b=1", "source.paths.x=1", "train.trl.trust_remote_code=true", "split.test=" + "x" * 100_000, "\udcff.a=1",
+    "", "=", "a", "a=b", "source=3", "source.paths", ".=.", "source..paths=1", "source.paths=[",
+    "source.paths=" + "[" * 9_999,
+    "rules.max_chars_ratio=" + "9" * 5_000, "rules.\x1b[2J=1", "origin.repo=x", "split.test=.nan",
+    "split.test=!!python/none",
+    "a." * 9_999 + "b=1", "source.paths.x=1", "train.trl.trust_remote_code=true", "split.test=" + "x" * 100_000,
+    "\udcff.a=1",
 ]  # fmt: skip
 
 

@@ -69,7 +69,9 @@ REPLIES: dict[str, bytes] = {
     "a number": reply("9" * 6_000),
     "NaN": reply('{"choices": NaN}'),
     "HTML": reply("<html><h1>Sign in</h1></html>", headers="Content-Type: text/html\r\n"),
-    "SSE": reply('data: {"choices": [{"delta": {"content": "a"}}]}\n\ndata: [DONE]\n\n', headers="Content-Type: text/event-stream\r\n"),
+    "SSE": reply(
+        'data: {"choices": [{"delta": {"content": "a"}}]}\n\ndata: [DONE]\n\n',
+        headers="Content-Type: text/event-stream\r\n"),
     "invalid UTF-8": reply(b'{"choices": [{"message": {"content": "\xff\xfe\x80"}}]}'),
     "UTF-16": reply(completion().encode("utf-16")),
     "a BOM": reply(b"\xef\xbb\xbf" + completion().encode()),

@@ -77,9 +77,9 @@ def resealed(run: Path, tree: dict[str, Any]) -> dict[str, Any]:
 )
 def test_fields_of_the_manifest(victim: Victim, run: Path, field: str) -> None:
     whole = (run / "manifest.json").read_bytes()
-    for place, value in enumerate(VALUES):
+    for place, value in enumerate(VALUES[FIELDS.index(field) % 4 :: 4]):
         (run / "manifest.json").write_bytes(whole)
-        change(run, field, value, again=place % 4 > 0)
+        change(run, field, value, again=place > 0)
         look(victim, run)
 
 
@@ -115,7 +115,7 @@ FILES = (
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (i % 3 > 0)) for i, n in enumerate(FILES)])
 @pytest.mark.parametrize("believed", [False, True], ids=["", "sealed"])
 def test_files_of_other_contents(victim: Victim, run: Path, name: str, believed: bool) -> None:
-    for data in TEXTS.values():
+    for data in list(TEXTS.values())[FILES.index(name) % 3 :: 3]:
         (run / name).write_bytes(data)
         if believed and name != "manifest.json":
             seal(run)
