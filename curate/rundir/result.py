@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from curate import limits
 from curate.errors import InputError, require
 from curate.files import digest
 from curate.rundir.manifest import Manifest
 from curate.rundir.stage import Stage
 from curate.rundir.store import CARD, DATA, LEDGER, MANIFEST, PRODUCT, RECIPE, REPORT, SPLITS, STAGES
+from curate.schema import LEDGER as LEDGER_SCHEMA
 from curate.schema import PAIR
 from curate.schema.result import html_table
 from curate.signals import measure
@@ -73,7 +75,7 @@ class Run:
     @property
     def ledger(self) -> pl.LazyFrame:
         """LEDGER: one row for every input row, in input order."""
-        return pl.scan_parquet(self.file(LEDGER), glob=False)
+        return _scan([self.file(LEDGER)], LEDGER_SCHEMA)
 
     @property
     def report(self) -> Path:
@@ -139,12 +141,28 @@ class Run:
         Return one dict per ledger row (an input row may yield several): the ledger's columns, the pair's texts, and all
         its signals. Raise InputError if nothing matches.
         """
-        return why(self, row, source)
+        try:
+            return why(self, row, source)
+        except pl.exceptions.PolarsError as error:  # stages that somebody else wrote
+            line = " ".join(str(error).split())[:200]
+            raise InputError(f"{self.folder / STAGES} was not written by this run: {line}") from error
 
     def split(self, name: str) -> pl.LazyFrame:
         """Return a split by name, PAIR; empty if there is none."""
         shards = self.shards(name)
-        return pl.scan_parquet(shards, glob=False).match_to_schema(PAIR) if shards else pl.LazyFrame(schema=PAIR)
+        return _scan(shards, PAIR) if shards else pl.LazyFrame(schema=PAIR)
+
+
+def _scan(paths: list[Path], schema: pl.Schema) -> pl.LazyFrame:
+    """Return parquet files as one lazy frame. Raise InputError naming one that does not hold this table."""
+    for path in paths:
+        try:
+            found = pl.scan_parquet(path, glob=False).collect_schema()
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise InputError(f"{path} is no parquet file: {' '.join(str(error).split())[:200]}") from error
+        if found != schema:
+            raise InputError(f"{path} was not written by a run: it has the columns {', '.join(found)[:200] or 'none'}")
+    return pl.scan_parquet(paths, glob=False)
 
 
 RunLike = Run | str | Path
@@ -182,7 +200,11 @@ def why(run: Run, row: int | str, source: str | None = None) -> list[dict[str, A
         wanted = wanted & (pl.col("source") == source) if source else wanted
     elif len(text) >= MIN_ID:
         wanted = pl.col("pair_id").str.starts_with(text.lower())
-    found = ledger.filter(wanted).collect()
+    found = ledger.filter(wanted).head(limits.LEDGER_ROWS + 1).collect()
+    if len(found) > limits.LEDGER_ROWS:
+        raise InputError(
+            f"{run.folder / LEDGER} has more than {limits.LEDGER_ROWS:,} rows for {text}; no run writes that"
+        )
     if found.is_empty():
         where = f" of {source}" if source else ""
         raise InputError(

@@ -77,7 +77,9 @@ class Stage:
         return told
 
     def checked(self) -> "Stage":
-        """Return the stage. Raise InputError naming its first damaged file."""
+        """Return the stage. Raise InputError naming its first damaged file, or if it is not there as a whole."""
+        if self.info is None or not self.parts():
+            raise InputError(f"{self.folder} is not complete; run the same command again to complete it")
         if damaged := self.damaged():
             raise InputError(f"{damaged[0]} is damaged; run the same command again to make it again")
         return self

@@ -107,6 +107,9 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _check_place(folder: Path, recipe: dict[str, Any], *, force: bool) -> None:
+    for name in (DATA, STAGES, FILES):
+        if (folder / name).is_symlink():
+            raise RecipeError(f"{folder / name} is a link, and what it leads to would be written over; remove the link")
     foreign = [path for path in sorted((folder / DATA).glob("*")) if not SHARD.fullmatch(path.name)]
     if foreign:
         raise RecipeError(f"{foreign[0]} was not written by prefcurate and would be removed; move it out of {folder}")

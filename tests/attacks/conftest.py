@@ -1,10 +1,13 @@
 """One victim for each file of attacks, with its folder."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
 
 from tests.attacks.harness import Victim
+
+collect_ignore_glob = ["*.py"] if os.name == "nt" else []  # Windows cannot fork
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from tests.attacks.harness import Victim, contents
 from tests.chat_server import ChatServer, chat_server
 from tests.data import rows, write_jsonl
 
-FEW, MANY = 24, 200
+FEW, MANY = 6, 200
 ROWS = ("0", "3", "7")
 WITHOUT_EFFECT = (".lock", ".prefcurate")  # our marks: a damaged one is an error, never other data
 

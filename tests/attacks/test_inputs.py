@@ -17,8 +17,10 @@ import pyarrow.feather
 import pyarrow.parquet
 import pytest
 
-from tests.attacks.harness import Victim, contents
+from tests.attacks.harness import Victim, any_of, contents
 from tests.data import rows
+
+pytestmark = pytest.mark.slow  # together they take a while
 
 ROWS = rows(20)
 TABLE = pa.Table.from_pylist(ROWS)
@@ -115,8 +117,10 @@ TEXTS: dict[str, tuple[str, bytes | Callable[[], bytes]]] = {
     "1e400": ("p.jsonl", LINES + pair(chosen_score=0).replace(b": 0}", b": 1e400}")),
     "a key twice": ("p.jsonl", LINES + b'{"prompt": "a", "prompt": "b", "chosen": "c", "rejected": "d"}\n'),
     "a column twice": ("p.csv", b"prompt,prompt,chosen,rejected\na,b,c,d\n"),
-    "types mixed": ("p.jsonl", LINES + b"".join(pair(chosen=x) for x in (1, None, [], {}, True, [[]], 1e9, "x"))),
-    "messages mixed": ("p.jsonl", LINES + b"".join(pair(prompt=[x]) for x in (1, None, {"role": 3}, {"content": []}))),
+    "types mixed": ("p.jsonl", LINES + b"".join(pair(chosen=x) for x in any_of(1, None, [], {}, True, [[]], 1e9, "x"))),
+    "messages mixed": (
+        "p.jsonl", LINES + b"".join(pair(prompt=[x]) for x in any_of(1, None, {"role": 3}, {"content": []}))
+    ),
     "rows of other kinds": ("p.jsonl", LINES + b'1\nnull\n"x"\n[]\n[{}]\n{}\ntrue\n-\n'),
     "a huge cell": ("p.jsonl", lambda: pair(prompt="x" * (40 << 20))),
     "a huge cell of CSV": ("p.csv", lambda: b'prompt,chosen,rejected\na,b,"' + b"x" * (8 << 20)),

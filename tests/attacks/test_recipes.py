@@ -15,9 +15,26 @@ from tests.attacks.harness import Victim, contents
 from tests.chat_server import ChatServer, chat_server
 from tests.data import rows, write_jsonl
 
+pytestmark = pytest.mark.slow  # together they take a while
+
 SECRET = "-----BEGIN SECRET-----"
 SOURCE = "source: {paths: p.jsonl}\n"
-VALUES = (None, [], {}, [[]], {"a": {}}, "", "x" * 10_000, "\x1b]0;x\x07", "../..", -1, 10**30, float("nan"), True, 0.5)
+VALUES: tuple[Any, ...] = (
+    None,
+    [],
+    {},
+    [[]],
+    {"a": {}},
+    "",
+    "x" * 10_000,
+    "\x1b]0;x\x07",
+    "../..",
+    -1,
+    10**30,
+    float("nan"),
+    True,
+    0.5,
+)
 FEW, MANY = 40, 260
 
 
