@@ -150,6 +150,13 @@ def test_copies_are_in_the_same_cluster() -> None:
     ]  # fmt: skip
 
 
+def test_copies_of_the_first_vector_count() -> None:
+    vectors = at(0, 0, 0, 20, 40, 62)  # 20 is similar to four rows, 40 to two
+    assert star_clusters(semantic_edges(vectors), vectors).select("row", "cluster").rows() == [
+        (0, 3), (1, 3), (2, 3), (3, 3), (4, 3),
+    ]  # fmt: skip
+
+
 def test_a_stricter_threshold_for_clusters_than_for_pairs() -> None:
     vectors = at(0, 5, 20)
     edges = semantic_edges(vectors, threshold=0.9)

@@ -74,8 +74,10 @@ def test_chars_ratio_is_longer_over_shorter() -> None:
         (START, START, False),
         (START + ".", START + ". Bring a pen.", False),  # stops at the end of a sentence
         (START, START + ". Bring a pen.", False),  # as does this one: only the full stop is missing
+        (START + " at 9.3", START + " at 9.30 sharp.", True),  # a stop that is not the last character
         (START, START.upper() + " floor", False),
         (START[8:], "It " + START + " floor", False),  # inside, not a prefix
+        (START[:40], START, True),
         (START[:39], START, False),  # too short to be judged
         ("", START, False),
     ],

@@ -13,7 +13,7 @@ from train.preflight import finding_flags, preflight, rounded
 from train.tokens import TOKENS
 from train.training import memory
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # of torch and transformers
+pytestmark = pytest.mark.filterwarnings("ignore")  # of torch and transformers
 
 
 def row(**changes: object) -> dict[str, object]:
@@ -47,6 +47,7 @@ def test_findings(changes: dict[str, object], max_length: int | None, names: lis
     assert [name for name, has in holds.items() if has] == names
 
 
+@pytest.mark.slow
 def test_a_run_without_findings(tmp_path: Path) -> None:
     run = toy_run(tmp_path, 20)
     result = preflight(run, Train(model=tiny_model(tmp_path / "model")))
