@@ -9,7 +9,7 @@ from curate.errors import InputError
 from curate.recipe.training import Train
 from tests.train.tiny import TEMPLATE, tiny_model, tiny_tokenizer, toy_run
 from train.models import ModelShape, load_tokenizer
-from train.preflight import finding_flags, preflight, rounded
+from train.preflight import Preflight, finding_flags, preflight, rounded
 from train.tokens import TOKENS
 from train.training import memory
 
@@ -45,6 +45,18 @@ def row(**changes: object) -> dict[str, object]:
 def test_findings(changes: dict[str, object], max_length: int | None, names: list[str]) -> None:
     holds = pl.DataFrame([row(**changes)], schema=TOKENS).select(**finding_flags(max_length)).row(0, named=True)
     assert [name for name, has in holds.items() if has] == names
+
+
+def test_lengths_and_their_memory() -> None:
+    rows = pl.DataFrame([row(prompt_tokens=n) for n in range(80, 181)], schema=TOKENS)  # and 20 of the longer answer
+    smol = ModelShape(parameters=134_515_008, linear_sizes=500_000, hidden=576, layers=30, context=192)
+    names = ("rows that fit", "tokens", "max_length", "GB at batch size 1", "GB at batch size 8")
+    found = Preflight("m", None, rows, smol, memory.Plan(16, half_precision=True)).lengths()
+    assert [tuple(line[name] for name in names) for line in found] == [
+        ("95%", 195, 192, 0.63, 2.23), ("99%", 199, 192, 0.63, 2.27), ("100%", 200, 192, 0.63, 2.28),
+    ]  # fmt: skip
+    refused = pl.DataFrame([dict.fromkeys(TOKENS) | {"refused": "no"}], schema=TOKENS)
+    assert Preflight("m", None, refused, smol, memory.Plan(16, half_precision=True)).lengths() == []
 
 
 @pytest.mark.slow
