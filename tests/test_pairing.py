@@ -468,6 +468,7 @@ def test_why_there_is_no_pair_on_policy(answers: list[Answer], problem: str) -> 
         ([("a", 1.0, "big"), ("b", 2.0, "big"), (None, None, "small")], "missing_model: answered: big"),
         ([("a", 1.0, "x"), ("b", 2.0, None)], "missing_model: answered: none"),
         ([("a", 1.0, "small"), ("b", 1.0, "x"), ("a", 1.0, "big")], "one_answer: the same answers: small, big"),
+        ([("a", 1.0, "big"), ("b", 1.0, "x"), ("a", 1.0, "small")], "one_answer: the same answers: big, small"),
     ],
 )
 def test_why_delta_finds_no_pair(answers: list[Any], problem: str) -> None:

@@ -222,6 +222,13 @@ def test_against_another_set(exact_below: int) -> None:
     assert len(found) >= (0.97 if exact_below == 0 else 1) * len(near)
 
 
+def test_the_nearest_of_another_set_and_of_equal_ones_the_first() -> None:
+    found = semantic_matches(at(0, 90, 0), at(20, 5, 5, 15, 70, 45))
+    assert found.columns == ["row", "other_row", "similarity"]
+    five, twenty = pytest.approx(0.996195, abs=1e-6), pytest.approx(0.939693, abs=1e-6)
+    assert found.rows() == [(0, 1, five), (1, 4, twenty), (2, 1, five)]
+
+
 def test_vectors_of_two_models() -> None:
     with pytest.raises(RecipeError, match="96 and 64 dimensions"):
         semantic_matches(cloud(4, 96), cloud(4, 64))

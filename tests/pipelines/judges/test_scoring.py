@@ -92,7 +92,7 @@ def test_equal_ids_in_two_rows_of_the_source_are_two_answers() -> None:
 
 def test_answers_without_a_source_are_found_by_their_ids() -> None:
     answers = candidates("ab").with_columns(source=pl.lit(None, pl.String), source_row=pl.lit(None, pl.UInt64))
-    nowhere = {"source": None, "source_row": None}
+    nowhere: Row = {"source": None, "source_row": None}
     found = combine(answers, verdicts(rating("a", 4, **nowhere), rating("b", 2, **nowhere))).select("score", "scores")
     assert found.rows() == [(4.0, [{"aspect": "overall", "score": 4.0}]), (2.0, [{"aspect": "overall", "score": 2.0}])]
 
