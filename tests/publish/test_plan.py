@@ -38,7 +38,7 @@ def test_a_new_repository(bundle: Bundle) -> None:
     assert [(step.path, step.state) for step in found.steps] == [
         (path, "new") for path in (f"data/{TEST}", f"data/{TRAIN}", *META_PATHS, "README.md", "croissant.json")
     ]
-    assert [step.rows for step in found.steps[:4]] == [4, 36, 0, None]
+    assert [step.rows for step in found.steps[:4]] == [4, 36, 40, None]  # the ledger has a row per pair
     assert (found.deletes, found.schema, found.breaks, found.empty) == ([], [], [], False)
 
 

@@ -35,6 +35,7 @@ def row(**changes: object) -> dict[str, object]:
         ({}, 10, ["dropped"]),
         ({"prompt_tokens": 40}, 30, ["dropped"]),
         ({"rejected_tokens": 0}, 30, ["empty"]),
+        ({"lost_tokens": 1}, 30, ["prompt_not_prefix"]),
         ({"lost_tokens": 3}, 30, ["prompt_not_prefix"]),
         ({"rejected_ends": False}, 30, ["no_end"]),
         ({"system_lost": True}, 30, ["system_lost"]),
@@ -85,8 +86,9 @@ def test_findings_name_their_rows(tmp_path: Path) -> None:
 
 def test_all_rows_too_long(tmp_path: Path) -> None:
     run = toy_run(tmp_path, 10)
+    silent = tiny_model(tmp_path / "model", tiny_tokenizer(TEMPLATE.replace("</s>", "")))  # a finding of less weight
     with pytest.raises(InputError, match=r"no row is usable for training: 10 of 10 dropped .* max_length is 3"):
-        preflight(run, Train(model=tiny_model(tmp_path / "model"), trl={"max_length": 3}))
+        preflight(run, Train(model=silent, trl={"max_length": 3}))
 
 
 def test_no_chat_template_and_the_builtin_one(tmp_path: Path) -> None:
