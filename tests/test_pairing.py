@@ -303,6 +303,8 @@ def test_rounding_errors_are_tolerated(strategy: str) -> None:
 def test_a_score_at_the_floor_is_enough(strategy: str) -> None:
     assert paired(("a", 3.0), ("b", 2.0), strategy=strategy, min_chosen_score=3.0) == ["a > b"]
     assert paired(("a", 0.0), ("b", -2.0), strategy=strategy, min_chosen_score=0.0) == ["a > b"]
+    below = ["chosen_below_floor: best -0.5, min_chosen_score 0.0"]
+    assert paired(("a", -0.5), ("b", -2.0), strategy=strategy, min_chosen_score=0.0) == below
 
 
 @pytest.mark.parametrize("strategy", PICKING)

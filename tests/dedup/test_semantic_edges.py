@@ -65,6 +65,8 @@ def test_ivf_search_with_coarse_centroids(monkeypatch: pytest.MonkeyPatch) -> No
     vectors = cloud(6000)
     found = semantic_edges(vectors, threshold=0.85, exact_below=0)
     assert len(found) >= 0.97 * len(semantic_edges(vectors, threshold=0.85))
+    monkeypatch.setattr("curate.dedup.ann.ROWS_PER_SEARCH", 500)
+    assert semantic_edges(vectors, threshold=0.85, exact_below=0).equals(found)
 
 
 def test_projections_never_exclude_a_similar_pair() -> None:

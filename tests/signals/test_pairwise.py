@@ -86,6 +86,12 @@ def test_truncated_on_either_side(one: str, other: str, expected: bool) -> None:
     assert signal("truncated", ("q", one, other), ("q", other, one)) == [expected, expected]
 
 
+def test_a_prompt_of_twenty_characters_can_be_repeated() -> None:
+    twenty, nineteen = "Why is the sky blue?", "Why is the sea red?"
+    rows = [(asked, f"{asked} Light.", "Light.") for asked in (twenty, nineteen)]
+    assert signal("chosen_repeats_prompt", *rows) == [True, None]
+
+
 def test_repeats_prompt() -> None:
     asked = "What is the capital of Brazil?"
     rows = [
