@@ -5,7 +5,7 @@ OTHERS := .venv-others
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help quickstart test check lint dist bench clean
+.PHONY: help quickstart test check lint mutants dist bench clean
 .DEFAULT_GOAL := help
 
 help: ## This list
@@ -26,6 +26,11 @@ lint: $(VENV)/dev ## ruff, codespell and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
 	$(BIN)/mypy
+
+SEED := 1
+COUNT := 150
+mutants: $(VENV)/dev ## Which small changes of the code no test notices: SEED=1 COUNT=150, about 20 minutes
+	$(BIN)/python -m tests.mutants --seed $(SEED) --count $(COUNT)
 
 dist: $(VENV)/dev ## Wheel and sdist in dist/, checked
 	rm -rf dist

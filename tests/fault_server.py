@@ -47,6 +47,7 @@ REFUSED: dict[str, tuple[int, dict[str, Any]]] = {
     "429_date": (429, {"message": "Rate limit reached", "code": "rate_limit_exceeded"}),
     "429_long": (429, {"message": "Rate limit reached", "code": "rate_limit_exceeded"}),
     "429_quota": (429, {"message": "You exceeded your current quota", "code": "insufficient_quota"}),
+    **{str(status): (status, {"message": "No", "code": None}) for status in (408, 409, 410, 424, 425, 426, 499)},
     "500": (500, {"message": "The server had an error", "code": None}),
     "503": (503, {"message": "Overloaded", "code": None}),
 }

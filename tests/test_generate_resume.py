@@ -95,6 +95,7 @@ def test_killed_at_any_moment_only_requests_in_flight_are_answered_again(
     assert_frame_equal(candidates(tmp_path / "RUN"), candidates(whole))
 
 
+@pytest.mark.timeout(600)  # its two commands may take 200 s each
 def test_every_prompt_is_in_the_ledger_with_its_reason(tmp_path: Path) -> None:
     """Some prompts are never answered, one is a duplicate, one is empty, one is not JSON; the run is killed twice."""
     marks = {3: "[[400*]]", 4: "[[500*]]", 5: "[[null*]]", 6: "[[400_context*]]", 7: "[[garbled 500]]"}

@@ -14,8 +14,6 @@ from curate.pairing import ABOUT, STAGES, STRATEGIES, TOLERANCE, pair
 from curate.recipe.models import Pair, Strategy
 from curate.schema import CANDIDATES, STAGED, with_ids
 
-pytestmark = pytest.mark.slow  # together they take a while
-
 Answer = dict[str, Any]
 NAN = float("nan")
 SCORED = [name for name in STRATEGIES if name != "delta"]
@@ -139,6 +137,11 @@ def test_sets_are_in_the_order_of_their_first_answers() -> None:
     staged = pair(frame(rows))
     assert shown(staged) == ["b7-2 > b7-0", "a3-4 > a3-1", "b3-5 > b3-3"]
     assert staged.select("source", "source_row").rows() == [("b", 7), ("a", 3), ("b", 3)]
+
+
+def test_sets_that_begin_first_and_end_last() -> None:
+    rows = [answer(n, f"{row}-{n}", float(n), source_row=row) for n, row in enumerate((1, 0, 0, 1))]
+    assert shown(pair(frame(rows))) == ["1-3 > 1-0", "0-2 > 0-1"]
 
 
 def test_pairs_and_problems_are_in_the_order_of_the_sets() -> None:
@@ -300,6 +303,8 @@ def test_rounding_errors_are_tolerated(strategy: str) -> None:
 def test_a_score_at_the_floor_is_enough(strategy: str) -> None:
     assert paired(("a", 3.0), ("b", 2.0), strategy=strategy, min_chosen_score=3.0) == ["a > b"]
     assert paired(("a", 0.0), ("b", -2.0), strategy=strategy, min_chosen_score=0.0) == ["a > b"]
+    below = ["chosen_below_floor: best -0.5, min_chosen_score 0.0"]
+    assert paired(("a", -0.5), ("b", -2.0), strategy=strategy, min_chosen_score=0.0) == below
 
 
 @pytest.mark.parametrize("strategy", PICKING)
@@ -465,6 +470,7 @@ def test_why_there_is_no_pair_on_policy(answers: list[Answer], problem: str) -> 
         ([("a", 1.0, "big"), ("b", 2.0, "big"), (None, None, "small")], "missing_model: answered: big"),
         ([("a", 1.0, "x"), ("b", 2.0, None)], "missing_model: answered: none"),
         ([("a", 1.0, "small"), ("b", 1.0, "x"), ("a", 1.0, "big")], "one_answer: the same answers: small, big"),
+        ([("a", 1.0, "big"), ("b", 1.0, "x"), ("a", 1.0, "small")], "one_answer: the same answers: big, small"),
     ],
 )
 def test_why_delta_finds_no_pair(answers: list[Any], problem: str) -> None:
@@ -560,6 +566,7 @@ def possible(answers: list[Answer], strategy: str, margin: float, floor: float |
     ]
 
 
+@pytest.mark.slow
 @MANY
 @given(SETS, WANTED)
 def test_every_set_yields_the_pairs_it_can_or_one_reason(sets: Sets, wanted: dict[str, Any]) -> None:
@@ -582,6 +589,7 @@ def test_every_set_yields_the_pairs_it_can_or_one_reason(sets: Sets, wanted: dic
         assert sum(row["problem"] is None for row in found) == expected
 
 
+@pytest.mark.slow
 @MANY
 @given(SETS, WANTED)
 def test_every_pair_is_consistent_with_its_candidates(sets: Sets, wanted: dict[str, Any]) -> None:
@@ -604,6 +612,7 @@ def test_every_pair_is_consistent_with_its_candidates(sets: Sets, wanted: dict[s
             assert wanted["min_chosen_score"] is None or row["chosen_score"] >= wanted["min_chosen_score"]
 
 
+@pytest.mark.slow
 @MANY
 @given(SETS, WANTED.filter(lambda wanted: wanted["strategy"] in PICKING))
 def test_the_best_possible_answer_is_chosen(sets: Sets, wanted: dict[str, Any]) -> None:
@@ -621,6 +630,7 @@ def test_the_best_possible_answer_is_chosen(sets: Sets, wanted: dict[str, Any]) 
             assert ids["rejected_candidate_id"] == min(beaten, key=lambda b: b["score"])["candidate_id"]
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=30)
 @given(SETS, WANTED, st.randoms(use_true_random=False))
 def test_pairs_of_a_set_do_not_depend_on_the_other_rows(sets: Sets, wanted: dict[str, Any], random: Any) -> None:

@@ -196,3 +196,21 @@ def test_no_rows(rules: list[Rule]) -> None:
     verdicts = apply_rules(pl.DataFrame(schema=dict.fromkeys(COLUMNS, pl.Float32)), rules)
     assert verdicts.shape == (0, 3)
     assert verdicts.schema == {"reasons": pl.List(pl.String), "rule": pl.String, "value": pl.Float64}
+
+
+@pytest.mark.parametrize(
+    ("column", "most", "more"),
+    [
+        ("response_turns", 1, 2),
+        ("chosen_chars", 50_000, 50_001),
+        ("rejected_chars", 50_000, 50_001),
+        ("prompt_chars", 100_000, 100_001),
+        ("chosen_top_4gram_share", 0.5, 0.501),
+        ("chosen_dup_10gram_share", 0.7, 0.701),
+        ("chosen_dup_line_share", 0.7, 0.701),
+    ],
+)
+def test_bounds_of_the_defaults(column: str, most: float, more: float) -> None:
+    rules = [rule for rule in make_rules({}) if rule.column == column]
+    found = apply_rules(pl.DataFrame({column: [most, more]}), rules).get_column("reasons").to_list()
+    assert [[reason.partition(" ")[0] for reason in reasons] for reasons in found] == [[], [f"max_{column}"]]

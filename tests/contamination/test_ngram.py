@@ -19,8 +19,6 @@ from curate.schema import MESSAGES
 from curate.text import stable_words as hashing
 from tests.plain_overlap import PlainIndex
 
-pytestmark = pytest.mark.slow  # together they take a while
-
 TEN = "a b c d e f g h i j"  # ten words
 Row = tuple[int, str, str, float]
 
@@ -127,6 +125,14 @@ def test_exact_hits_have_exactly_the_same_words() -> None:
     assert exact_hits(rows, index, every=False).equals(exact_hits(rows, index))
 
 
+def test_every_hit_is_returned_unless_told_otherwise() -> None:
+    index, rows = index_of(TEN, TEN), pl.Series([TEN, TEN])
+    every = [(row, "set", item, 1.0) for row in (0, 1) for item in ("0", "1")]
+    assert hits(rows, index).rows() == exact_hits(rows, index).rows() == every
+    few = every[:3]  # the closest item of each row, and the closest row of each item
+    assert hits(rows, index, every=False).rows() == exact_hits(rows, index, every=False).rows() == few
+
+
 def test_the_texts_of_pairs() -> None:
     def said(*texts: str) -> list[dict[str, str]]:
         return [{"role": "user", "content": text} for text in texts]
@@ -223,6 +229,7 @@ def test_mixed_scripts_and_texts_without_words() -> None:
     assert [(row, overlap) for row, _, _, overlap in found(rows, index_of(item))] == [(0, 1.0), (5, 1.0)]
 
 
+@pytest.mark.slow
 def test_one_template_in_all_items_and_all_rows() -> None:
     """Every row matches every item: one row is compared, and few of the rows x items hits are returned."""
     template = " ".join(f"t{number}" for number in range(60))

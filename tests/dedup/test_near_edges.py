@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from curate.dedup.clusters import components
 from curate.dedup.jaccard import similarities
-from curate.dedup.near_edges import near_edges
+from curate.dedup.minhash import make_plan, sketch
+from curate.dedup.near_edges import SEED, near_edges
 from curate.dedup.tables import EDGES
 from curate.errors import InputError
 from curate.text.blocks import text_chunks
@@ -61,6 +62,12 @@ def test_the_similarity_is_the_share_of_shingles() -> None:
     assert edges(FOX, changed) == [(0, 1, 16 / 18)]
     assert edges(FOX, changed, threshold=0.9) == []
     assert edges(FOX, changed, shingle_size=1) == [(0, 1, 15 / 17)]
+
+
+def test_the_bands_of_a_text_are_those_of_every_version() -> None:
+    """The seed and all hashes are ours or pinned: the same data has the same candidates after an update."""
+    sketched = sketch(pl.Series(["The quick brown fox jumps over the lazy dog"]), make_plan(0.8, 3, None, SEED))
+    assert sketched.keys[0, :2].tolist() == [12100034443957069740, 14346183324357131789]
 
 
 def test_a_pair_exactly_at_the_threshold_is_found() -> None:

@@ -177,3 +177,69 @@ def test_one_licence_a_source(run: Run) -> None:
     recipe = with_publish(run.recipe, source_license={"p.jsonl": "cc-by-nc-4.0"})
     assert "p.jsonl: cc-by-nc-4.0 forbids commercial use" in checked(run, recipe)["licence"][1]
     assert LICENSED[0] == "publish.license=mit"
+
+
+UNKNOWN = ("failed", "the licence of p.jsonl is unknown: --set publish.source_license=…")
+
+
+@pytest.mark.parametrize(
+    ("generation", "paths", "found"),
+    [
+        ({"prompts": [{"method": "topics"}]}, (), ("passed", "mit")),  # everything was generated: no source
+        ({"prompts": [{"method": "topics"}]}, ("p.jsonl",), UNKNOWN),
+        ({"answers": [{"model": "openai:m"}]}, (), UNKNOWN),  # answers to prompts of others
+        (None, ("p.jsonl",), UNKNOWN),
+        (None, (), UNKNOWN),
+    ],
+)
+def test_only_data_generated_from_nothing_has_no_source(
+    run: Run, generation: dict[str, Any] | None, paths: tuple[str, ...], found: tuple[str, str]
+) -> None:
+    recipe = with_publish(run.recipe, source_license=None)
+    recipe = recipe.model_copy(update={"source": recipe.source.model_copy(update={"paths": paths})})
+    assert checked(run, recipe, generation=generation)["licence"] == found
+
+
+def test_a_secret_in_the_recipe(run: Run) -> None:
+    recipe = with_publish(run.recipe, about=f"Made with {GITHUB}.")
+    assert checked(run, recipe)["secrets"] == ("failed", "1 × GitHub Token (in the recipe)")
+
+
+def test_bounds_of_gates_are_inclusive(run: Run) -> None:
+    counts = {"rows": 40, "kept": 4, "train": 3, "validation": 0, "test": 1}
+    exact = with_publish(run.recipe, min_kept=0.1, min_train=3, min_test=1, max_personal=0.25)
+    stricter = with_publish(run.recipe, min_kept=0.101, min_train=4, min_test=2, max_personal=0.24)
+    personal = {"emails": 1, "phones": 0, "ips": 0}
+    names = ("kept", "splits", "personal_data")
+    found = checked(run, exact, counts=counts, personal=personal)
+    assert [found[name][0] for name in names] == ["passed"] * 3
+    found = checked(run, stricter, counts=counts, personal=personal)
+    assert [found[name][0] for name in names] == ["failed"] * 3
+    assert found["splits"][1] == "train has 3 pairs, fewer than 4; test has 1 pairs, fewer than 2"
+
+
+def test_one_contaminated_row_that_was_not_dropped(run: Run) -> None:
+    def sets(rows: int) -> dict[str, Any]:
+        return {"sets": {"gsm8k": {"items": 9, "hit": rows, "rows": rows}, "mmlu": {"items": 1, "hit": 0, "rows": 0}}}
+
+    said = "gsm8k 1 of 9 items, mmlu 0 of 1 items"
+    assert checked(run, decontaminate=sets(1))["contamination"] == (
+        "failed", f"1 contaminated rows were not dropped ({said})",
+    )  # fmt: skip
+    assert checked(run, decontaminate=sets(0))["contamination"][0] == "passed"
+
+
+def test_one_pair_that_leaks(run: Run) -> None:
+    assert checked(run, leaks=1)["leaks"][0] == "failed"
+    assert checked(run, leaks=0)["leaks"] == (
+        "passed", "0 prompts in two splits; near-duplicates across the splits: 0",
+    )  # fmt: skip
+    assert checked(run, leaks=None)["leaks"][1].endswith("across the splits: not checked")
+
+
+def test_at_most_three_places_are_listed(tmp_path: Path) -> None:
+    lines = [row(n, prompt=f"What is {GITHUB} good for? Number {n}.") for n in range(4)]
+    run = curate.clean(write_jsonl(tmp_path / "p.jsonl", lines), tmp_path / "RUN", rules={"defaults": False})
+    text = gates.secrets_in(run, {}).text
+    assert text.startswith("4 × GitHub Token (pair ")
+    assert text.count("in prompt") == 3

@@ -74,14 +74,22 @@ def test_chars_ratio_is_longer_over_shorter() -> None:
         (START, START, False),
         (START + ".", START + ". Bring a pen.", False),  # stops at the end of a sentence
         (START, START + ". Bring a pen.", False),  # as does this one: only the full stop is missing
+        (START + " at 9.3", START + " at 9.30 sharp.", True),  # a stop that is not the last character
         (START, START.upper() + " floor", False),
         (START[8:], "It " + START + " floor", False),  # inside, not a prefix
+        (START[:40], START, True),
         (START[:39], START, False),  # too short to be judged
         ("", START, False),
     ],
 )
 def test_truncated_on_either_side(one: str, other: str, expected: bool) -> None:
     assert signal("truncated", ("q", one, other), ("q", other, one)) == [expected, expected]
+
+
+def test_a_prompt_of_twenty_characters_can_be_repeated() -> None:
+    twenty, nineteen = "Why is the sky blue?", "Why is the sea red?"
+    rows = [(asked, f"{asked} Light.", "Light.") for asked in (twenty, nineteen)]
+    assert signal("chosen_repeats_prompt", *rows) == [True, None]
 
 
 def test_repeats_prompt() -> None:

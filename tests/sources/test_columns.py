@@ -76,6 +76,19 @@ def test_a_deeply_nested_value_is_rejected_quickly() -> None:
     assert column("text", ["a", deep])[1] == [None, "not_text raw: a list where text should be"]
 
 
+@pytest.mark.parametrize(
+    ("series", "problem"),
+    [
+        (pl.Series(["a"]), "not_messages raw: text where messages should be"),
+        (pl.Series([3]), "not_messages raw: a number where messages should be"),
+        (pl.Series([{"role": "user", "content": "a"}]), "not_messages raw: an object where messages should be"),
+        (pl.Series([["a"]]), "not_messages raw: message 1 is text, not an object"),
+    ],
+)
+def test_a_table_column_of_another_type_is_not_messages(series: pl.Series, problem: str) -> None:
+    assert column("messages", series) == ([None], [problem])
+
+
 def turns(*items: Any) -> tuple[str | None, str | None]:
     """Return one list of messages as a line, and its problem."""
     (messages,), (problem,) = column("messages", [list(items)])

@@ -9,11 +9,11 @@ from curate.errors import InputError
 from curate.recipe.training import Train
 from tests.train.tiny import TEMPLATE, tiny_model, tiny_tokenizer, toy_run
 from train.models import ModelShape, load_tokenizer
-from train.preflight import finding_flags, preflight, rounded
+from train.preflight import Preflight, finding_flags, preflight, rounded
 from train.tokens import TOKENS
 from train.training import memory
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # of torch and transformers
+pytestmark = pytest.mark.filterwarnings("ignore")  # of torch and transformers
 
 
 def row(**changes: object) -> dict[str, object]:
@@ -35,6 +35,7 @@ def row(**changes: object) -> dict[str, object]:
         ({}, 10, ["dropped"]),
         ({"prompt_tokens": 40}, 30, ["dropped"]),
         ({"rejected_tokens": 0}, 30, ["empty"]),
+        ({"lost_tokens": 1}, 30, ["prompt_not_prefix"]),
         ({"lost_tokens": 3}, 30, ["prompt_not_prefix"]),
         ({"rejected_ends": False}, 30, ["no_end"]),
         ({"system_lost": True}, 30, ["system_lost"]),
@@ -47,6 +48,19 @@ def test_findings(changes: dict[str, object], max_length: int | None, names: lis
     assert [name for name, has in holds.items() if has] == names
 
 
+def test_lengths_and_their_memory() -> None:
+    rows = pl.DataFrame([row(prompt_tokens=n) for n in range(80, 181)], schema=TOKENS)  # and 20 of the longer answer
+    smol = ModelShape(parameters=134_515_008, linear_sizes=500_000, hidden=576, layers=30, context=192)
+    names = ("rows that fit", "tokens", "max_length", "GB at batch size 1", "GB at batch size 8")
+    found = Preflight("m", None, rows, smol, memory.Plan(16, half_precision=True)).lengths()
+    assert [tuple(line[name] for name in names) for line in found] == [
+        ("95%", 195, 192, 0.63, 2.23), ("99%", 199, 192, 0.63, 2.27), ("100%", 200, 192, 0.63, 2.28),
+    ]  # fmt: skip
+    refused = pl.DataFrame([dict.fromkeys(TOKENS) | {"refused": "no"}], schema=TOKENS)
+    assert Preflight("m", None, refused, smol, memory.Plan(16, half_precision=True)).lengths() == []
+
+
+@pytest.mark.slow
 def test_a_run_without_findings(tmp_path: Path) -> None:
     run = toy_run(tmp_path, 20)
     result = preflight(run, Train(model=tiny_model(tmp_path / "model")))
@@ -72,8 +86,9 @@ def test_findings_name_their_rows(tmp_path: Path) -> None:
 
 def test_all_rows_too_long(tmp_path: Path) -> None:
     run = toy_run(tmp_path, 10)
+    silent = tiny_model(tmp_path / "model", tiny_tokenizer(TEMPLATE.replace("</s>", "")))  # a finding of less weight
     with pytest.raises(InputError, match=r"no row is usable for training: 10 of 10 dropped .* max_length is 3"):
-        preflight(run, Train(model=tiny_model(tmp_path / "model"), trl={"max_length": 3}))
+        preflight(run, Train(model=silent, trl={"max_length": 3}))
 
 
 def test_no_chat_template_and_the_builtin_one(tmp_path: Path) -> None:

@@ -79,6 +79,30 @@ def test_segments_are_cached_and_evicted() -> None:
     assert sorted(segments._cache) == ["Yes"]
 
 
+@pytest.mark.parametrize("setting", ["lstrip", "rstrip", "single_word"])
+def test_tokens_beside_a_special_token_that_takes_part_of_the_text(setting: str) -> None:
+    from tokenizers import AddedToken
+
+    tokenizer = tiny_tokenizer()
+    tokenizer.add_tokens([AddedToken("<note>", special=True, normalized=False, **{setting: True})])
+    text = "the red <note> door<note>is"
+    whole = tokenizer(text, add_special_tokens=False)["input_ids"]
+    alone = [tokenizer(part, add_special_tokens=False)["input_ids"] for part in ("the red ", " door", "is")]
+    note = tokenizer.convert_tokens_to_ids("<note>")
+    assert whole != [*alone[0], note, *alone[1], note, *alone[2]]  # the parts differ from the whole
+    assert SegmentTokenizer(tokenizer).ids(text).tolist() == whole
+
+
+@pytest.mark.parametrize("scheme", ["first", "always"])
+def test_tokens_of_a_tokenizer_that_begins_each_text_differently(scheme: str) -> None:
+    from tokenizers import pre_tokenizers
+
+    tokenizer = tiny_tokenizer(metaspace=True)
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme)
+    text = "<user>the door<assistant>red"
+    assert SegmentTokenizer(tokenizer).ids(text).tolist() == tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
 def test_a_refused_row_has_the_error_and_the_others_are_measured() -> None:
     strict = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system turn') }}{% endif %}" + TEMPLATE
     tokenizer = tiny_tokenizer(strict)

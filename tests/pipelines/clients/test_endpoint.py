@@ -72,6 +72,20 @@ def test_a_transient_fault_is_retried(server: FaultServer, fault: str) -> None:
     assert least <= seconds < least + 2.5
 
 
+@pytest.mark.parametrize("status", ["408", "409", "425", "500"])
+def test_statuses_that_are_retried(server: FaultServer, status: str) -> None:
+    since = now(server)
+    (reply,) = ask(server.url, requests(f"[[{status}]]"))
+    assert (reply.error, of(server, since)) == (None, [status, "answered"])
+
+
+@pytest.mark.parametrize("status", ["410", "424", "426", "499"])
+def test_statuses_that_are_final(server: FaultServer, status: str) -> None:
+    since = now(server)
+    (reply,) = ask(server.url, requests(f"[[{status}]]"))
+    assert (reply.error, of(server, since)) == (f"status {status}: No", [status])
+
+
 def test_several_faults_in_a_row(server: FaultServer) -> None:
     (reply,) = ask(server.url, requests("[[503 garbled drop]]"), retries=3)
     assert reply.error is None

@@ -17,6 +17,7 @@ from pipelines.clients.cache import RequestCache
 from pipelines.clients.connect import open_models
 from pipelines.clients.dispatcher import Dispatcher
 from pipelines.judges.base import VERDICTS
+from pipelines.judges.llm import PairwiseJudge
 from pipelines.judges.panel import check, judges_of, verdicts
 from pipelines.judges.reward import RewardJudge
 from pipelines.judges.rubrics import load_rubric
@@ -202,6 +203,13 @@ def test_every_two_answers_are_compared_in_both_orders(server: ChatServer) -> No
         (two, three, True, 1.0), (two, three, False, 0.0),
     ]  # fmt: skip
     assert combine(answers, found).get_column("score").to_list() == [0.5, 0.5, 0.5, None]  # it never agrees with itself
+
+
+def test_comparisons_are_in_the_order_of_the_sets() -> None:
+    (pairwise,) = judges_of(Judge.model_validate({"models": "openai:judge", "method": "pairwise"}))
+    assert isinstance(pairwise, PairwiseJudge)
+    asked = pairwise.questions(candidates(*[("yes", "no")] * 40))
+    assert [question.about["source_row"] for question in asked] == [row for row in range(40) for _ in range(2)]
 
 
 def test_a_win_takes_both_orders(server: ChatServer) -> None:

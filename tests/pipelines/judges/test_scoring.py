@@ -90,6 +90,13 @@ def test_equal_ids_in_two_rows_of_the_source_are_two_answers() -> None:
     assert found.get_column("score").to_list() == [4.0, 2.0]
 
 
+def test_answers_without_a_source_are_found_by_their_ids() -> None:
+    answers = candidates("ab").with_columns(source=pl.lit(None, pl.String), source_row=pl.lit(None, pl.UInt64))
+    nowhere: Row = {"source": None, "source_row": None}
+    found = combine(answers, verdicts(rating("a", 4, **nowhere), rating("b", 2, **nowhere))).select("score", "scores")
+    assert found.rows() == [(4.0, [{"aspect": "overall", "score": 4.0}]), (2.0, [{"aspect": "overall", "score": 2.0}])]
+
+
 def test_verdicts_on_other_answers_change_nothing() -> None:
     assert scores("a", rating("a", 4), rating("zz", 2), rating("a", 1, source="t")) == [4.0]
 

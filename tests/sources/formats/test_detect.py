@@ -47,6 +47,10 @@ def test_every_format_is_tested() -> None:
     [
         ([None, "", 3, TALK], "hh_rlhf"),
         (["Lead in.", TALK, TALK], "hh_rlhf"),
+        ([TALK, "Lead in."], "hh_rlhf"),  # half of them
+        ([TALK, "Lead in.", "Lead in."], "preference"),
+        (["", None], "preference"),
+        ([TALK] * 10 + ["Lead in."] * 11, "hh_rlhf"),  # the first twenty decide
         (["Human: is a word", "a", "b"], "preference"),
         ([3, [], TALK], "hh_rlhf"),
         ([3, [user("q")], TALK], "preference"),

@@ -1,0 +1,101 @@
+"""Which files a run publishes, for each state of the repository."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from curate.publish.bundle import Bundle, published_recipe
+from curate.publish.candidates import Candidates
+from curate.publish.facts import published_facts
+from curate.publish.gates import Gate
+from curate.publish.hub import Remote
+from curate.report.card_data import read_facts
+from curate.rundir.manifest import Manifest
+from curate.rundir.result import Run
+from tests.publish.user import make_run
+
+META = ["ledger.parquet", "recipe.yaml", "summary.json", "manifest.json", "README.md"]
+TEST, TRAIN = "test-00000-of-00001.parquet", "train-00000-of-00001.parquet"
+
+
+def bundle_of(run: Run) -> Bundle:
+    facts = published_facts(read_facts(run.folder / "summary.json"))
+    return Bundle(run, facts, published_recipe(run.recipe, run), "me/set")
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return bundle_of(make_run(tmp_path_factory.mktemp("bundle"), range(40)))
+
+
+def paths(bundle: Bundle, *there: str) -> list[str]:
+    return [file.path for file in bundle.files(Remote("c0", {path: {"0" * 64} for path in there}))]
+
+
+def with_answers(bundle: Bundle) -> Bundle:
+    """The bundle with candidates, for which any shard will do."""
+    counts = {"answers": 9, "prompts": 3, "judged": 9, "failed": 0}
+    return replace(bundle, candidates=Candidates("candidates", {bundle.shards[0]: "ab" * 32}, counts, 100))
+
+
+def test_a_new_repository(bundle: Bundle) -> None:
+    expected = [f"data/{TEST}", f"data/{TRAIN}", *(f"prefcurate/default/{name}" for name in META), "README.md"]
+    assert paths(bundle) == expected
+    assert paths(replace(bundle, append=True)) == expected  # nothing to append to
+    assert paths(replace(bundle, append=True), "datasets.txt", "other/data/a.parquet", "README.md") == expected
+
+
+def test_another_config(bundle: Bundle) -> None:
+    named = [f"big/data/{TEST}", f"big/data/{TRAIN}", *(f"prefcurate/big/{name}" for name in META), "README.md"]
+    assert paths(replace(bundle, config="big"), f"data/{TRAIN}") == named
+
+
+def test_an_appended_part_is_named_by_its_content(bundle: Bundle) -> None:
+    part = bundle.part
+    assert (len(part), int(part, 16) > 0) == (12, True)
+    assert paths(replace(bundle, append=True), "data/train-00000-of-00003.parquet") == [
+        f"data/test-{part}-00000-of-00001.parquet",
+        f"data/train-{part}-00000-of-00001.parquet",
+        *(f"prefcurate/default/parts/{part}/{name}" for name in META),
+        "README.md",
+    ]
+
+
+def test_a_part_that_is_published_already_is_no_change(bundle: Bundle) -> None:
+    pairs, answers = replace(bundle, append=True), replace(with_answers(bundle), append=True)
+    there = (f"data/{TRAIN}", f"prefcurate/default/parts/{bundle.part}/manifest.json")
+    (answer,) = (path for path in paths(answers, f"data/{TRAIN}") if path.startswith("candidates/"))
+    assert paths(pairs, *there) == []
+    assert paths(answers, *there) == [answer, "README.md"]
+    assert paths(answers, *there, answer) == []
+    assert answer not in paths(answers, f"data/{TRAIN}", answer)
+    assert len(paths(answers, f"data/{TRAIN}", answer)) == len(META) + 3
+
+
+def test_candidates_are_named_by_number_and_where_they_are_appended_by_content(bundle: Bundle) -> None:
+    answers = with_answers(bundle)
+    assert paths(answers)[-2:] == ["candidates/data/train-00000-of-00001.parquet", "README.md"]
+    # The first twelve digits of sha256("ab" * 32).
+    appended = "candidates/data/train-271a413bd339-00000-of-00001.parquet"
+    assert paths(replace(answers, append=True), f"data/{TRAIN}")[-2:] == [appended, "README.md"]
+
+
+def test_without_append_everything_is_published_again(bundle: Bundle) -> None:
+    assert len(paths(bundle, *paths(bundle))) == len(META) + 3
+
+
+def test_only_waivers_of_failed_gates_are_published(bundle: Bundle) -> None:
+    gates = (Gate("kept", "failed", "3%"), Gate("licence", "failed", "none"), Gate("leaks", "passed", "0"))
+    waived = replace(bundle, gates=gates, waived=("kept", "leaks"))
+    assert waived._needed_waivers == ["kept"]
+    (manifest,) = (file for file in waived.files(Remote()) if file.path == "prefcurate/default/manifest.json")
+    assert isinstance(manifest.content, bytes)
+    assert b'"waived": [\n    "kept"\n  ]' in manifest.content
+
+
+def test_a_manifest_lists_data_and_ledger(bundle: Bundle, tmp_path: Path) -> None:
+    found: Manifest = replace(bundle, rewritten_ledger=(tmp_path, "cd" * 32))._manifest()
+    assert sorted(found.files) == [f"data/{TEST}", f"data/{TRAIN}", "ledger.parquet"]
+    assert found.files["ledger.parquet"] == "cd" * 32
+    assert bundle._manifest().files["ledger.parquet"] == bundle.run.manifest.files["ledger.parquet"]
