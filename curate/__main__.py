@@ -1,6 +1,7 @@
 """The command's entrance: `curate` and `python -m curate` alike."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from curate.terminal import prepare, tell
@@ -12,15 +13,21 @@ def main() -> None:
         if problem := prepare():
             tell(f"curate: {problem}")
             sys.exit(2)
-        from curate.cli import main as command
-
+        command = load()
         command()
     except KeyboardInterrupt:
         tell("curate: interrupted")
         sys.exit(130)
-    except (OSError, MemoryError, ImportError) as error:  # not enough memory or open files for the libraries
+
+
+def load() -> Callable[[], None]:
+    """Return the command with its libraries, which may need more memory or open files than there are."""
+    try:
+        from curate.cli import main as command
+    except (OSError, MemoryError, ImportError) as error:
         tell(f"curate: its libraries cannot be loaded: {error or 'out of memory'}")
         sys.exit(2)
+    return command
 
 
 def drop_current_folder() -> None:

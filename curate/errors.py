@@ -140,7 +140,7 @@ def _number(error: BaseException, text: str) -> int | None:
 def _denied(path: str) -> CurateError:
     if not path:
         return CurateError("permission denied for a file; see who may read and write the files named in the command")
-    if Path(path).is_file() and not os.access(path, os.R_OK):
+    if os.path.isfile(path) and not os.access(path, os.R_OK):  # Path.is_file raises below a closed folder
         return InputError(f"{path} cannot be read: permission denied; give yourself the right to read it")
     return CurateError(f"{path} cannot be written: permission denied; choose another folder, or change its permissions")
 

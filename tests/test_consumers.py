@@ -1,6 +1,5 @@
 """The output of a run as its readers use it: `datasets` loads the folder, TRL trains on it unchanged."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ from curate.rundir.result import Run
 from tests.data import SHARED
 from tests.test_planted import run_planted
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
 SETS = ("planted", "hh_rlhf_harmless.jsonl.gz", "alpaca_eval_annotations.parquet", "llmbar.jsonl")
 # input rows, and how many are not pairs because the source prefers neither side
 EXPECTED = {

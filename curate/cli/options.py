@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from curate.errors import RecipeError
-from curate.terminal import show, show_json
+from curate.terminal import show, show_json, tell
 
 if TYPE_CHECKING:
     from curate.recipe.consent import Use
@@ -51,7 +51,8 @@ def ask_consent(recipe: "Recipe", *, trusted: bool, yes: bool) -> None:
     def agree(wanted: "Sequence[Use]") -> bool:
         where = f"{recipe.origin.repo} on the Hub, at {recipe.origin.revision[:8]}" if recipe.origin else "elsewhere"
         lines = [f"This recipe came from {where}. It would", *(f"  {use.text}  ({use.key})" for use in wanted)]
-        typer.echo("\n".join(lines), err=True)
+        for line in lines:
+            tell(line)
         if yes:
             return True
         if not sys.stdin.isatty():

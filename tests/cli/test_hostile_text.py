@@ -76,7 +76,7 @@ def in_terminal(folder: Path, *arguments: str, hub: str = "http://127.0.0.1:9") 
     ours, theirs = pty.openpty()
     environment = {
         **os.environ, "TERM": "dumb", "NO_COLOR": "1", "COLUMNS": "120", "HF_ENDPOINT": hub, "HF_TOKEN": "hf_abcdefgh",
-        "PREFCURATE_HUB_WAIT": "0.01",
+        "PREFCURATE_HUB_WAIT": "0.01", "HF_HUB_OFFLINE": "0",
     }  # fmt: skip
     line = [sys.executable, "-m", "curate", *arguments]
     process = subprocess.Popen(line, cwd=folder, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)

@@ -207,9 +207,10 @@ def as_nobody(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
     ],
 )
 def test_permissions(tmp_path: Path, prepare: Callable[[Path], None], line: str, said: str) -> None:
-    # Folders of pytest are closed to others.
-    for folder in (tmp_path, *[parent for parent in tmp_path.parents if "pytest" in parent.name]):
-        folder.chmod(0o755)
+    # Folders of pytest and its workers are closed to others.
+    for folder in (tmp_path, *[parent for parent in tmp_path.parents if parent.stat().st_uid == os.getuid()]):
+        if folder.stat().st_mode & 0o055 != 0o055:
+            folder.chmod(0o755)
     write_jsonl(tmp_path / "p.jsonl", rows(6))
     tmp_path.chmod(0o777)
     (tmp_path / "OUT").mkdir()
