@@ -8,8 +8,9 @@ def components(rows: int, edges: pl.DataFrame) -> np.ndarray:
     """
     Return the cluster of each row, uint64: the smallest row it is connected to, itself when it has no edges.
 
-    in : the number of rows; row_a, row_b (u64), in any order, repeated or not
+    in : the number of rows; row_a, row_b (u64), in any order, repeated or not, also of a row to itself
     """
+    edges = edges.filter(pl.col("row_a") != pl.col("row_b"))
     if edges.is_empty():
         return np.arange(rows, dtype=np.uint64)
     from scipy.sparse import coo_array

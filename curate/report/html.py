@@ -41,7 +41,7 @@ def _map(summary: Summary) -> str:
 
 def _length_chart(summary: Summary) -> str:
     kept = summary.values("chosen_words", "rejected_words").filter("kept")
-    if kept.is_empty():
+    if len(kept) < charts.BINS:
         return ""
     chosen, rejected = kept.get_column("chosen_words"), kept.get_column("rejected_words")
     return charts.chosen_rejected(chosen, rejected, "words, kept pairs")
@@ -53,6 +53,8 @@ def charted() -> list[str]:
 
 
 def _signal_charts(summary: Summary) -> list[tuple[str, str]]:
+    if summary.counts["rows"] < charts.BINS:
+        return []  # fewer pairs than bins: such histograms show nothing
     # One signal at a time: a million pairs with all of them would take a gigabyte.
     columns = ((name, summary.values(name)) for name in summary.measured(charted()))
     return [(name, charts.before_after(rows.get_column(name), rows.get_column("kept"), name)) for name, rows in columns]
