@@ -223,16 +223,21 @@ def claim(folder: Path, kind: str, *, beside: Collection[str] = ()) -> None:
         claim(Path("RUN"), "run")
     """
     folder.mkdir(parents=True, exist_ok=True)
+    check_ours(folder, kind, beside=beside)
+    if not (folder / OWNER).is_file():
+        write_text(folder / OWNER, f"{kind}\n")
+
+
+def check_ours(folder: Path, kind: str, *, beside: Collection[str] = ()) -> None:
+    """Raise RecipeError for a folder that `claim` would refuse; nothing is written."""
     mark = folder / OWNER
     if mark.is_file():
         if (found := mark.read_text("utf-8", "replace").strip()) != kind:
             raise RecipeError(f"{folder} contains a {found[:20]}, not a {kind}; choose another --out")
-        return
-    if others := sorted(path.name for path in folder.iterdir() if path.name not in beside):
+    elif others := sorted(path.name for path in folder.iterdir() if path.name not in beside):
         raise RecipeError(
             f"{folder} is not empty and contains no {kind} ({others[0]}, …); choose another --out, which may be new"
         )
-    write_text(mark, f"{kind}\n")
 
 
 def remove(path: Path) -> None:

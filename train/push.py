@@ -8,7 +8,7 @@ from typing import Any
 
 from curate.embeddings.encoder import loading
 from curate.errors import InputError, ServiceError
-from curate.files import atomic, digest
+from curate.files import atomic, digest, read_json
 from curate.publish.model import PushedModel, check_model_repo, push_model
 from curate.publish.repo_file import File, plain_file
 from curate.recipe.training import Train
@@ -16,7 +16,7 @@ from curate.rundir.result import Run
 from curate.terminal import busy
 from train.card import write_card
 from train.preflight import pairs_of
-from train.training.sft import ADAPTER, merge_adapter
+from train.training.sft import ADAPTER, Adapter, merge_adapter
 from train.training.train import MERGED, RESULT, Training, data_revision, open_training, with_label_smoothing
 
 # What loads a model, and its card; nothing else in the folder, such as training_args.bin, a pickle with local paths.
@@ -96,10 +96,11 @@ def files_to_push(training: Training, run: Run) -> Iterator[File]:
     """
     folder, replaced = training.model, {}
     if (folder / ADAPTER).is_file():
-        adapter = json.loads((folder / ADAPTER).read_text("utf-8"))
-        if (base := _hub_base(adapter, str(training.result["model"]))) is None:
+        base = _hub_base(read_json(folder / ADAPTER, Adapter), str(training.result["model"]))
+        if base is None:
             folder = _merged_model(training, run)
         else:
+            adapter = read_json(folder / ADAPTER, dict[str, Any])
             replaced[ADAPTER] = (json.dumps({**adapter, **base}, indent=2) + "\n").encode()
     for path in sorted(path for path in folder.iterdir() if any(fnmatch(path.name, name) for name in PUSHED)):
         content = replaced.get(path.name) or _without_places(path)
@@ -110,16 +111,16 @@ def _without_places(path: Path) -> bytes | None:
     """Return a configuration without the folders that libraries note in it; None if it has none."""
     if path.suffix != ".json" or path.name in ("tokenizer.json", "vocab.json"):
         return None
-    tree = json.loads(path.read_text("utf-8"))
-    found = [name for name in PLACES if name in tree] if isinstance(tree, dict) else []
+    tree = read_json(path, dict[str, Any])
+    found = [name for name in PLACES if name in tree]
     for name in found:
         del tree[name]
     return (json.dumps(tree, indent=2, ensure_ascii=False) + "\n").encode() if found else None
 
 
-def _hub_base(adapter: dict[str, Any], model: str) -> dict[str, str] | None:
+def _hub_base(adapter: Adapter, model: str) -> dict[str, str] | None:
     """Return the adapter's base as Hub id and commit; None for a local model (the cache has snapshots/COMMIT)."""
-    base = Path(adapter["base_model_name_or_path"])
+    base = Path(adapter.base_model_name_or_path)
     if base.parent.name != "snapshots":
         return None
     return {"base_model_name_or_path": model, "revision": base.name}

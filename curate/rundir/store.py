@@ -13,7 +13,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from curate.errors import RecipeError, explained
-from curate.files import FILES, OWNER, atomic, claim, parse_yaml, remove, write_text
+from curate.files import FILES, OWNER, atomic, check_ours, claim, parse_yaml, remove, write_text
 from curate.rundir.manifest import Manifest
 from curate.rundir.stage import Stage
 from curate.terminal import say
@@ -79,9 +79,11 @@ def open_store(folder: Path, recipe: dict[str, Any], recipe_text: str, *, force:
     """
     try:
         _check_source(folder, recipe["source"]["paths"])
-        with _locked(folder):
+        if folder.is_dir():  # before a lock is left in a folder of somebody else's
             if (folder / MANIFEST).is_file() and not (folder / OWNER).is_file():
                 Manifest.read(folder / MANIFEST)  # raises for a run of version 0.1
+            check_ours(folder, "run", beside=(LOCK,))
+        with _locked(folder):
             claim(folder, "run", beside=(LOCK,))
             _check_place(folder, recipe, force=force)
             (folder / MANIFEST).unlink(missing_ok=True)

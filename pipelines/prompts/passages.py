@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from curate.errors import InputError
+from curate.files import read_named
 
 ENDINGS = (".txt", ".md", ".markdown", ".rst", ".text", ".org", ".tex")  # files read from a folder
 CHARS = 1_500  # target length of a passage
@@ -100,7 +101,7 @@ def _expand(text: str) -> Iterator[Path]:
 
 
 def _text(file: Path) -> str:
-    data = file.read_bytes()
+    data = read_named(file)
     if b"\0" in data:
         raise InputError(f"{file.name} is not a text file; convert it to plain text (UTF-8) first")
     return data.decode("utf-8-sig", "replace")

@@ -13,8 +13,8 @@ pytestmark = pytest.mark.slow  # together they take a while
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    """Every file by its path, apart from the lock."""
-    files = (path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
+    """Every file by its path."""
+    files = (path for path in folder.rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 

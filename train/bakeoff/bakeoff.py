@@ -1,15 +1,14 @@
 """Compare ways to curate: short trainings on several sets of pairs, scored on the same held-out pairs."""
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import polars as pl
 
-from curate.files import atomic, remove, write_json
+from curate.files import atomic, read_json, remove, write_json
 from curate.rundir.store import fingerprint
 from curate.terminal import say as print_progress
 from train.bakeoff.arms import Bakeoff, open_arms, sample_pairs, write_run
@@ -32,6 +31,13 @@ from train.training.train import train
 
 RESULT = "bakeoff.json"
 DEFAULT_MAX_LENGTH = 1024  # tokens, if train.max_length is null: arms are comparable only with the same max_length
+
+
+class Facts(TypedDict):
+    """What is kept of one training besides its scores."""
+
+    seconds: float
+    words: dict[str, float] | None  # mean words of the answers of either model
 
 
 def bakeoff(
@@ -67,7 +73,7 @@ def bakeoff(
     """
     check_trl(plan.train.method, [*plan.train.trl, *plan.sweep])
     arms, test = open_arms(plan, out, root)
-    runs: dict[tuple[str, str], list[tuple[pl.DataFrame, dict[str, Any]]]] = {}
+    runs: dict[tuple[str, str], list[tuple[pl.DataFrame, Facts]]] = {}
     for name, pairs in arms.items():
         for point in plan.points():
             options = ", ".join(f"{key}={value}" for key, value in point.items())
@@ -85,7 +91,7 @@ def bakeoff(
 
 def _train_and_score(
     plan: Bakeoff, pairs: pl.DataFrame, test: pl.DataFrame, point: dict[str, Any], seed: int, folder: Path
-) -> tuple[pl.DataFrame, dict[str, Any]]:
+) -> tuple[pl.DataFrame, Facts]:
     """Return the scored test pairs of one training, and its seconds and mean words; from `folder` if already there."""
     length = plan.train.max_length or min(
         DEFAULT_MAX_LENGTH, model_shape(str(plan.train.model)).context or DEFAULT_MAX_LENGTH
@@ -113,7 +119,7 @@ def _train_and_score(
         rows = score_pairs(test, pl.concat(logps, how="horizontal"))
         with atomic(scores) as temporary:  # last: its presence means that the training has been scored
             rows.write_parquet(temporary)
-    return pl.read_parquet(scores, glob=False), json.loads(facts.read_text("utf-8"))
+    return pl.read_parquet(scores, glob=False), read_json(facts, Facts)
 
 
 def _reference_logps(plan: Bakeoff, models: ModelPair, test: pl.DataFrame, length: int, folder: Path) -> pl.DataFrame:
@@ -142,8 +148,8 @@ def _row(
     name: str,
     options: str,
     pairs: int,
-    done: list[tuple[pl.DataFrame, dict[str, Any]]],
-    first: list[tuple[pl.DataFrame, dict[str, Any]]],
+    done: list[tuple[pl.DataFrame, Facts]],
+    first: list[tuple[pl.DataFrame, Facts]],
 ) -> dict[str, Any]:
     words = [facts["words"] for _, facts in done if facts["words"]]
     extra_words = float(np.mean([each[TUNED] - each[REFERENCE] for each in words])) if words else None
@@ -160,9 +166,7 @@ def _row(
     }
 
 
-def _differences(
-    done: list[tuple[pl.DataFrame, dict[str, Any]]], first: list[tuple[pl.DataFrame, dict[str, Any]]]
-) -> list[pl.DataFrame]:
+def _differences(done: list[tuple[pl.DataFrame, Facts]], first: list[tuple[pl.DataFrame, Facts]]) -> list[pl.DataFrame]:
     """Return the difference in `correct` pair by pair: pairs that are hard for both cancel out."""
     return [
         rows.select("prompt_id", correct=pl.col("correct") - base.get_column("correct"))

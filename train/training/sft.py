@@ -1,14 +1,22 @@
 """SFT on the chosen answers, for a base model that has to learn the form of an answer before preferences."""
 
-import json
 from pathlib import Path
 
+import msgspec
 import polars as pl
 
 from curate.errors import require
+from curate.files import read_json
 from train.models import EXTRA
 
 ADAPTER = "adapter_config.json"
+
+
+class Adapter(msgspec.Struct):
+    """What is read of an adapter's configuration, which PEFT writes."""
+
+    base_model_name_or_path: str
+    task_type: str | None = None
 
 
 def chosen_only(rows: pl.DataFrame) -> pl.DataFrame:
@@ -30,7 +38,7 @@ def merge_adapter(adapter: Path, out: Path, *, remote_code: bool = False) -> str
     if not (adapter / ADAPTER).is_file():
         return str(adapter)
     peft, transformers = require("peft", EXTRA), require("transformers", EXTRA)
-    if json.loads((adapter / ADAPTER).read_text("utf-8"))["task_type"] == "SEQ_CLS":  # a reward model: one score
+    if read_json(adapter / ADAPTER, Adapter).task_type == "SEQ_CLS":  # a reward model: one score
         auto, options = peft.AutoPeftModelForSequenceClassification, {"num_labels": 1}
     else:
         auto, options = peft.AutoPeftModelForCausalLM, {}
