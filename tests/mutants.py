@@ -1,14 +1,16 @@
 """
 Mutates a seeded sample of the code that decides about data, and reports what its tests do not notice.
 
-    python -m tests.mutants --seed 1 --count 150 [--only curate/pairing.py]
+    python -m tests.mutants --seed 1 --count 150 [--only curate/pairing.py] [--jobs 2]
 
 `tests/mutants.yaml` names the modules, the tests of each, and mutations known to change nothing. Every mutant runs in a
-copy of the tree. A mutant whose tests do not end in time counts as killed: pytest-timeout would fail them.
+copy of the tree, one for each job. A mutant whose tests do not end in time counts as killed: pytest-timeout would fail
+them.
 """
 
 import argparse
 import os
+import queue
 import random
 import shutil
 import subprocess
@@ -16,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,7 +118,7 @@ def _write(file: Path, source: bytes) -> None:
 
 
 def copied(folder: Path) -> Path:
-    """Return a copy of the tree; `../shared` beside it is the real one, as some tests look there."""
+    """Return a copy of the tree, without `../shared`: tests that need it are skipped."""
     tree = folder / "tree"
     for name in COPIED:
         source = ROOT / name
@@ -126,22 +129,25 @@ def copied(folder: Path) -> Path:
     return tree
 
 
-def run(mutants: Sequence[Mutant], tests: dict[str, list[str]]) -> list[Mutant]:
+def run(mutants: Sequence[Mutant], tests: dict[str, list[str]], jobs: int) -> list[Mutant]:
     """Return the mutants that survive, after a check that the tests pass without any."""
-    alive = []
-    with tempfile.TemporaryDirectory() as folder:
-        tree = copied(Path(folder))
-        if not passes(
-            tree, sorted({test for mutant in mutants for test in tests[mutant.module]}), 10 * LIMIT, output=None
-        ):
+    trees = queue.SimpleQueue[Path]()
+
+    def try_one(mutant: Mutant) -> bool:
+        start, tree = time.monotonic(), trees.get()
+        survived = survives(tree, mutant, tests[mutant.module])
+        trees.put(tree)
+        said = "SURVIVED" if survived else "killed"
+        print(f"{said:8} {time.monotonic() - start:5.1f} s  {mutant.place()}", flush=True)  # noqa: T201
+        return survived
+
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(jobs) as pool:
+        for number in range(jobs):
+            trees.put(copied(Path(folder) / str(number)))
+        every = sorted({test for mutant in mutants for test in tests[mutant.module]})
+        if not passes(Path(folder) / "0/tree", every, 10 * LIMIT, output=None):
             sys.exit("without any mutation the tests fail or take too long")
-        for number, mutant in enumerate(mutants, 1):
-            start = time.monotonic()
-            if survived := survives(tree, mutant, tests[mutant.module]):
-                alive.append(mutant)
-            said = "SURVIVED" if survived else "killed"
-            print(f"{number:4} {said:8} {time.monotonic() - start:5.1f} s  {mutant.place()}", flush=True)  # noqa: T201
-    return alive
+        return [mutant for mutant, survived in zip(mutants, pool.map(try_one, mutants), strict=True) if survived]
 
 
 def report(mutants: Sequence[Mutant], alive: Sequence[Mutant], equivalent: int) -> float:
@@ -161,11 +167,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=150)
     parser.add_argument("--only", nargs="*", help="modules, instead of all")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
     tests, known = tests_of(), known_equivalents()
     drawn = sample(options.only or list(tests), options.seed, options.count)
     mutants = [mutant for mutant in drawn if mutant.key() not in known]
-    share = report(mutants, run(mutants, tests), len(drawn) - len(mutants))
+    share = report(mutants, run(mutants, tests, options.jobs), len(drawn) - len(mutants))
     sys.exit(share < GOAL)
 
 
