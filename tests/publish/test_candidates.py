@@ -4,7 +4,7 @@ import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,18 +61,6 @@ def make_judged(folder: Path, note: str = "", questions: int = 20) -> Run:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return make_judged(tmp_path_factory.mktemp("judged"))
-
-
-@pytest.fixture(scope="module")
-def hub() -> Iterator[HubServer]:
-    with HubServer() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def user(hub: HubServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[User]:
-    with User(hub.url, tmp_path_factory.mktemp("home")) as someone:
-        yield someone
 
 
 def files_of(hub: HubServer, repo: str) -> dict[str, bytes]:

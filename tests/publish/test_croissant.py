@@ -1,7 +1,6 @@
 """Croissant metadata: what mlcroissant reads by it is what was published."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,6 @@ from tests.hub_server import HubServer, read
 from tests.publish.user import User, make_run
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def hub() -> Iterator[HubServer]:
-    with HubServer() as server:
-        yield server
 
 
 def records(folder: Path, config: str) -> list[dict[str, Any]]:

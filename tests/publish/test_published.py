@@ -190,18 +190,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return found
 
 
-@pytest.fixture(scope="module")
-def hub() -> Iterator[HubServer]:
-    with HubServer() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def user(hub: HubServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[User]:
-    with User(hub.url, tmp_path_factory.mktemp("home")) as process:
-        yield process
-
-
 def uploaded(hub: HubServer, repo: str) -> dict[str, str]:
     """Every file of the repository as text; tables decoded."""
     files = {path: read(data) for path, data in hub.repos[repo].at("main").files.items()}  # type: ignore[union-attr]

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +22,6 @@ FILES = {
     "data/train-00000-of-00001.parquet", "data/test-00000-of-00001.parquet", "README.md", f"{META}/README.md",
     f"{META}/recipe.yaml", f"{META}/manifest.json", f"{META}/summary.json", f"{META}/ledger.parquet",
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def hub() -> Iterator[HubServer]:
-    with HubServer() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def user(hub: HubServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[User]:
-    with User(hub.url, tmp_path_factory.mktemp("home")) as someone:
-        yield someone
 
 
 @pytest.fixture(scope="module")

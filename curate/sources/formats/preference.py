@@ -104,7 +104,7 @@ def _not_repeated(frame: pl.DataFrame) -> pl.Series:
     overlap = frame.select(
         "prompt",
         "chosen",
-        begins=(pl.col("chosen").list.head(prompt.list.len()) == prompt).fill_null(value=False),
+        begins=pl.col("chosen").list.head(prompt.list.len()) == prompt,  # null where there is no prompt
         repeated=(contents.list.contains(question) | (question.str.strip_chars() == "")).fill_null(value=False),
     )
     some = overlap.select(pl.col("repeated") & ~pl.col("begins") & (prompt.list.len() > 1)).to_series()

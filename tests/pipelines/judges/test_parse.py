@@ -66,6 +66,7 @@ def test_a_reason_may_be_any_text() -> None:
         ('{"reason": "x", "ratings": {"help": 4, "honesty": 4}, "more": 1}', "the object has 3 keys"),
         ('{"reason": "x", "ratings": [4, 4]}', "ratings is a list, expected an object"),
         ('{"reason": "x", "ratings": 4}', "ratings is 4, expected an object"),
+        ('{"reason": "x", "ratings": "größer 🙂"}', 'ratings is "größer 🙂", expected an object'),
         ('{"reason": ["x"], "ratings": {"help": 4, "honesty": 4}}', "reason is a list, expected a text"),
         ('{"reason": null, "ratings": {"help": 4, "honesty": 4}}', "reason is null, expected a text"),
         ('{"reason": "x", "ratings": {"help": 4, "honesty": 4}', "malformed JSON, Expecting ',' delimiter"),
