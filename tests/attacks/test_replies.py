@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import polars as pl
 import pytest
 
-from tests.attacks.harness import Done, Victim, any_of
+from tests.attacks.harness import ASKING, Done, Victim, any_of
 from tests.data import write_jsonl
 
 pytestmark = pytest.mark.slow  # together they take a while
@@ -150,10 +150,7 @@ def wire() -> Iterator[Wire]:
 
 @pytest.fixture(scope="module")
 def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victim]:
-    asking = (
-        "import aiohttp, pipelines.flow, pipelines.clients.llms, pipelines.clients.tasks"  # takes seconds each time
-    )
-    with Victim(tmp_path_factory.mktemp("victim"), preload=asking) as victim:
+    with Victim(tmp_path_factory.mktemp("victim"), preload=ASKING) as victim:
         yield victim
 
 
