@@ -93,18 +93,19 @@ def requests(*texts: str, **params: Any) -> list[Request]:
 
 def curate(*arguments: object, key: str | None = None, timeout: float = 120) -> subprocess.CompletedProcess[str]:
     """Run the real command in another process."""
-    return forked.curate(*arguments, env=environment(key), seconds=timeout)
+    return forked.curate(*arguments, env=environment(key), seconds=timeout, preload=forked.ASKING)
 
 
-def started(*arguments: object, key: str | None = None) -> "subprocess.Popen[str]":
+def started(*arguments: object, key: str | None = None) -> "forked.Started | subprocess.Popen[str]":
     """Start the real command in another process."""
-    return subprocess.Popen(
-        command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(key)
-    )
+    return forked.started(*arguments, env=environment(key), preload=forked.ASKING)
 
 
-def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "curate", *map(str, arguments)]
+def ended(process: "forked.Started | subprocess.Popen[str]", seconds: float) -> subprocess.CompletedProcess[str]:
+    """Wait for the end of what was started."""
+    out, err = process.communicate(timeout=seconds)
+    assert process.returncode is not None
+    return subprocess.CompletedProcess([], process.returncode, out, err)
 
 
 def environment(key: str | None) -> dict[str, str]:

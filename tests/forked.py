@@ -3,9 +3,11 @@
 import atexit
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -56,19 +58,20 @@ gc.collect()
 gc.freeze()  # a collection in a child would touch, and so copy, every page
 for line in sys.stdin:
     order = json.loads(line)
-    started = time.monotonic()
-    pid = os.fork()
-    if pid == 0:
-        child(order)
+    if "argv" in order:
+        pid = os.fork()
+        if pid == 0:
+            child(order)
+        print(pid, flush=True)
+        continue
+    until = time.monotonic() + order["seconds"]
     while True:
-        done, status, usage = os.wait4(pid, os.WNOHANG)
-        if done:
+        done, status, usage = os.wait4(order["pid"], os.WNOHANG)
+        if done or time.monotonic() > until:
             break
-        if time.monotonic() - started > order["seconds"]:
-            os.kill(pid, signal.SIGKILL)
         time.sleep(0.005)
-    code, seconds = os.waitstatus_to_exitcode(status), time.monotonic() - started
-    print(json.dumps([code, usage.ru_maxrss // 1024, seconds]), flush=True)
+    code = os.waitstatus_to_exitcode(status) if done else None
+    print(json.dumps([code, usage.ru_maxrss // 1024]), flush=True)
 """
 
 
@@ -84,52 +87,109 @@ class Ended:
     connects: tuple[str, ...]  # addresses
 
 
+class Started:
+    """A command that runs, used as a subprocess.Popen of texts is."""
+
+    def __init__(self, zygote: "Zygote", argv: list[str], cwd: Path, env: Mapping[str, str]) -> None:
+        self._zygote, self._folder, self._begun = zygote, tempfile.TemporaryDirectory(), time.monotonic()
+        self._files = {name: Path(self._folder.name) / name for name in ("in", "out", "err", "connects")}
+        self._files["in"].write_bytes(b"")
+        files = {name: str(path) for name, path in self._files.items()}
+        self.pid: int = zygote.ask({**files, "argv": argv, "cwd": str(cwd), "env": dict(env)})
+        self.returncode: int | None = None
+
+    def poll(self, seconds: float = 0) -> int | None:
+        """Return the exit code once it has ended; wait at most `seconds` for that."""
+        if self.returncode is None:
+            self.returncode, self._memory = self._zygote.ask({"pid": self.pid, "seconds": seconds})
+            self._seconds = time.monotonic() - self._begun
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, unless it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """Kill it, if it has not ended."""
+        self.send_signal(signal.SIGKILL)
+
+    def ended(self, seconds: float) -> Ended:
+        """Wait for its end, and say how it was; it is killed after some seconds."""
+        if self.poll(seconds) is None:
+            self.kill()
+        code = self.poll(seconds=60)
+        assert code is not None
+        read = (self._files[name].read_bytes() for name in ("out", "err", "connects"))
+        out, err, connects = (text.decode("utf-8", "replace") for text in read)
+        self._folder.cleanup()
+        addresses = tuple(json.loads(line) for line in connects.splitlines())
+        return Ended(code, out, err, self._memory, self._seconds, addresses)
+
+    def communicate(self, timeout: float = 300) -> tuple[str, str]:
+        """Wait for its end and return its output and its errors."""
+        ended = self.ended(timeout)
+        return ended.out, ended.err
+
+
 class Zygote:
     """The process that has imported the command, and what the program `preload` imports."""
 
     def __init__(self, preload: str = "") -> None:
-        self._folder = tempfile.TemporaryDirectory()
-        self._files = {name: Path(self._folder.name) / name for name in ("in", "out", "err", "connects")}
-        self._files["in"].write_bytes(b"")
         self._process = subprocess.Popen(
             [sys.executable, "-c", f"{preload}\n{PROGRAM}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             env=os.environ | {"OMP_NUM_THREADS": "1"},
         )  # fmt: skip
 
-    def run(self, argv: list[str], cwd: Path, env: Mapping[str, str], seconds: float) -> Ended:
-        """Run the command with these arguments in a folder; it is killed after some seconds."""
-        order: dict[str, Any] = {name: str(path) for name, path in self._files.items()}
-        order |= {"argv": argv, "cwd": str(cwd), "env": dict(env), "seconds": seconds}
+    def ask(self, order: Mapping[str, Any]) -> Any:
+        """Send an order and return the answer."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
-        code, memory, took = json.loads(self._process.stdout.readline())
-        read = (self._files[name].read_bytes() for name in ("out", "err", "connects"))
-        out, err, connects = (text.decode("utf-8", "replace") for text in read)
-        return Ended(code, out, err, memory, took, tuple(json.loads(line) for line in connects.splitlines()))
+        return json.loads(self._process.stdout.readline())
+
+    def start(self, argv: list[str], cwd: Path, env: Mapping[str, str]) -> Started:
+        """Start the command with these arguments in a folder."""
+        return Started(self, argv, cwd, env)
+
+    def run(self, argv: list[str], cwd: Path, env: Mapping[str, str], seconds: float) -> Ended:
+        """Run the command with these arguments in a folder; it is killed after some seconds."""
+        return self.start(argv, cwd, env).ended(seconds)
 
     def close(self) -> None:
         """End the process."""
         self._process.communicate()
-        self._folder.cleanup()
+
+
+ASKING = "import pipelines.clients.llms, pipelines.clients.tasks"  # takes seconds wherever models are asked
 
 
 @cache
-def zygote() -> Zygote:
-    """Return the one zygote of this process."""
-    found = Zygote()
+def zygote(preload: str = "") -> Zygote:
+    """Return the one zygote of this process with this preload."""
+    found = Zygote(preload)
     atexit.register(found.close)
     return found
 
 
 def curate(
-    *arguments: object, folder: Path | None = None, env: Mapping[str, str] | None = None, seconds: float = 300
-) -> "subprocess.CompletedProcess[str]":
+    *arguments: object, folder: Path | None = None, env: Mapping[str, str] | None = None, seconds: float = 300,
+    preload: str = "",
+) -> "subprocess.CompletedProcess[str]":  # fmt: skip
     """Run the command as `subprocess.run` would, a second faster; on Windows by `subprocess.run`."""
     line = [str(argument) for argument in arguments]
     if os.name == "nt":
         command = [sys.executable, "-m", "curate", *line]
         return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=env, timeout=seconds)
-    ended = zygote().run(line, folder or Path.cwd(), os.environ if env is None else env, seconds)
+    ended = zygote(preload).run(line, folder or Path.cwd(), os.environ if env is None else env, seconds)
     return subprocess.CompletedProcess(line, ended.code, ended.out, ended.err)
+
+
+def started(*arguments: object, env: Mapping[str, str], preload: str = "") -> "Started | subprocess.Popen[str]":
+    """Start the command as `subprocess.Popen` would, in the current folder; on Windows by `subprocess.Popen`."""
+    line = [str(argument) for argument in arguments]
+    if os.name == "nt":
+        command = [sys.executable, "-m", "curate", *line]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+    return zygote(preload).start(line, Path.cwd(), env)

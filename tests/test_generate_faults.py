@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from pipelines.clients.cache import RequestCache
-from tests.faults import FaultServer, curate, prompts, started
+from tests.faults import FaultServer, curate, ended, prompts, started
 
 pytestmark = pytest.mark.slow
 
@@ -95,8 +95,8 @@ def test_an_endpoint_that_dies_and_comes_back(tmp_path: Path, serve: Callable[..
     while server.answers().total() < 40:
         time.sleep(0.02)
     server.control(dead_for=2)
-    _, said = process.communicate(timeout=90)
-    assert (process.returncode, said) == (0, "")
+    done = ended(process, 90)
+    assert (done.returncode, done.stderr) == (0, "")
     answers = pl.read_parquet(tmp_path / "RUN" / "candidates.parquet")
     assert answers.get_column("response").null_count() == 0
     assert len(server.answers()) == 240
@@ -113,11 +113,7 @@ def test_a_dead_endpoint_stops_the_run_and_the_same_command_continues(
     server.control(hold_after=0)  # nothing is partially sent when it dies
     server.quiet()
     server.stop()
-    out, said = process.communicate(timeout=60)
-    check_line(
-        subprocess.CompletedProcess([], process.returncode, out, said), 3,
-        f"test at {server.url}: no answer for ",
-    )  # fmt: skip
+    check_line(ended(process, 60), 3, f"test at {server.url}: no answer for ")
     kept = stored(tmp_path / "RUN")
     assert kept == server.answers().total() >= 40
     server.start()
@@ -232,9 +228,9 @@ def test_an_interrupt_stops_it_quickly_and_keeps_the_answers(
         server.quiet()
     begun = time.monotonic()
     process.send_signal(signal.SIGINT)
-    out, said = process.communicate(timeout=30)
+    done = ended(process, 30)
     assert time.monotonic() - begun < 3
-    check_line(subprocess.CompletedProcess([], process.returncode, out, said), 130, "interrupted; the same command")
+    check_line(done, 130, "interrupted; the same command")
     kept = stored(tmp_path / "RUN")
     answered = server.answers().total()
     assert answered - 32 <= kept <= answered

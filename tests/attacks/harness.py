@@ -17,7 +17,6 @@ CODES = {0, 1, 2, 3, 130}
 SECONDS = 60  # of one attack, far above what any takes
 MEMORY_MB = 2_500
 DEFECT = "a bug in prefcurate"
-ASKING = "import pipelines.clients.llms, pipelines.clients.tasks"  # takes seconds wherever models are asked
 
 
 class Done(Ended):

@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
-from tests.attacks.harness import ASKING, Victim, contents
+from tests.attacks.harness import Victim, contents
 from tests.chat_server import ChatServer, chat_server
 from tests.data import rows, write_jsonl
+from tests.forked import ASKING
 
 FEW, MANY = 6, 100
 ROWS = ("0", "3", "7")

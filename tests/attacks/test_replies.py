@@ -10,8 +10,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import polars as pl
 import pytest
 
-from tests.attacks.harness import ASKING, Done, Victim, any_of
+from tests.attacks.harness import Done, Victim, any_of
 from tests.data import write_jsonl
+from tests.forked import ASKING
 
 pytestmark = pytest.mark.slow  # together they take a while
 
