@@ -162,7 +162,9 @@ class Zygote:
         self._process.communicate()
 
 
-ASKING = "import pipelines.clients.llms, pipelines.clients.tasks"  # takes seconds wherever models are asked
+# What takes seconds to import wherever models are asked, and where they are trained.
+ASKING = "import pipelines.clients.llms, pipelines.clients.tasks"
+TRAINING = "import peft, trl, train.training.train; from transformers import AutoModelForCausalLM; trl.DPOTrainer"
 
 
 @cache

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from curate.cli import main
+from tests import forked
 from tests.train.tiny import TEMPLATE, tiny_model, tiny_tokenizer, toy_run
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # of torch, transformers and TRL
@@ -110,9 +111,9 @@ def test_a_full_disk_is_one_line_and_2(place: Path, tmp_path: Path) -> None:
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(disk)], capture_output=True)
     if mounted.returncode:
         pytest.skip("this machine does not let us mount a tmpfs")
-    command = [sys.executable, "-m", "curate", "train", "RUN", "-m", "model", "-o", str(disk / "OUT")]
+    line = ("train", "RUN", "-m", "model", "-o", disk / "OUT", "--set", "trl.max_steps=2")
     try:
-        done = subprocess.run([*command, "--set", "trl.max_steps=2"], cwd=place, capture_output=True, text=True)
+        done = forked.curate(*line, folder=place, preload=forked.TRAINING)
     finally:
         subprocess.run(["umount", str(disk)], check=True)
     assert done.returncode == 2

@@ -37,8 +37,8 @@ def evil() -> Iterator[ChatServer]:
 class Victim:
     """A user with secrets, and a run pulled from someone who changed its recipe on the Hub."""
 
-    def __init__(self, folder: Path, tree: dict[str, Any]) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, tree: dict[str, Any], preload: str = "") -> None:
+        self.folder, self.preload = folder, preload
         (folder / ".ssh").mkdir()
         (folder / ".ssh" / "id_rsa").write_text(f"{PLANTED} rubric\n")
         (folder / "notes.txt").write_text(f"{PLANTED} document\n" * 20)
@@ -56,7 +56,7 @@ class Victim:
         keys = {name: f"{PLANTED}-{name}" for name in KEYS}
         env = {**os.environ, **keys, "HOME": str(self.folder), "XDG_CONFIG_HOME": str(self.folder / "config")}
         env.pop("OPENAI_BASE_URL", None)
-        return forked.curate(*arguments, folder=self.folder, env=env)
+        return forked.curate(*arguments, folder=self.folder, env=env, preload=self.preload)
 
     def refused(self, *arguments: str) -> str:
         done = self(*arguments)
@@ -84,7 +84,7 @@ def models(url: str) -> dict[str, Any]:
 
 
 def test_keys_and_files_stay_here(tmp_path: Path, evil: ChatServer) -> None:
-    victim = Victim(tmp_path, models(evil.url))
+    victim = Victim(tmp_path, models(evil.url), preload=forked.TRAINING)
     evil.forget()
     (tmp_path / "copied.yaml").write_bytes((tmp_path / "RUN" / "recipe.yaml").read_bytes())
     (tmp_path / "bake.yaml").write_text("arms: {a: {recipe: copied.yaml}}\ntrain: {model: ./none}\n")
@@ -113,7 +113,7 @@ def test_consent_is_asked_once_and_remembered(tmp_path: Path, evil: ChatServer) 
     tree = models(evil.url)
     del tree["prompts"], tree["generate"]
     tree["judge"] = {"models": [{"model": "openai:j", "base_url": evil.url, "api_key_env": "OPENAI_API_KEY"}]}
-    victim = Victim(tmp_path, tree)
+    victim = Victim(tmp_path, tree, preload=forked.ASKING)
     evil.forget()
     line = ("judge", "RUN/recipe.yaml", "-o", "OUT")
     no_terminal = victim(*line, "--trust")
@@ -137,7 +137,7 @@ def test_training_runs_no_code(tmp_path: Path) -> None:
     model = tiny_model(tmp_path / "model")
     (tmp_path / "model" / "code.py").write_text(f"open({str(tmp_path / 'executed')!r}, 'w')\n")
     trl = {"model_init_kwargs": {"attn_implementation": "eager"}}
-    victim = Victim(tmp_path, {"train": {"model": str(model), "trl": trl}})
+    victim = Victim(tmp_path, {"train": {"model": str(model), "trl": trl}}, preload=forked.TRAINING)
     for line in (["train", "RUN"], ["preflight", "RUN"], ["train", "RUN", "--model", "./mine"]):
         said = victim.refused(*line)
         assert (

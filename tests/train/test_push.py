@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import forked
+from tests.forked import TRAINING
 from tests.hub_server import READ, WRITE, Fault, HubServer, read
 from tests.publish.user import command, environment
 from tests.train.tiny import tiny_model, toy_run
@@ -26,18 +28,41 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def hub(place: Path) -> Iterator[HubServer]:
-    """A Hub with the tiny model as me/base."""
-    files = {path.name: path.read_bytes() for path in (place / "model").iterdir()}
-    with HubServer({"me/base": files}, kind="models") as server:
+@pytest.fixture(scope="module")
+def server() -> Iterator[HubServer]:
+    with HubServer(kind="models") as server:
         yield server
+
+
+@pytest.fixture
+def hub(server: HubServer, place: Path) -> HubServer:
+    """A Hub with nothing but the tiny model, as me/base."""
+    server.repos.clear()
+    server.uploads.clear()
+    server.forget_blobs()
+    server.faults = []
+    server.commit("me/base", {path.name: path.read_bytes() for path in (place / "model").iterdir()})
+    return server
+
+
+def preload(hub: HubServer, place: Path) -> str:
+    """The Hub's client reads its settings where it is imported, which TRL does."""
+    settings = environment(hub.url, place / "home", token=None)
+    of_hub = {name: value for name, value in settings.items() if name.startswith("HF_")} | {"HF_HUB_OFFLINE": "0"}
+    return f"import os; os.environ.update({of_hub}); {TRAINING}"
 
 
 def train(
     hub: HubServer, place: Path, *more: str | Path, token: str | None = WRITE
 ) -> subprocess.CompletedProcess[str]:
-    return command(hub.url, place / "home", "train", place / "RUN", *QUICK, *more, token=token)
+    return curate(hub, place, "train", place / "RUN", *QUICK, *more, token=token)
+
+
+def curate(
+    hub: HubServer, place: Path, *arguments: str | Path, token: str | None = WRITE
+) -> subprocess.CompletedProcess[str]:
+    settings = environment(hub.url, place / "home", token)
+    return forked.curate(*arguments, env=settings, preload=preload(hub, place))
 
 
 def files_of(hub: HubServer, repo: str) -> dict[str, bytes]:
@@ -122,7 +147,7 @@ def test_a_failed_push_is_retried_without_training(hub: HubServer, place: Path, 
     other = train(hub, place, *arguments, "--set", "trl.beta=0.3")
     assert (other.returncode, other.stderr.count("\n")) == (2, 1)
     assert "already has a training: continue it with --resume, replace it with --force" in other.stderr
-    as_it_is = command(hub.url, place / "home", "train", place / "RUN", "-o", out, "--push", "me/second")
+    as_it_is = curate(hub, place, "train", place / "RUN", "-o", out, "--push", "me/second")
     assert as_it_is.returncode == 0, as_it_is.stderr
     assert files_of(hub, "me/second").items() <= there.items()
 
@@ -131,12 +156,13 @@ def test_a_push_killed_during_upload_is_resumed_without_training(hub: HubServer,
     out = tmp_path / "OUT"
     arguments = ("-m", place / "model", "-o", out, "--push", "me/killed")
     hub.faults = [Fault("/blobs/", "hang")]
-    line = [sys.executable, "-m", "curate", "train", *map(str, (place / "RUN", *QUICK, *arguments))]
-    with subprocess.Popen(line, env=environment(hub.url, place / "home"), stderr=subprocess.DEVNULL) as first:
-        until = time.monotonic() + 240
-        while not hub.faults[0].made and first.poll() is None and time.monotonic() < until:
-            time.sleep(0.05)
-        first.kill()
+    line = ("train", place / "RUN", *QUICK, *arguments)
+    first = forked.started(*line, env=environment(hub.url, place / "home"), preload=preload(hub, place))
+    until = time.monotonic() + 240
+    while not hub.faults[0].made and first.poll() is None and time.monotonic() < until:
+        time.sleep(0.05)
+    first.kill()
+    first.communicate()
     assert hub.faults[0].made == 1
     assert [commit.title for commit in hub.repos["me/killed"].history()] == ["initial commit"]
     trained = (out / "model" / "adapter_model.safetensors").stat().st_mtime_ns

@@ -4,7 +4,6 @@ import csv
 import json
 import math
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ import pytest
 from curate.errors import InputError, RecipeError
 from curate.recipe.training import Train
 from curate.rundir.result import Run
+from tests import forked
 from tests.train.tiny import tiny_model, tiny_tokenizer, toy_rows, toy_run
 from train.models import load_tokenizer
 from train.preflight import preflight
@@ -142,15 +142,14 @@ def test_a_killed_and_resumed_training_ends_with_the_same_loss(
 ) -> None:
     out = tmp_path / "out"
     sets = [f"trl.{name}={value}" for name, value in FAST.items()] + ["train.batch=8"]
-    command = [sys.executable, "-m", "curate", "train", toy.folder, "--model", model, "-o", out]
-    command += [part for text in sets for part in ("--set", text)]
-    started = subprocess.Popen(list(map(str, command)), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    line = ("train", toy.folder, "--model", model, "-o", out, *(f"--set={text}" for text in sets))
+    started = forked.started(*line, env=os.environ, preload=forked.TRAINING)
     for _ in range(2400):
         if list(out.glob("checkpoints/checkpoint-*/trainer_state.json")) or started.poll() is not None:
             break
         time.sleep(0.05)
-    os.kill(started.pid, signal.SIGKILL)
-    started.wait()
+    started.kill()
+    started.communicate()
     assert not (out / "result.json").exists()
     with pytest.raises(RecipeError, match="continue it with --resume, replace it with --force"):
         train(toy, small(model), out)
