@@ -15,11 +15,14 @@ quickstart: $(VENV)/quickstart ## Questions → answers of a small model → sco
 	$(BIN)/curate quickstart --out quickstart-run --force
 
 # One thread in each of pytest's processes: there are as many of them as cores, and more threads wait for each other.
+# Compiled modules are kept even where the environment says otherwise: the command is started hundreds of times.
+PYTEST := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --dist worksteal
+
 test: lint ## Everything that continuous integration checks
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
+	$(PYTEST)
 
 check: lint ## Lint, types and the fast tests, in about two minutes
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
+	$(PYTEST) -m "not slow"
 
 lint: $(VENV)/dev ## ruff, codespell and mypy
 	$(BIN)/ruff check .

@@ -20,8 +20,6 @@ import pytest
 from tests.attacks.harness import Victim, any_of, contents
 from tests.data import rows
 
-pytestmark = pytest.mark.slow  # together they take a while
-
 ROWS = rows(20)
 TABLE = pa.Table.from_pylist(ROWS)
 LINES = "".join(json.dumps(row) + "\n" for row in ROWS).encode()

@@ -15,8 +15,6 @@ from tests.attacks.harness import Victim, contents
 from tests.chat_server import ChatServer, chat_server
 from tests.data import rows, write_jsonl
 
-pytestmark = pytest.mark.slow  # together they take a while
-
 SECRET = "-----BEGIN SECRET-----"
 SOURCE = "source: {paths: p.jsonl}\n"
 VALUES: tuple[Any, ...] = (

@@ -14,8 +14,6 @@ from tests.attacks.harness import Done, Victim, any_of
 from tests.data import write_jsonl
 from tests.forked import ASKING
 
-pytestmark = pytest.mark.slow  # together they take a while
-
 CHUNKED = "Transfer-Encoding: chunked\r\n"
 
 

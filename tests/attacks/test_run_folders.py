@@ -14,8 +14,6 @@ from curate.rundir.manifest import Manifest
 from tests.attacks.harness import Victim, contents
 from tests.data import rows, write_jsonl
 
-pytestmark = pytest.mark.slow  # together they take a while
-
 EVIL = "<script>alert(1)</script>\x1b]0;x\x07\u202e\n---\nlicense: evil\n"
 VALUES: tuple[Any, ...] = (
     None,

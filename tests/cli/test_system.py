@@ -161,7 +161,7 @@ def test_other_commands(run: Path, line: str, code: int, said: str) -> None:
     ("limit", "said"),
     [
         ("-f 2", "would be larger than the system allows (ulimit -f)"),
-        ("-f 100", "would be larger than the system allows (ulimit -f)"),
+        ("-f 10", "would be larger than the system allows (ulimit -f)"),
         ("-v 4000000", "the address space is limited to 3,906 MB (ulimit -v)"),
         ("-v 1000000", "the address space is limited to 976 MB (ulimit -v)"),
         ("-n 20", "only 20 open files are allowed (ulimit -n)"),
