@@ -349,8 +349,11 @@ class HubServer:
 
     def _info(self, repo_id: str, repo: Repo, commit: Commit) -> Response:
         siblings = [{"rfilename": path} for path in commit.files]
-        card = read(commit.files.get("README.md", b"")).decode()
-        header = yaml.safe_load(card.split("---\n")[1]) if card.startswith("---\n") else None
+        card = read(commit.files.get("README.md", b"")).decode("utf-8", "replace")
+        try:
+            header = yaml.safe_load(card.split("---\n")[1]) if card.startswith("---\n") else None
+        except yaml.YAMLError:  # the Hub shows such a repository without a card
+            header = None
         about = {"id": repo_id, "sha": commit.sha, "private": repo.private, "siblings": siblings}
         return JSONResponse({**about, **({"cardData": header} if header else {})})
 

@@ -1,6 +1,7 @@
 """`curate pull`: download a published run into a run directory: recipe, ledger, data. `why` works on it."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -66,6 +67,9 @@ def _fetch(hub: Hub, remote: Remote, folder: Path, base: str, config: str) -> No
 
     parts = sorted({str(Path(path).parent) for path in remote.files if path.startswith(f"{base}/parts/")})
     names = [f"{meta}/{MANIFEST}" for meta in (base, *parts)]
+    needed = [CARD, f"{base}/{SUMMARY}", f"{base}/{RECIPE}", *names, *(f"{meta}/{LEDGER}" for meta in (base, *parts))]
+    if missing := [path for path in needed if path not in remote.files]:
+        raise InputError(f"{hub.repo} has no {missing[0]}: it was removed on the Hub")
     read = [patiently(hub.repo, partial(hub.read, name, remote.sha or "")) for name in names]
     manifests = [Manifest.parse(text, f"{hub.repo}/{name}") for name, text in zip(names, read, strict=True)]
     get(f"{base}/{SUMMARY}", folder / SUMMARY)
@@ -80,23 +84,25 @@ def _fetch(hub: Hub, remote: Remote, folder: Path, base: str, config: str) -> No
         get(f"{base}/{path}", folder / path)
         if digest(folder / path) != manifests[0].files[path]:
             raise InputError(f"{path} differs from what the run published: it was changed on the Hub")
-    sums = {sha for manifest in manifests for path, sha in manifest.files.items() if path.startswith(DATA)}
+    joined = _joined(manifests)
+    sums = Counter(sha for manifest in manifests for path, sha in manifest.files.items() if path.startswith(DATA))
     shards = sorted(path for path in remote.files if path.startswith(f"{data_folder(config)}/"))
     with atomic(folder / DATA) as data:
         data.mkdir()
+        rows = 0
         for path in shards:
             get(path, data / Path(path).name)
-            _check(data / Path(path).name, sums)
+            rows += _checked(data / Path(path).name, sums)
+        _check_rows(f"{hub.repo}/{data_folder(config)}", rows, joined.counts.get("kept"))
     ledgers = [folder / f".ledger-{number}" for number in range(1 + len(parts))]
     for meta, ledger, manifest in zip((base, *parts), ledgers, manifests, strict=True):
         get(f"{meta}/{LEDGER}", ledger)
         if manifest.files.get(LEDGER) != digest(ledger):
             raise InputError(f"{meta}/{LEDGER} differs from what the run published: it was changed on the Hub")
-    _join_ledgers(ledgers, folder / LEDGER)
-    pulled = Pulled(hub.repo, remote.sha or "", config)
+    _check_rows(f"{base}/{LEDGER}", _join_ledgers(ledgers, folder / LEDGER), joined.counts.get("ledger"))
     read_facts(folder / SUMMARY)
-    joined = sealed(folder, _joined(manifests).replace(pulled=pulled))
-    write_json(folder / MANIFEST, joined.to_dict())
+    pulled = Pulled(hub.repo, remote.sha or "", config)
+    write_json(folder / MANIFEST, sealed(folder, joined.replace(pulled=pulled)).to_dict())
 
 
 def _copy(hub: Hub, path: str, revision: str, to: Path) -> None:
@@ -106,22 +112,36 @@ def _copy(hub: Hub, path: str, revision: str, to: Path) -> None:
             target.write(chunk)
 
 
-def _check(shard: Path, sums: Collection[str]) -> None:
-    """Raise InputError for a shard that no manifest lists, by its content, or that does not hold pairs."""
-    if not PRODUCT.fullmatch(shard.name) or digest(shard) not in sums:
+def _checked(shard: Path, sums: Counter[str]) -> int:
+    """
+    Return the rows of a shard, and count it in `sums`, which has how often the manifests list each content.
+
+    Raise InputError for one that they do not list (that often), or that does not hold pairs.
+    """
+    sha = digest(shard)
+    if not PRODUCT.fullmatch(shard.name) or not sums[sha]:
         raise InputError(f"{shard.name} differs from what the run published: it was changed on the Hub")
-    for _ in _blocks(shard, PAIR):
-        pass
+    sums[sha] -= 1
+    return sum(len(block) for block in _blocks(shard, PAIR))
 
 
-def _join_ledgers(ledgers: Iterable[Path], target: Path) -> None:
+def _check_rows(name: str, rows: int, expected: int | None) -> None:
+    if rows != expected:
+        raise InputError(f"{name} has {rows:,} rows, its manifest counts {expected or 0:,}: it was changed on the Hub")
+
+
+def _join_ledgers(ledgers: Iterable[Path], target: Path) -> int:
+    """Write the ledgers as one and return its rows."""
+    rows = 0
     with atomic(target) as temporary:
         writer = TableWriter(temporary, LEDGER_SCHEMA)
         for path in ledgers:
             for block in _blocks(path, LEDGER_SCHEMA):
                 writer.write(block)
+                rows += len(block)
             path.unlink()
         writer.close()
+    return rows
 
 
 def _blocks(path: Path, schema: pl.Schema) -> Iterator[pl.DataFrame]:
