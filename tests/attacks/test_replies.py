@@ -174,7 +174,8 @@ def attack(victim: Victim, wire: Wire, numbers: list[int]) -> Done:
     """Ask, and once more where that worked: from what was stored."""
     shutil.rmtree(victim.folder / "RUN", ignore_errors=True)
     write_jsonl(victim.folder / "p.jsonl", [{"prompt": "Is 7 odd?"}])
-    model = "  - {{model: 'openai:m{0}', base_url: '{1}/{0}/v1', api_key_env: A_KEY, retries: 0, timeout: 3}}\n"
+    bounds = "retries: 0, timeout: 3, patience: 4"
+    model = f"  - {{{{model: 'openai:m{{0}}', base_url: '{{1}}/{{0}}/v1', api_key_env: A_KEY, {bounds}}}}}\n"
     models = "".join(model.format(number, wire.url) for number in numbers)
     (victim.folder / "r.yaml").write_text(
         f"source: {{paths: p.jsonl}}\ngenerate:\n  n: 1\n  max_failed: 1\n  models:\n{models}"
