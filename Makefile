@@ -32,7 +32,7 @@ lint: $(VENV)/dev ## ruff, codespell and mypy
 
 SEED := 1
 COUNT := 150
-mutants: $(VENV)/dev ## Which small changes of the code no test notices: SEED=1 COUNT=150, about 20 minutes
+mutants: $(VENV)/dev ## Which small changes of the code no test notices: SEED=1 COUNT=150, some minutes
 	$(BIN)/python -m tests.mutants --seed $(SEED) --count $(COUNT)
 
 dist: $(VENV)/dev ## Wheel and sdist in dist/, checked
