@@ -218,6 +218,14 @@ def test_bounds_of_gates_are_inclusive(run: Run) -> None:
     assert found["splits"][1] == "train has 3 pairs, fewer than 4; test has 1 pairs, fewer than 2"
 
 
+def test_a_run_without_a_test_split_needs_no_test_pairs(run: Run) -> None:
+    counts = {"rows": 40, "kept": 40, "train": 40, "validation": 0, "test": 0}
+    recipe = with_publish(run.recipe, min_test=50)
+    without = recipe.model_copy(update={"split": recipe.split.model_copy(update={"test": 0.0})})
+    assert checked(run, without, counts=counts)["splits"] == ("passed", "train 40, validation 0, test 0")
+    assert checked(run, recipe, counts=counts)["splits"] == ("failed", "test has 0 pairs, fewer than 50")
+
+
 def test_one_contaminated_row_that_was_not_dropped(run: Run) -> None:
     def sets(rows: int) -> dict[str, Any]:
         return {"sets": {"gsm8k": {"items": 9, "hit": rows, "rows": rows}, "mmlu": {"items": 1, "hit": 0, "rows": 0}}}

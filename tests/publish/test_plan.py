@@ -1,7 +1,9 @@
 """The changes of a push, for each state of the repository."""
 
+import io
 from dataclasses import replace
 
+import polars as pl
 import pyarrow as pa
 import pytest
 
@@ -82,6 +84,20 @@ def test_splits_and_parts_that_go_break_readers(bundle: Bundle) -> None:
     check_readers(found, allowed=True)
     with pytest.raises(InputError, match="split validation is gone; the appended part 0123456789ab is gone; allow it"):
         check_readers(found, allowed=False)
+
+
+def test_columns_are_those_of_a_published_shard(bundle: Bundle) -> None:
+    class Published(Hub):
+        def open(self, path: str, revision: str) -> io.BytesIO:
+            assert (path, revision) == ("data/train-00000-of-00001.parquet", "c1")
+            buffer = io.BytesIO()
+            pl.DataFrame({"grade": [1]}).write_parquet(buffer)
+            return buffer
+
+    remote = Remote("c1", {"data/train-00000-of-00001.parquet": {"0" * 64}})
+    found = make_plan(bundle, remote, Published("me/set"))
+    assert found.breaks == ["column grade is gone (was int64)"]
+    assert found.schema[:2] == ["column grade is gone (was int64)", "column pair_id is new (string)"]
 
 
 OLD = pa.schema({"a": pa.string(), "b": pa.list_(pa.string()), "c": pa.int64()})

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from curate.schema import PAIR
 from curate.signals import measure
-from curate.signals.pairwise import compare_words
+from curate.signals.pairwise import compare_words, languages_differ
 from curate.text.tokens import words
 
 Text = str | None
@@ -125,6 +125,21 @@ def test_uncertain_languages_are_not_compared() -> None:
     assert measure(frame).item(0, "languages_differ") is None
 
 
+@pytest.mark.parametrize(
+    ("chosen", "rejected", "differ"),
+    [(0.7, 0.7, True), (0.7, 0.9, True), (0.9, 0.7, True), (0.69, 0.9, None), (0.9, 0.69, None)],
+)
+def test_a_language_is_known_from_a_confidence_of_seven_tenths(
+    chosen: float, rejected: float, differ: bool | None
+) -> None:
+    confidence = {
+        f"{side}_language_confidence": pl.Series([value], dtype=pl.Float32)
+        for side, value in (("chosen", chosen), ("rejected", rejected))
+    }
+    measured = pl.DataFrame({"chosen_language": ["en"], "rejected_language": ["pt"], **confidence})
+    assert measured.select(languages_differ()).item() is differ
+
+
 def test_think_differs() -> None:
     rows = [
         ("q", "<think>so</think>4", "4"),
@@ -217,6 +232,7 @@ def test_word_jaccard() -> None:
         ("1 + 1", "1 - 1", False),
         ("1.5", "15", False),
         ("no where", "nowhere", False),
+        ("no where", "now here", False),
         ("year", "yeár", False),
         ("a (b)", "a b", False),
     ],

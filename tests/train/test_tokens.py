@@ -122,5 +122,12 @@ def test_end_tokens_and_system_turns() -> None:
     assert whole.select("chosen_ends", "rejected_ends", "system_lost").rows() == [(True, True, False)] * 2
 
 
+@pytest.mark.parametrize(("after", "ends"), [(0, True), (3, True), (4, False)])
+def test_an_end_token_is_one_of_the_last_four(after: int, ends: bool) -> None:
+    tokenizer = tiny_tokenizer(TEMPLATE.replace("</s>", "</s>" + "<user>" * after))
+    ours = tokens(pairs(ROWS[0]), tokenizer, frozenset({tokenizer.eos_token_id}))
+    assert ours.select("chosen_ends", "rejected_ends").rows() == [(ends, ends)]
+
+
 def test_no_rows() -> None:
     assert tokens(pairs(), tiny_tokenizer(), frozenset()).is_empty()

@@ -158,6 +158,13 @@ def test_reasons_of_a_comparison_say_where_the_answer_stood() -> None:
     assert found == ["as A: A is right.\nas B: B is right.", None, "as A: B is right.\nas B: A is right."]
 
 
+def test_the_reason_is_that_of_the_first_comparison_by_the_other_answers_id() -> None:
+    others = "pobncmdlekfjgih"
+    rows = [row for other in others for row in (compared("a", other, "A", reason=other), compared(other, "a", "B"))]
+    found = combine(candidates("a" + others), verdicts(*rows)).get_column("reason").to_list()
+    assert found[0] == "as A: b"
+
+
 def test_comparisons_are_seen_from_both_answers() -> None:
     found = comparisons(verdicts(compared("a", "b", "A"), compared("b", "a", "A"), compared("a", "a", "A")))
     seen = found.select("candidate_id", "other_id", "result", "agree").sort("candidate_id").rows()
