@@ -169,13 +169,11 @@ def _normalized(text: pl.Expr) -> pl.Expr:
 
 def _signature(tokens: Tokens) -> np.ndarray:
     """Return one hash per row that depends on its words and their order."""
-    place = np.arange(len(tokens.hashes), dtype=np.uint64) - np.repeat(
-        (np.cumsum(tokens.counts) - tokens.counts).astype(np.uint64), tokens.counts
-    )
-    placed = (tokens.hashes ^ (place * GOLDEN)) * GOLDEN
-    sums = np.append(np.uint64(0), np.cumsum(placed, dtype=np.uint64))
     ends = np.cumsum(tokens.counts)
-    signature: np.ndarray = sums[ends] - sums[ends - tokens.counts] + tokens.counts.astype(np.uint64)
+    from_end = np.repeat(ends, tokens.counts) - np.arange(len(tokens.hashes))
+    placed = (tokens.hashes ^ (from_end.astype(np.uint64) * GOLDEN)) * GOLDEN
+    sums = np.append(np.uint64(0), np.cumsum(placed, dtype=np.uint64))
+    signature: np.ndarray = sums[ends] - sums[ends - tokens.counts]
     return signature
 
 

@@ -1,10 +1,12 @@
 """Gates: what they find, and that nothing leaves unless they pass or are waived by name."""
 
 import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 import curate
@@ -203,6 +205,17 @@ def test_only_data_generated_from_nothing_has_no_source(
 def test_a_secret_in_the_recipe(run: Run) -> None:
     recipe = with_publish(run.recipe, about=f"Made with {GITHUB}.")
     assert checked(run, recipe)["secrets"] == ("failed", "1 × GitHub Token (in the recipe)")
+
+
+def test_a_secret_in_a_file_beside_the_recipe(run: Run, tmp_path: Path) -> None:
+    shutil.copytree(run.folder, tmp_path / "RUN")
+    rubric = tmp_path / "RUN/files/judge/strict.txt"
+    rubric.parent.mkdir(parents=True)
+    rubric.write_text(f"Grade the answers. {GITHUB}")
+    files = {**run.manifest.files, "files/judge/strict.txt": "0" * 64}
+    manifest = msgspec.structs.replace(run.manifest, files=files)
+    found = checked(Run(tmp_path / "RUN", manifest))["secrets"]
+    assert found == ("failed", "1 × GitHub Token (in files/judge/strict.txt)")
 
 
 def test_bounds_of_gates_are_inclusive(run: Run) -> None:

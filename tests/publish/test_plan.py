@@ -94,7 +94,8 @@ def test_columns_are_those_of_a_published_shard(bundle: Bundle) -> None:
             pl.DataFrame({"grade": [1]}).write_parquet(buffer)
             return buffer
 
-    remote = Remote("c1", {"data/train-00000-of-00001.parquet": {"0" * 64}})
+    others = ["big/data/train-00000-of-00001.parquet", "data/notes.txt"]
+    remote = Remote("c1", {path: {"0" * 64} for path in ("data/train-00000-of-00001.parquet", *others)})
     found = make_plan(bundle, remote, Published("me/set"))
     assert found.breaks == ["column grade is gone (was int64)"]
     assert found.schema[:2] == ["column grade is gone (was int64)", "column pair_id is new (string)"]

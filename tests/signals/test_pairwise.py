@@ -1,5 +1,6 @@
 """Signals of the whole pair. Rows are (prompt, chosen, rejected): one user turn and two answers."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -239,6 +240,19 @@ def test_word_jaccard() -> None:
 )
 def test_identical_normalized(one: str, other: str, expected: bool) -> None:
     assert signal("identical_normalized", ("q", one, other), ("q", other, one)) == [expected, expected]
+
+
+def test_the_same_letters_in_other_words_are_not_identical() -> None:
+    """Without its spaces, each is the same text of twelve letters."""
+    letters = "abcdefghijkl"
+    split = [f"{letters[:n]} {letters[n:]}" for n in range(1, 12)]
+    rows = [("q", one, other) for one, other in pairwise(split)]
+    assert signal("identical_normalized", *rows) == [False] * 10
+
+
+def test_the_same_words_in_another_order_are_not_identical() -> None:
+    rows = [("q", "a " * n + "aa", "aa" + " a" * n) for n in range(1, 8)]
+    assert signal("identical_normalized", *rows) == [False] * 7
 
 
 def test_identical_normalized_is_not_measured_without_texts() -> None:

@@ -93,6 +93,16 @@ def test_tokens_beside_a_special_token_that_takes_part_of_the_text(setting: str)
     assert SegmentTokenizer(tokenizer).ids(text).tolist() == whole
 
 
+def test_a_tokenizer_of_another_kind_gets_whole_texts() -> None:
+    class Letters:
+        """A tokenizer of which nothing is known: it only has to be called."""
+
+        def __call__(self, texts: list[str], **_: object) -> dict[str, list[list[int]]]:
+            return {"input_ids": [[ord(letter) for letter in text] for text in texts]}
+
+    assert SegmentTokenizer(Letters()).ids("a<user>").tolist() == [97, 60, 117, 115, 101, 114, 62]
+
+
 @pytest.mark.parametrize("scheme", ["first", "always"])
 def test_tokens_of_a_tokenizer_that_begins_each_text_differently(scheme: str) -> None:
     from tokenizers import pre_tokenizers

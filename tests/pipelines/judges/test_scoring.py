@@ -158,6 +158,12 @@ def test_reasons_of_a_comparison_say_where_the_answer_stood() -> None:
     assert found == ["as A: A is right.\nas B: B is right.", None, "as A: B is right.\nas B: A is right."]
 
 
+def test_reasons_of_the_same_order_asked_twice_are_sorted() -> None:
+    rows = [compared("a", "b", "A", reason=reason) for reason in ("Yes.", None, "Sure.", "Yes.")]
+    found = comparisons(verdicts(*rows, compared("b", "a", "B", reason="Again.")))
+    assert found.filter(candidate_id="a").get_column("reason").to_list() == ["as A: Sure.\nas A: Yes.\nas B: Again."]
+
+
 def test_the_reason_is_that_of_the_first_comparison_by_the_other_answers_id() -> None:
     others = "pobncmdlekfjgih"
     rows = [row for other in others for row in (compared("a", other, "A", reason=other), compared(other, "a", "B"))]
