@@ -86,6 +86,11 @@ def test_splits_and_parts_that_go_break_readers(bundle: Bundle) -> None:
         check_readers(found, allowed=False)
 
 
+def test_a_repository_without_our_shards_has_no_columns_to_change(bundle: Bundle) -> None:
+    found = plan(bundle, Remote("c1", {"notes.txt": {"0" * 64}}))
+    assert (found.schema, found.breaks) == ([], [])
+
+
 def test_columns_are_those_of_a_published_shard(bundle: Bundle) -> None:
     class Published(Hub):
         def open(self, path: str, revision: str) -> io.BytesIO:

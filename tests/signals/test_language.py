@@ -25,6 +25,11 @@ def test_confidence_is_a_probability_and_null_where_the_language_is() -> None:
     assert unmeasured is None
 
 
+def test_a_confidence_is_never_more_than_one() -> None:
+    text = "나는 오늘 학교에 갔습니다 그리고 친구를 만났습니다"  # for which the model says 1.00006
+    assert language(pl.Series([text])).rows() == [("ko", 1.0)]
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -139,5 +139,24 @@ def test_an_end_token_is_one_of_the_last_four(after: int, ends: bool) -> None:
     assert ours.select("chosen_ends", "rejected_ends").rows() == [(ends, ends)]
 
 
+def test_lengths_of_a_pair() -> None:
+    """# and % are one token each, as is each special token; the generation prompt ends in two that no answer has."""
+    tokenizer = tiny_tokenizer(TEMPLATE.replace("<assistant>{% endif %}", "<assistant>##{% endif %}"))
+    ours = tokens(pairs(pair([("user", "#")], "%%", "%%%")), tokenizer, frozenset({tokenizer.eos_token_id}))
+    assert ours.rows(named=True) == [
+        {
+            "prompt_tokens": 3,
+            "lost_tokens": 2,
+            "chosen_tokens": 3,
+            "rejected_tokens": 4,
+            "shared_tokens": 5,
+            "chosen_ends": True,
+            "rejected_ends": True,
+            "system_lost": False,
+            "refused": None,
+        }
+    ]
+
+
 def test_no_rows() -> None:
     assert tokens(pairs(), tiny_tokenizer(), frozenset()).is_empty()
