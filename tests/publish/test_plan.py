@@ -60,6 +60,7 @@ def test_a_changed_file_and_files_of_an_earlier_push(bundle: Bundle) -> None:
     }  # fmt: skip
     assert [file.path for file in found.adds] == ["prefcurate/default/recipe.yaml"]
     assert found.deletes == stale
+    assert [(step.size, step.rows) for step in found.steps if step.state == "gone"] == [(0, None), (0, None)]
     only_gone = plan(bundle, published(bundle, *stale))
     assert (only_gone.adds, only_gone.deletes, only_gone.empty) == ([], stale, False)
 

@@ -190,6 +190,11 @@ def test_panel_of_rubric_judges_is_the_mean() -> None:
     ]
 
 
+def test_the_reason_of_a_panel_is_that_of_its_first_judge() -> None:
+    rows = [rating("a", 4, judge="k", reason="Good."), rating("a", 1, judge="j", reason="Poor.")]
+    assert combine(candidates("a"), verdicts(*rows)).get_column("reason").to_list() == ["Poor."]
+
+
 def test_panel_of_judges_that_compare_is_the_mean() -> None:
     rows = [compared("a", "b", "A", "j"), compared("b", "a", "B", "j"), compared("a", "b", "A", "k")]
     assert scores("ab", *rows, compared("b", "a", "A", "k")) == [0.75, 0.25]
