@@ -98,12 +98,13 @@ def test_another_config_leaves_the_text_of_the_card(bundle: Bundle, config: str,
 
 
 def test_only_waivers_of_failed_gates_are_published(bundle: Bundle) -> None:
-    gates = (Gate("kept", "failed", "3%"), Gate("licence", "failed", "none"), Gate("leaks", "passed", "0"))
+    gates = (Gate("kept", "failed", "größer"), Gate("licence", "failed", "none"), Gate("leaks", "passed", "0"))
     waived = replace(bundle, gates=gates, waived=("kept", "leaks"))
     assert waived._needed_waivers == ["kept"]
     (manifest,) = (file for file in waived.files(Remote()) if file.path == "prefcurate/default/manifest.json")
     assert isinstance(manifest.content, bytes)
     assert b'"waived": [\n    "kept"\n  ]' in manifest.content
+    assert '"text": "größer"' in manifest.content.decode()
 
 
 def test_a_manifest_lists_data_and_ledger(bundle: Bundle, tmp_path: Path) -> None:

@@ -56,6 +56,7 @@ def test_twelve_letters_are_enough() -> None:
         f"https://exemplo.com/um/caminho/em/portugues {EN}",
         f"```\n{EN}\n```",
         EN + " " * 200 + ES * 10,  # the first 80 characters decide
+        (EN + " " + EN)[:80] + " " + ES * 10,
     ],
 )
 def test_formatting_does_not_change_the_language(text: str) -> None:
