@@ -216,12 +216,12 @@ def _problems(answers: pl.DataFrame, pool: pl.DataFrame, settings: _Settings) ->
         different=text.drop_nulls().n_unique(),
         judged=text.filter(pl.col("score").is_not_null()).drop_nulls().n_unique(),
         own=text.filter("on_policy").drop_nulls().n_unique(),
+        own_judged=text.filter(pl.col("on_policy") & pl.col("score").is_not_null()).drop_nulls().n_unique(),
         models=models.len(),
         names=models.str.join(", "),
         error=pl.col("error").filter(text.is_null()).drop_nulls().mode(maintain_order=True).first(),
     )
     scores = pool.group_by("set").agg(
-        pool=text.n_unique(),
         best=pl.col("score").max(),
         worst=pl.col("score").min(),
         lead=pl.col("lead").filter(settings.good()).max(),
@@ -247,7 +247,7 @@ def _reasons(settings: _Settings) -> list[tuple[str, pl.Expr, pl.Expr]]:
         return [*reasons, ("missing_model", models < 2, missing), ("one_answer", always, same)]
     unjudged, on_policy = judged < 2, settings.strategy == "best_of_on_policy"
     if on_policy:  # its two answers must be judged as well
-        unjudged |= (own > 1) & (pl.col("pool").fill_null(0) < 2)
+        unjudged |= (own > 1) & (pl.col("own_judged") < 2)
     floor, margin = (pl.lit(bound, pl.Float64) for bound in (settings.min_chosen_score, settings.min_margin))
     return [
         *reasons,

@@ -37,8 +37,8 @@ GENERATION = {
 }  # fmt: skip
 # Of an error only its kind: messages of endpoints and of the system name hosts, folders and users.
 KINDS_OF_ERROR = (
-    r"^(status \d{3}|no answer within [\d.]+ s|the reply is empty|the reply is not a chat completion|the reply has no "
-    r"choices|cut off at max_tokens before any text)"
+    r"^(?:status \d{3}|no answer within [\d.]+ s|the reply is empty|the reply is not a chat completion|the reply has "
+    r"no choices|cut off at max_tokens before any text)"
 )
 ASKING = ("prompts", "generate", "judge", "pair")  # stages whose reasons may quote an error
 
@@ -59,7 +59,7 @@ def published_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 def published_answers(rows: pl.DataFrame) -> pl.DataFrame:
     """CANDIDATES → CANDIDATES with the kind of each error only."""
-    kind = pl.col("error").str.extract(KINDS_OF_ERROR, 1).fill_null("failed")
+    kind = pl.col("error").str.extract(KINDS_OF_ERROR, 0).fill_null("failed")
     return rows.select(list(CANDIDATES)).with_columns(error=pl.when(pl.col("error").is_not_null()).then(kind))
 
 

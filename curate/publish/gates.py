@@ -180,7 +180,7 @@ def _contamination(run: Run, facts: Mapping[str, Any], *, with_answers: bool) ->
 
 
 def _splits(counts: Mapping[str, int], publish: Publish, test_share: float) -> Gate:
-    least = {"train": publish.min_train, "test": publish.min_test if test_share else 0}
+    least = {"train": publish.min_train} | ({"test": publish.min_test} if test_share else {})
     small = [f"{name} has {counts[name]:,} pairs, fewer than {n:,}" for name, n in least.items() if counts[name] < n]
     sizes = ", ".join(f"{name} {counts[name]:,}" for name in SPLITS)
     return Gate("splits", "failed" if small else "passed", "; ".join(small) or sizes)

@@ -24,7 +24,7 @@ def language(texts: pl.Series, _tokens: object = None) -> pl.DataFrame:
     sample = sample.str.head(SAMPLE_CHARS).str.to_lowercase()  # the model mistakes capitals for another language
     enough = sample.str.count_matches(r"\p{L}") >= MIN_LETTERS
     # Prompts repeat in preference data (several pairs each), so every text is classified once.
-    distinct = sample.filter(enough).unique(maintain_order=True)
+    distinct = sample.filter(enough).unique()
     predictions = [_predict(text) for text in distinct]  # ((label,), (probability,)), at least one
     results = pl.DataFrame(
         {

@@ -10,7 +10,7 @@ import polars as pl
 
 from curate.signals.base import Signal
 from curate.text.arrays import GOLDEN
-from curate.text.tokens import HASH_MASK, Tokens, row_of
+from curate.text.tokens import Tokens, row_of
 
 SURE = 0.7  # confidence from which a language counts as known
 PREFIX_CHARS = 40  # a shorter prefix may be a complete answer ("Yes")
@@ -169,13 +169,11 @@ def _normalized(text: pl.Expr) -> pl.Expr:
 
 def _signature(tokens: Tokens) -> np.ndarray:
     """Return one hash per row that depends on its words and their order."""
-    place = np.arange(len(tokens.hashes), dtype=np.uint64) - np.repeat(
-        (np.cumsum(tokens.counts) - tokens.counts).astype(np.uint64), tokens.counts
-    )
-    placed = (tokens.hashes ^ (place * GOLDEN)) * GOLDEN & HASH_MASK
-    sums = np.append(np.uint64(0), np.cumsum(placed, dtype=np.uint64))
     ends = np.cumsum(tokens.counts)
-    signature: np.ndarray = sums[ends] - sums[ends - tokens.counts] + tokens.counts.astype(np.uint64)
+    from_end = np.repeat(ends, tokens.counts) - np.arange(len(tokens.hashes))
+    placed = (tokens.hashes ^ (from_end.astype(np.uint64) * GOLDEN)) * GOLDEN
+    sums = np.append(np.uint64(0), np.cumsum(placed, dtype=np.uint64))
+    signature: np.ndarray = sums[ends] - sums[ends - tokens.counts]
     return signature
 
 

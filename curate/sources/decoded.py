@@ -145,5 +145,5 @@ def _pick(sizes: Sizes, places: np.ndarray) -> Sizes:
 
 
 def _numbers(array: pa.Array) -> np.ndarray:
-    numbers: np.ndarray = array.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+    numbers: np.ndarray = array.fill_null(0).to_numpy().astype(np.int64)
     return numbers

@@ -85,13 +85,26 @@ def test_without_append_everything_is_published_again(bundle: Bundle) -> None:
     assert len(paths(bundle, *paths(bundle))) == len(META) + 3
 
 
+@pytest.mark.parametrize(("config", "kept"), [("default", False), ("big", True)])
+def test_another_config_leaves_the_text_of_the_card(bundle: Bundle, config: str, kept: bool) -> None:
+    def card(of: Bundle, remote: Remote) -> str:
+        (file,) = (file for file in of.files(remote) if file.path == "README.md")
+        assert isinstance(file.content, bytes)
+        return file.content.decode()
+
+    old = card(bundle, Remote()) + "\nWritten by hand.\n"
+    remote = Remote("c0", {path: {"0" * 64} for path in paths(bundle)}, old)
+    assert ("Written by hand." in card(replace(bundle, config=config), remote)) is kept
+
+
 def test_only_waivers_of_failed_gates_are_published(bundle: Bundle) -> None:
-    gates = (Gate("kept", "failed", "3%"), Gate("licence", "failed", "none"), Gate("leaks", "passed", "0"))
+    gates = (Gate("kept", "failed", "größer"), Gate("licence", "failed", "none"), Gate("leaks", "passed", "0"))
     waived = replace(bundle, gates=gates, waived=("kept", "leaks"))
     assert waived._needed_waivers == ["kept"]
     (manifest,) = (file for file in waived.files(Remote()) if file.path == "prefcurate/default/manifest.json")
     assert isinstance(manifest.content, bytes)
     assert b'"waived": [\n    "kept"\n  ]' in manifest.content
+    assert '"text": "größer"' in manifest.content.decode()
 
 
 def test_a_manifest_lists_data_and_ledger(bundle: Bundle, tmp_path: Path) -> None:

@@ -177,6 +177,19 @@ def test_gates_check_texts_of_candidates(run: Run, tmp_path: Path) -> None:
     )
 
 
+def test_as_many_candidates_with_addresses_as_are_allowed(run: Run, tmp_path: Path) -> None:
+    table = pl.read_parquet(run.folder / "candidates.parquet").with_row_index("n")
+    for many, status in ((6, "passed"), (7, "failed")):  # of 60
+        reason = pl.when(pl.col("n") < many).then(pl.lit("Ask joe.miller@kitchen.org about it."))
+        table.with_columns(reason=reason).drop("n").write_parquet(tmp_path / "c.parquet")
+        assert answers_checked(run, tmp_path / "c.parquet")["personal_data"][0] == status
+
+
+def test_candidates_without_contaminated_ones_pass(run: Run) -> None:
+    sets = {"decontaminate": {"sets": {"gsm8k": {"items": 9, "hit": 0, "rows": 0}}}}
+    assert answers_checked(run, facts=sets)["contamination"] == ("passed", "found and dropped: gsm8k 0 of 9 items")
+
+
 def test_contaminated_pairs_are_still_among_the_candidates(run: Run) -> None:
     class Decontaminated(Run):
         @property

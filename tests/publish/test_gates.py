@@ -1,10 +1,12 @@
 """Gates: what they find, and that nothing leaves unless they pass or are waived by name."""
 
 import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 import curate
@@ -205,6 +207,17 @@ def test_a_secret_in_the_recipe(run: Run) -> None:
     assert checked(run, recipe)["secrets"] == ("failed", "1 × GitHub Token (in the recipe)")
 
 
+def test_a_secret_in_a_file_beside_the_recipe(run: Run, tmp_path: Path) -> None:
+    shutil.copytree(run.folder, tmp_path / "RUN")
+    rubric = tmp_path / "RUN/files/judge/strict.txt"
+    rubric.parent.mkdir(parents=True)
+    rubric.write_text(f"Grade the answers. {GITHUB}")
+    files = {**run.manifest.files, "files/judge/strict.txt": "0" * 64}
+    manifest = msgspec.structs.replace(run.manifest, files=files)
+    found = checked(Run(tmp_path / "RUN", manifest))["secrets"]
+    assert found == ("failed", "1 × GitHub Token (in files/judge/strict.txt)")
+
+
 def test_bounds_of_gates_are_inclusive(run: Run) -> None:
     counts = {"rows": 40, "kept": 4, "train": 3, "validation": 0, "test": 1}
     exact = with_publish(run.recipe, min_kept=0.1, min_train=3, min_test=1, max_personal=0.25)
@@ -216,6 +229,14 @@ def test_bounds_of_gates_are_inclusive(run: Run) -> None:
     found = checked(run, stricter, counts=counts, personal=personal)
     assert [found[name][0] for name in names] == ["failed"] * 3
     assert found["splits"][1] == "train has 3 pairs, fewer than 4; test has 1 pairs, fewer than 2"
+
+
+def test_a_run_without_a_test_split_needs_no_test_pairs(run: Run) -> None:
+    counts = {"rows": 40, "kept": 40, "train": 40, "validation": 0, "test": 0}
+    recipe = with_publish(run.recipe, min_test=50)
+    without = recipe.model_copy(update={"split": recipe.split.model_copy(update={"test": 0.0})})
+    assert checked(run, without, counts=counts)["splits"] == ("passed", "train 40, validation 0, test 0")
+    assert checked(run, recipe, counts=counts)["splits"] == ("failed", "test has 0 pairs, fewer than 50")
 
 
 def test_one_contaminated_row_that_was_not_dropped(run: Run) -> None:

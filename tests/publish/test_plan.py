@@ -1,7 +1,9 @@
 """The changes of a push, for each state of the repository."""
 
+import io
 from dataclasses import replace
 
+import polars as pl
 import pyarrow as pa
 import pytest
 
@@ -58,6 +60,7 @@ def test_a_changed_file_and_files_of_an_earlier_push(bundle: Bundle) -> None:
     }  # fmt: skip
     assert [file.path for file in found.adds] == ["prefcurate/default/recipe.yaml"]
     assert found.deletes == stale
+    assert [(step.size, step.rows) for step in found.steps if step.state == "gone"] == [(0, None), (0, None)]
     only_gone = plan(bundle, published(bundle, *stale))
     assert (only_gone.adds, only_gone.deletes, only_gone.empty) == ([], stale, False)
 
@@ -82,6 +85,26 @@ def test_splits_and_parts_that_go_break_readers(bundle: Bundle) -> None:
     check_readers(found, allowed=True)
     with pytest.raises(InputError, match="split validation is gone; the appended part 0123456789ab is gone; allow it"):
         check_readers(found, allowed=False)
+
+
+def test_a_repository_without_our_shards_has_no_columns_to_change(bundle: Bundle) -> None:
+    found = plan(bundle, Remote("c1", {"notes.txt": {"0" * 64}}))
+    assert (found.schema, found.breaks) == ([], [])
+
+
+def test_columns_are_those_of_a_published_shard(bundle: Bundle) -> None:
+    class Published(Hub):
+        def open(self, path: str, revision: str) -> io.BytesIO:
+            assert (path, revision) == ("data/train-00000-of-00001.parquet", "c1")
+            buffer = io.BytesIO()
+            pl.DataFrame({"grade": [1]}).write_parquet(buffer)
+            return buffer
+
+    others = ["big/data/train-00000-of-00001.parquet", "data/notes.txt"]
+    remote = Remote("c1", {path: {"0" * 64} for path in ("data/train-00000-of-00001.parquet", *others)})
+    found = make_plan(bundle, remote, Published("me/set"))
+    assert found.breaks == ["column grade is gone (was int64)"]
+    assert found.schema[:2] == ["column grade is gone (was int64)", "column pair_id is new (string)"]
 
 
 OLD = pa.schema({"a": pa.string(), "b": pa.list_(pa.string()), "c": pa.int64()})

@@ -12,13 +12,14 @@ import pytest
 from pydantic import BaseModel
 
 from curate.files import FILES
-from curate.publish.facts import published_answers
+from curate.publish.facts import published_answers, published_ledger
 from curate.recipe.data import EvalSet
 from curate.recipe.load import Recipe, load_recipe, make_recipe, resolved, section_in, to_yaml
 from curate.recipe.models import Model, public_name
 from curate.recipe.published import published, undecided
+from curate.rundir.manifest import Manifest
 from curate.rundir.result import Run, open_run
-from curate.schema import CANDIDATES
+from curate.schema import CANDIDATES, LEDGER
 from curate.schema.section import Holds
 from pipelines import flow
 from tests.chat_server import chat_server, rating
@@ -253,6 +254,21 @@ def test_the_gate_for_secrets_reads_the_files(tmp_path: Path, user: User) -> Non
         run = flow.run(run.recipe, tmp_path / "RUN")
     found = user.push(run, "me/secret")
     assert (found["code"], "in files/judge/strict.txt" in found["text"]) == (1, True), found
+
+
+def test_the_ledger_of_a_run_that_asked_models_has_no_messages(tmp_path: Path) -> None:
+    told = [("judge", ["not_judged (host 10.0.0.1)"]), ("rules", ["max_chars_ratio (9.0)"])]
+    rows = [dict.fromkeys(LEDGER) | {"stage": stage, "reasons": reasons} for stage, reasons in told]
+    pl.DataFrame(rows, schema=LEDGER).write_parquet(tmp_path / "ledger.parquet")
+    out, files = tmp_path / "out", {"ledger.parquet": "0" * 64}
+    out.mkdir()
+    path, digest = published_ledger(Run(tmp_path, Manifest(files=files, generation={"answers": []})), out)
+    assert (path, digest) == (out / "ledger.parquet", hashlib.sha256(path.read_bytes()).hexdigest())
+    assert pl.read_parquet(path).get_column("reasons").to_list() == [["not_judged"], ["max_chars_ratio (9.0)"]]
+    # That of any other run is published as it is.
+    path.unlink()
+    assert published_ledger(Run(tmp_path, Manifest(files=files)), out) == (tmp_path / "ledger.parquet", "0" * 64)
+    assert not path.exists()
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,11 @@ def test_confidence_is_a_probability_and_null_where_the_language_is() -> None:
     assert unmeasured is None
 
 
+def test_a_confidence_is_never_more_than_one() -> None:
+    text = "나는 오늘 학교에 갔습니다 그리고 친구를 만났습니다"  # for which the model says 1.00006
+    assert language(pl.Series([text])).rows() == [("ko", 1.0)]
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -51,6 +56,7 @@ def test_twelve_letters_are_enough() -> None:
         f"https://exemplo.com/um/caminho/em/portugues {EN}",
         f"```\n{EN}\n```",
         EN + " " * 200 + ES * 10,  # the first 80 characters decide
+        (EN + " " + EN)[:80] + " " + ES * 10,
     ],
 )
 def test_formatting_does_not_change_the_language(text: str) -> None:

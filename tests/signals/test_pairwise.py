@@ -1,5 +1,6 @@
 """Signals of the whole pair. Rows are (prompt, chosen, rejected): one user turn and two answers."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from curate.schema import PAIR
 from curate.signals import measure
-from curate.signals.pairwise import compare_words
+from curate.signals.pairwise import compare_words, languages_differ
 from curate.text.tokens import words
 
 Text = str | None
@@ -125,6 +126,21 @@ def test_uncertain_languages_are_not_compared() -> None:
     assert measure(frame).item(0, "languages_differ") is None
 
 
+@pytest.mark.parametrize(
+    ("chosen", "rejected", "differ"),
+    [(0.7, 0.7, True), (0.7, 0.9, True), (0.9, 0.7, True), (0.69, 0.9, None), (0.9, 0.69, None)],
+)
+def test_a_language_is_known_from_a_confidence_of_seven_tenths(
+    chosen: float, rejected: float, differ: bool | None
+) -> None:
+    confidence = {
+        f"{side}_language_confidence": pl.Series([value], dtype=pl.Float32)
+        for side, value in (("chosen", chosen), ("rejected", rejected))
+    }
+    measured = pl.DataFrame({"chosen_language": ["en"], "rejected_language": ["pt"], **confidence})
+    assert measured.select(languages_differ()).item() is differ
+
+
 def test_think_differs() -> None:
     rows = [
         ("q", "<think>so</think>4", "4"),
@@ -217,12 +233,26 @@ def test_word_jaccard() -> None:
         ("1 + 1", "1 - 1", False),
         ("1.5", "15", False),
         ("no where", "nowhere", False),
+        ("no where", "now here", False),
         ("year", "yeár", False),
         ("a (b)", "a b", False),
     ],
 )
 def test_identical_normalized(one: str, other: str, expected: bool) -> None:
     assert signal("identical_normalized", ("q", one, other), ("q", other, one)) == [expected, expected]
+
+
+def test_the_same_letters_in_other_words_are_not_identical() -> None:
+    """Without its spaces, each is the same text of twelve letters."""
+    letters = "abcdefghijkl"
+    split = [f"{letters[:n]} {letters[n:]}" for n in range(1, 12)]
+    rows = [("q", one, other) for one, other in pairwise(split)]
+    assert signal("identical_normalized", *rows) == [False] * 10
+
+
+def test_the_same_words_in_another_order_are_not_identical() -> None:
+    rows = [("q", "a " * n + "aa", "aa" + " a" * n) for n in range(1, 8)]
+    assert signal("identical_normalized", *rows) == [False] * 7
 
 
 def test_identical_normalized_is_not_measured_without_texts() -> None:

@@ -89,6 +89,28 @@ def test_a_table_column_of_another_type_is_not_messages(series: pl.Series, probl
     assert column("messages", series) == ([None], [problem])
 
 
+def test_the_first_item_of_a_list_decides_whether_it_holds_messages() -> None:
+    message = {"role": "user", "content": "x"}
+    assert kind_of([[message, "and a text"]]) == "messages"
+    assert kind_of([["a text", message]]) is None
+
+
+@pytest.mark.parametrize(
+    ("message", "problem"),
+    [
+        ({"role": None, "content": "y"}, "unknown_role"),
+        ({"role": "narrator", "content": "y"}, "unknown_role"),
+        ({"role": "user", "content": None}, "no_content"),
+        ({"role": None, "content": None}, "unknown_role"),
+    ],
+)
+def test_one_message_of_a_table_that_is_not_as_the_others(message: dict[str, str | None], problem: str) -> None:
+    good = {"role": "user", "content": "x"}
+    messages, problems = column("messages", pl.Series([[good], [message]]))
+    assert messages == [[good], None]
+    assert [found and found.partition(" ")[0] for found in problems] == [None, problem]
+
+
 def turns(*items: Any) -> tuple[str | None, str | None]:
     """Return one list of messages as a line, and its problem."""
     (messages,), (problem,) = column("messages", [list(items)])

@@ -49,6 +49,13 @@ def test_sizes_of_values(array: pa.Array, sizes: list[int]) -> None:
     assert row_bytes(array).tolist() == sizes
 
 
+@pytest.mark.parametrize(("index", "size"), [(-1, 9), (0, 9), (1, 11), (2, 11), (2_000_000_000, 11)])
+def test_an_index_outside_a_dictionary_counts_as_its_first_or_last_value(index: int, size: int) -> None:
+    indices = pa.array([index], pa.int32())
+    damaged = pa.DictionaryArray.from_arrays(indices, pa.array(["a", "bcd"]), safe=False)
+    assert row_bytes(damaged).tolist() == [size]
+
+
 @pytest.mark.parametrize(
     ("sizes", "most_bytes", "most_rows", "expected"),
     [

@@ -93,6 +93,16 @@ def test_tokens_beside_a_special_token_that_takes_part_of_the_text(setting: str)
     assert SegmentTokenizer(tokenizer).ids(text).tolist() == whole
 
 
+def test_a_tokenizer_of_another_kind_gets_whole_texts() -> None:
+    class Letters:
+        """A tokenizer of which nothing is known: it only has to be called."""
+
+        def __call__(self, texts: list[str], **_: object) -> dict[str, list[list[int]]]:
+            return {"input_ids": [[ord(letter) for letter in text] for text in texts]}
+
+    assert SegmentTokenizer(Letters()).ids("a<user>").tolist() == [97, 60, 117, 115, 101, 114, 62]
+
+
 @pytest.mark.parametrize("scheme", ["first", "always"])
 def test_tokens_of_a_tokenizer_that_begins_each_text_differently(scheme: str) -> None:
     from tokenizers import pre_tokenizers
@@ -120,6 +130,32 @@ def test_end_tokens_and_system_turns() -> None:
     assert ours.select("chosen_ends", "rejected_ends", "system_lost").rows() == [(False,) * 3, (False, False, True)]
     whole = tokens(pairs(*ROWS[:2]), tiny_tokenizer(), frozenset({tokenizer.eos_token_id}))
     assert whole.select("chosen_ends", "rejected_ends", "system_lost").rows() == [(True, True, False)] * 2
+
+
+@pytest.mark.parametrize(("after", "ends"), [(0, True), (3, True), (4, False)])
+def test_an_end_token_is_one_of_the_last_four(after: int, ends: bool) -> None:
+    tokenizer = tiny_tokenizer(TEMPLATE.replace("</s>", "</s>" + "<user>" * after))
+    ours = tokens(pairs(ROWS[0]), tokenizer, frozenset({tokenizer.eos_token_id}))
+    assert ours.select("chosen_ends", "rejected_ends").rows() == [(ends, ends)]
+
+
+def test_lengths_of_a_pair() -> None:
+    """# and % are one token each, as is each special token; the generation prompt ends in two that no answer has."""
+    tokenizer = tiny_tokenizer(TEMPLATE.replace("<assistant>{% endif %}", "<assistant>##{% endif %}"))
+    ours = tokens(pairs(pair([("user", "#")], "%%", "%%%")), tokenizer, frozenset({tokenizer.eos_token_id}))
+    assert ours.rows(named=True) == [
+        {
+            "prompt_tokens": 3,
+            "lost_tokens": 2,
+            "chosen_tokens": 3,
+            "rejected_tokens": 4,
+            "shared_tokens": 5,
+            "chosen_ends": True,
+            "rejected_ends": True,
+            "system_lost": False,
+            "refused": None,
+        }
+    ]
 
 
 def test_no_rows() -> None:

@@ -68,6 +68,12 @@ def test_tokens_are_estimated_by_bytes() -> None:
     assert tokens_of([{"role": "user", "content": "日本語"}]) == 6
 
 
+def test_the_upper_bound_of_a_prompt_is_twice_the_estimate_and_a_template() -> None:
+    budget = Budget(None, [DEAR])
+    assert budget.worst_case("openai:m", request(4)) == (2 * 9 + 32, 100)  # 20 bytes, one message
+    assert budget.worst_case("openai:m", request(4, None)) == (50, 0)
+
+
 def test_missing_token_counts_are_estimated() -> None:
     budget = Budget(None, [DEAR])
     assert budget.counted("openai:m", request(), Reply("x" * 40, "stop", 7, 5)) == (7, 5)

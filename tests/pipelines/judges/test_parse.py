@@ -51,6 +51,11 @@ def test_a_reason_may_be_any_text() -> None:
     assert parse_comparison('{"reason": "half \\ud83d a pair", "better": "A"}').reason == "half ? a pair"
 
 
+def test_malformed_json_is_shown_from_twenty_characters_before_to_twenty_after() -> None:
+    reply = '{"reason": [10000000000000000000000000001, x, 20000000000000000000000000003]}'
+    assert problem(reply) == 'malformed JSON, Expecting value near "000000000000000001, x, 20000000000000000"'
+
+
 @pytest.mark.parametrize(
     ("reply", "said"),
     [

@@ -158,6 +158,19 @@ def test_reasons_of_a_comparison_say_where_the_answer_stood() -> None:
     assert found == ["as A: A is right.\nas B: B is right.", None, "as A: B is right.\nas B: A is right."]
 
 
+def test_reasons_of_the_same_order_asked_twice_are_sorted() -> None:
+    rows = [compared("a", "b", "A", reason=reason) for reason in ("Yes.", None, "Sure.", "Yes.")]
+    found = comparisons(verdicts(*rows, compared("b", "a", "B", reason="Again.")))
+    assert found.filter(candidate_id="a").get_column("reason").to_list() == ["as A: Sure.\nas A: Yes.\nas B: Again."]
+
+
+def test_the_reason_is_that_of_the_first_comparison_by_the_other_answers_id() -> None:
+    others = "pobncmdlekfjgih"
+    rows = [row for other in others for row in (compared("a", other, "A", reason=other), compared(other, "a", "B"))]
+    found = combine(candidates("a" + others), verdicts(*rows)).get_column("reason").to_list()
+    assert found[0] == "as A: b"
+
+
 def test_comparisons_are_seen_from_both_answers() -> None:
     found = comparisons(verdicts(compared("a", "b", "A"), compared("b", "a", "A"), compared("a", "a", "A")))
     seen = found.select("candidate_id", "other_id", "result", "agree").sort("candidate_id").rows()
@@ -175,6 +188,11 @@ def test_panel_of_rubric_judges_is_the_mean() -> None:
         (2.5, [{"aspect": "overall", "score": 2.5}], "Good.", "j, k"),
         (2.0, [{"aspect": "overall", "score": 2.0}], "Poor.", "j, k"),
     ]
+
+
+def test_the_reason_of_a_panel_is_that_of_its_first_judge() -> None:
+    rows = [rating("a", 4, judge="k", reason="Good."), rating("a", 1, judge="j", reason="Poor.")]
+    assert combine(candidates("a"), verdicts(*rows)).get_column("reason").to_list() == ["Poor."]
 
 
 def test_panel_of_judges_that_compare_is_the_mean() -> None:

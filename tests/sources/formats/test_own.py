@@ -34,6 +34,12 @@ def test_a_row_is_unchanged_and_its_ids_are_recomputed() -> None:
     assert {row[name] for name in ids}.isdisjoint({"old", None})
 
 
+def test_a_table_with_our_columns_and_texts_for_messages_is_not_our_own() -> None:
+    row = staged(ROW | {"chosen": "a", "rejected": "b"})[0]
+    assert texts(row) == ("user: q", "assistant: a", "assistant: b")
+    assert (row["source"], row["source_row"]) == ("s", 0)
+
+
 def test_a_published_table_is_read_as_it_was_written(tmp_path: Path) -> None:
     first = staged({"prompt": "q", "chosen": "a", "rejected": "b"}, {"prompt": "q", "chosen": "c", "rejected": "d"})
     turns = {"prompt": user, "chosen": assistant, "rejected": assistant}
