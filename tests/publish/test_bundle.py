@@ -112,3 +112,14 @@ def test_a_manifest_lists_data_and_ledger(bundle: Bundle, tmp_path: Path) -> Non
     assert sorted(found.files) == [f"data/{TEST}", f"data/{TRAIN}", "ledger.parquet"]
     assert found.files["ledger.parquet"] == "cd" * 32
     assert bundle._manifest().files["ledger.parquet"] == bundle.run.manifest.files["ledger.parquet"]
+
+
+def test_links_to_the_cards_of_parts_go_with_the_parts(bundle: Bundle) -> None:
+    old = "prefcurate/default/parts/0123456789ab/README.md"
+    remote = Remote("c0", {path: {"0" * 64} for path in (f"data/{TRAIN}", "prefcurate/other/README.md", old)})
+    assert bundle._links(remote, appended=False) == [
+        ("default", "prefcurate/default/README.md"),
+        ("other", "prefcurate/other/README.md"),
+    ]
+    named = [name for name, _ in bundle._links(remote, appended=True)]
+    assert named == sorted(["default + 0123456789ab", f"default + {bundle.part}", "other"])

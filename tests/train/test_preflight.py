@@ -91,6 +91,14 @@ def test_all_rows_too_long(tmp_path: Path) -> None:
         preflight(run, Train(model=silent, trl={"max_length": 3}))
 
 
+def test_one_usable_row_is_enough(tmp_path: Path) -> None:
+    good = {"prompt": "Why?", "chosen": "yes", "rejected": "no"}
+    long = good | {"prompt": "word " * 300}
+    run = toy_run(tmp_path, rows=[long, good], test=0, settings=["rules.defaults=false"])
+    result = preflight(run, Train(model=tiny_model(tmp_path / "model"), max_length=64))
+    assert sorted(result.usable("train")) == [False, True]
+
+
 def test_no_chat_template_and_the_builtin_one(tmp_path: Path) -> None:
     model = tiny_model(tmp_path / "model", tiny_tokenizer(template=None))
     with pytest.raises(InputError, match=r"has no chat template.*--set train.chat_template=zephyr"):
