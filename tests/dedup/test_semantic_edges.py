@@ -108,6 +108,14 @@ def test_block_sizes_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         assert semantic_edges(vectors, threshold=0.8, exact_below=below).equals(edges)
 
 
+def test_block_sizes_do_not_change_which_dense_groups_are_reduced(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = at(*np.random.default_rng(0).normal(90, 30, 900))  # overlapping groups, the largest of which are first
+    monkeypatch.setattr("curate.dedup.ann.DENSE_GROUP", 20)
+    before = semantic_edges(vectors, exact_below=0)
+    monkeypatch.setattr("curate.dedup.ann.TILE", (7, 33))
+    assert semantic_edges(vectors, exact_below=0).equals(before)
+
+
 def at(*degrees: float) -> np.ndarray:
     """Return unit vectors in the plane."""
     angles = np.radians(degrees)
