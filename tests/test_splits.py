@@ -67,6 +67,12 @@ def test_every_stratum_has_its_share_and_small_ones_add_up() -> None:
     assert [found[:200].count("test"), found[200:260].count("test"), found[260:].count("test")] == [20, 6, 4]
 
 
+def test_rows_missing_in_a_stratum_are_the_first_of_all_strata() -> None:
+    # One row of y is wanted, but its only cluster is of two; g (0.108) is before a (0.197) in x.
+    pairs = frame(["a", "g", "b", "b"], [0, 1, 2, 2], ["x", "x", "y", "y"])
+    assert sides(pairs, test=0.25) == ["train", "test", "train", "train"]
+
+
 def test_a_larger_share_only_moves_rows_to_test() -> None:
     pairs = frame([str(i) for i in range(200)])
     small, large = (sides(pairs, test=test) for test in (0.1, 0.3))

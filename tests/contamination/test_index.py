@@ -149,3 +149,18 @@ def test_an_index_of_one_n_gram() -> None:
     hashes = index.items.get_column("ngrams").explode().to_numpy()
     places, keys = index.lookup.find(np.concatenate([hashes + 1, hashes]))  # the first is greater than all of the index
     assert (places.tolist(), keys.tolist()) == ([1], [0])
+
+
+def test_a_path_is_taken_literally(index: EvalIndex, tmp_path: Path) -> None:
+    path = tmp_path / "ngram=3" / "evals[1].index"  # neither a partition nor a pattern
+    index.save(path)
+    assert EvalIndex.load(path).items.equals(index.items)
+
+
+def test_200_characters_of_an_error_are_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: Path) -> None:
+        raise OSError("x" * 300)
+
+    monkeypatch.setattr(pl, "read_parquet_metadata", fail)
+    with pytest.raises(InputError, match=r"cannot be read \(x{200}\): build"):
+        EvalIndex.load(tmp_path / "i")

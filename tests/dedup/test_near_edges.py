@@ -93,6 +93,10 @@ def test_empty_and_one_word_texts() -> None:
     assert edges("thank you", "thank god", "thank you so", "Thank you!") == [(0, 3, 1.0)]
 
 
+def test_a_text_of_one_shingle_can_be_half_of_another() -> None:
+    assert edges("hello", "hello you", threshold=0.5, shingle_size=1, bands=(50, 1)) == [(0, 1, 0.5)]
+
+
 def test_only_punctuation_or_emoji() -> None:
     assert edges("...", "!!!", "👍", "❤️", "...", "👎", "👍👍", "👍") == [(0, 4, 1.0), (2, 7, 1.0)]
 
