@@ -76,6 +76,10 @@ def test_a_pair_exactly_at_the_threshold_is_found() -> None:
     assert edges(" ".join("abcdefghijk"), " ".join("abcdefghijz"), threshold=0.8) == [(0, 1, 0.8)]
 
 
+def test_at_a_threshold_of_1_only_the_same_words_are_linked() -> None:
+    assert edges(FOX, FOX.upper(), f"{FOX} again", threshold=1) == [(0, 1, 1.0)]
+
+
 def test_copies_of_a_near_duplicate_are_linked_to_the_first_copy() -> None:
     changed = FOX.replace("barn", "shed")
     assert edges(changed, FOX, FOX.upper(), changed) == [(0, 1, 16 / 18), (0, 3, 1.0), (1, 2, 1.0)]
@@ -376,6 +380,12 @@ def test_a_text_is_compared_in_four_larger_groups(bands: int, pairs: int) -> Non
     keys = np.zeros((17, bands + 1))
     keys[:, bands] = np.arange(17, 0, -1)
     assert len(compared(keys)) == pairs
+
+
+def test_groups_of_16_are_not_among_the_four_larger_ones() -> None:
+    keys = np.zeros((17, 5))
+    keys[:16, :4] = 1  # the last text is alone in four bands, and sorted before the others in the fifth
+    assert compared(keys) == list(combinations(range(17), 2))
 
 
 @pytest.mark.parametrize(("equal", "expected"), [(19, []), (20, [(0, 1)])])
