@@ -51,6 +51,12 @@ def test_a_cluster_is_in_one_split_and_one_too_large_stays_in_train() -> None:
     assert [i for i in IDS if found[i] == "test"] == ["f", "g"]
 
 
+def test_clusters_are_taken_in_the_order_of_their_hashes_until_the_share_is_met() -> None:
+    # Five of nine rows: c (0.113) has three, a (0.197) three, which are too many, and b (0.477) the missing two.
+    ids = list("aaabbcccd")
+    assert sides(frame(ids), test=0.6) == ["test" if i in "bc" else "train" for i in ids]
+
+
 def test_three_splits_share_nothing() -> None:
     found = sides(frame([str(i) for i in range(1000)]), test=0.1, validation=0.05)
     assert {name: found.count(name) for name in ("train", "validation", "test")} == {
@@ -65,6 +71,20 @@ def test_every_stratum_has_its_share_and_small_ones_add_up() -> None:
     strata = ["en"] * 200 + ["de"] * 60 + [f"x{i // 4}" for i in range(40)]
     found = sides(frame(ids, strata=strata), test=0.1)
     assert [found[:200].count("test"), found[200:260].count("test"), found[260:].count("test")] == [20, 6, 4]
+
+
+def test_rows_missing_in_a_stratum_are_the_first_of_all_strata() -> None:
+    # One row of y is wanted, but its only cluster is of two; g (0.108) is before a (0.197) in x.
+    pairs = frame(["a", "g", "b", "b"], [0, 1, 2, 2], ["x", "x", "y", "y"])
+    assert sides(pairs, test=0.25) == ["train", "test", "train", "train"]
+
+
+def test_a_cluster_of_two_strata_is_in_that_of_most_rows_or_the_first() -> None:
+    # The cluster of a and b has two rows of each, and is in x. A fifth of six rows is c of x; a quarter, f of y, too.
+    ids, strata = ["a", "a", "b", "b", "c", "f"], ["x", "x", "y", "y", "x", "y"]
+    pairs = frame(ids, [0, 0, 0, 0, 2, 3], strata)
+    assert sides(pairs, test=0.25) == ["train"] * 4 + ["test", "test"]
+    assert sides(pairs, test=0.2) == ["train"] * 4 + ["test", "train"]
 
 
 def test_a_larger_share_only_moves_rows_to_test() -> None:

@@ -59,7 +59,7 @@ def ivf_pairs(
         rows = indexed[cells[cell_starts[cell] : cell_starts[cell + 1]]]  # the centroid is first: it is an early row
         querying = queries[query_starts[cell] : query_starts[cell + 1]] // probed.shape[1]
         cell_vectors = np.ascontiguousarray(members[rows].T)
-        for start in range(0, len(querying) if len(rows) else 0, TILE[0]):
+        for start in range(0, len(querying), TILE[0]):
             block = querying[start : start + TILE[0]]
             left, right = _passing(_capped(ours[block] @ cell_vectors, least, limit), least)
             left, right = block[left], rows[right]
@@ -136,8 +136,6 @@ def _nearest(rows: np.ndarray, centroids: np.ndarray, limit: int) -> np.ndarray:
     queries, query_starts = _grouped(probed.ravel(), len(coarse))
     for cell in range(len(coarse)):
         inside, querying = order[starts[cell] : starts[cell + 1]], queries[query_starts[cell] : query_starts[cell + 1]]
-        if not len(inside):
-            continue
         row, probe = np.divmod(querying, probed.shape[1])
         cell_products = rows[row] @ centroids[inside].T
         best = _highest(cell_products, limit)

@@ -4,7 +4,7 @@ import math
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import starmap
+from itertools import count, starmap
 
 import numpy as np
 import polars as pl
@@ -72,7 +72,7 @@ def banding(threshold: float) -> tuple[int, int, int]:
     """
     best = (SLOTS[-1], 1, SLOTS[-1])
     for slots in SLOTS:
-        for rows in range(1, slots + 1):
+        for rows in count(1):
             shared = threshold**rows
             bands = math.ceil(math.log(MISS_RATE) / math.log1p(-shared)) if shared < 1 else 1
             if bands * rows > slots:  # as are all longer bands

@@ -58,7 +58,7 @@ def semantic_matches(
     ours, theirs = distinct(vectors), distinct(others)
     sets = _DistinctRows(vectors, ours.rows), _DistinctRows(others, theirs.rows)
     found = _edges(*sets, threshold, exact_below, neighbours)
-    firsts = _frame(MATCHES, *found).sort("row", "similarity", "other_row", descending=[False, True, False])
+    firsts = _frame(MATCHES, *found).sort("similarity", "other_row", descending=[True, False])
     nearest = firsts.unique("row", keep="first", maintain_order=True)
     rows = np.flatnonzero(ours.places >= 0)
     copies = pl.DataFrame({"copy": rows, "row": ours.rows[ours.places[rows]]}).cast(pl.UInt64)

@@ -65,3 +65,12 @@ def test_bad_arguments(evals: EvalVectors) -> None:
         similar_hits(pl.Series(["a"]), evals, Letters(), threshold=1)
     with pytest.raises(RecipeError, match="two eval sets are named 'one'"):
         EvalVectors.build([EvalSet.of("one", ["a"]), EvalSet.of("one", ["b"])], Letters())
+
+
+def test_an_overlap_is_at_most_1() -> None:
+    class Longer(Letters):
+        def encode(self, texts: Sequence[str]) -> np.ndarray:
+            return super().encode(texts) * np.float32(1.0001)  # the error of float16, in which a model may run
+
+    evals = EvalVectors.build([EvalSet.of("one", ["aab"])], Longer())
+    assert similar_hits(pl.Series(["baa"]), evals, Longer()).rows() == [(0, "one", "0", 1.0)]

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -110,3 +111,56 @@ def test_sets_that_cannot_be_indexed() -> None:
 def test_an_index_of_short_items_only() -> None:
     index = EvalIndex.build([EvalSet.of("set", ["Hi", "Who are you?"])])
     assert hits(pl.Series(["hi", "a b c d e f g h i j k"]), index).rows() == [(0, "set", "0", 1.0)]
+
+
+def test_indexes_are_joined_in_their_order() -> None:
+    one, two = (
+        EvalIndex.build([EvalSet.of("one", ["a b c"])], ngram=3),
+        EvalIndex.build([EvalSet.of("two", ["d"])], ngram=3),
+    )
+    assert EvalIndex.joined([one]).digest == one.digest
+    both = EvalIndex.joined([one, two])
+    assert (both.ngram, both.items.get_column("eval_set").to_list()) == (3, ["one", "two"])
+    assert hits(pl.Series(["d", "x a b c"]), both).rows() == [(0, "two", "0", 1.0), (1, "one", "0", 1.0)]
+
+
+def test_indexes_that_cannot_be_joined() -> None:
+    one, other = EvalIndex.build([EvalSet.of("one", ["a"])]), EvalIndex.build([EvalSet.of("other", ["a"])], ngram=5)
+    with pytest.raises(
+        RecipeError, match="the eval indexes have n-grams of 8, 5 words; set ngram to that of the saved"
+    ):
+        EvalIndex.joined([one, other])
+    with pytest.raises(RecipeError, match="two eval sets are named 'one'; names must be unique"):
+        EvalIndex.joined([one, one])
+
+
+def test_a_saved_index_is_told_from_other_files(index: EvalIndex, tmp_path: Path) -> None:
+    index.save(tmp_path / "saved")
+    pl.DataFrame({"prompt": ["a"]}).write_parquet(tmp_path / "pairs.parquet")
+    (tmp_path / "text").write_text("prompt", "utf-8")
+    names = ["saved", "pairs.parquet", "text", "missing", "."]
+    assert [EvalIndex.is_saved(tmp_path / name) for name in names] == [True, False, False, False, False]
+
+
+def test_an_index_of_one_n_gram() -> None:
+    index = EvalIndex.build([EvalSet.of("set", ["a b"])], ngram=2)
+    assert index.items.select("words", pl.col("ngrams").list.len().alias("ngrams")).rows() == [(2, 1)]
+    assert hits(pl.Series(["a b", "b a", "x a b y"]), index).rows() == [(0, "set", "0", 1.0), (2, "set", "0", 1.0)]
+    hashes = index.items.get_column("ngrams").explode().to_numpy()
+    places, keys = index.lookup.find(np.concatenate([hashes + 1, hashes]))  # the first is greater than all of the index
+    assert (places.tolist(), keys.tolist()) == ([1], [0])
+
+
+def test_a_path_is_taken_literally(index: EvalIndex, tmp_path: Path) -> None:
+    path = tmp_path / "ngram=3" / "evals[1].index"  # neither a partition nor a pattern
+    index.save(path)
+    assert EvalIndex.load(path).items.equals(index.items)
+
+
+def test_200_characters_of_an_error_are_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: Path) -> None:
+        raise OSError("x" * 300)
+
+    monkeypatch.setattr(pl, "read_parquet_metadata", fail)
+    with pytest.raises(InputError, match=r"cannot be read \(x{200}\): build"):
+        EvalIndex.load(tmp_path / "i")

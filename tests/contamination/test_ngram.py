@@ -133,6 +133,16 @@ def test_every_hit_is_returned_unless_told_otherwise() -> None:
     assert hits(rows, index, every=False).rows() == exact_hits(rows, index, every=False).rows() == few
 
 
+def test_the_row_that_is_returned_for_an_item_is_its_closest() -> None:
+    index, rows = index_of(f"{TEN} x y", TEN), pl.Series(["a b c d e f g h", TEN, "a b c d e f g h"])
+    assert hits(rows, index, every=False).rows() == [
+        (0, "set", "1", 0.8),
+        (1, "set", "1", 1.0),
+        (1, "set", "0", 10 / 12),
+        (2, "set", "1", 0.8),
+    ]
+
+
 def test_the_texts_of_pairs() -> None:
     def said(*texts: str) -> list[dict[str, str]]:
         return [{"role": "user", "content": text} for text in texts]

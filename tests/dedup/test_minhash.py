@@ -16,19 +16,36 @@ def test_bands_hardly_miss_a_pair_at_the_threshold(threshold: float) -> None:
     assert bands * rows <= slots <= SLOTS[-1]
 
 
-def test_bands_of_the_default() -> None:
-    assert banding(0.8) == (12, 5, 64)
+@pytest.mark.parametrize(
+    ("threshold", "expected"),
+    [
+        (1, (1, 64, 64)),  # as many rows as there are minima
+        (0.9, (8, 7, 64)),
+        (0.8, (12, 5, 64)),  # the default
+        (0.75, (13, 4, 64)),
+        (0.7, (17, 4, 128)),  # 64 minima would allow three rows, which are too few
+        (0.5, (35, 3, 128)),
+        (0.05, (90, 1, 128)),
+    ],
+)
+def test_bands_rows_and_minima_of_a_threshold(threshold: float, expected: tuple[int, int, int]) -> None:
+    assert banding(threshold) == expected
 
 
 @pytest.mark.parametrize("threshold", [0.03, 1e-3, 1e-30])
 def test_a_very_low_threshold_gets_the_most_bands(threshold: float) -> None:
-    assert banding(threshold) == (SLOTS[-1], 1, SLOTS[-1])
+    assert banding(threshold) == (128, 1, 128)
 
 
 def test_bands_can_be_given() -> None:
     plan = make_plan(0.8, 3, (20, 4), seed=1)
     assert (plan.bands, plan.rows, plan.slots) == (20, 4, 80)
     assert sketch(pl.Series(["a b c d"]), plan).keys.shape == (1, 20)
+
+
+def test_the_least_and_greatest_values() -> None:
+    plan = make_plan(1.0, 1, (1, 1), seed=1)
+    assert (plan.threshold, plan.size, plan.bands, plan.rows, plan.slots) == (1.0, 1, 1, 1, 1)
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,16 @@ import time
 from collections.abc import Iterator
 from itertools import combinations, pairwise
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.dedup.clusters import components
-from curate.dedup.jaccard import similarities
-from curate.dedup.minhash import make_plan, sketch
+from curate.dedup.jaccard import batches, similarities
+from curate.dedup.lsh import candidates
+from curate.dedup.minhash import Plan, Sketches, make_plan, sketch
 from curate.dedup.near_edges import SEED, near_edges
 from curate.dedup.tables import EDGES
 from curate.errors import InputError
@@ -74,6 +76,10 @@ def test_a_pair_exactly_at_the_threshold_is_found() -> None:
     assert edges(" ".join("abcdefghijk"), " ".join("abcdefghijz"), threshold=0.8) == [(0, 1, 0.8)]
 
 
+def test_at_a_threshold_of_1_only_the_same_words_are_linked() -> None:
+    assert edges(FOX, FOX.upper(), f"{FOX} again", threshold=1) == [(0, 1, 1.0)]
+
+
 def test_copies_of_a_near_duplicate_are_linked_to_the_first_copy() -> None:
     changed = FOX.replace("barn", "shed")
     assert edges(changed, FOX, FOX.upper(), changed) == [(0, 1, 16 / 18), (0, 3, 1.0), (1, 2, 1.0)]
@@ -89,6 +95,10 @@ def test_empty_and_one_word_texts() -> None:
     assert edges("", "", None, " ", "\n") == []
     assert edges("yes", "no", "Yes.", "", "maybe") == [(0, 2, 1.0)]
     assert edges("thank you", "thank god", "thank you so", "Thank you!") == [(0, 3, 1.0)]
+
+
+def test_a_text_of_one_shingle_can_be_half_of_another() -> None:
+    assert edges("hello", "hello you", threshold=0.5, shingle_size=1, bands=(50, 1)) == [(0, 1, 0.5)]
 
 
 def test_only_punctuation_or_emoji() -> None:
@@ -318,10 +328,71 @@ def test_chunks_include_every_pair(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_batches_are_disjoint_and_complete() -> None:
-    from curate.dedup.jaccard import batches
-
     pairs = pl.DataFrame([(a, a + 1) for a in range(0, 100, 2)], schema=["row_a", "row_b"], orient="row")
     parts = list(batches(pairs, pl.Series([10] * 101).to_numpy(), 100))
-    assert len(parts) > 5
+    # The rows of a pair have 20 shingles, and its comparison takes the memory of five more.
+    assert [len(part) for part in parts] == [3, *[4] * 11, 3]
     assert pl.concat(parts).sort("row_a").equals(pairs)
     assert all(one.get_column("row_a").max() < other.get_column("row_a").min() for one, other in pairwise(parts))  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "limit", "sizes"),
+    [
+        ([], 0, []),
+        ([(0, 1), (2, 3)], 50, [2]),  # four rows of 10 shingles, two pairs of five
+        ([(0, 1), (2, 3)], 49, [1, 1]),
+        ([(0, 1), (0, 2), (1, 2)], 30, [1, 2]),  # 25, 15 for a row that is new, five without any
+    ],
+)
+def test_rows_count_once_for_the_size_of_a_batch(pairs: list[tuple[int, int]], limit: int, sizes: list[int]) -> None:
+    frame = pl.DataFrame(pairs, schema={"row_a": pl.UInt64, "row_b": pl.UInt64}, orient="row")
+    assert [len(part) for part in batches(frame, np.full(4, 10), limit)] == sizes
+
+
+def test_texts_of_one_shingle_and_of_none() -> None:
+    texts = [pl.Series(["hello", "Hello!", "", " "])]
+    pairs = pl.DataFrame({"row_a": [0, 2], "row_b": [1, 3]}, schema={"row_a": pl.UInt64, "row_b": pl.UInt64})
+    assert similarities(lambda: texts, pairs).get_column("similarity").to_list() == [1.0, 0.0]
+
+
+def compared(keys: np.ndarray, minima: np.ndarray | None = None, threshold: float = 0.8) -> list[tuple[int, int]]:
+    """Return the candidates among texts of these keys (a column per band) and minima, by default all the same."""
+    rows = np.arange(len(keys))
+    same = np.zeros((len(keys), 64), np.uint8) if minima is None else minima
+    sketches = Sketches(rows.astype(np.uint64), np.ones(len(keys), np.uint32), keys.astype(np.uint64), same)
+    plan = Plan(threshold, size=3, bands=keys.shape[1], rows=1, slots=same.shape[1], seed=1)
+    return candidates(sketches, rows, plan).rows()
+
+
+def test_every_pair_of_a_group_of_16_is_compared() -> None:
+    assert compared(np.zeros((16, 1))) == list(combinations(range(16), 2))
+
+
+def test_in_a_larger_group_a_text_is_compared_with_the_first_and_the_two_before_it() -> None:
+    expected = {(0, row) for row in range(1, 17)} | {(row - back, row) for row in range(3, 17) for back in (1, 2)}
+    assert compared(np.zeros((17, 1))) == sorted(expected | {(1, 2)})
+
+
+@pytest.mark.parametrize(("bands", "pairs"), [(5, 58), (6, 45)])
+def test_a_text_is_compared_in_four_larger_groups(bands: int, pairs: int) -> None:
+    """The last band reverses the groups of the two bands before it, the fourth and fifth or the fifth and sixth."""
+    keys = np.zeros((17, bands + 1))
+    keys[:, bands] = np.arange(17, 0, -1)
+    assert len(compared(keys)) == pairs
+
+
+def test_groups_of_16_are_not_among_the_four_larger_ones() -> None:
+    keys = np.zeros((17, 5))
+    keys[:16, :4] = 1  # the last text is alone in four bands, and sorted before the others in the fifth
+    assert compared(keys) == list(combinations(range(17), 2))
+
+
+@pytest.mark.parametrize(("equal", "expected"), [(19, []), (20, [(0, 1)])])
+def test_a_pair_three_deviations_below_the_threshold_is_compared_but_no_lower_one(
+    equal: int, expected: list[tuple[int, int]]
+) -> None:
+    minima = np.zeros((2, 64), np.uint8)
+    minima[1, equal:] = 1
+    # Of 64 minima 32 are expected to be equal, and the deviation is four.
+    assert compared(np.zeros((2, 1)), minima, threshold=0.5) == expected

@@ -108,6 +108,14 @@ def test_block_sizes_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         assert semantic_edges(vectors, threshold=0.8, exact_below=below).equals(edges)
 
 
+def test_block_sizes_do_not_change_which_dense_groups_are_reduced(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = at(*np.random.default_rng(0).normal(90, 30, 900))  # overlapping groups, the largest of which are first
+    monkeypatch.setattr("curate.dedup.ann.DENSE_GROUP", 20)
+    before = semantic_edges(vectors, exact_below=0)
+    monkeypatch.setattr("curate.dedup.ann.TILE", (7, 33))
+    assert semantic_edges(vectors, exact_below=0).equals(before)
+
+
 def at(*degrees: float) -> np.ndarray:
     """Return unit vectors in the plane."""
     angles = np.radians(degrees)
@@ -244,3 +252,57 @@ def test_a_row_with_many_similar_vectors_keeps_the_first_and_the_nearest() -> No
     no = -np.inf
     assert capped.tolist() == np.array([few, [0.8, no, no, 0.99, no]], np.float32).tolist()
     assert _capped(products[:, :3].copy(), np.float32(0), 3).tolist() == products[:, :3].tolist()
+
+
+def same_direction(count: int) -> np.ndarray:
+    """Return different vectors whose cosines are all exactly 1."""
+    return np.column_stack([np.arange(1, count + 1), np.zeros(count)]).astype(np.float32)
+
+
+def test_more_than_1024_similar_to_one_are_reduced_to_it() -> None:
+    for count, edges in ((1026, 1025), (1025, 1024 * 1025 // 2)):
+        found = semantic_edges(same_direction(count), threshold=1, exact_below=0, neighbours=2000)
+        assert len(found) == edges
+        assert groups(star_clusters(found, same_direction(count), 1)) == {frozenset(range(count))}
+
+
+@pytest.mark.parametrize("degrees", [7.9, 8.2])
+def test_only_rows_nearly_equal_to_the_centre_of_a_dense_group_are_left_out_of_matches(degrees: float) -> None:
+    """Of 0.5 below 1, a fiftieth is 0.01, the cosine of 8.11 degrees."""
+    height = np.tan(np.radians(degrees))
+    around = np.concatenate([np.eye(9), -np.eye(9)]) * height
+    theirs = np.column_stack([np.ones(19), np.concatenate([np.zeros((1, 9)), around])]).astype(np.float32)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("curate.dedup.ann.DENSE_GROUP", 10)
+        found = semantic_matches(theirs, theirs, threshold=0.5, exact_below=0)
+    expected = [0] * 19 if degrees < 8.11 else list(range(19))
+    assert found.get_column("other_row").to_list() == expected
+
+
+def test_all_pairs_are_found_up_to_exact_below_or_64_similar_vectors_of_a_cell() -> None:
+    every = 65 * 64 // 2
+    vectors = at(*np.linspace(0, 20, 65))
+    assert len(semantic_edges(vectors)) == len(semantic_edges(vectors, exact_below=65)) == every
+    assert len(semantic_edges(vectors, exact_below=64)) < every / 2
+    assert len(semantic_edges(vectors[1:], exact_below=0)) == 64 * 63 // 2
+
+
+def test_up_to_a_million_pairs_all_are_found() -> None:
+    vectors = same_direction(1449)
+    assert len(semantic_edges(vectors[1:], threshold=1)) == 1448 * 1447 // 2
+    assert len(semantic_edges(vectors, threshold=1)) == 1448  # each to the centre
+
+
+def test_as_many_pairs_as_are_listed_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("curate.dedup.semantic_edges.MIN_PAIR_LIMIT", 6)
+    monkeypatch.setattr("curate.dedup.semantic_edges.PAIRS_PER_CHUNK", 1)
+    vectors = at(0, 1, 2, 3, 4)
+    assert len(semantic_edges(vectors[:4], neighbours=1)) == 6
+    assert len(semantic_edges(vectors, neighbours=1)) < 10
+
+
+def test_a_pair_exactly_at_the_threshold_is_clustered() -> None:
+    vectors = same_direction(2)
+    edges = semantic_edges(vectors, threshold=1)
+    assert edges.rows() == [(0, 1, 1.0)]
+    assert groups(star_clusters(edges, vectors, 1)) == {frozenset({0, 1})}
