@@ -152,7 +152,7 @@ def test_an_index_of_one_n_gram() -> None:
 
 
 def test_a_path_is_taken_literally(index: EvalIndex, tmp_path: Path) -> None:
-    path = tmp_path / "ngram=3" / "evals[1].index"  # neither a partition nor a pattern
+    path = tmp_path / "words=3" / "evals[1].index"  # neither the values of a column nor a pattern
     index.save(path)
     assert EvalIndex.load(path).items.equals(index.items)
 
