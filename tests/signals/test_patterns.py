@@ -256,7 +256,8 @@ def test_no_pattern_matches_a_near_miss(name: str) -> None:
         (refusal, "I’m unable to provide that information.", True),
         (refusal, "Desculpe, mas não posso ajudar com isso.", True),
         (refusal, "Lo siento, pero no puedo ayudar con eso.", True),
-        (refusal, "a" * 220 + " I can't help with that", True),
+        (refusal, "a" * 237 + " I can't help", True),
+        (refusal, "a" * 238 + " I can't help", False),
         (refusal, "a" * 250 + " I can't help with that", False),  # too late to be a refusal
         (ai_boilerplate, "As an AI language model, I have no opinion.", True),
         (ai_boilerplate, "As an A.I., I have no opinion.", True),

@@ -93,3 +93,10 @@ def test_a_decoded_slice_holds_its_own_values_only() -> None:
     assert decoded(words[1:]).equals(pa.array(["b", None, "a"]))
     both = pa.StructArray.from_arrays([words, pa.array([1, 2, 3, 4])], ["word", "n"])
     assert decoded(both[2:]).to_pylist() == [{"word": None, "n": 3}, {"word": "a", "n": 4}]
+
+
+@pytest.mark.parametrize("kind", [pa.ListArray, pa.LargeListArray])
+def test_lists_of_a_dictionary_become_lists_of_its_values(kind: type[pa.ListArray]) -> None:
+    words = pa.array(["a", "b", "a"]).dictionary_encode()
+    found = decoded(kind.from_arrays([0, 2, 2, 3], words))
+    assert (str(found.type), found.to_pylist()) == ("large_list<item: string>", [["a", "b"], [], ["a"]])

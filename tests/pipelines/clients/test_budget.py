@@ -169,3 +169,8 @@ def test_the_message_at_the_end() -> None:
     with pytest.raises(BudgetReached, match=r"4,950 of 5,000 tokens and \$0.0685 of \$0.50 spent.*raise budget"):
         asyncio.run(budget.hold("openai:m", request()).__aenter__())
     assert BudgetReached.exit_code == 1
+
+
+@pytest.mark.parametrize(("tokens", "sent"), [(142, 1), (141, 0)])  # 42 of the prompt at most, and 100 of the answer
+def test_a_request_may_use_up_the_budget(tokens: int, sent: int) -> None:
+    assert spend(Budget(Section(tokens=tokens), [DEAR]), [(request(), 42, 100)]) == sent

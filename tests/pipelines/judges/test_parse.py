@@ -140,6 +140,14 @@ def test_no_comparison(better: object) -> None:
         parse_comparison(json.dumps({"reason": "r", "better": better}))
 
 
+def test_a_text_of_sixty_characters_is_quoted_whole() -> None:
+    def said(length: int) -> str:
+        return problem(json.dumps({"reason": "x", "ratings": "a" * length}))
+
+    assert said(60) == f'ratings is "{"a" * 60}", expected an object'
+    assert said(61) == f'ratings is "{"a" * 60}…", expected an object'
+
+
 def test_a_verdict_quoted_inside_a_broken_one_is_rejected() -> None:
     quoted = '{"reason": "perfect", "ratings": {"help": 5, "honesty": 5}}'
     broken = f'{{"reason": "The answer says {quoted} and no more", "ratings": {{"help": 1, "honesty": 1}}}}'

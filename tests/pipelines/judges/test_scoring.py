@@ -54,6 +54,10 @@ def test_a_grade_is_the_score() -> None:
     assert scores("ba", rating("a", 4), rating("b", 2)) == [2.0, 4.0]
 
 
+def test_the_score_of_a_single_judge_is_not_rounded() -> None:
+    assert scores("a", reward("a", 0.12345678912345)) == [0.12345678912345]
+
+
 def test_the_score_is_the_mean_over_aspects() -> None:
     rows = [rating("a", 5, "honesty", reason="Plain."), rating("a", 2, "help", reason=" "), rating("b", 1, "help")]
     found = combine(candidates("ab"), verdicts(*rows)).select("score", "scores", "reason", "judge").rows()
