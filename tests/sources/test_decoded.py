@@ -82,6 +82,9 @@ def test_slices_of_so_many_bytes_and_rows(
         (pa.string(), False),
         (pa.struct({"a": pa.string(), "b": pa.dictionary(pa.int8(), pa.string())}), True),
         (pa.struct({"a": pa.string(), "b": pa.int64()}), False),
+        (pa.list_(pa.dictionary(pa.int8(), pa.string())), True),
+        (pa.large_list(pa.dictionary(pa.int8(), pa.string())), True),
+        (pa.list_(pa.string()), False),
     ],
 )
 def test_types_with_dictionaries(kind: pa.DataType, encoded: bool) -> None:
