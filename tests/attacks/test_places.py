@@ -9,6 +9,8 @@ import pytest
 from tests.attacks.harness import Victim, contents
 from tests.data import rows, write_jsonl
 
+pytestmark = pytest.mark.slow  # together they take a while
+
 FORCE = pytest.mark.parametrize("force", [(), ("--force",)], ids=["", "force"])
 CARD = "# My notes\n"
 
