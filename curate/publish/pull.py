@@ -85,7 +85,7 @@ def _fetch(hub: Hub, remote: Remote, folder: Path, base: str, config: str) -> No
         if digest(folder / path) != manifests[0].files[path]:
             raise InputError(f"{path} differs from what the run published: it was changed on the Hub")
     joined = _joined(manifests)
-    sums = Counter(sha for manifest in manifests for path, sha in manifest.files.items() if path.startswith(DATA))
+    sums = Counter(sha for manifest in manifests for path, sha in manifest.files.items() if path.startswith(f"{DATA}/"))
     shards = sorted(path for path in remote.files if path.startswith(f"{data_folder(config)}/"))
     with atomic(folder / DATA) as data:
         data.mkdir()

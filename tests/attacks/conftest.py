@@ -11,6 +11,7 @@ collect_ignore_glob = ["*.py"] if os.name == "nt" else []  # Windows cannot fork
 
 
 @pytest.fixture(scope="module")
-def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victim]:
-    with Victim(tmp_path_factory.mktemp("victim")) as victim:
+def victim(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victim]:
+    """A victim; what the constant PRELOAD of the file imports is there already."""
+    with Victim(tmp_path_factory.mktemp("victim"), getattr(request.module, "PRELOAD", "")) as victim:
         yield victim

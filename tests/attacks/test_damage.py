@@ -19,15 +19,10 @@ from tests.chat_server import ChatServer, chat_server
 from tests.data import rows, write_jsonl
 from tests.forked import ASKING
 
+PRELOAD = ASKING
 FEW, MANY = 6, 100
 ROWS = ("0", "3", "7")
 WITHOUT_EFFECT = (".lock", ".prefcurate")  # our marks: a damaged one is an error, never other data
-
-
-@pytest.fixture(scope="module")
-def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victim]:
-    with Victim(tmp_path_factory.mktemp("victim"), preload=ASKING) as victim:
-        yield victim
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from tests.attacks.harness import Done, Victim, any_of
 from tests.data import write_jsonl
 from tests.forked import ASKING
 
+PRELOAD = ASKING
 CHUNKED = "Transfer-Encoding: chunked\r\n"
 
 
@@ -145,12 +146,6 @@ def wire() -> Iterator[Wire]:
         yield found
         server.shutdown()
         thread.join()
-
-
-@pytest.fixture(scope="module")
-def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victim]:
-    with Victim(tmp_path_factory.mktemp("victim"), preload=ASKING) as victim:
-        yield victim
 
 
 @pytest.mark.parametrize(
