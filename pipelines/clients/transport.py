@@ -8,7 +8,7 @@ from urllib.request import getproxies, proxy_bypass
 import msgspec
 
 from curate import limits
-from curate.errors import ServiceError
+from curate.errors import RecipeError, ServiceError
 from curate.recipe.endpoint import same_origin
 
 if TYPE_CHECKING:
@@ -42,9 +42,13 @@ class Transport:
                 location = response.headers.get("Location")
                 if response.status not in REDIRECTED or location is None:
                     return response.status, await self._read(response), response.headers
-            target = urljoin(target, location)
+            try:
+                target = urljoin(target, location)
+                follow = same_origin(target, url)
+            except (ValueError, RecipeError):  # it is no address, such as http://[::1
+                target, follow = location, False
             shown = " ".join(target.split())[:200]
-            if not same_origin(target, url):
+            if not follow:
                 raise ServiceError(
                     f"{self.base_url} redirects to {shown}; requests and keys are not sent on to another host. "
                     f"If that is the right one, name it as the address"

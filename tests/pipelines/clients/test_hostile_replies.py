@@ -106,10 +106,11 @@ def test_the_bound_is_a_setting(server: str) -> None:
 
 def test_nothing_follows_a_redirect_to_another_host(server: str) -> None:
     other = server.replace("127.0.0.1", "localhost")
-    for target in (f"{other}/v1/steal", "//example.org/v1", "https://127.0.0.1/v1"):
+    broken = ("http://[::1", "//[x]/v1", "http://127.0.0.1:port/v1", "http://127.0.0.1:99999/v1")  # no addresses
+    for target in (f"{other}/v1/steal", "//example.org/v1", "https://127.0.0.1/v1", *broken):
         with pytest.raises(ServiceError, match="requests and keys are not sent on to another host"):
             ask(server, f"to {target}")
-    assert [path for path, _ in Handler.seen] == ["/chat/completions"] * 3
+    assert [path for path, _ in Handler.seen] == ["/chat/completions"] * 7
 
 
 def test_a_redirect_on_the_same_host_is_followed_a_few_times(server: str) -> None:
