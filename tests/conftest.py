@@ -1,4 +1,4 @@
-"""Nothing in the tests reaches a Hub but the ones that they start themselves."""
+"""Tests reach no Hub except the ones that they start."""
 
 import os
 

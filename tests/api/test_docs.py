@@ -1,4 +1,4 @@
-"""What is public is documented, runs as shown, and is all that tab completion offers."""
+"""Public names are documented, their examples run as shown, and tab completion offers nothing else."""
 
 import doctest
 import importlib
@@ -39,7 +39,7 @@ def test_examples_run_as_shown(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_every_function_says_what_it_takes_returns_and_raises(name: str) -> None:
+def test_every_docstring_covers_parameters_result_and_errors(name: str) -> None:
     about = inspect.getdoc(getattr(curate, name)) or ""
     assert "Return" in about
     assert "aise" in about or name == "select"
@@ -52,7 +52,7 @@ def test_every_function_says_what_it_takes_returns_and_raises(name: str) -> None
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
-def test_tab_completion_shows_what_is_public(package: ModuleType) -> None:
+def test_tab_completion_shows_the_public_names(package: ModuleType) -> None:
     assert dir(package) == sorted(package.__all__)
     for name in package.__all__:
         assert hasattr(package, name) or importlib.import_module(f"{package.__name__}.{name}")

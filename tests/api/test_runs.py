@@ -1,4 +1,4 @@
-"""Runs from Python: any source, a recipe in any form, and what a notebook shows of them."""
+"""Runs from Python: any source, a recipe in any form, and how a notebook shows them."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ from tests.data import contents, row, rows, write_jsonl
 pytestmark = pytest.mark.slow  # together they take a while
 
 
-def test_a_frame_is_cleaned_as_its_file_would_be(tmp_path: Path) -> None:
+def test_a_frame_is_cleaned_like_its_file(tmp_path: Path) -> None:
     lines = [*rows(12), row(3), row(20, chosen="")]
     of_file = curate.clean(write_jsonl(tmp_path / "frame", lines), tmp_path / "A", format="preference")
     of_frame = curate.clean(pl.DataFrame(lines), tmp_path / "B")
@@ -26,7 +26,7 @@ def test_a_frame_is_cleaned_as_its_file_would_be(tmp_path: Path) -> None:
     assert curate.open_run(tmp_path / "B").why(13)[0]["rule"] == "no_chosen_empty"
 
 
-def test_the_content_is_the_fingerprint(tmp_path: Path) -> None:
+def test_the_fingerprint_is_of_the_content(tmp_path: Path) -> None:
     first = curate.clean(rows(8), tmp_path / "RUN")
     again = curate.clean(pl.DataFrame(rows(8)).to_dicts(), tmp_path / "RUN")
     assert {n: s.key for n, s in first.manifest.stages.items()} == {n: s.key for n, s in again.manifest.stages.items()}
@@ -34,7 +34,7 @@ def test_the_content_is_the_fingerprint(tmp_path: Path) -> None:
     assert other.counts["rows"] == 9
 
 
-def test_a_recipe_of_a_table_in_memory_says_so_elsewhere(tmp_path: Path) -> None:
+def test_a_recipe_of_a_table_in_memory_cannot_be_run_from_its_file(tmp_path: Path) -> None:
     run = curate.clean(rows(3), tmp_path / "RUN")
     with pytest.raises(
         InputError, match="memory:rows was a table in memory and cannot be read again; pass it from Python"
@@ -42,7 +42,7 @@ def test_a_recipe_of_a_table_in_memory_says_so_elsewhere(tmp_path: Path) -> None
         curate.run(run.folder / "recipe.yaml", tmp_path / "AGAIN")
 
 
-def test_run_takes_a_file_plain_data_or_a_recipe(tmp_path: Path) -> None:
+def test_run_takes_a_file_a_dict_or_a_recipe(tmp_path: Path) -> None:
     source = write_jsonl(tmp_path / "p.jsonl", rows(6))
     tree = {"source": {"paths": str(source)}, "split": {"test": 0}}
     runs = [curate.run(tree, tmp_path / "A")]
@@ -54,7 +54,7 @@ def test_run_takes_a_file_plain_data_or_a_recipe(tmp_path: Path) -> None:
         curate.run({"source": {"paths": "p"}, "splits": {}}, tmp_path / "D")
 
 
-def test_what_a_notebook_shows_of_a_run(tmp_path: Path) -> None:
+def test_a_notebook_shows_the_counts_of_a_run(tmp_path: Path) -> None:
     run = curate.clean([*rows(6), row(9, chosen="")], tmp_path / "RUN", settings=["split.test=0.2"])
     assert repr(run) == f"Run({str(tmp_path / 'RUN')!r}: 6 of 7 kept · train 5, test 1)"
     assert "<td>dropped: rules</td><td>1</td>" in run._repr_html_()
@@ -98,7 +98,7 @@ def test_answers_and_verdicts_without_a_run_directory() -> None:
     ],
 )
 @pytest.mark.slow
-def test_a_file_of_the_users_own_that_hides_ours_is_named(tmp_path: Path, hidden: str, call: str) -> None:
+def test_a_user_file_that_hides_our_package_is_named(tmp_path: Path, hidden: str, call: str) -> None:
     if hidden.endswith(".py"):
         (tmp_path / hidden).parent.mkdir(exist_ok=True)
         (tmp_path / hidden).write_text("raise SystemExit('this is not prefcurate')")
@@ -110,10 +110,10 @@ def test_a_file_of_the_users_own_that_hides_ours_is_named(tmp_path: Path, hidden
     name = hidden.split("/", maxsplit=1)[0].removesuffix(".py")
     if "/" in hidden or hidden.endswith(".py"):
         assert f"hides prefcurate's own package '{name}': rename it" in done.stdout, done.stderr
-    else:  # a folder without __init__.py hides nothing: a package that is installed comes first
+    else:  # a folder without __init__.py hides nothing: an installed package comes first
         assert "hides" not in done.stdout
 
 
-def test_an_error_of_a_function_is_one_of_ours(tmp_path: Path) -> None:
+def test_functions_raise_curate_errors(tmp_path: Path) -> None:
     with pytest.raises(CurateError, match="does not exist"):
         curate.push(tmp_path / "nowhere", "me/set")

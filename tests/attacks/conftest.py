@@ -1,4 +1,4 @@
-"""One victim for each file of attacks, with its folder."""
+"""One victim per file of attacks, with its folder."""
 
 import os
 from collections.abc import Iterator
@@ -12,6 +12,6 @@ collect_ignore_glob = ["*.py"] if os.name == "nt" else []  # Windows cannot fork
 
 @pytest.fixture(scope="module")
 def victim(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victim]:
-    """A victim; what the constant PRELOAD of the file imports is there already."""
+    """Yield a victim that has already imported what the file's PRELOAD imports."""
     with Victim(tmp_path_factory.mktemp("victim"), getattr(request.module, "PRELOAD", "")) as victim:
         yield victim

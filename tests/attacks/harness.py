@@ -1,8 +1,8 @@
 """
-Hostile inputs through the real command, many a second: a process that has imported it forks a child for each attack.
+Hostile inputs through the real command, many per second: a process that has imported it forks a child per attack.
 
-An attack held if the command ended by itself with one of its exit codes and no more than a line of error, within bounds
-of time and memory, wrote nothing outside the folder that it was given, and connected only to what it was told to.
+The command withstands an attack if it exits by itself with one of its exit codes and at most one line of error, within
+limits of time and memory, writes nothing outside its folder, and connects only to the expected addresses.
 """
 
 import os
@@ -14,7 +14,7 @@ from typing import Any, Self
 from tests.forked import Ended, Zygote
 
 CODES = {0, 1, 2, 3, 130}
-SECONDS = 60  # of one attack, far above what any takes
+SECONDS = 60  # per attack, far more than any takes
 MEMORY_MB = 2_500
 DEFECT = "a bug in prefcurate"
 
@@ -23,7 +23,7 @@ class Done(Ended):
     """How an attack ended."""
 
     def check(self, *, connects: Sequence[str] = ()) -> Self:
-        """Assert that the attack held."""
+        """Assert that the command withstood the attack."""
         assert self.code in CODES, f"exit code {self.code} after {self.seconds:.0f} s: {self.err[-2000:]}"
         assert "Traceback" not in self.err, self.err[-2000:]
         assert DEFECT not in self.err, self.err
@@ -37,7 +37,7 @@ class Done(Ended):
 
 
 class Victim:
-    """The command, in processes forked from one that has imported it; `preload` imports what it would import late."""
+    """The command, in processes forked from one that has imported it; `preload` adds its lazy imports."""
 
     def __init__(self, folder: Path, preload: str = "") -> None:
         self.folder = folder
@@ -60,7 +60,7 @@ class Victim:
 
 
 def contents(folder: Path, *without: str) -> dict[str, bytes]:
-    """Every file below a folder with its bytes, apart from some top-level names."""
+    """Return the bytes of every file below a folder, except under some top-level names."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))
@@ -69,5 +69,5 @@ def contents(folder: Path, *without: str) -> dict[str, bytes]:
 
 
 def any_of(*values: Any) -> tuple[Any, ...]:
-    """Values of several types."""
+    """Return values of several types, typed as Any."""
     return values

@@ -1,7 +1,7 @@
 """
-Bytes that flipped, and files that were cut off: each ends in the same data or in one clear line, never in other data.
+Flipped bits and truncated files: each ends in the same data or in a one-line error, never in other data.
 
-Every file of a finished run is hit: of one that read pairs, and of one that asked models.
+Every file of a finished run is damaged: of a run that read pairs, and of one that asked models.
 """
 
 import json
@@ -22,7 +22,7 @@ from tests.forked import ASKING
 PRELOAD = ASKING
 FEW, MANY = 6, 100
 ROWS = ("0", "3", "7")
-WITHOUT_EFFECT = (".lock", ".prefcurate")  # our marks: a damaged one is an error, never other data
+WITHOUT_EFFECT = (".lock", ".prefcurate")  # our markers: a damaged one is an error, never other data
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def models() -> Iterator[ChatServer]:
 
 @pytest.fixture(scope="module")
 def cleaned(victim: Victim) -> tuple[Path, list[str]]:
-    """A finished run, and the command that made it."""
+    """Return a finished run and its command."""
     write_jsonl(victim.folder / "p.jsonl", rows(30))
     line = ["clean", "p.jsonl", "-o", "RUN", "--near", "--set", "split.validation=0.1"]
     assert victim(*line).check().code == 0
@@ -75,11 +75,11 @@ def test_damage_to_a_generated_run_100_times(victim: Victim, generated: tuple[Pa
 
 
 def attack(victim: Victim, run: Path, again: list[str], *, seeds: range) -> None:
-    """Damage one file a time in a copy of the run; then look at a row, export, or make the run again."""
+    """Damage one file at a time; then look up a row, export, or repeat the run."""
     whole = victim.folder / f"{run.name}-whole"
     if not whole.exists():
         shutil.copytree(run, whole)
-    restore(whole, run)  # an earlier test leaves its last damage
+    restore(whole, run)  # an earlier test leaves its last damage in place
     right = contents(whole)
     product = {name: data for name, data in right.items() if name.startswith("data/") or name == "ledger.parquet"}
     asked = {row: victim("why", run, row, "--json").check().out for row in ROWS}
@@ -108,7 +108,7 @@ def attack(victim: Victim, run: Path, again: list[str], *, seeds: range) -> None
 
 
 def export(victim: Victim, run: Path) -> dict[str, bytes] | None:
-    """The files of an export; None where it was refused."""
+    """Return the exported files; None if the export was refused."""
     target = victim.folder / "exported"
     shutil.rmtree(target, ignore_errors=True)
     done = victim("export", run, target, "--as", "jsonl").check()

@@ -1,4 +1,4 @@
-"""Hostile source files: each ends in one line, or in a run that accounts for every row; nothing else is touched."""
+"""Hostile source files: each gives a one-line error or a run that accounts for every row; no other file changes."""
 
 import gzip
 import io
@@ -85,7 +85,7 @@ CASES = [
 
 @pytest.mark.parametrize(("kind", "packed", "damage"), CASES)
 def test_damaged_containers(victim: Victim, kind: str, packed: str, damage: str) -> None:
-    """Inside of a compressed file as outside: only the outermost layer is damaged."""
+    """Only the outermost layer of a compressed file is damaged."""
     attack(victim, f"p.{kind}{packed}", DAMAGES[damage](PACKED[packed](WHOLE[kind])))
 
 
@@ -159,11 +159,11 @@ NAMES = [
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (i > 2)) for i, n in enumerate(NAMES)])
-def test_names(victim: Victim, name: bytes) -> None:
+def test_hostile_file_names(victim: Victim, name: bytes) -> None:
     attack(victim, os.fsdecode(name), LINES)
 
 
-def test_things_that_are_no_files(victim: Victim) -> None:
+def test_sources_that_are_not_files(victim: Victim) -> None:
     folder = victim.folder
     (folder / "self.jsonl").symlink_to("self.jsonl")
     (folder / "gone.jsonl").symlink_to("nowhere")
@@ -215,7 +215,7 @@ def attack(victim: Victim, name: str, data: bytes) -> None:
         assert ledger["kept"].sum() == counts["kept"]
 
 
-def test_forms_of_one_content_give_the_same_pairs(victim: Victim) -> None:
+def test_two_formats_give_the_same_pairs(victim: Victim) -> None:
     for kind, data in list(WHOLE.items())[::5]:
         attack(victim, f"whole.{kind}.gz", PACKED[".gz"](data))
         assert json.loads((victim.folder / "RUN/manifest.json").read_bytes())["counts"]["kept"] == len(ROWS)

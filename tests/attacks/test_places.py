@@ -1,4 +1,4 @@
-"""Output folders that are not ours, sources within them, and flags: foreign files stay, byte for byte."""
+"""Output folders that are not ours, sources inside them, and --force: foreign files stay, byte for byte."""
 
 import json
 import os
@@ -27,7 +27,7 @@ def run(victim: Victim, source: Path) -> Path:
 
 
 def mine(folder: Path, *files: str) -> Path:
-    """A folder of the user's with these files; a link where a name has an arrow, a folder where it ends in a slash."""
+    """Create a user's folder with these files: "a -> b" makes a link, a trailing slash a folder."""
     for name in files:
         at, arrow, target = name.partition(" -> ")
         path = folder / at
@@ -57,9 +57,9 @@ FOREIGN = {
     "a link": ("data -> ../p.jsonl",),
     "a link to a folder": ("data -> ..",),
     "a broken link": ("README.md -> nowhere",),
-    "a name of bytes": ("\udcff\udcfe",),
-    "a name of lines": ("a\n\x1b[2Jb",),
-    "an owner of another kind": (".prefcurate", "weights.bin"),
+    "a name that is not UTF-8": ("\udcff\udcfe",),
+    "a name with a line break": ("a\n\x1b[2Jb",),
+    "a marker of another kind": (".prefcurate", "weights.bin"),
 }
 
 
@@ -81,10 +81,12 @@ def test_foreign_folders(victim: Victim, source: Path, tmp_path: Path, name: str
 
 
 @FORCE
-@pytest.mark.parametrize("name", ["a project", "a card", "data", "a hidden file", "a broken link", "a name of lines"])
+@pytest.mark.parametrize(
+    "name", ["a project", "a card", "data", "a hidden file", "a broken link", "a name with a line break"]
+)
 @pytest.mark.parametrize("form", ["jsonl", "parquet"])
 def test_exports(victim: Victim, run: Path, tmp_path: Path, name: str, form: str, force: tuple[str, ...]) -> None:
-    """Only --force writes into a folder of the user's; what it holds under other names stays."""
+    """Only --force writes into a user's folder, and files with other names stay."""
     folder = mine(tmp_path / "mine", *FOREIGN[name])
     before = contents(tmp_path)
     done = victim("export", run, folder, "--as", form, *force).check()
@@ -103,7 +105,7 @@ def test_exports(victim: Victim, run: Path, tmp_path: Path, name: str, form: str
      "x/" * 3_000, ".", "..", "", "gone", "\udcff", "mine\n\x1b[2J"],
     ids=repr,
 )  # fmt: skip
-def test_places_where_no_run_can_be(victim: Victim, source: Path, out: str) -> None:
+def test_paths_where_no_run_can_be_written(victim: Victim, source: Path, out: str) -> None:
     for name, target in {"self": "self", "gone": "/nowhere/x"}.items():
         if not (link := victim.folder / name).is_symlink():
             link.symlink_to(target)
@@ -166,7 +168,7 @@ TARGETS = [
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=repr)
-def test_targets_of_exports(victim: Victim, run: Path, target: str) -> None:
+def test_hostile_export_targets(victim: Victim, run: Path, target: str) -> None:
     before = contents(victim.folder)
     for force in ((), ("--force",)):
         victim("export", run, target, "--as", "jsonl", *force, seconds=20).check(connects=["127.0.0.1"])

@@ -1,4 +1,4 @@
-"""Hostile recipes: YAML, values of every type in every field, keys and files that are not the recipe's business."""
+"""Hostile recipes: YAML, values of every type in every field, and keys and files that a recipe must not use."""
 
 import json
 import os
@@ -50,7 +50,7 @@ def models() -> Iterator[ChatServer]:
 
 
 def fields(schema: dict[str, Any], whole: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """Every section and field of a recipe; a list of sections is one of one section."""
+    """Yield every section and field of a recipe; a list of sections counts as one section."""
     if "$ref" in schema:
         yield from fields(whole["$defs"][schema["$ref"].rpartition("/")[2]], whole, path)
     for each in (*schema.get("anyOf", ()), *([schema["items"]] if "items" in schema else ())):
@@ -75,7 +75,7 @@ def with_value(path: tuple[str, ...], value: Any) -> dict[str, Any]:
     return tree
 
 
-def test_there_are_fields() -> None:
+def test_the_fields_are_found() -> None:
     assert len(FIELDS) > 120
     assert ("dedup", "near", "threshold") in FIELDS
 
@@ -189,10 +189,10 @@ SLOW = [pytest.param(name, marks=[pytest.mark.slow] * (name != "rubric")) for na
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("field", SLOW)
-def test_files_that_are_no_business_of_a_recipe(
+def test_files_that_a_recipe_must_not_read(
     victim: Victim, models: ChatServer, folder: Path, field: str, place: str
 ) -> None:
-    """Of one from elsewhere nothing is sent or written; in the user's own nothing waits or fills the memory."""
+    """A recipe from elsewhere sends or writes no such file; the user's own neither hangs nor fills the memory."""
     if not (folder / "fifo").exists():
         os.mkfifo(folder / "fifo")
     models.forget()

@@ -1,4 +1,4 @@
-"""Hostile replies of an endpoint: each is an answer, a failed answer or one line; no other address is asked."""
+"""Hostile replies of an endpoint: each is an answer, a failed answer or a one-line error; no other address is asked."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ def used(tokens: str) -> str:
 
 
 def reply(body: bytes | str, *, status: str = "200 OK", headers: str = "", length: int | None = None) -> bytes:
-    """The bytes on the wire."""
+    """Return the bytes on the wire."""
     data = body.encode("utf-8", "surrogatepass") if isinstance(body, str) else body
     size = "" if CHUNKED in headers else f"Content-Length: {len(data) if length is None else length}\r\n"
     return f"HTTP/1.1 {status}\r\nConnection: close\r\n{headers}{size}\r\n".encode("latin-1") + data
@@ -58,13 +58,13 @@ REPLIES: dict[str, bytes] = {
     "choices of numbers": reply('{"choices": [1, 2]}'),
     "choices of none": reply('{"choices": null}'),
     "choices as an object": reply('{"choices": {"0": {}}}'),
-    "choices without end": reply('{"choices": [' + '{"message": {"content": "a"}},' * 50_000 + "{}]}"),
+    "endless choices": reply('{"choices": [' + '{"message": {"content": "a"}},' * 50_000 + "{}]}"),
     "a key twice": reply('{"choices": [], "choices": [{"message": {"content": "a", "content": "b"}}]}'),
     "nested": reply('{"choices": [{"message": {"content": ' + "[" * 90_000 + "]" * 90_000 + "}}]}"),
     "an error in 200": reply('{"error": {"message": "\x1b[2J' + LONG + '", "code": [1]}}'.replace("\x1b", "\\u001b")),
     "an error that is text": reply('{"error": "no"}'),
     "an error of another type": reply('{"error": [3]}', status="400 Bad Request"),
-    "an error without end": reply(LONG * 30, status="500 Internal Server Error"),
+    "an endless error": reply(LONG * 30, status="500 Internal Server Error"),
     "an error of controls": reply("\x1b]0;x\x07\x9b2J", status="403 Forbidden"),
     "nothing": reply(""),
     "null": reply("null"),
@@ -78,10 +78,10 @@ REPLIES: dict[str, bytes] = {
     "UTF-16": reply(completion().encode("utf-16")),
     "a BOM": reply(b"\xef\xbb\xbf" + completion().encode()),
     "a strange charset": reply(completion(), headers="Content-Type: application/json; charset=x-none\r\n"),
-    "a charset of code": reply(completion(), headers="Content-Type: application/json; charset=rot13\r\n"),
+    "a charset that is a codec": reply(completion(), headers="Content-Type: application/json; charset=rot13\r\n"),
     "too short": reply(completion(), length=10_000),
     "too long": reply(completion(), length=5),
-    "a length below zero": reply(completion(), length=-1),
+    "a negative length": reply(completion(), length=-1),
     "a huge length": reply(completion(), length=10**18),
     "no gzip": reply(completion(), headers="Content-Encoding: gzip\r\n"),
     "an unknown encoding": reply(completion(), headers="Content-Encoding: x-none\r\n"),
@@ -94,12 +94,12 @@ REPLIES: dict[str, bytes] = {
     "a status of 100": reply(completion(), status="100 Continue") + reply(completion()),
     "204": reply("", status="204 No Content"),
     "304": reply("", status="304 Not Modified"),
-    "a header without end": reply(completion(), headers=f"X: {LONG}\r\n"),
+    "an endless header": reply(completion(), headers=f"X: {LONG}\r\n"),
     "many headers": reply(completion(), headers="".join(f"X{n}: {n}\r\n" for n in range(5_000))),
     "a cookie": reply(completion(), headers="Set-Cookie: a=b; Domain=localhost\r\n"),
     "retry in a year": reply("", status="429 Too Many Requests", headers="Retry-After: 31536000\r\n"),
     "retry never": reply("", status="429 Too Many Requests", headers="Retry-After: nan\r\n"),
-    "retry before": reply("", status="503 Busy", headers="Retry-After: -1e400\r\n"),
+    "retry in the past": reply("", status="503 Busy", headers="Retry-After: -1e400\r\n"),
     "retry on a date": reply("", status="429 X", headers="Retry-After: Fri, 31 Dec 9999 23:59:59 GMT\r\n"),
     "retry on no date": reply("", status="429 X", headers="Retry-After: Fri, 99 Foo 99999999 99:99:99 GMT\r\n"),
     "to another port": to("http://127.0.0.1:9/v1"),
@@ -117,7 +117,7 @@ NAMES, STEP = list(REPLIES), 12
 
 @dataclass
 class Wire:
-    """A server that sends bytes as they are: the reply whose number is in the path."""
+    """A server that sends raw bytes: the reply whose number is in the path."""
 
     url: str = ""
     asked: list[int] = field(default_factory=list)
@@ -152,21 +152,21 @@ def wire() -> Iterator[Wire]:
     "start", [pytest.param(n, marks=[pytest.mark.slow] * (n > 0)) for n in range(0, len(NAMES), STEP)]
 )
 def test_hostile_replies(victim: Victim, wire: Wire, start: int) -> None:
-    """A run asks one model for each reply; those that it did not come to, as another ended it, are asked again."""
-    left = list(range(start, min(start + STEP, len(NAMES))))
-    while left:
+    """A run asks one model per reply; the next run asks for those that it did not reach because another ended it."""
+    remaining = list(range(start, min(start + STEP, len(NAMES))))
+    while remaining:
         wire.asked.clear()
-        done = attack(victim, wire, left)
-        told = [NAMES[number] for number in left]
-        assert done.code in (0, 1, 3), f"{told}: {done.err}"
-        assert not any(sign in done.out + done.err for sign in ("\x1b", "\x9b", "\u202e", "k-secret")), told
-        assert len(done.err) < 8_000, told
-        assert wire.asked, told
-        left = [number for number in left if number not in wire.asked]
+        done = attack(victim, wire, remaining)
+        names = [NAMES[number] for number in remaining]
+        assert done.code in (0, 1, 3), f"{names}: {done.err}"
+        assert not any(sign in done.out + done.err for sign in ("\x1b", "\x9b", "\u202e", "k-secret")), names
+        assert len(done.err) < 8_000, names
+        assert wire.asked, names
+        remaining = [number for number in remaining if number not in wire.asked]
 
 
 def attack(victim: Victim, wire: Wire, numbers: list[int]) -> Done:
-    """Ask, and once more where that worked: from what was stored."""
+    """Run, and if that worked, run again from the stored answers."""
     shutil.rmtree(victim.folder / "RUN", ignore_errors=True)
     write_jsonl(victim.folder / "p.jsonl", [{"prompt": "Is 7 odd?"}])
     bounds = "retries: 0, timeout: 3, patience: 4"

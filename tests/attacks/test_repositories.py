@@ -1,4 +1,4 @@
-"""Hostile repositories: `pull` gives the data that was published, or one line and no folder."""
+"""Hostile repositories: `pull` gives the published data, or a one-line error and no folder."""
 
 import hashlib
 import io
@@ -25,7 +25,7 @@ EVIL = b"\x1b]0;x\x07<script>\xe2\x80\xae\n---\nlicense: evil\n"
 
 @pytest.fixture(scope="module")
 def hub(victim: Victim) -> Iterator[HubServer]:
-    """A Hub with a run that the victim published."""
+    """Yield a Hub with a run that the victim published."""
     write_jsonl(victim.folder / "p.jsonl", rows(20))
     own = (f"--set={text}" for text in (*SMALL, *LICENSED))
     assert victim("clean", "p.jsonl", "-o", "RUN", *own).check().code == 0
@@ -50,7 +50,7 @@ def place(hub: HubServer) -> str:
 
 
 def pull(victim: Victim, hub: HubServer, files: dict[str, bytes]) -> Done:
-    """Pull what the repository has become. Nothing changes but the new folder, which is whole or not there."""
+    """Pull a repository with these files. Only the new folder changes: it is complete or absent."""
     hub.commit(REPO, files)
     out, before = victim.folder / "OUT", contents(victim.folder, "OUT", "home")
     shutil.rmtree(out, ignore_errors=True)
@@ -118,7 +118,7 @@ TABLES: dict[str, dict[str, Any]] = {
 def test_other_tables_that_the_manifest_lists(
     victim: Victim, hub: HubServer, published: dict[str, bytes], name: str, table: str
 ) -> None:
-    """As one publishes who means harm: every checksum fits."""
+    """The publisher is malicious: every checksum matches."""
     file = io.BytesIO()
     pl.DataFrame(TABLES[table]).write_parquet(file)
     tree = json.loads(published[MANIFEST])
@@ -153,7 +153,7 @@ PRIVATE = {
 
 @pytest.mark.parametrize("form", ["parquet", "push"])
 @pytest.mark.parametrize("what", PRIVATE)
-def test_what_only_the_owner_knows_stays_there(
+def test_private_paths_and_names_are_not_published(
     victim: Victim, hub: HubServer, tmp_path: Path, what: str, form: str
 ) -> None:
     folder = tmp_path / CANARY

@@ -1,4 +1,4 @@
-"""Hostile run folders: every file, field and link of one may be another's; `why` and `export` say so, or are right."""
+"""Hostile run folders: any file, field or link may be forged; `why` and `export` refuse it or give the right data."""
 
 import json
 import shutil
@@ -50,7 +50,7 @@ def run(whole: Path, tmp_path: Path) -> Iterator[Path]:
 
 
 def look(victim: Victim, run: Path, *rows: str) -> None:
-    """Ask for a row and export: what is not refused is whole, and the run stays as it is."""
+    """Look up a row and export: each is refused or complete, and the run stays as it is."""
     target = run.parent / "exported"
     before = contents(run.parent)
     for line in (*(("why", run, row) for row in rows or ("3",)), ("export", run, target, "--as", "jsonl"),
@@ -66,12 +66,12 @@ def look(victim: Victim, run: Path, *rows: str) -> None:
         if name.endswith("README.md") and name not in before:
             assert b"<script>alert" not in data
             assert data.count(b"license: evil") == 0
-    for made in (target, Path(f"{target}2")):
-        shutil.rmtree(made, ignore_errors=True)
+    for exported in (target, Path(f"{target}2")):
+        shutil.rmtree(exported, ignore_errors=True)
 
 
 def change(run: Path, field: str, value: Any, *, again: bool) -> None:
-    """Replace a field of the manifest; `again`: and seal it, where it can still be read."""
+    """Replace a field of the manifest; with `again`, seal it anew if it can still be read."""
     path = run / "manifest.json"
     tree = json.loads(path.read_bytes()) | {field: value}
     if again:
@@ -83,7 +83,7 @@ def resealed(run: Path, tree: dict[str, Any]) -> dict[str, Any]:
     try:
         manifest = Manifest.parse(json.dumps(tree).encode(), "x")
         return {**tree, "seal": manifest.digest()}
-    except Exception:  # noqa: BLE001 - one that cannot be read has no seal of its own
+    except Exception:  # noqa: BLE001 - an unreadable manifest cannot be sealed
         return tree
 
 
@@ -99,7 +99,7 @@ def test_fields_of_the_manifest(victim: Victim, run: Path, field: str) -> None:
 
 
 def test_values_within_the_manifest(victim: Victim, run: Path) -> None:
-    """Each is of the type that is expected, and sealed by its author."""
+    """Each value has the expected type and a valid seal."""
     whole = (run / "manifest.json").read_bytes()
     counts = {"rows": 1, "kept": 2, "dropped": 3, "train": 4, "test": 5}
     inputs = {EVIL: {"fingerprint": EVIL, "rows": -1, "format": EVIL}}
@@ -138,7 +138,7 @@ def test_files_of_other_contents(victim: Victim, run: Path, name: str, believed:
 
 
 def seal(run: Path) -> None:
-    """As its author seals it, with the hostile files in it."""
+    """Seal the run with the hostile files in it, as its author could."""
     manifest = Manifest.parse((run / "manifest.json").read_bytes(), "x")
     (run / "manifest.json").write_text(json.dumps(sealed(run, manifest).to_dict()))
 
@@ -217,7 +217,7 @@ def test_a_ledger_of_a_million_rows(victim: Victim, whole: Path, run: Path) -> N
 def test_names_of_run_folders(victim: Victim, whole: Path, tmp_path: Path, name: str) -> None:
     shutil.copytree(whole, tmp_path / name)
     done = victim("why", tmp_path / name, "3", "--json").check()
-    if name == "\udcff":  # no argument that is not UTF-8 is taken
+    if name == "\udcff":  # arguments that are not UTF-8 are refused
         assert done.code == 2
         return
     assert (done.code, done.out) == (0, victim("why", whole, "3", "--json").out)
@@ -248,7 +248,7 @@ ASKED = [
 
 
 @pytest.mark.parametrize("row", ASKED, ids=lambda row: repr(row[:9]))
-def test_rows_that_are_none(victim: Victim, whole: Path, row: str) -> None:
+def test_rows_that_do_not_exist(victim: Victim, whole: Path, row: str) -> None:
     done = victim("why", whole, "--", row).check()
     assert done.code == 2
     assert "\x1b" not in done.err
