@@ -1,10 +1,10 @@
 """
-Mutates a seeded sample of the code that decides about data, and reports what its tests do not notice.
+Mutates a seeded sample of the code that decides about data, and reports the mutants that its tests do not kill.
 
     python -m tests.mutants --seed 1 --count 150 [--only curate/pairing.py] [--jobs 2]
 
 `tests/mutants.yaml` names the modules, the tests of each, and mutations known to change nothing. Every mutant runs in a
-copy of the tree, one for each job. A mutant whose tests do not end in time counts as killed: pytest-timeout would fail
+copy of the tree, one per job. A mutant whose tests do not end in time counts as killed: pytest-timeout would fail
 them.
 """
 
@@ -73,7 +73,7 @@ def sample(modules: Sequence[str], seed: int, count: int) -> list[Mutant]:
 
 
 def passes(tree: Path, tests: Sequence[str], limit: float = LIMIT, output: int | None = DEVNULL) -> bool:
-    """Whether the tests pass in time. A list without a test that is run would kill every mutant: it ends the run."""
+    """Return whether the tests pass in time; exit if none of them runs, since that would kill every mutant."""
     environment = os.environ | {"PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
     process = subprocess.Popen(
         [sys.executable, *PYTEST, *tests], cwd=tree, env=environment, start_new_session=os.name == "posix",
@@ -91,7 +91,7 @@ def passes(tree: Path, tests: Sequence[str], limit: float = LIMIT, output: int |
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the tests, with what they have started."""
+    """Kill the tests and the processes they started."""
     if process.poll() is None:
         if sys.platform == "win32":
             process.kill()
@@ -101,7 +101,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def survives(tree: Path, mutant: Mutant, tests: Sequence[str]) -> bool:
-    """Whether the tests pass on the mutant; the tree is as before afterwards."""
+    """Return whether the tests pass on the mutant; the tree is restored afterwards."""
     file = tree / mutant.module
     try:
         _write(file, mutant.mutation.apply(mutant.source))
@@ -112,7 +112,7 @@ def survives(tree: Path, mutant: Mutant, tests: Sequence[str]) -> bool:
 
 def _write(file: Path, source: bytes) -> None:
     file.write_bytes(source)
-    # Compiled code is told apart by whole seconds and size, which a mutant may share.
+    # Python recognises compiled code by whole seconds and size, which a mutant may share.
     for compiled in (file.parent / "__pycache__").glob(f"{file.stem}.*.pyc"):
         compiled.unlink()
 
@@ -137,8 +137,8 @@ def run(mutants: Sequence[Mutant], tests: dict[str, list[str]], jobs: int) -> li
         start, tree = time.monotonic(), trees.get()
         survived = survives(tree, mutant, tests[mutant.module])
         trees.put(tree)
-        said = "SURVIVED" if survived else "killed"
-        print(f"{said:8} {time.monotonic() - start:5.1f} s  {mutant.place()}", flush=True)  # noqa: T201
+        outcome = "SURVIVED" if survived else "killed"
+        print(f"{outcome:8} {time.monotonic() - start:5.1f} s  {mutant.place()}", flush=True)  # noqa: T201
         return survived
 
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(jobs) as pool:
@@ -162,7 +162,7 @@ def report(mutants: Sequence[Mutant], alive: Sequence[Mutant], equivalent: int) 
 
 
 def main() -> None:
-    """Run the sample; end with 1 where fewer than GOAL of the mutants are killed."""
+    """Run the sample; exit with 1 if fewer than GOAL of the mutants are killed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=150)

@@ -1,4 +1,4 @@
-"""Small mutations of Python source: what changes in it, as spans of bytes and their replacements."""
+"""Small mutations of Python source, as spans of bytes and their replacements."""
 
 import ast
 import re
@@ -38,7 +38,7 @@ UNTOUCHED = (ast.JoinedStr, ast.Assert)  # Python 3.11 gives no positions within
 
 @dataclass(frozen=True, slots=True, order=True)
 class Mutation:
-    """Bytes `start` to `end` of a source, and what stands there instead."""
+    """Bytes `start` to `end` of a source, and their replacement."""
 
     start: int
     end: int
@@ -95,7 +95,7 @@ def _of_tree(node: ast.AST, text: _Text, parent: ast.AST | None) -> Iterator[Mut
         if name in ("annotation", "returns", "decorator_list", "type_params"):
             continue
         for child in value if isinstance(value, list) else [value]:
-            # A length that does not match is an error in any case: `strict` only says so.
+            # Lengths that differ are an error in any case: `strict` only reports it.
             if isinstance(child, ast.AST) and not (isinstance(child, ast.keyword) and child.arg == "strict"):
                 yield from _of_tree(child, text, node)
 

@@ -1,5 +1,5 @@
 """
-The shape of the source in figures: `python -m tests.structure [FOLDER]` prints them, `test_layers.py` holds them.
+Figures of the source's structure: `python -m tests.structure [FOLDER]` prints them, `test_layers.py` limits them.
 
 A room is an entry of `curate/` (a module or a package), or one of the packages `pipelines` and `train`. An arrow is a
 pair of rooms of which the first imports the second, anywhere in a file. A chain is a path of modules that import each
@@ -15,11 +15,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("curate", "pipelines", "train")
-SHORT = 4  # lines of a helper, its signature included, that may as well stand where it is used
+SHORT = 4  # lines, signature included, of a helper that could be inlined
 
 
 def modules(root: Path = ROOT) -> dict[str, Path]:
-    """Every module of the three packages by its dotted name; a package is its `__init__.py`."""
+    """Return every module of the three packages by its dotted name; a package is its `__init__.py`."""
     found = {}
     for package in PACKAGES:
         for path in sorted((root / package).rglob("*.py")):
@@ -34,7 +34,7 @@ def tree(path: Path) -> ast.Module:
 
 
 def imported(path: Path, names: frozenset[str]) -> Iterator[tuple[str, bool]]:
-    """Modules among `names` that a file imports, and whether it does so as soon as it is loaded."""
+    """Yield the modules among `names` that a file imports, and whether it imports them at module level."""
     top = {id(node) for node in tree(path).body}
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
@@ -53,7 +53,7 @@ def room(module: str) -> str:
 
 
 def arrows(root: Path = ROOT) -> dict[tuple[str, str], list[str]]:
-    """Pairs of rooms, with the imports behind each, as `FILE imports MODULE`."""
+    """Return pairs of rooms, with the imports behind each, as `FILE imports MODULE`."""
     names = modules(root)
     known = frozenset(names)
     found: dict[tuple[str, str], list[str]] = {}
@@ -65,7 +65,7 @@ def arrows(root: Path = ROOT) -> dict[tuple[str, str], list[str]]:
 
 
 def graph(root: Path = ROOT, *, lazy: bool = False) -> dict[str, set[str]]:
-    """Module → modules that it imports when it is loaded; with `lazy` also inside functions and for types."""
+    """Return module → modules that it imports at module level; with `lazy` also inside functions and for types."""
     names = modules(root)
     known = frozenset(names)
     return {
@@ -75,7 +75,7 @@ def graph(root: Path = ROOT, *, lazy: bool = False) -> dict[str, set[str]]:
 
 
 def circles(edges: dict[str, set[str]]) -> list[list[str]]:
-    """Groups of modules of which each reaches every other."""
+    """Return groups of modules of which each reaches every other."""
     reach: dict[str, set[str]] = {}
     for start in edges:
         seen: set[str] = set()
@@ -90,7 +90,7 @@ def circles(edges: dict[str, set[str]]) -> list[list[str]]:
 
 
 def longest_chain(edges: dict[str, set[str]]) -> list[str]:
-    """The longest path of module-level imports, from the top down; packages' `__init__` count where they are named."""
+    """Return the longest path of module-level imports, from the top down; an `__init__` counts where it is named."""
 
     @cache
     def below(module: str) -> tuple[str, ...]:
@@ -102,7 +102,7 @@ def longest_chain(edges: dict[str, set[str]]) -> list[str]:
 
 
 def used_once(root: Path = ROOT) -> tuple[int, list[tuple[str, int]]]:
-    """How many private functions and methods there are; those named once in their file beside their definition."""
+    """Return the number of private functions and methods, and those used once in their file."""
     total, once = 0, []
     for module, path in modules(root).items():
         uses = Counter(
@@ -119,7 +119,7 @@ def used_once(root: Path = ROOT) -> tuple[int, list[tuple[str, int]]]:
 
 
 def figures(root: Path = ROOT) -> dict[str, int]:
-    """The figures of the whole tree."""
+    """Return the figures of the whole tree."""
     edges = graph(root)
     found = circles(graph(root, lazy=True))
     private, once = used_once(root)

@@ -1,12 +1,12 @@
 """
-Does curation win where 20 % of the labels are flipped? Real annotations (AlpacaEval's, by GPT-4), short trainings of
-one small model on each curated set, evaluated on held-out pairs with clean labels; as a markdown table.
+Does curation help when 20 % of the labels are flipped? Prints a markdown table: real annotations (AlpacaEval's, by
+GPT-4), short trainings of one small model per arm, evaluated on held-out pairs with clean labels.
 
     python tests/benchmarks/bakeoff.py --out OUT [--model FOLDER_OR_ID] [--steps 40] [--seeds 2] [--max-chars 450]
 
-The arms: `raw` (flipped, nothing done), `curated` (rules, dedup, and of what they keep the pairs where the judge
-`heuristic`, which knows nothing of the labels, prefers the same side), `random` (as many as `curated`, of raw), and
-`clean` (no label flipped), which is the most that finding every flipped label could bring.
+The arms: `raw` (flipped labels, not curated), `curated` (rules, dedup, then the pairs where the judge `heuristic`,
+which does not see the labels, prefers the same side), `random` (as many pairs, of raw), and `clean` (no label flipped),
+the upper bound for finding every flipped label.
 """
 
 import argparse
@@ -36,14 +36,14 @@ AS_IS = ["rules.defaults=false", "dedup.exact=false", "dedup.contradictions=keep
 def main() -> None:
     """Prepare the arms, run the bake-off, print a table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").strip().splitlines()[0])
-    parser.add_argument("--model", help="else a tiny one is made from the texts, and all its weights are trained")
+    parser.add_argument("--model", help="without it, a tiny one is built from the texts and trained in full")
     parser.add_argument("--out", required=True, type=Path)
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--test", type=int, default=150, help="held-out pairs, at most")
     parser.add_argument(
-        "--max-chars", type=int, default=450, help="prompt and longer answer: what a slow machine takes"
+        "--max-chars", type=int, default=450, help="of prompt and longer answer together, for slow machines"
     )
     parser.add_argument("--rate", type=float, default=1e-4)
     options = parser.parse_args()
@@ -52,7 +52,7 @@ def main() -> None:
         sys.exit(f"skipped: {file.name} is not beside the repository, in ../shared/data")
     arms, test = prepared(file, options.out, options.max_chars, options.test)
     train = {
-        "model": options.model or made(options.out),
+        "model": options.model or tiny_llama(options.out),
         "batch": options.batch,
         "max_length": 192,
         "lora": options.model is not None,
@@ -70,8 +70,8 @@ def main() -> None:
         print(f"| {' | '.join('–' if value is None else str(value) for value in row.values())} |")
 
 
-def made(out: Path) -> str:
-    """A Llama of two layers with random weights and a vocabulary of 2,000 from the texts to train on."""
+def tiny_llama(out: Path) -> str:
+    """Build a Llama of two layers with random weights and a vocabulary of 2,000 from the training texts."""
     texts = [text for row in pl.read_ndjson(out / "clean.jsonl").iter_rows() for text in row]
     return tiny_model(out / "model", tiny_tokenizer(texts=texts, size=2000), hidden=64)
 
@@ -101,12 +101,12 @@ def prepared(file: Path, out: Path, most: int, held_out: int) -> tuple[dict[str,
 
 
 def agreed(pairs: pl.DataFrame) -> pl.Series:
-    """bool, row for row: whether the heuristic scores chosen above rejected."""
+    """Return, per row, whether the heuristic scores chosen above rejected."""
     rows = pairs.select(
         kind=pl.lit("held out"), prompt_id="pair_id", tuned="chosen", reference="rejected",
         prompt=pl.concat_list(pl.struct(role=pl.lit("user"), content="prompt")),
     )  # fmt: skip
-    scores = score(candidates(rows), load_encoder()).get_column("score")  # reference and tuned by turns
+    scores = score(candidates(rows), load_encoder()).get_column("score")  # reference and tuned alternate
     return scores.gather_every(2, 1) > scores.gather_every(2)
 
 

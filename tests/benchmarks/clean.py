@@ -1,11 +1,11 @@
 """
 Speed and memory of `curate clean`, compared with the same filters over `datasets`, in one run.
 
-    python tests/benchmarks/clean.py                 1x, 2x, 4x of the real annotations, and the datasets way
+    python tests/benchmarks/clean.py                 1, 2 and 4 copies of the real annotations, and `datasets`
     python tests/benchmarks/clean.py --copies 78     one size only: 78 copies are a million pairs
 
-The copies are made unique by their number, which leads every text. MB are of text: prompt, chosen, rejected. Within a
-copy the real data repeats itself: 805 prompts and baseline answers stand in 16 pairs each; --distinct makes every text
+Each copy is made unique by its number at the start of every text. MB are of text: prompt, chosen, rejected. Within a
+copy the real data repeats itself: 805 prompts and baseline answers occur in 16 pairs each; --distinct makes every text
 of every row unique.
 """
 
@@ -30,11 +30,11 @@ TEXTS = ("instruction", "output_1", "output_2")
 
 
 def main() -> None:
-    """Print a table of sizes, then the ratio to the datasets way."""
+    """Print a table of sizes, then the ratio to `datasets`."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1] if __doc__ else None)
     parser.add_argument("--copies", type=int, nargs="*", default=[1, 2, 4])
-    parser.add_argument("--distinct", action="store_true", help="no two texts are the same")
-    parser.add_argument("--no-datasets", action="store_true", help="leave the slow comparison out")
+    parser.add_argument("--distinct", action="store_true", help="make every text unique")
+    parser.add_argument("--no-datasets", action="store_true", help="skip the slow comparison")
     options = parser.parse_args()
     if not SHARED.is_file():
         sys.exit(f"skipped: {SHARED.name} is not beside the repository, in ../shared/data")
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def write_copies(path: Path, copies: int, *, distinct: bool = False) -> float:
-    """Copies of the annotations with their number in every text; returns the megabytes of text."""
+    """Write copies of the annotations with their number in every text; return the megabytes of text."""
     one = pl.read_parquet(SHARED)
     total = 0
     writer: pq.ParquetWriter | None = None
@@ -91,8 +91,8 @@ def clean(source: Path, out: Path) -> dict[str, Any]:
     return manifest
 
 
-# The same measures and rules as one writes them today: a function of a row, `map`, then `filter`. It keeps what our
-# run keeps too, a number for every signal of every side, so that thresholds can be looked at afterwards.
+# The same signals and rules as they are usually written: a function per row, `map`, then `filter`. As our run does, it
+# stores a number for every signal of every side, so that thresholds can be inspected afterwards.
 LEAK = re.compile(
     r"<\|(im_start|im_end|endoftext|eot_id|start_header_id)\|>|\[/?INST\]|### ?(Response|Human|Assistant):"
 )
@@ -113,7 +113,7 @@ WORD = re.compile(r"\w+")
 
 
 def of_text(text: str) -> dict[str, Any]:
-    """The signals of one text."""
+    """Return the signals of one text."""
     chars = max(len(text), 1)
     words = WORD.findall(text.lower())
     lines = [line.strip() for line in text.split("\n") if line.strip()]
@@ -160,7 +160,7 @@ def of_text(text: str) -> dict[str, Any]:
 
 
 def measured(row: dict[str, Any]) -> dict[str, Any]:
-    """The signals of a row: of its three texts, and of the pair."""
+    """Return the signals of a row: of its three texts, and of the pair."""
     first = row["preference"] < 1.5
     chosen, rejected = (row["output_1"], row["output_2"]) if first else (row["output_2"], row["output_1"])
     sides = {"prompt": of_text(row["instruction"]), "chosen": of_text(chosen), "rejected": of_text(rejected)}
@@ -186,14 +186,14 @@ FLAGS = (
 
 
 def keep(row: dict[str, Any]) -> bool:
-    """The default rules as one condition."""
+    """Return whether a row passes the default rules."""
     if any(row[flag] for flag in FLAGS) or max(row["chosen_chars"], row["rejected_chars"]) > 50_000:
         return False
     return bool(row["chosen_top_4"] <= 0.5 and row["chosen_dup_10"] <= 0.7 and row["chosen_dup_lines"] <= 0.7)
 
 
 def with_datasets(source: Path) -> tuple[float, int]:
-    """Seconds and kept rows of map, filter, a set of seen rows, a split, and writing."""
+    """Return the seconds and kept rows of map, filter, a set of seen rows, a split, and writing."""
     import datasets
 
     datasets.disable_progress_bars()

@@ -5,9 +5,9 @@ Decontamination of a million short rows against 5,000 eval items, compared with 
     python -m tests.benchmarks.decontaminate --rows 4000000 --share 0.01
 
 Rows and items are excerpts of real text (../shared/data). Half of the items occur in rows: whole, edited, inside
-longer prompts. The plain way is what one writes first: split, count, look every 8-gram up in a dict. It goes over a
-share of the rows only, and both must find the same there. Seconds are those of the clock with two threads against one;
-CPU seconds are beside them, for machines that do other things as well.
+longer prompts. The plain version is the obvious one: split, count, look every 8-gram up in a dict. It processes only a
+share of the rows, where both must find the same. Seconds are wall-clock time, with two threads against one; CPU seconds
+are shown beside them, for machines under other load.
 """
 
 import argparse
@@ -33,7 +33,7 @@ SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 WORKERS = 2
 NGRAM, THRESHOLD = 8, 0.5
 BLOCK = 50_000  # rows
-WORDS_A_ROW, WORDS_AN_ITEM = (15, 60), (5, 90)
+WORDS_PER_ROW, WORDS_PER_ITEM = (15, 60), (5, 90)
 HIDDEN = 0.5  # of the items are in some row
 
 
@@ -42,12 +42,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").strip().splitlines()[0])
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--items", type=int, default=5_000)
-    parser.add_argument("--share", type=float, default=0.02, help="of the rows, for the plain way")
+    parser.add_argument("--share", type=float, default=0.02, help="of the rows, for plain Python")
     options = parser.parse_args()
     if not (SHARED / "alpaca_eval_outputs.parquet").is_file():
         sys.exit("skipped: the real texts are not beside the repository, in ../shared/data")
     print(f"{os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f} before")
-    items, rows = made(options.items, options.rows)
+    items, rows = generated(options.items, options.rows)
     megabytes = float(rows.str.len_bytes().sum()) / 1e6
     print(f"{len(rows):,} rows, {megabytes:.0f} MB; {len(items):,} items")
 
@@ -61,9 +61,7 @@ def main() -> None:
     found = ours(rows, index)
     seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
     print(f"curate: {seconds:6.2f} s, {megabytes / seconds:6.1f} MB/s, {cpu:6.2f} CPU s")
-    print(
-        f"  {seconds / quarter:.1f} times the seconds of a quarter of the rows; {peak() - memory:.0f} MB of memory more"
-    )
+    print(f"  {seconds / quarter:.1f} times the seconds of a quarter of the rows; {peak() - memory:.0f} MB more memory")
     print(f"  {by_set(found, index.items).rows(named=True)[0]}\n")
 
     part = rows.gather_every(max(1, round(1 / options.share)))
@@ -80,14 +78,14 @@ def main() -> None:
     same = plainly == sorted(of_part.select("row", "item", "overlap").rows())
     print(f"hits in that share: {len(plainly)}, the same: {same}")
     print(
-        f"curate is {plain_seconds / seconds:.1f} times as fast by the clock, {plain_cpu / cpu:.1f} times a CPU second"
+        f"curate is {plain_seconds / seconds:.1f} times as fast by wall clock, {plain_cpu / cpu:.1f} times by CPU time"
     )
     print(f"load average {os.getloadavg()[0]:.1f} after")
     sys.exit(not same)
 
 
 def ours(rows: pl.Series, index: EvalIndex) -> pl.DataFrame:
-    """Blocks in two threads, as the stages of a run do it."""
+    """Return the hits of blocks in two threads, as a run's stage finds them."""
     starts = range(0, len(rows), BLOCK)
     with ThreadPoolExecutor(WORKERS) as pool:
         blocks = pool.map(lambda start: hits(rows.slice(start, BLOCK), index, threshold=THRESHOLD, every=False), starts)
@@ -99,7 +97,7 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 
 
-def made(items: int, rows: int) -> tuple[list[str], pl.Series]:
+def generated(items: int, rows: int) -> tuple[list[str], pl.Series]:
     """Return items and rows, built in another process so that its memory is not counted."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool, tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.parquet"
@@ -108,14 +106,14 @@ def made(items: int, rows: int) -> tuple[list[str], pl.Series]:
 
 
 def material(items: int, rows: int, path: Path, seed: int = 0) -> list[str]:
-    """Items from one half of the real texts, and a file of rows from the other; then items go into rows."""
+    """Return items from one half of the real texts, and write rows from the other half with items hidden in some."""
     chance = random.Random(seed)
     frame = pl.read_parquet(SHARED / "alpaca_eval_outputs.parquet")
     texts = pl.concat([frame.get_column("output"), frame.get_column("instruction")]).drop_nulls().unique()
     spaced = [text.split(" ") for text in texts.sort().shuffle(seed) if len(text) > 200]
     half = len(spaced) // 2
-    evals = pieces(spaced[:half], WORDS_AN_ITEM, items, chance)
-    trained = pieces(spaced[half:], WORDS_A_ROW, rows, chance)
+    evals = excerpts(spaced[:half], WORDS_PER_ITEM, items, chance)
+    trained = excerpts(spaced[half:], WORDS_PER_ROW, rows, chance)
     for item in chance.sample(evals, int(len(evals) * HIDDEN)):
         place = chance.randrange(len(trained))
         trained[place] = f"{trained[place]}\n{edited(item, chance)}\nAnswer in one sentence."
@@ -123,8 +121,8 @@ def material(items: int, rows: int, path: Path, seed: int = 0) -> list[str]:
     return evals
 
 
-def pieces(spaced: list[list[str]], length: tuple[int, int], number: int, chance: random.Random) -> list[str]:
-    """Runs of words, from anywhere in the texts."""
+def excerpts(spaced: list[list[str]], length: tuple[int, int], number: int, chance: random.Random) -> list[str]:
+    """Return runs of words from random places in the texts."""
     found: list[str] = []
     while len(found) < number:
         words = chance.choice(spaced)
@@ -134,7 +132,7 @@ def pieces(spaced: list[list[str]], length: tuple[int, int], number: int, chance
 
 
 def edited(text: str, chance: random.Random) -> str:
-    """As it is, in capitals with other punctuation, or with some words replaced."""
+    """Return the text unchanged, in capitals with other punctuation, or with some words replaced."""
     kind = chance.randrange(3)
     if kind == 1:
         return text.upper().replace(" ", "  ").replace(".", " …")

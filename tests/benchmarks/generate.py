@@ -3,10 +3,10 @@ Requests per second against an instant local server: plain distilabel and these 
 
     python tests/benchmarks/generate.py --rows 300
 
-The same work on both sides: two models answer every prompt, a judge looks at the answers. Plain distilabel is its own
-OpenAILLM, TextGeneration twice, GroupColumns and UltraFeedback at its default batch size of 50 (one judge request a
-prompt); ours rates every answer by itself (two judge requests a prompt). Both are measured by the requests that the
-server counted, over the seconds of the whole run and, for ours, with everything that `curate run` does around it.
+The same work on both sides: two models answer every prompt, a judge rates the answers. Plain distilabel is its own
+OpenAILLM, TextGeneration twice, GroupColumns and UltraFeedback at its default batch size of 50 (one judge request per
+prompt); ours rates every answer separately (two judge requests per prompt). The server counts the requests; seconds
+are those of the whole run, for ours with everything else that `curate run` does.
 """
 
 import argparse
@@ -59,14 +59,14 @@ def serve(port: int) -> None:
 
 
 def plain_distilabel(base_url: str, prompts: list[str]) -> int:
-    """Its own classes, as its documentation puts them together. Returns the rows that came out."""
+    """Run distilabel's own classes as its documentation combines them; return the number of rows."""
     warnings.simplefilter("ignore")
     from distilabel.models import OpenAILLM
     from distilabel.pipeline import Pipeline
     from distilabel.steps import GroupColumns, LoadDataFromDicts
     from distilabel.steps.tasks import TextGeneration, UltraFeedback
 
-    for name in ("httpx", "httpx2", "distilabel"):  # or every request is a line on the terminal
+    for name in ("httpx", "httpx2", "distilabel"):  # else every request prints a line
         logging.getLogger(name).setLevel(logging.ERROR)
     with Pipeline("plain") as pipeline:
         load = LoadDataFromDicts(data=[{"instruction": prompt} for prompt in prompts])
@@ -84,7 +84,7 @@ def plain_distilabel(base_url: str, prompts: list[str]) -> int:
 
 
 def these_pipelines(base_url: str, prompts: list[str], folder: Path) -> int:
-    """`curate run` with the same models: prompts, answers, verdicts, pairs, cleaning, report. Returns the pairs."""
+    """Run `curate run` with the same models: answers, verdicts, pairs, cleaning, report; return the number of pairs."""
     from curate.recipe.load import make_recipe
     from pipelines import run
 
@@ -100,7 +100,7 @@ def these_pipelines(base_url: str, prompts: list[str], folder: Path) -> int:
 
 
 def bare_client(base_url: str, prompts: list[str]) -> int:
-    """What the pipelines ask through, without all that is around it: client, limits, cache in memory, budget."""
+    """Ask through the client alone, with limits, a cache in memory and a budget; return the number of replies."""
     from curate.recipe.models import named_model
     from pipelines.clients.budget import Budget
     from pipelines.clients.cache import RequestCache
@@ -149,7 +149,7 @@ def main() -> None:
         ours = measured("these pipelines", lambda: these_pipelines(base, prompts[: options.ours], run), root)
     measured("the client alone", lambda: bare_client(base, prompts), root)
     plain = measured("plain distilabel", lambda: plain_distilabel(base, prompts[: options.rows]), root)
-    print(f"\nThese pipelines ask {ours / plain:.1f} times as many requests a second.")
+    print(f"\nThese pipelines send {ours / plain:.1f} times as many requests per second.")
     server.terminate()
 
 

@@ -1,13 +1,13 @@
 """
 How often a judge agrees with people (LLMBar) and with GPT-4 (AlpacaEval's annotations), as a markdown table.
 
-    python tests/benchmarks/judges.py              the judge `heuristic`, and `longer`, which only looks at the length
+    python tests/benchmarks/judges.py              the judge `heuristic`, and `longer`, which only compares lengths
     python tests/benchmarks/judges.py heuristic embedded pairwise:embedded --cache replies.sqlite
-                                                   some judges; any model line is one, and `pairwise:` compares
+                                                   given judges: any model line, with `pairwise:` to compare
 
-LLMBar's adversarial subsets hold a worse answer that looks better: 50 % is chance, and a judge that goes by looks is
-below it. In the annotations output_1 is always GPT-4's, better in four of five and mostly longer; so agreement is shown
-apart for the pairs where length would have led astray, and for those whose lengths are close.
+In LLMBar's adversarial subsets the worse answer looks better: 50 % is chance, and a judge of appearance is below it. In
+the annotations output_1 is always GPT-4's, better in four of five and mostly longer; so agreement is also shown for the
+pairs where length misleads, and for those whose lengths are close.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from pipelines.judges.scoring import combine
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 REPLY_TOKENS = 160  # a reason of a sentence or two, and the grade
 SAMPLE = 300  # annotations, the first by a hash of prompt and model: the same ones every time
-CLOSE = 1.25  # the longer over the shorter, in characters, up to which lengths are close
+CLOSE = 1.25  # largest ratio of the longer to the shorter, in characters, of close lengths
 Judge = Callable[[pl.DataFrame], pl.Series]  # CANDIDATES, two in a row answer one prompt -> their scores
 
 
@@ -41,7 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").strip().splitlines()[0])
     parser.add_argument("judges", nargs="*", default=["longer", "heuristic"])
     parser.add_argument("--cache", default=":memory:", help="file that keeps the replies of LLM judges")
-    parser.add_argument("--every", type=int, default=1, help="look at every so many pairs only")
+    parser.add_argument("--every", type=int, default=1, help="use only every n-th pair")
     options = parser.parse_args()
     if not (SHARED / "llmbar.jsonl").is_file():
         sys.exit("skipped: llmbar.jsonl is not beside the repository, in ../shared/data")
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def llmbar() -> pl.DataFrame:
-    """PAIRS: set, subset, prompt, one, two, first_is_better."""
+    """Return pairs: set, subset, prompt, one, two, first_is_better."""
     return pl.read_ndjson(SHARED / "llmbar.jsonl").select(
         set=pl.lit("LLMBar"), subset="subset", prompt="input", one="output_1", two="output_2",
         first_is_better=pl.col("label") == 1,
@@ -64,7 +64,7 @@ def llmbar() -> pl.DataFrame:
 
 
 def annotations() -> pl.DataFrame:
-    """The same columns; ties of the annotator are left out."""
+    """Return pairs with the same columns, without the annotator's ties."""
     rows = pl.read_parquet(SHARED / "alpaca_eval_annotations.parquet")
     rows = rows.filter(pl.col("preference").is_not_null(), pl.col("preference") != 1.5)
     return (
@@ -78,7 +78,7 @@ def annotations() -> pl.DataFrame:
 
 
 def judge(name: str, cache: str) -> Judge:
-    """The scores of a judge by its name."""
+    """Return the function that scores for the judge of this name."""
     if name == "longer":
         return lambda candidates: candidates.select(text_of("response").str.len_chars().cast(pl.Float64)).to_series()
     if name == "heuristic":
@@ -92,7 +92,7 @@ def judge(name: str, cache: str) -> Judge:
 
 
 def by_llm(candidates: pl.DataFrame, method: str, model: str, cache: str) -> pl.Series:
-    """The scores of a judge that is asked, by the same path as in a recipe."""
+    """Return the scores of an LLM judge, by the same path as in a recipe."""
     section = JudgeSection.model_validate({"models": model, "method": method, "max_tokens": REPLY_TOKENS})
     with RequestCache(cache) as replies:
         dispatcher = Dispatcher(replies, Budget(None, section.models))
@@ -102,7 +102,7 @@ def by_llm(candidates: pl.DataFrame, method: str, model: str, cache: str) -> pl.
 
 
 def verdicts(pairs: pl.DataFrame, scores: Judge) -> pl.DataFrame:
-    """The pairs with a, b (the scores of one and two) and what the lengths say."""
+    """Return the pairs with a, b (the scores of one and two) and how the lengths compare."""
     scored = scores(candidates_of(pairs))
     one, two = (pl.col(side).str.len_chars() for side in ("one", "two"))
     return pairs.with_columns(
@@ -114,11 +114,11 @@ def verdicts(pairs: pl.DataFrame, scores: Judge) -> pl.DataFrame:
 
 
 def candidates_of(pairs: pl.DataFrame) -> pl.DataFrame:
-    """CANDIDATES, two for each pair, one after the other."""
+    """Return CANDIDATES, two in a row per pair."""
     rows = pairs.with_row_index("source_row").unpivot(
         ["one", "two"], index=["set", "prompt", "source_row"], variable_name="side", value_name="answer"
     )
-    made = rows.sort("source_row", "side").select(
+    answers = rows.sort("source_row", "side").select(
         *empty(
             CANDIDATES, set(CANDIDATES) - {"prompt_id", "prompt", "candidate_id", "response", "source", "source_row"}
         ),
@@ -129,11 +129,11 @@ def candidates_of(pairs: pl.DataFrame) -> pl.DataFrame:
         source="set",
         source_row=pl.col("source_row").cast(pl.UInt64),
     )
-    return made.select(list(CANDIDATES))
+    return answers.select(list(CANDIDATES))
 
 
 def groups(judged: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
-    """What gets a row of its own."""
+    """Return the groups that get a row each."""
     (llmbar_rows, alpaca) = (judged.filter(pl.col("set") == name) for name in ("LLMBar", "AlpacaEval"))
     length_is_right = pl.col("first_is_longer") == pl.col("first_is_better")
     subsets = [(f"LLMBar {subset}", rows) for (subset,), rows in llmbar_rows.group_by("subset", maintain_order=True)]
@@ -148,7 +148,7 @@ def groups(judged: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
 
 
 def line(rows: pl.DataFrame) -> str:
-    """The figures of one group as cells."""
+    """Return the figures of one group as cells."""
     tie = pl.col("a") == pl.col("b")
     agrees = pl.when(tie).then(0.5).otherwise(((pl.col("a") > pl.col("b")) == pl.col("first_is_better")).cast(float))
     takes_longer = ((pl.col("a") > pl.col("b")) == pl.col("first_is_longer")).filter(~tie)

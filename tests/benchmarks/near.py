@@ -1,13 +1,12 @@
 """
 Near-duplicates: speed, accuracy and memory, compared with rensa, datasketch and datatrove in one run.
 
-    python tests/benchmarks/near.py --others ../others/bin/python       all of it, on 100 MB
-    python tests/benchmarks/near.py --megabytes 400 --parts growth      only the sizes, one of them larger
+    python tests/benchmarks/near.py --others ../others/bin/python       everything, on 100 MB
+    python tests/benchmarks/near.py --megabytes 400 --parts growth      only the growth, with more text
 
-The text is real (AlpacaEval's outputs), in copies made different by exchanging words: three in ten of most texts, two
-in a hundred of every fifth, which is a near-duplicate then. The other tools get the same texts and the same three-word
-shingles, but fewer of them; their Python is one that has `pip install '.[bench]'`, apart from this one since datatrove
-needs an older xxhash than we do. Every measurement is a process of its own.
+The text is real (AlpacaEval's outputs), in copies with words exchanged: 30 % in most texts, 2 % in every fifth, which
+makes it a near-duplicate. The other tools get fewer of the same texts, with the same three-word shingles, in a separate
+environment (`pip install '.[bench]'`), since datatrove needs an older xxhash. Every measurement is a separate process.
 """
 
 import argparse
@@ -47,7 +46,7 @@ def main() -> None:
     """Print a table for each part."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").strip().splitlines()[0])
     parser.add_argument("--megabytes", type=float, default=100)
-    parser.add_argument("--others", type=Path, help="a Python that has the other tools; without it they are left out")
+    parser.add_argument("--others", type=Path, help="a Python that has the other tools; without it they are skipped")
     parser.add_argument("--parts", nargs="*", choices=PARTS, default=PARTS)
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -67,7 +66,7 @@ def main() -> None:
 
 
 def corpus(megabytes: float) -> pl.Series:
-    """So much real text, every copy of it edited by words; the same for the same size."""
+    """Return this much real text, in copies with words exchanged; the same for the same size."""
     outputs = pl.read_parquet(SHARED / "alpaca_eval_outputs.parquet").get_column("output")
     answers = pl.read_parquet(SHARED / "alpaca_eval_annotations.parquet").get_column("output_2").alias("output")
     real = pl.concat([outputs, answers]).unique(maintain_order=True)
@@ -80,7 +79,7 @@ def corpus(megabytes: float) -> pl.Series:
 
 
 def edited(texts: pl.Series, chance: np.random.Generator) -> pl.Series:
-    """The texts with words exchanged for words of other texts."""
+    """Return the texts with words exchanged for words of other texts."""
     words = texts.str.split(" ")
     counts = words.list.len().to_numpy()
     flat = words.explode()
@@ -92,9 +91,9 @@ def edited(texts: pl.Series, chance: np.random.Generator) -> pl.Series:
 
 
 def measured(path: Path) -> dict[str, Any]:
-    """The whole stage: seconds, edges, and the memory it took beyond the texts."""
-    alike = pl.Series(["a text to warm up with", "a text to warm up with!!", "a text to warm up with it"])
-    components(len(alike), near_edges(lambda: [alike], threshold=0.5))  # libraries are loaded, for the others too
+    """Measure the whole stage: seconds, edges, and memory beyond the texts."""
+    similar = pl.Series(["a text to warm up with", "a text to warm up with!!", "a text to warm up with it"])
+    components(len(similar), near_edges(lambda: [similar], threshold=0.5))  # loads libraries, as for the other tools
     texts = list(blocks(path))
     before = memory("VmRSS")
     started, worked = time.perf_counter(), time.process_time()
@@ -106,7 +105,7 @@ def measured(path: Path) -> dict[str, Any]:
 
 
 def memory(what: str) -> int:
-    """Bytes of this process now (VmRSS) or at most (VmHWM; the peak that `resource` gives includes the parent's)."""
+    """Return this process's bytes, now (VmRSS) or at its peak (VmHWM; that of `resource` includes the parent's)."""
     status = Path("/proc/self/status").read_text("ascii")
     return int(status.split(f"{what}:")[1].split()[0]) * 1024
 
@@ -118,9 +117,9 @@ def blocks(path: Path) -> Iterator[pl.Series]:
 
 
 def growth(texts: pl.Series, folder: Path) -> tuple[float, float]:
-    """A quarter and all of the texts; returns megabytes per second of all of them, by wall clock and CPU time."""
+    """Measure a quarter and all of the texts; return megabytes per second of all, by wall clock and CPU time."""
     print(f"{os.cpu_count()} cores\n")
-    print("| texts | MB | seconds | MB/s | MB a CPU second | edges | clusters | memory, MB | load |")
+    print("| texts | MB | seconds | MB/s | MB per CPU second | edges | clusters | memory, MB | load |")
     print("|---|---|---|---|---|---|---|---|---|")
     runs: list[dict[str, Any]] = []
     for some in (texts.head(len(texts) // 4), texts):
@@ -138,12 +137,12 @@ def growth(texts: pl.Series, folder: Path) -> tuple[float, float]:
     less, more = runs
     seconds, cpu = (more[what] / less[what] for what in ("seconds", "cpu"))
     print(f"\nseconds for four times the rows: {seconds:.2f} x (CPU {cpu:.2f})")
-    print(f"memory of each further row: {(more['bytes'] - less['bytes']) / (more['rows'] - less['rows']):.0f} bytes\n")
+    print(f"memory per additional row: {(more['bytes'] - less['bytes']) / (more['rows'] - less['rows']):.0f} bytes\n")
     return more["speed"], more["cpu_speed"]
 
 
 def others(texts: pl.Series, folder: Path, python: Path, speeds: tuple[float, float]) -> None:
-    """Each other tool on the first megabytes of the same texts."""
+    """Measure each other tool on the first megabytes of the same texts."""
     print("| tool | MB | seconds | MB/s | ours is faster by | by CPU seconds | load |\n|---|---|---|---|---|---|---|")
     for tool, megabytes in SHARES.items():
         some = texts.filter(texts.str.len_bytes().cum_sum() <= megabytes * 1e6)
@@ -161,7 +160,7 @@ def others(texts: pl.Series, folder: Path, python: Path, speeds: tuple[float, fl
 
 
 def quality(count: int) -> None:
-    """Recall and precision against the similarity of all pairs of real texts, half of them edits of the others."""
+    """Print recall and precision against all pairs of real texts, half of them edits of the others."""
     sys.path.insert(0, str(ROOT))
     from tests.dedup.edits import compare, planted
 
@@ -169,9 +168,9 @@ def quality(count: int) -> None:
     texts = planted(originals, seed=7)
     table = compare(texts, near_edges(lambda: [texts.get_column("text")], threshold=THRESHOLD), THRESHOLD)
     print(f"{len(texts):,} texts, threshold {THRESHOLD}, against the similarity of every pair\n")
-    print("| pairs | at least so similar | found | recall | in one cluster | precision |\n|---|---|---|---|---|---|")
-    for kind, alike, found, clustered, precision in table.rows():
-        print(f"| {kind} | {alike:,} | {found:,} | {found / alike:.4f} | {clustered / alike:.4f} | {precision:.4f} |")
+    print("| pairs | similar | found | recall | in one cluster | precision |\n|---|---|---|---|---|---|")
+    for kind, total, found, clustered, precision in table.rows():
+        print(f"| {kind} | {total:,} | {found:,} | {found / total:.4f} | {clustered / total:.4f} | {precision:.4f} |")
 
 
 if __name__ == "__main__":

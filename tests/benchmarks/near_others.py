@@ -1,10 +1,10 @@
 """
-What other tools need for the same near-duplicates; `near.py` runs this under a Python that has them.
+Times other tools on the same near-duplicates; `near.py` runs this under a Python that has them.
 
-    python tests/benchmarks/near_others.py TOOL TEXTS.jsonl THRESHOLD       prints the seconds, and those of the CPU
+    python tests/benchmarks/near_others.py TOOL TEXTS.jsonl THRESHOLD       prints seconds and CPU seconds
 
-Each as its own documentation shows it, with the shingles that we compare: three words in a row, in lower case. None of
-them verifies what it finds.
+Each is used as its documentation shows, with our shingles: three consecutive words in lower case. None of them verifies
+its candidates.
 """
 
 import contextlib
@@ -23,18 +23,18 @@ Tool = Callable[[list[str], float], None]
 
 
 def words(text: str) -> list[str]:
-    """Single words, as they stand."""
+    """Return single words, unchanged."""
     return text.split()
 
 
 def shingles(text: str) -> list[str]:
-    """Three words in a row, in lower case."""
+    """Return shingles of three consecutive words in lower case."""
     found = WORD.findall(text.lower())
     return [" ".join(found[at : at + SIZE]) for at in range(max(len(found) - SIZE + 1, 1))]
 
 
 def rensa(texts: list[str], threshold: float, tokens: Callable[[str], list[str]] = shingles) -> None:
-    """The deduplicator of rensa's README."""
+    """Run the deduplicator of rensa's README."""
     from rensa import RMinHashDeduplicator
 
     deduplicator = RMinHashDeduplicator(threshold=threshold, num_perm=MINIMA, use_lsh=True)
@@ -42,7 +42,7 @@ def rensa(texts: list[str], threshold: float, tokens: Callable[[str], list[str]]
 
 
 def rensa_one_by_one(texts: list[str], threshold: float) -> None:
-    """Its MinHash and index as datasketch's are used: asked and then added to, text by text, single words."""
+    """Use rensa's index as datasketch's is used: query, then insert, text by text, on single words."""
     from rensa import RMinHash, RMinHashLSH
 
     index = RMinHashLSH(threshold=threshold, num_perm=MINIMA, num_bands=MINIMA // 8)
@@ -54,7 +54,7 @@ def rensa_one_by_one(texts: list[str], threshold: float) -> None:
 
 
 def datasketch(texts: list[str], threshold: float) -> None:
-    """MinHash and an index of bands, asked and then added to, text by text."""
+    """Query an LSH index, then insert, text by text."""
     from datasketch import MinHash, MinHashLSH
 
     index = MinHashLSH(threshold=threshold, num_perm=MINIMA)
@@ -66,7 +66,7 @@ def datasketch(texts: list[str], threshold: float) -> None:
 
 
 def datatrove(texts: list[str], _threshold: float) -> None:
-    """Its four stages with their default bands, on two workers, from and to files as it always works."""
+    """Run its four stages with their default bands, on two workers, through files as it always does."""
     from datatrove.executor import LocalPipelineExecutor
     from datatrove.pipeline.dedup import (
         MinhashConfig,
@@ -107,7 +107,7 @@ TOOLS: dict[str, Tool] = {
 
 
 def main() -> None:
-    """Print the seconds of one tool, loading it aside."""
+    """Print the seconds of one tool, after a warm-up that loads it."""
     tool, path, threshold = sys.argv[1:]
     texts = [json.loads(line)["text"] for line in Path(path).read_text("utf-8").splitlines()]
     with contextlib.redirect_stdout(sys.stderr):
@@ -115,12 +115,12 @@ def main() -> None:
         started, worked = time.perf_counter(), cpu_seconds()
         TOOLS[tool](texts, float(threshold))
         seconds = time.perf_counter() - started
-    # The workers of datatrove are started by a process of their own, whose seconds are not told to us.
+    # datatrove's workers are started by another process, whose CPU seconds are unknown here.
     print(seconds, 0 if tool == "datatrove" else cpu_seconds() - worked)
 
 
 def cpu_seconds() -> float:
-    """Of this process and of those it started and waited for."""
+    """Return the CPU seconds of this process and of the children it waited for."""
     return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
 
 

@@ -4,9 +4,9 @@ Recall of each method on planted duplicates, by kind, and its precision.
     python -m tests.benchmarks.planted_duplicates
 
 The edits are made to AlpacaEval's longer prompts (../shared/data); paraphrases, translations and lookalikes are written
-by hand (tests/planted_duplicates). Vectors are those of all-MiniLM-L6-v2. A way found a row when it puts it together
-with the text that it was made from; columns marked * are at the default threshold. Precision: of the rows that a way
-says anything of, the share of which all that it says is true. Decontamination has the originals as its eval set.
+by hand (tests/planted_duplicates). Vectors are from all-MiniLM-L6-v2. A method finds a row if it groups it with its
+original; columns marked * use the default threshold. Precision is the share of the reported rows for which everything
+reported is true. For decontamination the originals are the eval set.
 """
 
 import re
@@ -21,7 +21,7 @@ from curate.embeddings.encoder import load_encoder
 from tests.data import SHARED
 from tests.planted_duplicates import (
     SENTENCE,
-    Way,
+    Method,
     contradictions,
     counted,
     in_clusters,
@@ -32,7 +32,7 @@ from tests.planted_duplicates import (
     truths,
 )
 
-WORDS, SENTENCES = 30, 3  # of the prompts that are edited, at least
+WORDS, SENTENCES = 30, 3  # at least, of a prompt that is edited
 
 
 def main() -> None:
@@ -43,26 +43,26 @@ def main() -> None:
     answers = pl.read_parquet(SHARED / "alpaca_eval_outputs.parquet", columns=["output"]).to_series()
     answers = answers.unique().sort()
     rows = planted(base, answers.filter(answers.str.len_chars().is_between(300, 1500)).to_list())
-    ways: dict[str, Way] = {
+    methods: dict[str, Method] = {
         "exact words*": same_words,
         "near 0.8*": nearly_same_words,
         "near 0.7": lambda texts: nearly_same_words(texts, 0.7),
         **by_vectors([0.9, 0.8, 0.7]),
     }
-    found = {way: in_clusters(rows, cluster(rows.get_column("text"))) for way, cluster in ways.items()}
+    found = {name: in_clusters(rows, cluster(rows.get_column("text"))) for name, cluster in methods.items()}
     found["decontamination*"] = in_evals(rows)
     print(f"{len(base)} real prompts, {len(rows):,} texts in all\n")
     print(f"| kind | planted | {' | '.join(found)} |\n|---|{'--:|' * (len(found) + 1)}")
-    for kind, count, *of_ways in counted(rows, found).iter_rows():
-        print(f"| {kind} | {count} | {' | '.join(f'{share / count:.2f}' for share in of_ways)} |")
-    of_pairs = [f"{contradictions(base, way) / len(base):.2f}" for way in ways.values()]
+    for kind, count, *recalled in counted(rows, found).iter_rows():
+        print(f"| {kind} | {count} | {' | '.join(f'{share / count:.2f}' for share in recalled)} |")
+    of_pairs = [f"{contradictions(base, method) / len(base):.2f}" for method in methods.values()]
     print(f"| contradictory copies (pairs) | {len(base)} | {' | '.join([*of_pairs, '–'])} |")
-    precision = [right / max(every, 1) for right, every in (truths(rows, said) for said in found.values())]
+    precision = [right / max(every, 1) for right, every in (truths(rows, reported) for reported in found.values())]
     print(f"| **precision** over all kinds | | {' | '.join(f'{share:.3f}' for share in precision)} |")
 
 
 def real_prompts() -> list[str]:
-    """AlpacaEval's longer prompts, in an order of their own; of some that are alike themselves, the first."""
+    """Return AlpacaEval's longer prompts, sorted; of similar ones only the first."""
     instructions = pl.read_parquet(SHARED / "alpaca_eval_outputs.parquet", columns=["instruction"]).to_series()
     texts = instructions.unique().sort()
     cluster = nearly_same_words(texts, 0.5)
@@ -74,12 +74,12 @@ def real_prompts() -> list[str]:
     ]
 
 
-def by_vectors(thresholds: list[float]) -> dict[str, Way]:
-    """Star clusters at each of these thresholds; texts are encoded once."""
+def by_vectors(thresholds: list[float]) -> dict[str, Method]:
+    """Return methods that form star clusters at each of these thresholds; texts are encoded once."""
     encoder = load_encoder()
     kept: dict[tuple[str, ...], np.ndarray] = {}
 
-    def way(threshold: float) -> Way:
+    def method(threshold: float) -> Method:
         def cluster(texts: pl.Series) -> np.ndarray:
             key = tuple(texts)
             vectors = kept.setdefault(key, embed([texts], encoder) if key not in kept else np.empty(0))
@@ -90,7 +90,7 @@ def by_vectors(thresholds: list[float]) -> dict[str, Way]:
 
         return cluster
 
-    return {f"semantic {threshold}{'*' * (threshold == 0.9)}": way(threshold) for threshold in thresholds}
+    return {f"semantic {threshold}{'*' * (threshold == 0.9)}": method(threshold) for threshold in thresholds}
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """
-How long a push takes, and how much memory: copies of the real annotations made unique, cleaned into a run, pushed to
-the loopback Hub from a process of its own. Measured is the push alone: seconds, and peak memory above that of the
-process with its libraries loaded.
+Time and memory of a push: unique copies of the real annotations, cleaned into a run, pushed to the loopback Hub from a
+separate process. Only the push is measured: seconds, and peak memory above that of the process with its libraries
+loaded.
 
     python tests/benchmarks/publish.py --copies 78     a million pairs
-    python tests/benchmarks/publish.py --run RUN       a run that is there already
+    python tests/benchmarks/publish.py --run RUN       an existing run
 """
 
 import argparse
@@ -38,7 +38,7 @@ print(json.dumps({"changed": done.changed, "seconds": took, "start": before, "ab
 
 
 def main() -> None:
-    """Make and clean the pairs if need be, push them, push them again."""
+    """Generate and clean the pairs if needed, then push them twice."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1] if __doc__ else None)
     parser.add_argument("--copies", type=int, default=4)
     parser.add_argument("--run", type=Path)
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def push(url: str, run: Path, home: str) -> dict[str, float]:
-    """Seconds and megabytes of one push, in a process of its own."""
+    """Return seconds and megabytes of one push, in a separate process."""
     settings = {"HF_ENDPOINT": url, "HF_HOME": home, "HF_HUB_DISABLE_XET": "1", "HF_TOKEN": WRITE}
     command = [sys.executable, "-c", PROGRAM, str(run)]
     done = subprocess.run(command, env=os.environ | settings, stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT)

@@ -2,11 +2,11 @@
 Speed, memory and recall of semantic duplicates, without embedding time, compared with semhash on the same vectors.
 
     python tests/benchmarks/semantic.py                                200,000 vectors and a quarter of them
-    python tests/benchmarks/semantic.py --rows 800000 --no-exact       without the pairs that recall is measured by
-    python tests/benchmarks/semantic.py --semhash VENV/bin/python      the Python that has semhash, if this one has not
+    python tests/benchmarks/semantic.py --rows 800000 --no-exact       without exact search, so without recall
+    python tests/benchmarks/semantic.py --semhash VENV/bin/python      a Python that has semhash, if this one does not
 
-The vectors are mixtures of those of real sentences (all-MiniLM-L6-v2), a quarter of them moved by the difference of two
-others, near or far, and some copies. CPU seconds tell more than seconds where others are at work on the machine.
+The vectors are mixtures of real sentence embeddings (all-MiniLM-L6-v2); a quarter of them are shifted by the difference
+of two others, a little or far, and some are copies. On a busy machine CPU seconds are more reliable than seconds.
 """
 
 import argparse
@@ -68,40 +68,40 @@ def measured():
 
 
 def main() -> None:
-    """Print a row for each way and size, then the ratios."""
+    """Print a row per method and size, then the ratios."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").strip().splitlines()[0])
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--semhash", default=sys.executable, help="a Python in which semhash is installed")
-    parser.add_argument("--no-exact", action="store_true", help="leave out all pairs, and with them the recall")
+    parser.add_argument("--no-exact", action="store_true", help="skip exact search, and with it the recall")
     options = parser.parse_args()
     if not SHARED.is_file():
         sys.exit(f"skipped: {SHARED.name} is not beside the repository, in ../shared/data")
     sentences = real_sentences()
     print(f"embedding {len(sentences):,} sentences", file=sys.stderr)
     base = embed([sentences], load_encoder())
-    head = f"{'way':<18} {'vectors':>9} {'seconds':>8} {'CPU s':>7} {'KB a row':>8} {'duplicates':>10}  load"
+    head = f"{'method':<18} {'vectors':>9} {'seconds':>8} {'CPU s':>7} {'KB/row':>8} {'duplicates':>10}  load"
     print(f"{os.cpu_count()} cores, threads of BLAS: {os.environ.get('OMP_NUM_THREADS', 'all')}\n\n{head}")
     with tempfile.TemporaryDirectory() as folder:
         compare(base, options.rows, Path(folder), options.semhash, exact=not options.no_exact)
 
 
 def compare(base: np.ndarray, rows: int, folder: Path, semhash: str, *, exact: bool) -> None:
-    """Every way on one set of vectors; ours also on a quarter as many, made in the same way."""
+    """Run every method on one set of vectors; ours also on a quarter as many, generated in the same way."""
     path, fewer = folder / "vectors.npy", folder / "fewer.npy"
-    vectors = made(base, rows)
+    vectors = mixtures(base, rows)
     np.save(path, vectors)
-    # Of a part of the others far fewer would be near another: a sixteenth of the pairs.
-    np.save(fewer, made(base, rows // 4))
+    # A quarter of the same vectors would have only a sixteenth of the similar pairs.
+    np.save(fewer, mixtures(base, rows // 4))
     del vectors
-    # The same way for both sizes: a quarter may be few enough for all pairs.
-    small = run("buckets", OURS, sys.executable, fewer, 0, 64)
-    ours = run("buckets", OURS, sys.executable, path, 0, 64, folder / "ours.parquet")
+    # IVF search for both sizes: a quarter may be few enough for exact search.
+    small = run("IVF search", OURS, sys.executable, fewer, 0, 64)
+    ours = run("IVF search", OURS, sys.executable, path, 0, 64, folder / "ours.parquet")
     theirs = run("semhash", SEMHASH, semhash, path)
     if exact:
         run("all pairs", OURS, sys.executable, path, 10**9, 10**9, folder / "exact.parquet")
         found, true = (pl.read_parquet(folder / f"{name}.parquet") for name in ("ours", "exact"))
         recall = len(found.join(true, on=["row_a", "row_b"], how="semi")) / len(true)
-        print(f"\nrecall {recall:.4f} of {len(true):,} pairs; {len(found) - recall * len(true):.0f} too many")
+        print(f"\nrecall {recall:.4f} of {len(true):,} pairs; {len(found) - recall * len(true):.0f} false pairs")
     print(f"4x the vectors take {ours['cpu'] / small['cpu']:.2f}x the CPU seconds")
     if theirs:
         cpu, wall = theirs["cpu"] / ours["cpu"], theirs["seconds"] / ours["seconds"]
@@ -109,7 +109,7 @@ def compare(base: np.ndarray, rows: int, folder: Path, semhash: str, *, exact: b
 
 
 def run(name: str, program: str, python: str, path: Path, *arguments: object) -> dict[str, Any]:
-    """What a program of its own says of itself; nothing where it cannot run."""
+    """Run a program in a separate process and return its figures; nothing if it fails."""
     command = [python, "-c", MEASURED + program + "print(json.dumps(result))", path, THRESHOLD, *arguments]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
     if done.returncode:
@@ -125,15 +125,15 @@ def run(name: str, program: str, python: str, path: Path, *arguments: object) ->
 
 
 def real_sentences() -> pl.Series:
-    """Sentences of prompts and answers, the same ones every time."""
+    """Return sentences of prompts and answers, the same ones every time."""
     columns = pl.read_parquet(SHARED, columns=["instruction", "output_1", "output_2"]).get_columns()
     texts = pl.concat([column.alias("text") for column in columns]).drop_nulls().unique().sort()
     sentences = texts.str.extract_all(r"[^.!?\n]+[.!?\n]").explode(empty_as_null=False).str.strip_chars()
     return sentences.filter(sentences.str.len_chars().is_between(30, 220)).unique().sort().sample(BASE, seed=0)
 
 
-def made(base: np.ndarray, rows: int) -> np.ndarray:
-    """[rows, dim]: mixtures of up to three, a quarter of which stand a second time, a little or further off; copies."""
+def mixtures(base: np.ndarray, rows: int) -> np.ndarray:
+    """Return [rows, dim]: mixtures of three vectors, shifted versions of some, and copies, shuffled."""
     chance = np.random.default_rng(0)
 
     def some(count: int) -> np.ndarray:
@@ -152,7 +152,7 @@ def made(base: np.ndarray, rows: int) -> np.ndarray:
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
-    """The same directions with length 1."""
+    """Return the same directions with length 1."""
     divided: np.ndarray = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     return divided.astype(np.float32)
 

@@ -1,13 +1,12 @@
 """
-Tokens per second of `curate train` and of TRL's own DPO script with its defaults (`trl dpo`, batch 8, LoRA): the same
-pairs, model, order of size and number of steps, in one run, as a markdown table. Ready for a GPU as it is.
+Tokens per second of `curate train` and of TRL's own DPO script with its defaults (`trl dpo`, batch 8, LoRA), on the
+same pairs and model with the same number of steps, in one run, as a markdown table. It also runs on a GPU.
 
     python tests/benchmarks/training.py --run RUN [--model ID_OR_FOLDER] [--steps 20] [--batch 8] [--rate 1e-5]
 
-Seconds are those of the whole training, from the trainer's making to its last step: the reference's log-probs and the
-tokenizing count. MFU: 6 floating-point operations a weight and token (Kaplan et al. 2020) and 2 more for the reference,
-over the card's peak in bf16; for an adapter that is more than what is really computed. Without --model a small Llama is
-made.
+Seconds are those of the whole training, from creating the trainer to its last step, with the reference's log-probs and
+tokenization. MFU: 6 floating-point operations per weight and token (Kaplan et al. 2020) and 2 more for the reference,
+over the GPU's peak in bf16; for an adapter this overstates the computation. Without --model a small Llama is built.
 """
 
 import argparse
@@ -29,7 +28,7 @@ from train.preflight import preflight
 from train.training.train import rows_of, train
 from train.training.watch import read_log
 
-PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L4": 121e12, "4090": 165e12}  # bf16, dense, by the makers
+PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L4": 121e12, "4090": 165e12}  # bf16, dense, vendors' figures
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +37,10 @@ class Measured:
 
     name: str
     seconds: float
-    cpu: float  # seconds of the processor: on a machine that is shared they say more
+    cpu: float  # CPU seconds: more reliable on a shared machine
     tokens: int  # without padding
     loss: float  # mean over all steps
-    gigabytes: float | None  # most memory of the card; None without one
+    gigabytes: float | None  # peak GPU memory; None without a GPU
 
 
 def main() -> None:
@@ -56,7 +55,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         pairs = sample_pairs(open_run(options.run).train.collect(), options.steps * options.batch, "benchmark")
-        model = options.model or made(pairs, Path(folder) / "model")
+        model = options.model or small_llama(pairs, Path(folder) / "model")
         run = write_run(Path(folder) / "run", pairs)
         trl = {"max_steps": options.steps, "learning_rate": options.rate, "logging_steps": 1, "save_strategy": "no"}
         section = Train(model=model, batch=options.batch, max_length=options.max_length, trl=trl, early_stop=False)
@@ -82,14 +81,14 @@ def main() -> None:
         print(f"| {each.name} | {' | '.join(figures)} |")
 
 
-def made(pairs: pl.DataFrame, folder: Path) -> str:
-    """A Llama of four layers and a vocabulary of 4,000 from the pairs' own texts."""
+def small_llama(pairs: pl.DataFrame, folder: Path) -> str:
+    """Build a Llama of four layers with a vocabulary of 4,000 from the pairs' own texts."""
     texts = [message["content"] for side in ("prompt", "chosen") for turns in pairs[side] for message in turns]
     return tiny_model(folder, tiny_tokenizer(texts=texts, size=4000), hidden=192, layers=4)
 
 
 def ours(run: Run, section: Train, out: Path) -> Measured:
-    """`curate train`, from its start to its end: preflight, card and page included."""
+    """Run `curate train` from start to end: preflight, card and page included."""
     reset()
     started = time.perf_counter(), time.process_time()
     done = train(run, section, out)
@@ -97,7 +96,7 @@ def ours(run: Run, section: Train, out: Path) -> Measured:
 
 
 def plain_trl(run: Run, section: Train, out: Path) -> Measured:
-    """What `trl dpo` does with its defaults and `--use_peft`."""
+    """Do what `trl dpo` does with its defaults and `--use_peft`."""
     import datasets
     from peft import LoraConfig
     from trl import DPOConfig, DPOTrainer
@@ -120,7 +119,7 @@ def plain_trl(run: Run, section: Train, out: Path) -> Measured:
 
 
 def measured(name: str, started: tuple[float, float], log: list[dict[str, Any]]) -> Measured:
-    """The figures of a training that has just ended."""
+    """Return the figures of a training that has just ended."""
     seconds, cpu = time.perf_counter() - started[0], time.process_time() - started[1]
     steps = [line for line in log if line.get("loss") is not None]
     tokens, loss = (
@@ -132,24 +131,24 @@ def measured(name: str, started: tuple[float, float], log: list[dict[str, Any]])
 
 
 def mfu(rate: float, weights: int) -> str:
-    """Share of the card's peak; a dash where the card is not known."""
+    """Return the share of the GPU's peak; a dash if the GPU is unknown."""
     peak = next((peak for name, peak in PEAKS.items() if name in device()), None)
     return f"{8 * weights * rate / peak:.1%}" if peak else "–"
 
 
 def cuda() -> bool:
-    """Whether there is a card."""
+    """Return whether there is a GPU."""
     return bool(__import__("torch").cuda.is_available())
 
 
 def device() -> str:
-    """Its name, or that it is the CPU."""
+    """Return the name of the GPU, or the CPU's threads."""
     torch = __import__("torch")
     return str(torch.cuda.get_device_name()) if cuda() else f"CPU, {torch.get_num_threads()} threads"
 
 
 def reset() -> None:
-    """Begin counting memory anew."""
+    """Reset the GPU's peak memory."""
     if cuda():
         __import__("torch").cuda.reset_peak_memory_stats()
 
