@@ -1,12 +1,12 @@
 """
-An OpenAI-compatible chat server that fails on purpose, in a process of its own, and logs what it did with each request.
+An OpenAI-compatible chat server that fails on purpose, in a separate process, and logs what it did with each request.
 
     python -m tests.fault_server --log LOG --seed 7 --share 429=0.05 --share empty=0.02
 
-Its answer is a function of model, messages and parameters. A fault is drawn by the request and by how often it was
-asked, so that a later try succeeds; what is an answer, but not a good one (CONTENT), is drawn by the request alone.
-A message can also say itself what is to happen: `[[500 429]]` fails twice so and is answered then; `[[500*]]` never is.
-Ends with its parent (when standard input ends). `FaultServer` starts one.
+Its answer is a function of model, messages and parameters. A fault is drawn from the request and the number of its
+tries, so that a later try succeeds; bad answers (CONTENT) are drawn from the request alone. A message can also contain
+a script: `[[500 429]]` fails with these two and is then answered; `[[500*]]` is never answered. The server ends with
+its parent (when standard input ends). `FaultServer` starts one.
 """
 
 import argparse
@@ -76,7 +76,7 @@ class Server:
         shares = dict(one.split("=") for one in options.share)
         each = float(shares.pop("all", 0)) / len(TRANSIENT)
         self.shares = dict.fromkeys(TRANSIENT, each) | {name: float(share) for name, share in shares.items()}
-        self.key = os.environ.get("FAULT_SERVER_KEY")  # the only one that is accepted; not set = any, or none
+        self.key = os.environ.get("FAULT_SERVER_KEY")  # the only accepted one; not set = any, or none
         self.asked: Counter[str] = Counter()
         self.answered = 0
         self.hold_after: float = float("inf")
@@ -84,7 +84,7 @@ class Server:
         self.log: TextIO = open(options.log, "a", buffering=1, encoding="utf-8")  # noqa: SIM115 - to the end
 
     async def serve(self) -> None:
-        """Listen, say where, and end with the parent."""
+        """Listen, print the address, and end with the parent."""
         app = web.Application()
         app.router.add_post("/v1/chat/completions", self.chat)
         app.router.add_get("/v1/models", self.known)
@@ -93,7 +93,7 @@ class Server:
         await self.runner.setup()
         await self.listen(self.options.port)
         threading.Thread(target=lambda: (sys.stdin.buffer.read(), os._exit(0)), daemon=True).start()
-        print(f"http://127.0.0.1:{self.port}/v1", flush=True)  # noqa: T201 - read by who started us
+        print(f"http://127.0.0.1:{self.port}/v1", flush=True)  # noqa: T201 - read by the parent
         await asyncio.Event().wait()
 
     async def listen(self, port: int) -> None:
@@ -103,7 +103,7 @@ class Server:
         self.port = self.runner.addresses[0][1]
 
     async def control(self, request: web.Request) -> web.Response:
-        """{"hold_after": N}: answer N more, then keep requests waiting. {"dead_for": S}: nobody listens for a while."""
+        """{"hold_after": N}: answer N more, then keep requests waiting. {"dead_for": S}: close the port for S s."""
         told = await request.json()
         if "hold_after" in told:
             self.hold_after = float("inf") if told["hold_after"] is None else self.answered + told["hold_after"]
@@ -113,7 +113,7 @@ class Server:
 
     async def die(self, seconds: float) -> None:
         """Close the port and every connection, as a crash does."""
-        await asyncio.sleep(0.01)  # after the reply to who wished so
+        await asyncio.sleep(0.01)  # after the reply to /control
         await self.site.stop()
         for connection in list(self.runner.server.connections if self.runner.server else ()):
             if connection.transport is not None:
@@ -122,11 +122,11 @@ class Server:
         await self.listen(self.port)
 
     async def known(self, _: web.Request) -> web.Response:
-        """The models there are."""
+        """List the models."""
         return web.json_response({"object": "list", "data": [{"id": name} for name in self.options.models.split(",")]})
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
-        """One completion, or one fault."""
+        """Answer with a completion or a fault."""
         self.active += 1
         try:
             return await self.treat(request, await request.json())
@@ -134,7 +134,7 @@ class Server:
             self.active -= 1
 
     async def treat(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
-        """Decide, log, do."""
+        """Decide, log, and respond."""
         plain = json.dumps(body, sort_keys=True)
         key = hashlib.sha256(plain.encode()).hexdigest()[:24]
         self.asked[key] += 1
@@ -155,11 +155,11 @@ class Server:
         return await self.failed(request, did, body)
 
     def write(self, note: dict[str, Any]) -> None:
-        """One line, flushed at once."""
+        """Write one line, flushed at once."""
         self.log.write(json.dumps(note) + "\n")
 
     def decide(self, request: web.Request, body: dict[str, Any], key: str, plain: str) -> str:
-        """`answered`, or the name of what goes wrong."""
+        """Return `answered`, or the name of a fault."""
         options, tries = self.options, self.asked[key]
         steps, for_ever = script_of(plain)
         faults = tuple(name for name in self.shares if name not in CONTENT)
@@ -182,7 +182,7 @@ class Server:
         return did
 
     def drawn(self, names: tuple[str, ...], key: str, n: int) -> str | None:
-        """One of the faults or none, by their shares."""
+        """Return one of the faults or none, by their shares."""
         draw = int(hashlib.sha256(f"{self.options.seed} {key} {n}".encode()).hexdigest()[:13], 16) / 16**13
         for name in names:
             draw -= self.shares.get(name, 0.0)
@@ -228,7 +228,7 @@ class Server:
         """Close the connection without a response."""
         if request.transport is not None:
             request.transport.abort()
-        await asyncio.Event().wait()  # until aiohttp sees that nobody is there
+        await asyncio.Event().wait()  # until aiohttp notices that the client is gone
         raise AssertionError
 
 

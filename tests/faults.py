@@ -1,4 +1,4 @@
-"""The fault server for tests, and the real command against it."""
+"""The fault server and the real command, for tests of one against the other."""
 
 import contextlib
 import json
@@ -102,7 +102,7 @@ def started(*arguments: object, key: str | None = None) -> "forked.Started | sub
 
 
 def ended(process: "forked.Started | subprocess.Popen[str]", seconds: float) -> subprocess.CompletedProcess[str]:
-    """Wait for the end of what was started."""
+    """Wait for the end of a started command."""
     out, err = process.communicate(timeout=seconds)
     assert process.returncode is not None
     return subprocess.CompletedProcess([], process.returncode, out, err)

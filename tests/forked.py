@@ -1,4 +1,4 @@
-"""The real command in a process of its own, without its start: forked from a process that has imported it."""
+"""The real command in a separate process without its start-up time: forked from one that has imported it."""
 
 import atexit
 import json
@@ -14,8 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-# Nothing that starts threads may run before the fork: polars is imported and not used. What each run would load and
-# compile again (fastText's model, templates) is there as well; HOME and the environment are read later.
+# Nothing that starts threads may run before the fork: polars is imported but not used. What each run would load and
+# compile again (fastText's model, templates) is preloaded; HOME and the environment are read later.
 PROGRAM = r"""
 import gc, json, os, signal, sys, time
 import curate.cli, curate.api.runs, curate.flow, curate.publish.export, curate.signals.language, pipelines.flow
@@ -88,7 +88,7 @@ class Ended:
 
 
 class Started:
-    """A command that runs, used as a subprocess.Popen of texts is."""
+    """A running command, with the interface of a subprocess.Popen in text mode."""
 
     def __init__(self, zygote: "Zygote", argv: list[str], cwd: Path, env: Mapping[str, str]) -> None:
         self._zygote, self._folder, self._begun = zygote, tempfile.TemporaryDirectory(), time.monotonic()
@@ -115,7 +115,7 @@ class Started:
         self.send_signal(signal.SIGKILL)
 
     def ended(self, seconds: float) -> Ended:
-        """Wait for its end, and say how it was; it is killed after some seconds."""
+        """Wait for its end and return how it ended; kill it after `seconds`."""
         if self.poll(seconds) is None:
             self.kill()
         code = self.poll(seconds=60)
@@ -133,7 +133,7 @@ class Started:
 
 
 class Zygote:
-    """The process that has imported the command, and what the program `preload` imports."""
+    """A process that has imported the command, and what the code in `preload` imports."""
 
     def __init__(self, preload: str = "") -> None:
         self._process = subprocess.Popen(
@@ -154,7 +154,7 @@ class Zygote:
         return Started(self, argv, cwd, env)
 
     def run(self, argv: list[str], cwd: Path, env: Mapping[str, str], seconds: float) -> Ended:
-        """Run the command with these arguments in a folder; it is killed after some seconds."""
+        """Run the command with these arguments in a folder; kill it after `seconds`."""
         return self.start(argv, cwd, env).ended(seconds)
 
     def close(self) -> None:
@@ -162,7 +162,7 @@ class Zygote:
         self._process.communicate()
 
 
-# What takes seconds to import wherever models are asked, and where they are trained.
+# Imports that take seconds, for commands that ask models and for those that train them.
 ASKING = "import pipelines.clients.llms, pipelines.clients.tasks"
 TRAINING = "import peft, trl, train.training.train; from transformers import AutoModelForCausalLM; trl.DPOTrainer"
 
@@ -179,7 +179,7 @@ def curate(
     *arguments: object, folder: Path | None = None, env: Mapping[str, str] | None = None, seconds: float = 300,
     preload: str = "",
 ) -> "subprocess.CompletedProcess[str]":  # fmt: skip
-    """Run the command as `subprocess.run` would, a second faster; on Windows by `subprocess.run`."""
+    """Run the command as `subprocess.run` would, a second faster; on Windows with `subprocess.run`."""
     line = [str(argument) for argument in arguments]
     if os.name == "nt":
         command = [sys.executable, "-m", "curate", *line]
@@ -189,7 +189,7 @@ def curate(
 
 
 def started(*arguments: object, env: Mapping[str, str], preload: str = "") -> "Started | subprocess.Popen[str]":
-    """Start the command as `subprocess.Popen` would, in the current folder; on Windows by `subprocess.Popen`."""
+    """Start the command as `subprocess.Popen` would, in the current folder; on Windows with `subprocess.Popen`."""
     line = [str(argument) for argument in arguments]
     if os.name == "nt":
         command = [sys.executable, "-m", "curate", *line]

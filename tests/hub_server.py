@@ -1,6 +1,6 @@
 """
-A small Hugging Face Hub on loopback, so that tests run the real clients and not a mock of them: reading, and all that a
-push calls (create, preupload, LFS, validate-yaml, commit, branches, tags, pull requests). It can fail on demand.
+A small Hugging Face Hub on loopback, so that tests run the real clients instead of mocks: reading, and all that a push
+calls (create, preupload, LFS, validate-yaml, commit, branches, tags, pull requests). It can fail on demand.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 Files = Mapping[str, "bytes | Path"]
 Tree = dict[str, "bytes | Path"]
-READ, WRITE = "hf_reader", "hf_writer"  # tokens; any other one is nobody's
+READ, WRITE = "hf_reader", "hf_writer"  # tokens; any other is invalid
 LARGE = 10 << 10  # bytes from which a file goes to LFS; parquet always does
 LICENCES = {"apache-2.0", "mit", "cc-by-4.0", "cc-by-nc-4.0", "cc-by-sa-4.0", "cc0-1.0", "other"}
 CHUNK = 1 << 20
@@ -33,7 +33,7 @@ CHUNK = 1 << 20
 
 @dataclass
 class Commit:
-    """A state of the files, and how it came to be."""
+    """A state of the files, with its title and parent."""
 
     sha: str
     files: Tree
@@ -43,7 +43,7 @@ class Commit:
 
 @dataclass
 class Repo:
-    """Commits by sha, and what branches and tags point to."""
+    """Commits by sha, and the shas of branches and tags."""
 
     private: bool = False
     commits: dict[str, Commit] = field(default_factory=dict)
@@ -52,7 +52,7 @@ class Repo:
     pulls: list[dict[str, Any]] = field(default_factory=list)
 
     def at(self, revision: str) -> Commit | None:
-        """The commit of a branch, tag, pull request or sha."""
+        """Return the commit of a branch, tag, pull request or sha."""
         sha = self.branches.get(revision) or self.tags.get(revision) or revision
         return self.commits.get(sha)
 
@@ -66,7 +66,7 @@ class Repo:
         return sha
 
     def history(self, revision: str = "main") -> list[Commit]:
-        """The newest commit first."""
+        """Return the commits of a branch, newest first."""
         found, sha = [], self.branches.get(revision, "")
         while sha:
             found.append(self.commits[sha])
@@ -76,19 +76,19 @@ class Repo:
 
 @dataclass
 class Fault:
-    """What goes wrong with the next requests whose address holds `at`."""
+    """A fault of the next requests whose address contains `at`."""
 
     at: str
-    # a status ("503"), drop, lost (done, but the answer never comes), slow, hang, race (someone else is quicker)
+    # a status ("503"), drop, lost (done, but never answered), slow, hang, race (another commit comes first)
     kind: str
     times: int = 1
     made: int = 0  # how often it happened
 
 
 class DroppableProtocol(H11Protocol):
-    """Connections that can be cut from within a request."""
+    """Connections that can be cut during a request."""
 
-    open: dict[tuple[str, int], "DroppableProtocol"] = {}  # noqa: RUF012 - one for all
+    open: dict[tuple[str, int], "DroppableProtocol"] = {}  # noqa: RUF012 - shared by all
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -97,16 +97,16 @@ class DroppableProtocol(H11Protocol):
 
 
 class HubServer:
-    """Serve `{"owner/name": {path: bytes}}`; a mapping in place of the bytes holds the files of a further revision."""
+    """Serve `{"owner/name": {path: bytes}}`; a mapping instead of bytes holds the files of another revision."""
 
     def __init__(self, repos: Mapping[str, Mapping[str, bytes | Files]] | None = None, kind: str = "datasets") -> None:
         """Listen at once, on a free port, so that `url` is known before the first request."""
-        self.kind = kind  # datasets or models; what is asked of the other kind is not there
-        self.prefix = [] if kind == "models" else [kind]  # of addresses beside the API
+        self.kind = kind  # datasets or models; repositories of the other kind are not found
+        self.prefix = [] if kind == "models" else [kind]  # of addresses outside the API
         self.repos: dict[str, Repo] = {}
         self.requests: list[tuple[str, str]] = []  # (method, path and query as sent)
         self.faults: list[Fault] = []
-        self.uploads: list[str] = []  # oids that were sent, whole
+        self.uploads: list[str] = []  # oids that were sent completely
         self.known: set[str] = set()  # oids that need not be sent
         self.organisations = {"me": "write", "ours": "write", "theirs": "read"}
         self._folder = tempfile.TemporaryDirectory()
@@ -130,7 +130,7 @@ class HubServer:
         return self.repos.setdefault(repo_id, Repo()).commit(revision, files)
 
     def forget_blobs(self) -> None:
-        """Know no blob any more, so that each is sent again; commits keep theirs."""
+        """Forget all blobs, so that each is sent again; commits keep theirs."""
         self.known.clear()
 
     def __enter__(self) -> Self:
@@ -150,7 +150,7 @@ class HubServer:
     # ---- requests
 
     async def answer(self, scope: Any, receive: Any, send: Any) -> None:
-        """Log the request, fail if it is to fail, else find the answer."""
+        """Log the request, apply its fault if there is one, and answer."""
         request = Request(scope, receive)
         path = scope["raw_path"].decode()  # the %2F in refs%2Fpr%2F1 does not end a revision
         query = scope["query_string"].decode()
@@ -160,7 +160,7 @@ class HubServer:
             fault.times, fault.made = fault.times - 1, fault.made + 1
             if fault.kind == "drop":
                 async for _ in request.stream():
-                    break  # in mid-upload
+                    break  # in the middle of an upload
                 return self._cut(scope)
             if fault.kind in ("slow", "hang"):
                 await asyncio.sleep(0.3 if fault.kind == "slow" else 600)
@@ -179,13 +179,13 @@ class HubServer:
         DroppableProtocol.open[tuple(scope["client"])].transport.abort()
 
     def _someone_else(self, path: str) -> None:
-        """Another commit to main, just before this one."""
+        """Add another commit to main, just before this one."""
         parts = path.split("/")
         repo = self.repos["/".join(parts[3:5])]
         files = repo.commits[repo.branches["main"]].files
         repo.commit("main", {**files, "NOTES.md": f"{len(repo.commits)}".encode()}, "someone else")
 
-    async def _route(self, request: Request, path: str) -> Response:  # noqa: PLR0911 - a table of addresses
+    async def _route(self, request: Request, path: str) -> Response:  # noqa: PLR0911 - a table of routes
         match path.strip("/").split("/"):
             case ["api", "whoami-v2"]:
                 return self._whoami(request)
@@ -243,7 +243,7 @@ class HubServer:
                 return JSONResponse({"count": len(repo.pulls), "start": 0, "discussions": repo.pulls})
         return missing("NotServed", "/".join(call))
 
-    # ---- who may do what
+    # ---- permissions
 
     def _whoami(self, request: Request) -> Response:
         token = token_of(request)
@@ -290,7 +290,7 @@ class HubServer:
         return JSONResponse({"transfer": "basic", "objects": objects})
 
     async def _store(self, request: Request, oid: str) -> Response:
-        """Take a blob; it counts as there once it is whole and what its name says."""
+        """Store a blob; it is known once it is complete and has the hash that its name says."""
         found, coming = hashlib.sha256(), self.blobs / f"{oid}.{time.monotonic_ns()}"
         with coming.open("wb") as file:
             async for chunk in request.stream():
@@ -374,7 +374,7 @@ class HubServer:
 
 
 def send_file(request: Request, sha: str, data: "bytes | Path") -> Response:
-    """A file, or the part of it that was asked for: parquet readers fetch ranges."""
+    """Send a file, or the requested range of it: parquet readers fetch ranges."""
     total = size(data)
     headers = {"X-Repo-Commit": sha, "ETag": f'"{etag(data)}"', "Accept-Ranges": "bytes"}
     start, end, status = 0, total, 200
@@ -391,7 +391,7 @@ def send_file(request: Request, sha: str, data: "bytes | Path") -> Response:
 
 
 async def chunks(data: "bytes | Path", start: int, end: int) -> AsyncIterator[bytes]:
-    """Bytes start..end, some at a time."""
+    """Yield the bytes from start to end in chunks."""
     if isinstance(data, bytes):
         yield data[start:end]
         return
@@ -403,7 +403,7 @@ async def chunks(data: "bytes | Path", start: int, end: int) -> AsyncIterator[by
 
 
 def missing(code: str, what: str) -> Response:
-    """A 404; the clients pick their exception type by the code."""
+    """Return a 404; the clients choose their exception type by the code."""
     return JSONResponse({"error": code}, 404, {"X-Error-Code": code, "X-Error-Message": f"{code}: {what}"})
 
 
@@ -412,7 +412,7 @@ def token_of(request: Request) -> str:
 
 
 def validate(wanted: Mapping[str, Any]) -> Response:
-    """Refuse what the Hub refuses of a header: no YAML, unknown licences, configs without files."""
+    """Refuse what the Hub refuses in a header: invalid YAML, unknown licences, configs without files."""
     errors = []
     parts = wanted["content"].split("---\n")
     try:
@@ -445,18 +445,18 @@ def size(data: "bytes | Path") -> int:
 
 
 def etag(data: "bytes | Path") -> str:
-    """A large file is known by its sha256, which is its name in the store; a small one by git's hash."""
+    """Return a large file's sha256, which is its name in the store, or a small one's git hash."""
     return git_oid(data) if isinstance(data, bytes) else data.name
 
 
 def git_oid(data: "bytes | Path") -> str:
     """Name content by its hash, as git does; clients store a file under this name."""
-    content = data if isinstance(data, bytes) else data.name.encode()  # of the pointer, in the Hub's case
+    content = data if isinstance(data, bytes) else data.name.encode()  # the Hub hashes the pointer
     return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
 def tree(files: Files, folder: str, *, recursive: bool) -> list[dict[str, Any]]:
-    """List a folder, as git knows it: files, and the folders that their paths imply."""
+    """List a folder as git does: files, and the folders that their paths imply."""
     entries: dict[str, dict[str, Any]] = {}
     for path, data in files.items():
         entries[path] = {"type": "file", "path": path, "size": size(data), "oid": git_oid(data)}

@@ -22,7 +22,7 @@ ASCII_WORD = re.compile("[a-z0-9]+")
 
 
 def words_of(text: str) -> list[str]:
-    """Runs of letters, marks and digits, in NFKC and lower case; in scripts without spaces, characters."""
+    """Return runs of letters, marks and digits, in NFKC and lower case; in scripts without spaces, characters."""
     if text.isascii():
         return ASCII_WORD.findall(text.lower())
     no_word, word = patterns()
@@ -32,9 +32,9 @@ def words_of(text: str) -> list[str]:
 
 @cache
 def patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """What is beyond ASCII and part of no word; and a word."""
+    """Return patterns of non-ASCII characters that are part of no word, and of a word."""
     beyond = map(chr, range(128, sys.maxunicode + 1))
-    marks = {*map(chr, range(0xFE00, 0xFE10)), "\u20e3"}  # make emoji of characters
+    marks = {*map(chr, range(0xFE00, 0xFE10)), "\u20e3"}  # turn characters into emoji
     letters = [c for c in beyond if unicodedata.category(c)[0] in "LMN" and c not in marks]
     unspaced = {c for c in letters if unicodedata.name(c, "").startswith(UNSPACED)}
     spaced = ranges(c for c in letters if c not in unspaced)
@@ -43,7 +43,7 @@ def patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
 
 
 def ranges(characters: Iterable[str]) -> str:
-    """Ascending characters as the inside of a character class."""
+    """Return ascending characters as the inside of a character class."""
     runs = groupby(enumerate(map(ord, characters)), lambda at: at[1] - at[0])
     spans = [[number for _, number in run] for _, run in runs]
     return "".join(f"\\U{span[0]:08x}-\\U{span[-1]:08x}" for span in spans)
@@ -66,7 +66,7 @@ class PlainIndex:
                 self.where[tuple(words[place : place + ngram])].append((item, place))
 
     def hits(self, rows: Iterable[Sequence[str]], threshold: float = 0.5) -> Iterator[tuple[int, int, float]]:
-        """(row, item, overlap), in no order; a row is a list of texts."""
+        """Yield (row, item, overlap) in no order; a row is a list of texts."""
         for row, texts in enumerate(rows):
             covered: dict[int, set[int]] = defaultdict(set)
             for text in texts:
