@@ -28,13 +28,13 @@ def test_clean_prints_counts_and_paths(tmp_path: Path) -> None:
     assert str(tmp_path / "RUN" / "report.html") in done.stdout
 
 
-def test_json_is_for_programs(tmp_path: Path) -> None:
+def test_json_prints_the_manifest(tmp_path: Path) -> None:
     source = write_jsonl(tmp_path / "p.jsonl", rows(4))
     done = curate("clean", source, "-o", tmp_path / "RUN", "--json")
     assert json.loads(done.stdout)["counts"]["kept"] == 4
 
 
-def test_nothing_kept_is_1(tmp_path: Path) -> None:
+def test_nothing_kept_exits_with_1(tmp_path: Path) -> None:
     source = write_jsonl(tmp_path / "p.jsonl", [row(1, chosen="")])
     assert curate("clean", source, "-o", tmp_path / "RUN").returncode == 1
 
@@ -56,7 +56,9 @@ def test_nothing_kept_is_1(tmp_path: Path) -> None:
         ('{"chosen": "x", "rejected": "y"}\n', ("--set", "dedup.keep=marginn"), "Did you mean 'margin'?"),
     ],
 )
-def test_a_mistake_is_one_line_and_2(tmp_path: Path, content: str | None, options: tuple[str, ...], said: str) -> None:
+def test_a_mistake_is_one_line_and_exit_code_2(
+    tmp_path: Path, content: str | None, options: tuple[str, ...], said: str
+) -> None:
     source = tmp_path / "p.jsonl"
     if content is not None:
         source.write_text(content)
@@ -71,7 +73,7 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     assert "Traceback" in curate("--debug", "clean", tmp_path / "nope", "-o", tmp_path / "RUN").stderr
 
 
-@pytest.mark.skipif(os.name == "nt", reason="permissions of another kind")
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other permissions")
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     source = write_jsonl(tmp_path / "p.jsonl", rows(2))
     done = curate("clean", source, "-o", "/proc/RUN")
@@ -96,7 +98,7 @@ def test_why(tmp_path: Path) -> None:
     assert curate("why", tmp_path, "1").returncode == 2
 
 
-def test_text_of_the_data_is_not_markup(tmp_path: Path) -> None:
+def test_text_of_the_data_is_not_read_as_markup(tmp_path: Path) -> None:
     source = write_jsonl(tmp_path / "p.jsonl", [row(0, chosen="[bold red]boo[/] and more, [/nothing] here.")])
     curate("clean", source, "-o", tmp_path / "RUN")
     assert "[bold red]boo[/] and more, [/nothing] here." in curate("why", tmp_path / "RUN", "0").stdout

@@ -20,7 +20,7 @@ from tests.data import row, rows, write_jsonl
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="no pseudo terminals")]
 EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202egnp\x7f\r"
-# None of these may arrive, except as what a terminal needs for lines.
+# None of these may be printed: control characters, except tabs and line ends, and bidirectional overrides.
 RAW = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -51,7 +51,7 @@ def server() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A hostile source with a run of it, and a recipe; ledger and manifest of a second run are hostile, too."""
+    """Return a folder with a hostile source, a run, a recipe, and a second run with a hostile ledger and manifest."""
     folder = tmp_path_factory.mktemp("hostile")
     bad = [row(40, prompt=f"What is {EVIL}?", system=EVIL), row(41, chosen=f"{EVIL} {EVIL}", chosen_model=EVIL)]
     write_jsonl(folder / f"p{EVIL}.jsonl", [*rows(9), *bad, '{"broken": "' + EVIL, '{"chosen": 3, "rejected": 4}'])
@@ -64,13 +64,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ledger.with_columns(source=evil, stage=evil, rule=evil, matched=evil, reasons=pl.concat_list(evil)).write_parquet(
         folder / "RUN2/ledger.parquet"
     )
-    manifest = sealed(folder / "RUN2", Manifest.read(folder / "RUN2/manifest.json"))  # as of one who published it
+    manifest = sealed(folder / "RUN2", Manifest.read(folder / "RUN2/manifest.json"))  # as its publisher could
     write_json(folder / "RUN2/manifest.json", manifest.to_dict())
     return folder
 
 
 def in_terminal(folder: Path, *arguments: str, hub: str = "http://127.0.0.1:9") -> tuple[str, int]:
-    """What the real command writes to a terminal that has neither colours nor cursor movements, and its exit code."""
+    """Return what the command writes to a terminal without colours or cursor movements, and its exit code."""
     import pty
 
     ours, theirs = pty.openpty()
@@ -116,7 +116,7 @@ def in_terminal(folder: Path, *arguments: str, hub: str = "http://127.0.0.1:9") 
         (["generate", f"p{EVIL}.jsonl", "-o", "OUT7", "-m", "ENDPOINT"], 2, r"\x1b]0;owned"),
     ],
 )
-def test_no_control_character_arrives(place: Path, server: str, arguments: list[str], code: int, said: str) -> None:
+def test_no_control_character_is_printed(place: Path, server: str, arguments: list[str], code: int, said: str) -> None:
     line = [text.replace("ENDPOINT", f"openai:m{EVIL}@{server}/v1") for text in arguments]
     shown, found = in_terminal(place, *line, hub=server)
     assert RAW.findall(shown) == []
@@ -126,7 +126,7 @@ def test_no_control_character_arrives(place: Path, server: str, arguments: list[
 @pytest.mark.parametrize(
     ("name", "said"), [("report.html", r"\x1b]0;owned"), ("README.md", r"\x1b0;owned"), ("RUN.json", r"\u001b]0;owned")]
 )
-def test_pages_show_them(place: Path, name: str, said: str) -> None:
+def test_pages_show_control_characters_escaped(place: Path, name: str, said: str) -> None:
     (place / "RUN/RUN.json").write_text(in_terminal(place, "why", "RUN", "9", "--json")[0])
     text = (place / "RUN" / name).read_bytes().decode().replace("\r\n", "\n")
     assert RAW.findall(text) == []

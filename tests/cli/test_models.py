@@ -1,4 +1,4 @@
-"""generate, judge and run as a user meets them: examples, one-line errors, exit codes, what is printed where."""
+"""generate, judge and run from a user's view: examples, one-line errors, exit codes, output streams."""
 
 import json
 import sys
@@ -45,7 +45,7 @@ def _fresh(server: ChatServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 
 @pytest.fixture
 def curate(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Curate:
-    """The command, in this process: it starts faster."""
+    """Return the command, run in this process because that starts faster."""
 
     def command(*arguments: str | Path) -> Done:
         monkeypatch.setattr(sys, "argv", ["curate", *map(str, arguments)])
@@ -63,7 +63,7 @@ def recipe_file(**sections: Any) -> str:
 
 
 @pytest.mark.parametrize("command", ["generate", "judge", "run", "quickstart"])
-def test_help_shows_how(curate: Curate, command: str) -> None:
+def test_help_shows_an_example(curate: Curate, command: str) -> None:
     done = curate(command, "--help")
     assert done.code == 0
     assert "Example" in done.out
@@ -83,7 +83,7 @@ def test_generate(server: ChatServer, curate: Curate) -> None:
     assert "candidates RUN/candidates.parquet" in lines
     assert "next       curate run RUN/recipe.yaml -o RUN --set judge.models=MODEL" in lines
     assert len(pl.read_parquet("RUN/candidates.parquet")) == 18
-    # And what it says works.
+    # The printed command works.
     done = curate("run", "RUN/recipe.yaml", "-o", "RUN", "--set", f"judge.models={server.line('judge')}")
     assert (done.code, done.err) == (0, "")
     assert "3 pairs (3 train, 0 test) from 3 prompts with 18 answers · 0 dropped" in done.out
@@ -115,7 +115,7 @@ def test_judge_pairs_again(server: ChatServer, curate: Curate) -> None:
     assert "# honesty" in server.asked[0]["messages"][0]["content"]
 
 
-def test_json_is_for_programs(server: ChatServer, curate: Curate) -> None:
+def test_json_prints_the_result(server: ChatServer, curate: Curate) -> None:
     prompts(Path("p.jsonl"), count=2)
     options = ["p.jsonl", "--model", server.line("a"), "-o", "RUN"]
     (line,) = json.loads(curate("generate", *options, "--dry-run", "--json").out)
@@ -157,10 +157,10 @@ def test_dry_run_of_a_part_estimates_that_part(server: ChatServer, curate: Curat
     assert stages("judge") == stages("run") == ["generate", "judge"]
     curate("generate", file, "-o", "RUN")
     assert {body["model"] for body in server.asked} == {"writer"}
-    assert "judge" in yaml.safe_load(Path("RUN/recipe.yaml").read_text())  # the whole recipe, to go on with
+    assert "judge" in yaml.safe_load(Path("RUN/recipe.yaml").read_text())  # the whole recipe, to continue with
 
 
-def test_options_go_over_the_recipe(server: ChatServer, curate: Curate) -> None:
+def test_options_override_the_recipe(server: ChatServer, curate: Curate) -> None:
     prompts(Path("p.jsonl"), count=2)
     file = recipe_file(source={"paths": "p.jsonl"}, generate={"models": "openai:x", "n": 9, "max_tokens": 5})
     options = ["-m", server.line("it's 1"), "-n", "1", "--set", "generate.max_tokens=7"]
@@ -211,7 +211,7 @@ def test_a_dry_run_of_existing_pairs(curate: Curate) -> None:
         (["generate", "p.jsonl", "-m", "embedded", "-o", "."], "is not empty and contains no run"),
     ],
 )
-def test_a_mistake_is_one_line_and_2(curate: Curate, arguments: list[str], said: str) -> None:
+def test_a_mistake_is_one_line_and_exit_code_2(curate: Curate, arguments: list[str], said: str) -> None:
     prompts(Path("p.jsonl"), count=2)
     prompts(Path("pairs.jsonl"), PAIR)
     for name, section in (("generate", {"models": "embedded"}), ("judge", {"models": "heuristic"})):
@@ -222,7 +222,7 @@ def test_a_mistake_is_one_line_and_2(curate: Curate, arguments: list[str], said:
     assert not Path("RUN/stages/answers").exists()
 
 
-def test_an_endpoint_that_refuses_the_key_is_3(curate: Curate, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_key_exits_with_3(curate: Curate, monkeypatch: pytest.MonkeyPatch) -> None:
     prompts(Path("p.jsonl"), count=2)
     monkeypatch.setenv("MY_KEY", "sk-secret")
     with chat_server(lambda *_: 401) as server:
@@ -233,14 +233,14 @@ def test_an_endpoint_that_refuses_the_key_is_3(curate: Curate, monkeypatch: pyte
     assert "sk-secret" not in done.err
 
 
-def test_too_many_failures_are_3(server: ChatServer, curate: Curate) -> None:
+def test_too_many_failures_exit_with_3(server: ChatServer, curate: Curate) -> None:
     prompts(Path("p.jsonl"), "Please refuse.", count=1)
     done = curate("generate", "p.jsonl", "-m", server.line("a"), "-o", "RUN")
     assert (done.code, done.err.count("\n")) == (3, 1)
     assert "generate: 2 of 4 answers failed (most often: status 400: refused with 400)" in done.err
 
 
-def test_a_spent_budget_is_1_and_keeps_what_is_done(server: ChatServer, curate: Curate) -> None:
+def test_a_spent_budget_exits_with_1_and_keeps_the_answers(server: ChatServer, curate: Curate) -> None:
     prompts(Path("p.jsonl"), count=20)
     options = ["p.jsonl", "-m", server.line("a"), "-o", "RUN", "--set", "generate.max_tokens=50"]
     done = curate("generate", *options, "--set", "budget.tokens=1000")
@@ -252,7 +252,7 @@ def test_a_spent_budget_is_1_and_keeps_what_is_done(server: ChatServer, curate: 
     assert len(server.asked) == 40
 
 
-def test_nothing_kept_is_1(server: ChatServer, curate: Curate) -> None:
+def test_nothing_kept_exits_with_1(server: ChatServer, curate: Curate) -> None:
     prompts(Path("p.jsonl"), "What is the same?", "What else is the same?")
     file = recipe_file(
         source={"paths": "p.jsonl"}, generate={"models": server.line("a")}, judge={"models": server.line("judge")}

@@ -1,4 +1,4 @@
-"""What a machine or a user can cause ends in one line and an exit code, never in "a bug"; what is done stays done."""
+"""Faults of the machine or the user end in a one-line error and an exit code, never in "a bug"; no work is lost."""
 
 import json
 import os
@@ -16,7 +16,7 @@ import pytest
 
 from tests.data import rows, write_jsonl
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="limits and names of another kind")]
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="Windows has other limits and names")]
 COMMAND = f"{sys.executable} -m curate"
 LOOP, LONG = "loop", "a" * 300
 NOBODY = 65534
@@ -29,7 +29,7 @@ def place(tmp_path: Path) -> Path:
     os.mkfifo(tmp_path / "fifo.jsonl")
     with socket.socket(socket.AF_UNIX) as unix:
         before = Path.cwd()
-        os.chdir(tmp_path)  # addresses of sockets are short
+        os.chdir(tmp_path)  # a socket's address must be short
         unix.bind("s.jsonl")
         os.chdir(before)
     (tmp_path / "latin").mkdir()
@@ -48,7 +48,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def shell(folder: Path, line: "str | bytes", **options: Any) -> subprocess.CompletedProcess[str]:
-    """A line of the shell, as a user types it."""
+    """Run a line of the shell, as a user types it."""
     options["env"] = {**os.environ, "OMP_NUM_THREADS": "1", **options.get("env", {})}
     arguments: list[str | bytes] = ["bash", "-c", line]
     return subprocess.run(
@@ -57,7 +57,7 @@ def shell(folder: Path, line: "str | bytes", **options: Any) -> subprocess.Compl
 
 
 def check(done: subprocess.CompletedProcess[str], code: int, said: str) -> None:
-    """One line of error with these words, or none at all."""
+    """Assert the exit code, and one line of error with these words, or none."""
     assert (done.returncode, said in done.stderr) == (code, True), done.stderr
     assert done.stderr.count("\n") == (1 if said else 0), done.stderr
     assert "bug" not in done.stderr
@@ -98,10 +98,10 @@ def check(done: subprocess.CompletedProcess[str], code: int, said: str) -> None:
         ("none.jsonl -o RUN > /dev/full", 2, "none.jsonl does not exist"),
     ],
 )
-def test_clean(place: Path, line: "str | bytes", code: int, said: str) -> None:
+def test_clean_with_odd_names_sources_and_streams(place: Path, line: "str | bytes", code: int, said: str) -> None:
     given = line.encode() if isinstance(line, str) else line
     done = shell(place, COMMAND.encode() + b" clean " + given)
-    if "limit" in str(line):  # the recipe's own bound may say it, too
+    if "limit" in str(line):  # the recipe's own bound may refuse it, too
         assert (done.returncode, done.stderr.count("\n"), "bug" in done.stderr) == (2, 1, False)
         return
     check(done, code, said)
@@ -183,7 +183,7 @@ def test_a_current_folder_that_is_gone(place: Path) -> None:
 
 
 def as_nobody(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The command by another user: root may read and write anything."""
+    """Run the command as another user: root may read and write anything."""
     other = ["setpriv", f"--reuid={NOBODY}", "--clear-groups"] if os.getuid() == 0 else []
     line = [*other, sys.executable, "-m", "curate", *arguments]
     return subprocess.run(line, cwd=folder, capture_output=True, text=True, timeout=120)
@@ -231,7 +231,7 @@ def test_an_interrupt_at_any_time_is_one_line(place: Path, delay: float) -> None
     time.sleep(delay)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
-    if process.returncode == -signal.SIGINT:  # before our first line was run
+    if process.returncode == -signal.SIGINT:  # before our first line ran
         return
     assert process.returncode in (130, 0)
     assert said.count("\n") == (1 if process.returncode else 0), said

@@ -1,4 +1,4 @@
-"""preflight, train, evaluate and bakeoff as a user meets them: what is printed, exit codes, one-line mistakes."""
+"""preflight, train, evaluate and bakeoff from a user's view: output, exit codes, one-line errors."""
 
 import json
 import subprocess
@@ -28,7 +28,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def curate(*arguments: str | Path) -> int:
-    """The exit code of the command, run in this process."""
+    """Run the command in this process and return its exit code."""
     before, sys.argv = sys.argv, ["curate", *map(str, arguments)]
     try:
         main()
@@ -71,7 +71,7 @@ def test_preflight(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
         (["bakeoff", "none.yaml"], "none.yaml does not exist"),
     ],
 )
-def test_a_mistake_is_one_line_and_2(
+def test_a_mistake_is_one_line_and_exit_code_2(
     place: Path, arguments: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(place)
@@ -105,7 +105,7 @@ def test_train_and_evaluate(place: Path, monkeypatch: pytest.MonkeyPatch, capsys
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_one_line_and_2(place: Path, tmp_path: Path) -> None:
+def test_a_full_disk_is_one_line_and_exit_code_2(place: Path, tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(disk)], capture_output=True)

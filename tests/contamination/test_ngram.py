@@ -157,7 +157,7 @@ def test_the_texts_of_pairs() -> None:
         row_texts(pairs, ["promt"])
 
 
-# Few words and short n-grams, so that much is shared; some texts have no word or fewer words than an n-gram.
+# Few words and short n-grams, so that many are shared; some texts have no word or fewer words than an n-gram.
 WORDS = st.lists(st.sampled_from(["a", "b", "c", "D.", "été", "天气", "longer-word", "🎉"]), max_size=14).map(" ".join)
 ROWS = st.lists(st.lists(WORDS, max_size=3), max_size=8)
 

@@ -53,7 +53,7 @@ class AnagramFinder:
 
 @pytest.fixture
 def recipe_with_anagrams(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The recipe model as it is when FINDERS includes the finder."""
+    """Return the recipe model as it would be with the finder in FINDERS."""
     monkeypatch.setitem(FINDERS, "anagram", AnagramFinder)
     keys: dict[str, Any] = {"anagram": (Anagram | None, None)}
     dedup = create_model("Dedup", __base__=data.Dedup, **keys)
@@ -62,7 +62,7 @@ def recipe_with_anagrams(monkeypatch: pytest.MonkeyPatch) -> Any:
     return recipe
 
 
-def test_a_run_drops_the_duplicates_it_finds(tmp_path: Path, recipe_with_anagrams: Any) -> None:
+def test_a_run_drops_the_duplicates_that_the_finder_finds(tmp_path: Path, recipe_with_anagrams: Any) -> None:
     from curate.flow import run
 
     prompts = ["What is a dormitory for?", "What is a dirtyroom for?", "What is a listener for?", "So?"]

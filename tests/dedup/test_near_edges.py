@@ -66,7 +66,7 @@ def test_the_similarity_is_the_share_of_shingles() -> None:
     assert edges(FOX, changed, shingle_size=1) == [(0, 1, 15 / 17)]
 
 
-def test_the_bands_of_a_text_are_those_of_every_version() -> None:
+def test_the_bands_of_a_text_are_the_same_in_every_version() -> None:
     """The seed and all hashes are ours or pinned: the same data has the same candidates after an update."""
     sketched = sketch(pl.Series(["The quick brown fox jumps over the lazy dog"]), make_plan(0.8, 3, None, SEED))
     assert sketched.keys[0, :2].tolist() == [12100034443957069740, 14346183324357131789]

@@ -136,7 +136,7 @@ def test_a_chain_is_split() -> None:
 def test_the_centre_has_the_most_neighbours_and_rows_join_the_nearest_centre() -> None:
     vectors = at(0, 10, 20, 40, 50, 60, 31, 200)
     clusters = star_clusters(semantic_edges(vectors), vectors)
-    # 31 degrees is near 10, 20, 40 and 50, as many as 20 and 40 are near; which of them leads is up to the vectors.
+    # 31 degrees is similar to 10, 20, 40 and 50; 20 and 40 have as many neighbours. Rounding decides which is a centre.
     assert set(clusters.get_column("row")) == set(range(7))
     for row, centre, similarity in clusters.iter_rows():
         assert similarity == pytest.approx(float(vectors[row] @ vectors[centre]), abs=1e-6)
@@ -177,8 +177,8 @@ def test_one_text_many_times_is_linear() -> None:
 
 def test_a_dense_group_is_reduced_to_its_centre() -> None:
     chance = np.random.default_rng(0)
-    crowd = (cloud(2)[:1] + chance.normal(size=(20_000, 96)) * 0.02).astype(np.float32)
-    vectors = np.concatenate([crowd, cloud(2000, seed=5)])
+    dense_group = (cloud(2)[:1] + chance.normal(size=(20_000, 96)) * 0.02).astype(np.float32)
+    vectors = np.concatenate([dense_group, cloud(2000, seed=5)])
     edges = semantic_edges(vectors)
     assert len(edges) < 200_000  # of 200 million
     largest = star_clusters(edges, vectors).group_by("cluster").len().get_column("len").max()
@@ -232,7 +232,7 @@ def test_against_another_set(exact_below: int) -> None:
     assert len(found) >= (0.97 if exact_below == 0 else 1) * len(near)
 
 
-def test_the_nearest_of_another_set_and_of_equal_ones_the_first() -> None:
+def test_the_nearest_of_another_set_is_matched_and_ties_go_to_the_first() -> None:
     found = semantic_matches(at(0, 90, 0), at(20, 5, 5, 15, 70, 45))
     assert found.columns == ["row", "other_row", "similarity"]
     five, twenty = pytest.approx(0.996195, abs=1e-6), pytest.approx(0.939693, abs=1e-6)
@@ -245,7 +245,7 @@ def test_vectors_of_two_models() -> None:
 
 
 def test_a_row_with_many_similar_vectors_keeps_the_first_and_the_nearest() -> None:
-    assert PROBES == 10  # so that of a limit of three, one is kept beside the first
+    assert PROBES == 10  # so a limit of three keeps one beside the first
     few, many = [0.9, 0.8, 0.7, 0.1, 0.2], [0.8, 0.95, 0.9, 0.99, 0.1]
     products = np.array([few, many], np.float32)
     capped = _capped(products.copy(), np.float32(0.5), 3)
@@ -268,7 +268,7 @@ def test_more_than_1024_similar_to_one_are_reduced_to_it() -> None:
 
 @pytest.mark.parametrize("degrees", [8.08, 8.15])
 def test_only_rows_nearly_equal_to_the_centre_of_a_dense_group_are_left_out_of_matches(degrees: float) -> None:
-    """Of 0.5 below 1, a fiftieth is 0.01, the cosine of 8.11 degrees."""
+    """A fiftieth of 1 - 0.5 is 0.01, and 8.11 degrees have a cosine of 0.99."""
     height = np.tan(np.radians(degrees))
     around = np.concatenate([np.eye(9), -np.eye(9)]) * height
     theirs = np.column_stack([np.ones(19), np.concatenate([np.zeros((1, 9)), around])]).astype(np.float32)
@@ -287,13 +287,13 @@ def test_all_pairs_are_found_up_to_exact_below_or_64_similar_vectors_of_a_cell()
     assert len(semantic_edges(vectors[1:], exact_below=0)) == 64 * 63 // 2
 
 
-def test_up_to_a_million_pairs_all_are_found() -> None:
+def test_all_pairs_are_found_up_to_a_million() -> None:
     vectors = same_direction(1449)
     assert len(semantic_edges(vectors[1:], threshold=1)) == 1448 * 1447 // 2
     assert len(semantic_edges(vectors, threshold=1)) == 1448  # each to the centre
 
 
-def test_as_many_pairs_as_are_listed_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_pairs_are_found_up_to_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("curate.dedup.semantic_edges.MIN_PAIR_LIMIT", 6)
     monkeypatch.setattr("curate.dedup.semantic_edges.PAIRS_PER_CHUNK", 1)
     vectors = at(0, 1, 2, 3, 4)

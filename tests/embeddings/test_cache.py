@@ -77,14 +77,14 @@ def test_a_damaged_file_is_repaired(tmp_path: Path, harm: str) -> None:
 def test_an_interrupted_call_resumes(tmp_path: Path) -> None:
     texts = pl.Series([f"text {number}" for number in range(3 * CHUNK)])
 
-    class Dies(Counting):
+    class Interrupted(Counting):
         def encode(self, texts: Sequence[str]) -> np.ndarray:
             if len(self.asked) >= 2 * CHUNK:
                 raise KeyboardInterrupt
             return super().encode(texts)
 
     with pytest.raises(KeyboardInterrupt):
-        embed([texts], Dies(), tmp_path / "vectors")
+        embed([texts], Interrupted(), tmp_path / "vectors")
     rest = Counting()
     vectors = embed([texts], rest, tmp_path / "vectors")
     assert rest.asked == ["text 0", *texts[2 * CHUNK :].to_list()]
@@ -113,7 +113,7 @@ def test_no_space_for_the_temporary_file(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.slow
-def test_a_model_that_cannot_be_loaded_is_one_line(tmp_path: Path) -> None:
+def test_a_model_that_cannot_be_loaded_is_a_one_line_error(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}", "utf-8")
     for model in (tmp_path / "nowhere", tmp_path):
         with pytest.raises(InputError, match=f"{model.name}") as caught:

@@ -1,8 +1,8 @@
 """
-Duplicates whose place is known: edits made by a program, and paraphrases, translations and lookalikes written by hand.
+Planted duplicates: edits by a program, and paraphrases, translations and lookalikes written by hand.
 
-The three text files hold two lines and a blank one in turn: a prompt and what was written beside it. Lookalikes share
-nearly all of their words and ask something else: to call them duplicates is an error.
+The three text files alternate two lines and a blank one: a prompt and its handwritten counterpart. Lookalikes share
+nearly all of their words but ask something else: calling them duplicates is an error.
 """
 
 import random
@@ -25,28 +25,28 @@ JOINED = 8  # prompts in one longer text
 SENTENCE = re.compile(r"(?<=[.!?])\s+")
 LOOKALIKE = "lookalikes (errors)"
 Edit = Callable[[str, random.Random], str]
-Way = Callable[[pl.Series], np.ndarray]  # texts -> a cluster each
+Method = Callable[[pl.Series], np.ndarray]  # texts -> a cluster each
 
 
 def by_hand(name: str) -> list[tuple[str, str]]:
-    """The pairs of a file: paraphrases, translations or lookalikes."""
+    """Return the pairs of a file: paraphrases, translations or lookalikes."""
     blocks = (FOLDER / f"{name}.txt").read_text("utf-8").strip().split("\n\n")
     return [(one, other) for one, other in (block.split("\n") for block in blocks)]
 
 
 def longer_texts() -> list[str]:
-    """Texts of several sentences from the prompts that were written by hand, for edits that short ones do not bear."""
+    """Return texts of several handwritten prompts each, for edits that need longer texts."""
     prompts = list(dict.fromkeys(text for pair in by_hand("paraphrases") for text in pair))
     return [" ".join(prompts[at : at + JOINED]) for at in range(0, len(prompts) - JOINED + 1, JOINED)]
 
 
 def _punctuation(text: str, chance: random.Random) -> str:
-    """Marks exchanged, dropped and added; a mark beside a digit may mean something and stays."""
+    """Exchange, drop and add punctuation, except beside a digit, where it may carry meaning."""
     return re.sub(r"(?<![\d\s])[.,!?;:](?=\s|$)", lambda _: chance.choice(["", ".", "!", ";", " …"]), f"«{text}»")
 
 
 def _swapped(text: str, chance: random.Random) -> str:
-    """Two neighbouring sentences in each other's place."""
+    """Swap two neighbouring sentences."""
     sentences = SENTENCE.split(text)
     at = chance.randrange(max(len(sentences) - 1, 1))
     sentences[at : at + 2] = sentences[at : at + 2][::-1]
@@ -67,9 +67,9 @@ SAME_WORDS = ("exact copies", "case", "spaces", "punctuation")
 def planted(base: Sequence[str], around: Sequence[str], seed: int = 0) -> pl.DataFrame:
     """
     in : texts, of several sentences each; other texts, among which eval items are hidden
-    out: text, origin (the text it was made from; its own for a lookalike), kind ("original" or what was done to it)
+    out: text, origin (the text it was made from; its own for a lookalike), kind ("original", or the edit)
 
-    The hidden ones stand between two of the other texts, as they are or with every twentieth word edited.
+    The hidden items are between two of the other texts, unchanged or with every twentieth word edited.
     """
     chance = random.Random(seed)
     rows = [(edit(text, chance), text, kind) for kind, edit in PROGRAMMED.items() for text in base]
@@ -88,17 +88,17 @@ def planted(base: Sequence[str], around: Sequence[str], seed: int = 0) -> pl.Dat
 
 
 def nearly_same_words(texts: pl.Series, threshold: float = 0.8) -> np.ndarray:
-    """Clusters of near-duplicates."""
+    """Return clusters of near-duplicates."""
     return components(len(texts), near_edges(lambda: [texts], threshold=threshold))
 
 
 def same_words(texts: pl.Series) -> np.ndarray:
-    """Clusters of texts whose words are the same."""
+    """Return clusters of texts with the same words."""
     return nearly_same_words(texts, 1)
 
 
 def in_clusters(rows: pl.DataFrame, clusters: np.ndarray) -> list[set[str]]:
-    """For every row the origins of the others in its cluster; its own one only where the original itself is there."""
+    """Return, per row, the origins of the others in its cluster; its own only if the original itself is among them."""
     frame = rows.select("origin", "kind", cluster=clusters)
     members: dict[int, list[tuple[str, str]]] = {}
     for origin, kind, cluster in frame.rows():
@@ -110,7 +110,7 @@ def in_clusters(rows: pl.DataFrame, clusters: np.ndarray) -> list[set[str]]:
 
 
 def in_evals(rows: pl.DataFrame) -> list[set[str]]:
-    """For every row the originals that it hits, as if they were an eval set; what its own one holds is no finding."""
+    """Return, per row, the originals that it hits as an eval set, except those that its own original contains."""
     items = rows.filter(pl.col("kind") == "original").get_column("origin").to_list()
     index = EvalIndex.build([EvalSet.of("originals", items, items)])
     found: list[set[str]] = [set() for _ in range(len(rows))]
@@ -123,36 +123,36 @@ def in_evals(rows: pl.DataFrame) -> list[set[str]]:
 
 def counted(rows: pl.DataFrame, found: Mapping[str, Sequence[set[str]]]) -> pl.DataFrame:
     """
-    in : as of `planted`; for each way, the origins that it says each row is a duplicate of
-    out: kind, planted, for each way the rows of which it said the true origin. Of lookalikes those said to be any.
+    in : as returned by `planted`; per method, the origins that it reports for each row
+    out: kind, planted, and per method the number of rows with the true origin (of lookalikes, with any origin)
     """
     table = []
     kinds = rows.with_row_index("row").filter(pl.col("kind") != "original")
     for (kind,), group in kinds.group_by("kind", maintain_order=True):
         own = group.select("row", "origin").rows()
         counts = {
-            way: sum(bool(said[row]) if kind == LOOKALIKE else origin in said[row] for row, origin in own)
-            for way, said in found.items()
+            method: sum(bool(reported[row]) if kind == LOOKALIKE else origin in reported[row] for row, origin in own)
+            for method, reported in found.items()
         }
         table.append({"kind": kind, "planted": len(own), **counts})
     return pl.DataFrame(table)
 
 
-def truths(rows: pl.DataFrame, said: Sequence[set[str]]) -> tuple[int, int]:
-    """Of the planted rows that are said to be duplicates those of which only the truth is said, and all of them."""
+def truths(rows: pl.DataFrame, reported: Sequence[set[str]]) -> tuple[int, int]:
+    """Return the numbers of planted rows reported with their true origin alone, and with any."""
     planted_rows = rows.with_row_index("row").filter(pl.col("kind") != "original").select("row", "origin", "kind")
-    every = [(origin, said[row], kind) for row, origin, kind in planted_rows.rows() if said[row]]
+    every = [(origin, reported[row], kind) for row, origin, kind in planted_rows.rows() if reported[row]]
     return sum(found == {origin} and kind != LOOKALIKE for origin, found, kind in every), len(every)
 
 
-def contradictions(base: Sequence[str], way: Way, seed: int = 0) -> int:
-    """How many of the pairs, one a base text, are found again with their prompt edited and the answers exchanged."""
+def contradictions(base: Sequence[str], method: Method, seed: int = 0) -> int:
+    """Return how many pairs, one per base text, are found again with the prompt edited and the answers swapped."""
     chance = random.Random(seed)
     edits = [EDITS[kind] for kind in ("case", "spaces")]
     answers = [[base[(place + ahead) % len(base)] for ahead in (1, 2)] for place in range(len(base))]
     sides = [*zip(base, *zip(*answers, strict=True), strict=True)]
     turned = [tuple(edits[place % 2](text, chance) for text in (p, b, a)) for place, (p, a, b) in enumerate(sides)]
-    prompt, one, other = way(pl.Series([text for row in (*sides, *turned) for text in row])).reshape(-1, 3).T
+    prompt, one, other = method(pl.Series([text for row in (*sides, *turned) for text in row])).reshape(-1, 3).T
     here, there = slice(len(base)), slice(len(base), None)
     crossed = (one[here] == other[there]) & (other[here] == one[there])
     return int(np.count_nonzero((prompt[here] == prompt[there]) & crossed))

@@ -1,4 +1,4 @@
-"""What must be found of the planted duplicates, without any model: all of the same words, and no lookalike."""
+"""Planted duplicates with the same words are all found without a model, and no lookalike is."""
 
 import polars as pl
 import pytest
@@ -32,7 +32,7 @@ def found() -> Found:
         "decontamination": in_evals(rows),
     }
     table = {row["kind"]: row for row in counted(rows, found).iter_rows(named=True)}
-    return table, {way: truths(rows, said) for way, said in found.items()}
+    return table, {method: truths(rows, reported) for method, reported in found.items()}
 
 
 @pytest.fixture(scope="module")
@@ -41,19 +41,19 @@ def table(found: Found) -> dict[str, dict[str, int]]:
 
 
 @pytest.mark.parametrize(("name", "count"), [("paraphrases", 50), ("lookalikes", 25), ("translations", 25)])
-def test_what_was_written_by_hand_is_whole(name: str, count: int) -> None:
+def test_the_handwritten_pairs_are_complete(name: str, count: int) -> None:
     pairs = by_hand(name)
     assert len(pairs) == len({one for one, _ in pairs}) == len({other for _, other in pairs}) == count
     assert all(one != other for one, other in pairs)
 
 
 @pytest.mark.parametrize("kind", SAME_WORDS)
-def test_all_of_the_same_words_are_found(table: dict[str, dict[str, int]], kind: str) -> None:
+def test_all_with_the_same_words_are_found(table: dict[str, dict[str, int]], kind: str) -> None:
     found = table[kind]
     assert found["exact words"] == found["near"] == found["decontamination"] == found["planted"] == 12
 
 
-def test_edits_are_found_by_one_way_or_the_other(table: dict[str, dict[str, int]]) -> None:
+def test_other_edits_are_found_by_near_or_by_decontamination(table: dict[str, dict[str, int]]) -> None:
     assert table["sentences swapped"]["near"] == 12
     assert table["5 % of the words"]["decontamination"] == 12
 
@@ -71,7 +71,7 @@ def test_no_lookalike_is_a_near_duplicate(table: dict[str, dict[str, int]]) -> N
     assert (table[LOOKALIKE]["exact words"], table[LOOKALIKE]["near"]) == (0, 0)
 
 
-def test_nothing_else_is_said(found: Found) -> None:
+def test_nothing_else_is_reported(found: Found) -> None:
     _, truth = found
     assert all(right == every > 0 for right, every in (truth["exact words"], truth["near"]))
 
