@@ -1,9 +1,9 @@
 """
-A small world for tests of the whole story: models whose answers say how good they are, and judges who read it.
+Scripted models for tests of whole runs: the answers state their quality, and the judges read it.
 
-A writer's answer is the better the higher its seed (quality 1 for seed 0); judges go by that. What a prompt says makes
-trouble: "refuse" an error, "long" a cut-off, "same" the same answer every time, "leak" a part of a chat template; and
-with the judges "equal" a tie, "unjudged" no verdict. So do names of models: `first` prefers what is shown first,
+A writer's answer is better with a higher seed (quality 1 for seed 0), and judges follow that. Words in a prompt cause
+faults: "refuse" an error, "long" a cut-off, "same" the same answer every time, "leak" a part of a chat template,
+"equal" a tie, "unjudged" no verdict. So do words in the name of a model: `first` prefers what is shown first,
 `mumbling` never gives a verdict, `broken` fails.
 """
 

@@ -28,7 +28,7 @@ def _fresh(server: ChatServer) -> None:
     server.forget()
 
 
-def told(found: list[Any]) -> list[tuple[str, str, int, int]]:
+def lines_of(found: list[Any]) -> list[tuple[str, str, int, int]]:
     return [(line.stage, line.model, line.requests, line.known) for line in found]
 
 
@@ -37,7 +37,7 @@ def test_every_request_is_counted(server: ChatServer, tmp_path: Path) -> None:
     models = [server.line("one"), {"model": "openai:two", "base_url": server.url, "max_tokens": 10}]
     wanted = whole(server, source, generate={"models": models, "n": 3, "max_tokens": 100})
     found = estimate(wanted)
-    assert told(found) == [
+    assert lines_of(found) == [
         ("generate", "openai:one", 12, 0), ("generate", "openai:two", 12, 0), ("judge", "openai:judge", 24, 0),
     ]  # fmt: skip
     one, two, judged = found
@@ -73,12 +73,12 @@ def test_after_a_run_everything_is_known(server: ChatServer, tmp_path: Path) -> 
     source = prompts(tmp_path / "p.jsonl", count=2)
     wanted = whole(server, source, **sections)
     before = estimate(wanted, tmp_path / "RUN")
-    assert told(before) == [
+    assert lines_of(before) == [
         ("prompts", "openai:maker", 6, 0), ("generate", "openai:writer", 14, 0), ("judge", "openai:judge", 14, 0),
     ]  # fmt: skip
     generate(wanted, tmp_path / "RUN")
     server.forget()
-    halfway = told(estimate(wanted, tmp_path / "RUN"))
+    halfway = lines_of(estimate(wanted, tmp_path / "RUN"))
     asked = halfway[0][2]
     assert halfway == [
         ("prompts", "openai:maker", asked, asked),
@@ -98,12 +98,12 @@ def test_the_estimate_after_an_edit(server: ChatServer, tmp_path: Path) -> None:
     source = prompts(tmp_path / "p.jsonl", count=3)
     judge(whole(server, source), tmp_path / "RUN")
     more = whole(server, source, generate={"models": [server.line("writer")], "n": 3})
-    # Of a set that has an answer yet to come nothing is known for sure: it is counted at its most.
-    assert told(estimate(more, tmp_path / "RUN")) == [
+    # The verdicts on a set with a missing answer are unknown, so the set is counted at its maximum.
+    assert lines_of(estimate(more, tmp_path / "RUN")) == [
         ("generate", "openai:writer", 9, 6), ("judge", "openai:judge", 9, 0),
     ]  # fmt: skip
     prompts(source, "One more?", count=3)
-    assert told(estimate(whole(server, source), tmp_path / "RUN")) == [
+    assert lines_of(estimate(whole(server, source), tmp_path / "RUN")) == [
         ("generate", "openai:writer", 8, 6), ("judge", "openai:judge", 8, 6),
     ]  # fmt: skip
 
@@ -121,14 +121,14 @@ def test_nothing_is_written(server: ChatServer, tmp_path: Path) -> None:
 def test_seeds_that_are_not_answered_are_not_counted(server: ChatServer, tmp_path: Path) -> None:
     section = {"model": server.line("maker"), "n": 5, "with_seeds": False}
     found = estimate(whole(server, prompts(tmp_path / "p.jsonl", count=3), prompts=section))
-    assert told(found)[1:] == [("generate", "openai:writer", 10, 0), ("judge", "openai:judge", 10, 0)]
+    assert lines_of(found)[1:] == [("generate", "openai:writer", 10, 0), ("judge", "openai:judge", 10, 0)]
 
 
 def test_pairs_judged_again(server: ChatServer, tmp_path: Path) -> None:
     lines = [*rows(3), row(3, chosen=None), row(4, chosen_score=2, rejected_score=2), row(5, chosen=row(5)["rejected"])]
     source = write_jsonl(tmp_path / "p.jsonl", lines)
     panel = {"models": [server.line("judge"), server.line("judge-2"), "heuristic"]}
-    assert told(estimate(recipe(source, judge=panel))) == [
+    assert lines_of(estimate(recipe(source, judge=panel))) == [
         ("judge", "openai:judge", 10, 0), ("judge", "openai:judge-2", 10, 0),
     ]  # fmt: skip
     compared = recipe(source, judge=panel | {"method": "pairwise"})
@@ -153,14 +153,14 @@ def test_the_quickstart_works_from_any_folder(tmp_path: Path, monkeypatch: pytes
     assert (found.model, found.requests, found.usd) == ("embedded", 48, 0.0)
 
 
-def test_models_without_a_judge(server: ChatServer, tmp_path: Path) -> None:
+def test_models_in_order_need_no_judge(server: ChatServer, tmp_path: Path) -> None:
     order = ["openai:large", "openai:small"]
     wanted = recipe(
         prompts(tmp_path / "p.jsonl", count=3),
         generate={"models": [server.line("large"), server.line("small")], "n": 1},
         pair={"strategy": "delta", "order": order},
     )
-    assert told(estimate(wanted)) == [("generate", "openai:large", 3, 0), ("generate", "openai:small", 3, 0)]
+    assert lines_of(estimate(wanted)) == [("generate", "openai:large", 3, 0), ("generate", "openai:small", 3, 0)]
 
 
 # ---- money ----
@@ -183,7 +183,7 @@ def test_dollars_are_the_maximum_of_unknown_requests(server: ChatServer, tmp_pat
     assert (writer.usd, mini.usd, unknown.usd) == (0.0, 0.0, None)
 
 
-def test_a_price_of_the_model_itself(server: ChatServer, tmp_path: Path) -> None:
+def test_a_models_own_price_is_used(server: ChatServer, tmp_path: Path) -> None:
     model = {"model": "openai:writer", "base_url": server.url, "input_price": 0, "output_price": 2}
     wanted = whole(server, prompts(tmp_path / "p.jsonl", count=5), generate={"models": [model], "max_tokens": 100_000})
     assert estimate(wanted)[0].usd == pytest.approx(2.0)

@@ -56,7 +56,7 @@ def _fresh(server: ChatServer) -> None:
 
 @pytest.fixture(scope="module")
 def finished(server: ChatServer, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Three plain prompts, one with each fault, two new ones; three answers each and all pairs, two of which stay."""
+    """Run three plain prompts, one per fault and two new ones: three answers each, all pairs, at most two kept."""
     folder = tmp_path_factory.mktemp("story")
     source = prompts(folder / "p.jsonl", count=3)
     with source.open("a") as file:
@@ -134,7 +134,7 @@ def test_the_data_of_the_run(finished: Run) -> None:
     table = pl.read_parquet(finished.folder / "candidates.parquet")
     assert table.schema == CANDIDATES
     assert len(table) == 30
-    # What the card says holds: the pairs' answers are candidates.
+    # As the card says, the pairs' answers are candidates.
     ids = {json.loads(extra)[f"{side}_candidate_id"] for extra in train["extra"] for side in ("chosen", "rejected")}
     assert ids <= set(table.get_column("candidate_id"))
 
@@ -199,12 +199,12 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(server: ChatServer, tmp_pa
     run(whole(server, source, **sections), tmp_path / "WHOLE")
     asked = len(server.asked)
     answered = Counter[str]()
-    left = 0
+    remaining = 0
 
     def dying(messages: Messages, params: Mapping[str, Any]) -> Answer:
-        nonlocal left
-        left -= 1
-        if left < 0:
+        nonlocal remaining
+        remaining -= 1
+        if remaining < 0:
             return 401
         answered[json.dumps([messages, params], sort_keys=True)] += 1
         return reply(messages, params)
@@ -212,7 +212,7 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(server: ChatServer, tmp_pa
     server.reply = dying
     starts = 0
     while not (tmp_path / "RUN" / "manifest.json").is_file():
-        left = asked // 4
+        remaining = asked // 4
         starts += 1
         with contextlib.suppress(ServiceError):
             run(whole(server, source, **sections), tmp_path / "RUN")
@@ -250,7 +250,7 @@ def test_requests_after_an_edit(server: ChatServer, tmp_path: Path) -> None:
     assert asked(judge=judge_ | {"models": [server.line("judge"), server.line("judge-2")]}) == {"judge-2": 8}
     assert asked(generate=writer | {"n": 3}) == {"writer": 4, "judge": 4}
     assert asked(generate=writer | {"temperatures": [0.1]}) == {"writer": 8, "judge": 8}
-    assert asked(generate=writer | {"systems": ["Be brief."]}) == {"writer": 8}  # it says the same, judged before
+    assert asked(generate=writer | {"systems": ["Be brief."]}) == {"writer": 8}  # the same answers, already judged
     prompts(source, "One prompt more?", count=4)
     assert asked() == {"writer": 2, "judge": 2}
 
@@ -272,11 +272,11 @@ def test_generate_then_judge_then_run(server: ChatServer, tmp_path: Path) -> Non
     assert server.asked == []
 
 
-# ---- what a judge is worth ----
+# ---- reports of judges ----
 
 
 def test_reports_of_judges_over_pairs_that_are_judged_again(server: ChatServer, tmp_path: Path) -> None:
-    """In three of four pairs the better answer is chosen; one judge detects it, one goes by position only."""
+    """In three of four pairs the better answer is chosen; one judge detects it, one decides by position only."""
     good, bad = "The photo is back. This is quality 4.", "Maybe. This is quality 2, and much longer than the other one."
     lines = [{"prompt": f"What about {n}?", "chosen": good, "rejected": bad} for n in range(3)]
     lines.append({"prompt": "And this?", "chosen": bad, "rejected": good})
@@ -292,7 +292,7 @@ def test_reports_of_judges_over_pairs_that_are_judged_again(server: ChatServer, 
     assert (panel_["statistic"], panel_["items"], panel_["kappa"]) == ("cohen", 4, 0.0)
     assert found.train.collect().select("chosen_score", "rejected_score").rows() == [(0.75, 0.25)] * 4
     chosen = [turns[0]["content"] for turns in found.train.collect().get_column("chosen").to_list()]
-    assert chosen == [good] * 4  # the last pair is turned round
+    assert chosen == [good] * 4  # the last pair is flipped
     assert json.loads(found.train.collect().item(0, "extra"))["judge"] == "openai:judge, openai:judge-first"
 
 
@@ -408,7 +408,7 @@ def test_a_run_of_another_source_is_not_overwritten(server: ChatServer, tmp_path
 EVIL = "</pre><script>alert(1)</script> | a | `b` [x](http://evil)\n---\nlicense: evil\n\n# Heading {{ 7 * 7 }}"
 
 
-def test_hostile_texts_stay_texts(tmp_path: Path) -> None:
+def test_hostile_texts_are_escaped(tmp_path: Path) -> None:
     def evil(messages: Messages, params: Mapping[str, Any]) -> Answer:
         if "topics" in messages[-1]["content"]:
             return json.dumps([EVIL.replace("\n", " "), "plain"])
@@ -434,11 +434,11 @@ def test_hostile_texts_stay_texts(tmp_path: Path) -> None:
     card = finished.card.read_text("utf-8")
     assert "evil" not in card.split("---\n")[1]
     body = card.split("---\n", 2)[2]
-    told = body.split("## How the pairs were generated")[1].split("## Processing")[0]
-    assert "<" not in told
-    assert "](" not in told
-    assert not [line for line in told.splitlines() if line.startswith(("---", "# ", "license"))]
-    rows = [line for line in told.splitlines() if line.startswith("| openai:")]
+    section = body.split("## How the pairs were generated")[1].split("## Processing")[0]
+    assert "<" not in section
+    assert "](" not in section
+    assert not [line for line in section.splitlines() if line.startswith(("---", "# ", "license"))]
+    rows = [line for line in section.splitlines() if line.startswith("| openai:")]
     assert [line.count("|") for line in rows] == [4, 6, 5, 5, 5]
 
 

@@ -1,4 +1,4 @@
-"""Sampling of candidates: requests, and what becomes of the replies. The server answers at once."""
+"""Sampling of candidates: requests, and how replies are handled. The server answers at once."""
 
 import json
 import threading
@@ -68,7 +68,7 @@ def answers(asked: pl.DataFrame, wanted: Generate) -> pl.DataFrame:
         return generate(asked, wanted, clients)
 
 
-def told(wanted: Generate) -> list[tuple[Any, ...]]:
+def settings_of(wanted: Generate) -> list[tuple[Any, ...]]:
     return [(v.model.model, v.params.get("temperature"), v.params.get("seed"), v.system) for v in variants(wanted)]
 
 
@@ -76,12 +76,12 @@ def texts(found: pl.DataFrame) -> Sequence[str | None]:
     return [turns[0]["content"] if turns else None for turns in found.get_column("response").to_list()]
 
 
-# ---- what every prompt is asked ----
+# ---- variants ----
 
 
 def test_temperatures_in_turn_then_the_next_system_prompt() -> None:
     wanted = section("openai:a", n=5, temperatures=[0.1, 0.9], systems=["Be brief.", "Be kind."], seed=7)
-    assert told(wanted) == [
+    assert settings_of(wanted) == [
         ("openai:a", 0.1, 7, "Be brief."),
         ("openai:a", 0.9, 8, "Be brief."),
         ("openai:a", 0.1, 9, "Be kind."),
@@ -94,7 +94,7 @@ def test_a_models_own_settings_win() -> None:
     own = {"model": "openai:b", "temperature": 0, "system": "Mine.", "max_tokens": 5, "top_p": 0.5}
     own["extra"] = {"reasoning_effort": "low", "max_tokens": None}
     wanted = section("openai:a", own, n=2, temperatures=[0.1, 0.9], systems=["Ours."], max_tokens=50, seed=None)
-    assert told(wanted)[2:] == [("openai:b", 0.0, None, "Mine."), ("openai:b", 0.0, None, "Mine.")]
+    assert settings_of(wanted)[2:] == [("openai:b", 0.0, None, "Mine."), ("openai:b", 0.0, None, "Mine.")]
     first, *_, second = variants(wanted)
     assert first.params == {"temperature": 0.1, "max_tokens": 50}
     assert second.params == {"temperature": 0.0, "max_tokens": None, "top_p": 0.5, "reasoning_effort": "low"}
@@ -102,17 +102,17 @@ def test_a_models_own_settings_win() -> None:
 
 def test_one_temperature_of_a_model_takes_the_system_prompts_in_turn() -> None:
     wanted = section({"model": "openai:a", "temperature": 0.5}, n=3, temperatures=[0.1, 0.9], systems=["A", "B"])
-    assert [system for *_, system in told(wanted)] == ["A", "B", "A"]
+    assert [system for *_, system in settings_of(wanted)] == ["A", "B", "A"]
 
 
 def test_equal_answers_are_an_error() -> None:
     with pytest.raises(RecipeError, match=r"openai:a is listed twice .*raise generate.n"):
         check(section("openai:a", "openai:a"))
     check(section({"model": "openai:a", "temperature": 0.1}, {"model": "openai:a", "temperature": 0.9}, n=1))
-    check(section("openai:a", n=4, seed=None))  # told apart by the sample's number
+    check(section("openai:a", n=4, seed=None))  # distinguished by the sample's number
 
 
-# ---- what is sent, and what becomes of it ----
+# ---- requests and answers ----
 
 
 def test_the_request(server: ChatServer) -> None:
@@ -177,7 +177,7 @@ def test_ids_depend_on_the_request_alone(server: ChatServer) -> None:
     assert found.item(0, "candidate_id") == "ffba79e9413fe978d5cd6226b9e76b5c"  # the same on every machine and version
 
 
-def test_a_file_of_this_machine_is_named_without_its_folder() -> None:
+def test_a_local_model_is_named_without_its_folder() -> None:
     lines = ["gguf:models/small.gguf", "transformers:/home/me/out/checkpoint-3", "transformers:OWNER/NAME"]
     found = generate(
         prompts("q"), section(*lines, n=1), dict.fromkeys(lines, lambda asked: [Reply("fine")] * len(asked))
@@ -196,7 +196,7 @@ def test_two_models_are_asked_at_the_same_time() -> None:
     both = threading.Barrier(2)
 
     def ask(requests: Sequence[Request]) -> list[Reply]:
-        both.wait(5)  # raises when the other one is asked only afterwards
+        both.wait(5)  # raises if the other one is asked only afterwards
         return [Reply("fine")] * len(requests)
 
     found = generate(prompts("q"), section("openai:a", "openai:b", n=1), {"openai:a": ask, "openai:b": ask})

@@ -45,7 +45,7 @@ def texts(stage: Stage) -> list[str | None]:
     return stage.scan().select(asked).collect().to_series().to_list()
 
 
-def brought(stage: Stage) -> pl.DataFrame:
+def candidates_of(stage: Stage) -> pl.DataFrame:
     return pl.concat(answers_of(pl.read_parquet(part)) for part in stage.parts())
 
 
@@ -95,7 +95,7 @@ def test_the_second_of_two_equal_prompts_is_not_answered_again(tmp_path: Path) -
     ]
 
 
-def test_broken_rows_stay_in(tmp_path: Path) -> None:
+def test_broken_rows_stay_in_the_stage(tmp_path: Path) -> None:
     source = write_jsonl(tmp_path / "a.jsonl", [{"prompt": "one"}, "{", {"prompt": None}, {"prompt": " "}])
     wanted = recipe(source, **ANSWERED)
     lenient = wanted.model_copy(update={"source": wanted.source.model_copy(update={"max_bad_rows": 0.5})})
@@ -127,16 +127,16 @@ def test_parts_have_the_size_of_a_batch_of_sets(tmp_path: Path, monkeypatch: pyt
     assert [len(pl.read_parquet(part)) for part in stage.parts()] == [2, 2, 1]
 
 
-# ---- prompts that are made ----
+# ---- prompts that are generated ----
 
 
-def made(source: Path | None, **settings: Any) -> Recipe:
+def generating(source: Path | None, **settings: Any) -> Recipe:
     section = {"model": LINE, "description": "Support of a photo backup", "n": 6, **settings}
     return recipe(source, prompts=section, **ANSWERED)
 
 
 def test_new_prompts_come_after_the_seeds(tmp_path: Path) -> None:
-    stage = read(tmp_path, made(prompts(tmp_path / "p.jsonl", count=2)), Maker())
+    stage = read(tmp_path, generating(prompts(tmp_path / "p.jsonl", count=2)), Maker())
     assert [(name, number, problem) for name, number, problem, _ in seen(stage)] == [
         ("p.jsonl", 0, None), ("p.jsonl", 1, None), *(("prompts:self_instruct", number, None) for number in range(6)),
     ]  # fmt: skip
@@ -149,7 +149,7 @@ def test_new_prompts_come_after_the_seeds(tmp_path: Path) -> None:
 
 def test_with_seeds_false_seeds_are_not_answered(tmp_path: Path) -> None:
     source = prompts(tmp_path / "p.jsonl", "", count=1)
-    found = seen(read(tmp_path, made(source, with_seeds=False), Maker()))
+    found = seen(read(tmp_path, generating(source, with_seeds=False), Maker()))
     assert found[:2] == [
         ("p.jsonl", 0, "seed", "prompts.with_seeds is false"),
         ("p.jsonl", 1, "prompt_empty", "the last user turn is blank"),
@@ -158,15 +158,15 @@ def test_with_seeds_false_seeds_are_not_answered(tmp_path: Path) -> None:
 
 
 def test_prompts_from_a_description_alone(tmp_path: Path) -> None:
-    assert len(seen(read(tmp_path, made(None), Maker()))) == 6
+    assert len(seen(read(tmp_path, generating(None), Maker()))) == 6
 
 
 def test_prompts_are_generated_once_and_again_after_a_change(tmp_path: Path) -> None:
     def asked(folder: str, **change: Any) -> int:
         maker = Maker()
-        read(tmp_path / folder, made(None), maker)
+        read(tmp_path / folder, generating(None), maker)
         before = maker.asked
-        read(tmp_path / folder, made(None, **change), maker)
+        read(tmp_path / folder, generating(None, **change), maker)
         return maker.asked - before
 
     assert asked("same") == 0
@@ -182,12 +182,12 @@ def test_a_changed_document_is_used_again(tmp_path: Path) -> None:
     for text in ("Photos are kept for a year.", "Photos are kept for two years."):
         document.write_text(text)
         before = maker.asked
-        read(tmp_path, made(None, method="documents", documents=str(document)), maker)
+        read(tmp_path, generating(None, method="documents", documents=str(document)), maker)
         assert maker.asked > before
 
 
 def test_prompts_missing_due_to_failures_are_requested_again(tmp_path: Path) -> None:
-    wanted = made(None, n=20, topics=["billing"], difficulties=["easy"])
+    wanted = generating(None, n=20, topics=["billing"], difficulties=["easy"])
     few = read(tmp_path, wanted, Maker(failing=3))
     assert few.info is not None
     assert 0 < few.info["made"]["kept"] < 20
@@ -198,13 +198,13 @@ def test_prompts_missing_due_to_failures_are_requested_again(tmp_path: Path) -> 
 
 def test_a_model_without_usable_prompts(tmp_path: Path) -> None:
     with pytest.raises(ServiceError, match=r"none of \d+ requests to openai:m was answered"):
-        read(tmp_path, made(None), Maker(failing=100))
+        read(tmp_path, generating(None), Maker(failing=100))
 
     def silly(requests: Sequence[Request]) -> list[Reply]:
         return [Reply("Sure!", "stop", 1, 1) for _ in requests]
 
     with pytest.raises(InputError, match=r"openai:m returned no usable prompt \(\d+ bad replies\)"):
-        read(tmp_path, made(None), silly)
+        read(tmp_path, generating(None), silly)
 
 
 # ---- pairs that are judged again ----
@@ -227,7 +227,7 @@ def test_both_sides_of_a_pair_are_its_answers(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_ties_of_the_source_are_judged_but_are_no_label(tmp_path: Path) -> None:
+def test_ties_of_the_source_are_judged_but_are_not_labels(tmp_path: Path) -> None:
     """A tie is a row without a preference; a judge may still prefer one side."""
     votes = [
         {"prompt": f"How about {winner}?", "response_a": "One.", "response_b": "Two.", "winner": winner}
@@ -263,7 +263,7 @@ def test_candidates_are_read_as_they_are(before: Path, tmp_path: Path) -> None:
     table = pl.read_parquet(before / "candidates.parquet")
     assert table.schema == CANDIDATES
     stage = read(tmp_path, recipe(before / "candidates.parquet", judge={"models": "heuristic"}))
-    assert brought(stage).equals(table)
+    assert candidates_of(stage).equals(table)
     assert seen(stage) == [("p.jsonl", number, None, None) for number in range(5)]
     assert stage.info is not None
     assert stage.info["inputs"]["candidates.parquet"]["format"] == "candidates"
@@ -273,15 +273,15 @@ def test_candidates_as_jsonl(before: Path, tmp_path: Path) -> None:
     table = pl.read_parquet(before / "candidates.parquet")
     table.write_ndjson(tmp_path / "c.jsonl")
     stage = read(tmp_path, recipe(tmp_path / "c.jsonl", judge={"models": "heuristic"}))
-    assert brought(stage).equals(table)
+    assert candidates_of(stage).equals(table)
 
 
-def test_only_the_columns_that_are_needed(before: Path, tmp_path: Path) -> None:
+def test_candidates_need_only_a_few_columns(before: Path, tmp_path: Path) -> None:
     table = pl.read_parquet(before / "candidates.parquet")
     few = ["prompt_id", "prompt", "candidate_id", "response", "source", "source_row"]
     table.select(*few, pl.lit(3).alias("mine")).write_ndjson(tmp_path / "c.jsonl")
     stage = read(tmp_path, recipe(tmp_path / "c.jsonl", judge={"models": "heuristic"}))
-    found = brought(stage)
+    found = candidates_of(stage)
     assert found.schema == CANDIDATES
     assert found.select(few).equals(table.select(few))
 
@@ -295,7 +295,7 @@ def test_sets_that_straddle_blocks(before: Path, tmp_path: Path, monkeypatch: py
     stage = read(tmp_path, recipe(tmp_path / "c.jsonl", judge={"models": "heuristic"}))
     assert len(stage.parts()) > 2
     assert seen(stage) == [("p.jsonl", number, None, None) for number in range(5)]
-    assert brought(stage).equals(table)
+    assert candidates_of(stage).equals(table)
 
 
 @pytest.mark.parametrize(
@@ -354,7 +354,7 @@ def test_pairs_from_existing_scores_of_candidates(before: Path, tmp_path: Path) 
     assert finished.train.collect().get_column("chosen_score").to_list() == [3.0] * 4
 
 
-def test_prompts_of_a_whole_run_can_be_answered_anew(server: ChatServer, tmp_path: Path) -> None:
+def test_prompts_of_pairs_can_be_answered_again(server: ChatServer, tmp_path: Path) -> None:
     source = write_jsonl(tmp_path / "pairs.jsonl", rows(3))
     found = generate(recipe(source, generate={"models": [server.line("writer")], "n": 1}), tmp_path / "RUN")
     assert found["generation"]["answers"][0]["answers"] == 3

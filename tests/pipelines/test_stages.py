@@ -33,7 +33,7 @@ JUDGES = Judge.model_validate({"models": JUDGE, "max_failed": 0.5})
 
 
 @pytest.fixture(autouse=True)
-def _two_sets_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
+def _two_sets_per_part(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inputs, "SETS_PER_PART", 2)
 
 
@@ -83,7 +83,7 @@ def judged(store: Store, start: Stage, asked: Asked) -> tuple[Stage, Stage]:
 # ---- answers ----
 
 
-def test_one_part_for_each_part_of_the_origin(tmp_path: Path) -> None:
+def test_one_part_per_part_of_the_origin(tmp_path: Path) -> None:
     store, start = read(tmp_path, source(tmp_path))
     stage = stages.answer(store, WRITES, start, Asked(), new_dispatcher())
     assert [len(pl.read_parquet(part)) for part in stage.parts()] == [4, 4, 2]

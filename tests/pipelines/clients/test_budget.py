@@ -50,7 +50,7 @@ def test_a_models_own_price_comes_first_then_the_users_table(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("text", ["gpt: 3", "gpt: {input: 1}", "[1, 2]", "gpt: {input: dear, output: 2}", "a: {b: [}"])
-def test_a_bad_price_table_is_one_line(tmp_path: Path, text: str) -> None:
+def test_a_bad_price_table_is_a_one_line_error(tmp_path: Path, text: str) -> None:
     (tmp_path / "prices.yaml").write_text(text)
     with pytest.raises(RecipeError, match=r"is not a price table; expected NAME: \{input: 0\.15, output: 0\.6\}"):
         load_prices(str(tmp_path / "prices.yaml"))
@@ -113,7 +113,9 @@ def spend(budget: Budget, wanted: list[tuple[Request, int, int]], seed: int = 0)
     costs=st.lists(st.tuples(st.integers(1, 40), st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=40),
     seed=st.integers(0, 100),
 )
-def test_never_overrun_and_never_stuck(limit: int, unit: str, costs: list[tuple[int, float, float]], seed: int) -> None:
+def test_a_budget_never_overruns_or_blocks(
+    limit: int, unit: str, costs: list[tuple[int, float, float]], seed: int
+) -> None:
     budget = Budget(Section(tokens=limit) if unit == "tokens" else Section(usd=limit / 1e5), [DEAR])
     wanted = []
     for words, share_in, share_out in costs:
@@ -122,9 +124,9 @@ def test_never_overrun_and_never_stuck(limit: int, unit: str, costs: list[tuple[
         wanted.append((asked, int(most_in * share_in), int(most_out * share_out)))
     through = spend(budget, wanted, seed)
     assert budget.spent[unit] <= (limit if unit == "tokens" else limit / 1e5)
-    if through < len(wanted):  # whoever was left out did not fit
-        left = max(budget._most("openai:m", asked)[unit] for asked, _, _ in wanted)
-        assert budget.spent[unit] + left > (limit if unit == "tokens" else limit / 1e5)
+    if through < len(wanted):  # those that were refused did not fit
+        largest = max(budget._most("openai:m", asked)[unit] for asked, _, _ in wanted)
+        assert budget.spent[unit] + largest > (limit if unit == "tokens" else limit / 1e5)
 
 
 def test_rounding_errors_leave_no_request_waiting() -> None:
@@ -163,7 +165,7 @@ def test_a_free_model_continues_after_the_budget_is_spent() -> None:
     asyncio.run(play())
 
 
-def test_the_message_at_the_end() -> None:
+def test_the_message_of_a_spent_budget() -> None:
     budget = Budget(Section(tokens=5_000, usd=0.5), [DEAR])
     budget.add("openai:m", 4_000, 950)
     with pytest.raises(BudgetReached, match=r"4,950 of 5,000 tokens and \$0.0685 of \$0.50 spent.*raise budget"):

@@ -1,4 +1,4 @@
-"""The cache stores every reply once and finds it again; a broken file is an error of one line."""
+"""The cache stores every reply once and finds it again; a broken file is a one-line error."""
 
 import sqlite3
 import subprocess
@@ -28,7 +28,7 @@ def test_a_reply_is_found_again_after_closing(tmp_path: Path) -> None:
         cache.put("k", "openai:m", Reply("No.", "stop", 99, 99))
         assert cache.get("k") == SAID  # the first one stays
         assert cache.spent() == {"openai:m": (1, 12, 3)}
-    assert [path.name for path in tmp_path.iterdir()] == ["r.sqlite"]  # the log is folded in
+    assert [path.name for path in tmp_path.iterdir()] == ["r.sqlite"]  # the write-ahead log is merged
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
@@ -36,13 +36,13 @@ COUNTS = st.none() | st.integers(0, 2**40)
 
 
 @given(st.builds(Reply, TEXTS, st.none() | TEXTS, COUNTS, COUNTS))
-def test_any_text_comes_back_as_it_was(reply: Reply) -> None:
+def test_any_text_is_returned_unchanged(reply: Reply) -> None:
     with RequestCache(":memory:") as cache:
         cache.put("k", "m", reply)
         assert cache.get("k") == reply
 
 
-def test_missing_counts_are_missing_in_the_sum() -> None:
+def test_missing_counts_add_nothing_to_the_sum() -> None:
     with RequestCache(":memory:") as cache:
         cache.put("a", "one", SAID)
         cache.put("b", "one", Reply("Hm", None, None, None))
@@ -104,7 +104,7 @@ def make_folder(path: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", [write_garbage, write_other_table, make_folder])
-def test_a_file_that_is_not_a_cache_is_one_line(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
+def test_a_file_that_is_not_a_cache_is_a_one_line_error(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
     spoil(tmp_path / "r.sqlite")
     with pytest.raises(InputError, match=r"cannot be used as a request cache .*move it away") as raised:
         RequestCache(tmp_path / "r.sqlite")
@@ -127,7 +127,7 @@ def test_the_key_depends_on_the_request_alone() -> None:
     asked = [{"role": "user", "content": "Why?"}]
     key = Request(asked, {"temperature": 1.0, "seed": 0}).key("m")
     assert key == Request(asked, {"seed": 0, "temperature": 1.0}).key("m")
-    # Another key would ask, and pay, for everything again.
+    # With another key every request would be sent, and paid for, again.
     assert key == "f6add94b35b13621e4058cd23f580b9a"
     others = [
         Request(asked, {"temperature": 1.0, "seed": 1}),

@@ -37,7 +37,7 @@ def login(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def hub_model(server: ChatServer) -> Model:
-    """A model at another address than the Hub's, for which the user names the token himself."""
+    """Return a model at another address than the Hub's, for which the user names the token."""
     return Model(model="inference:m", base_url=server.url, api_key_env="HF_TOKEN")
 
 
@@ -115,7 +115,7 @@ def test_a_broken_address_is_named(login: Path) -> None:
         check(named_model("openai:m@http://localhost:80x"))
 
 
-def test_an_llm_for_a_pipeline_of_your_own_reads_the_login_too(server: ChatServer, login: Path) -> None:
+def test_an_llm_connected_outside_a_run_reads_the_login_too(server: ChatServer, login: Path) -> None:
     before = dict(os.environ)
     llm = connect(hub_model(server))
     llm.load()

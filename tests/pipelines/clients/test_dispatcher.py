@@ -75,7 +75,7 @@ def test_stored_replies_are_not_requested_again(cache: RequestCache) -> None:
     first, second = Fake(), Fake()
     together(dispatcher_of(cache).ask("openai:m", ask("a"), first.send))
     later = dispatcher_of(cache)
-    assert later.budget.spent == {"tokens": 6.0, "usd": 6e-6}  # of the earlier start
+    assert later.budget.spent == {"tokens": 6.0, "usd": 6e-6}  # from the earlier start
     replies = together(
         later.ask("openai:m", ask("a"), second.send),
         later.ask("openai:m", ask("a", 1), second.send),  # another sample
@@ -118,7 +118,7 @@ def test_a_fatal_error_cancels_waiting_requests(cache: RequestCache) -> None:
     started = time.monotonic()
     replies = together(
         dispatcher.ask("openai:m", ask("slow"), sleeps),
-        dispatcher.ask("openai:m", ask("slow"), sleeps),  # its twin
+        dispatcher.ask("openai:m", ask("slow"), sleeps),  # an equal request
         dispatcher.ask("openai:m", ask("sent"), Fake(0.4).send),
         dispatcher.ask("openai:m", ask("refused"), model.send),
     )
@@ -129,7 +129,7 @@ def test_a_fatal_error_cancels_waiting_requests(cache: RequestCache) -> None:
         dispatcher.ask("openai:m", ask("new"), model.send), dispatcher.ask("openai:m", ask("sent"), model.send)
     )
     assert isinstance(later[0], ServiceError)
-    assert later[1] == replies[2]  # what is known can still be had
+    assert later[1] == replies[2]  # stored replies are still returned
     assert model.asked == {"refused": 1}
 
 

@@ -78,7 +78,7 @@ def test_an_answer_has_counts_and_a_finish_reason(ask: SendRequests) -> None:
     asked = [Request(QUESTION, {"temperature": 0.7, "max_tokens": 24, "seed": seed}) for seed in range(10)]
     replies = ask(asked)
     assert [reply.error for reply in replies] == [None] * 10
-    assert len({reply.text for reply in replies}) > 5  # the seed is heeded
+    assert len({reply.text for reply in replies}) > 5  # the seed has an effect
     assert all(reply.text and 0 < (reply.output_tokens or 0) <= 24 for reply in replies)
     assert {reply.input_tokens for reply in replies} == {replies[0].input_tokens}
 
@@ -123,7 +123,7 @@ def test_a_prompt_that_is_too_long_fails_alone(ask: SendRequests) -> None:
     assert replies[1].error is None
 
 
-def test_any_gguf_file_by_its_path(weights: Path) -> None:
+def test_any_gguf_file_is_served_by_its_path(weights: Path) -> None:
     model = named_model(f"gguf:{weights}")
     with RequestCache(":memory:") as cache, open_models([model], Dispatcher(cache, Budget(None, [model]))) as clients:
         assert len(servers_of(weights)) == 1
@@ -132,8 +132,8 @@ def test_any_gguf_file_by_its_path(weights: Path) -> None:
     check_gone(weights)
 
 
-def test_many_servers_that_start_at_once(weights: Path) -> None:
-    """On a busy machine pieces of the log and the server's address arrive in any order."""
+def test_many_servers_can_start_at_once(weights: Path) -> None:
+    """On a busy machine chunks of the log and the server's address arrive in any order."""
 
     def start(_: int) -> str:
         with serve(weights) as url:
@@ -145,9 +145,9 @@ def test_many_servers_that_start_at_once(weights: Path) -> None:
     check_gone(weights)
 
 
-def test_the_address_is_one_write_whatever_python_does_with_its_output(weights: Path) -> None:
-    """Each read of a pipe in packet mode is one write. print() makes two of a line where PYTHONUNBUFFERED is set, and
-    between them comes the log."""
+def test_the_address_is_one_write_even_with_unbuffered_output(weights: Path) -> None:
+    """Each read of a pipe in packet mode is one write. With PYTHONUNBUFFERED, print() writes a line in two, and the
+    log may come between them."""
     try:
         reading, writing = os.pipe2(os.O_DIRECT)
     except OSError as error:
@@ -169,7 +169,7 @@ def test_the_address_is_one_write_whatever_python_does_with_its_output(weights: 
     assert re.fullmatch(rb"\nlistening on http://127\.0\.0\.1:\d+\n", said)
 
 
-def test_it_ends_when_the_block_raises(weights: Path) -> None:
+def test_the_server_ends_when_the_block_raises(weights: Path) -> None:
     def fail() -> None:
         with serve(weights):
             assert len(servers_of(weights)) == 1
@@ -181,7 +181,7 @@ def test_it_ends_when_the_block_raises(weights: Path) -> None:
 
 
 @pytest.mark.parametrize("ready", [True, False])
-def test_it_ends_with_a_parent_that_is_killed(weights: Path, ready: bool) -> None:
+def test_the_server_ends_with_a_parent_that_is_killed(weights: Path, ready: bool) -> None:
     """Even if the parent is killed before the weights are loaded."""
     program = (
         "import sys, time\nfrom pathlib import Path\nfrom pipelines.clients.server import serve\n"
@@ -220,7 +220,7 @@ def stored(path: Path) -> int:
         return sum(requests for requests, _, _ in cache.spent().values())
 
 
-def test_invalid_weights_are_one_line(tmp_path: Path) -> None:
+def test_invalid_weights_are_a_one_line_error(tmp_path: Path) -> None:
     (tmp_path / "none.gguf").write_text("no weights")
     (tmp_path / "cut.gguf").write_bytes(embedded_weights().read_bytes()[:5_000_000])
     for name, said in (
@@ -306,7 +306,7 @@ def test_only_endpoints_can_be_connected(monkeypatch: pytest.MonkeyPatch) -> Non
     llm.load()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what distilabel's dump does is deprecated by pydantic
+            warnings.simplefilter("ignore")  # distilabel's dump uses what pydantic has deprecated
             assert "plantedtoken" not in json.dumps(llm.dump()) + repr(llm) + str(llm.model_dump())
     finally:
         llm.unload()

@@ -135,7 +135,7 @@ def test_a_permanent_fault_affects_one_request(server: FaultServer, fault: str, 
 
 @pytest.mark.parametrize("fault", ["500", "html", "null", "429"])
 def test_a_single_failing_request_triggers_a_probe(server: FaultServer, fault: str) -> None:
-    """A start that sends only earlier failures thus ends like the first one, not as with a dead endpoint."""
+    """So a start that sends only earlier failures ends like the first one, not as if the endpoint were dead."""
     since = now(server)
     replies = ask(server.url, requests(*(f"{fault} {n} [[{fault}*]]" for n in range(3))), patience=2, retries=2)
     assert all(reply.error is not None for reply in replies)
@@ -143,7 +143,7 @@ def test_a_single_failing_request_triggers_a_probe(server: FaultServer, fault: s
     assert of(server, since).count(fault) <= 3 * (3 + 3) + 3
 
 
-def test_refusals_of_many_requests_alone(server: FaultServer) -> None:
+def test_many_refused_requests_trigger_one_probe(server: FaultServer) -> None:
     since = now(server)
     replies = ask(server.url, requests(*(f"{n} [[400_context*]]" for n in range(15))))
     assert [reply.error[:10] for reply in replies] == ["status 400"] * 15
@@ -220,7 +220,7 @@ def test_an_endpoint_that_refuses_everything(tmp_path: Path) -> None:
 
 
 def test_an_unsupported_response_format_is_dropped(tmp_path: Path) -> None:
-    """Including requests that were in flight when the first of them was refused."""
+    """This includes requests that were in flight when the first of them was refused."""
     form = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object", "properties": {}}}}
     with FaultServer(tmp_path / "log", "--no-format", "--delay", "0.02") as server:
         replies = ask(server.url, requests(*map(str, range(20)), response_format=form), concurrency=8, retries=0)

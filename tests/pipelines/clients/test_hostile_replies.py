@@ -1,4 +1,4 @@
-"""Replies without bounds, with nonsense in them, or from another host than the one that was asked."""
+"""Replies that are endless or nonsensical, and redirects to other hosts."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ class Handler(BaseHTTPRequestHandler):
     seen: ClassVar[list[tuple[str, str | None]]] = []
 
     def do_POST(self) -> None:
-        """Send the reply that the path asks for."""
+        """Send the reply that the model's name asks for."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
         Handler.seen.append((self.path, self.headers["Authorization"]))
         name = json.loads(body)["model"]
@@ -57,7 +57,7 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the base class
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def peak() -> int:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["endless", "bomb"])
-def test_a_reply_without_end_fails_within_bounds(server: str, kind: str) -> None:
+def test_an_endless_reply_fails_within_bounds(server: str, kind: str) -> None:
     before = peak()
     with pytest.raises(ServiceError, match="the reply is larger than 16,777,216 bytes"):
         ask(server, kind)
@@ -98,13 +98,13 @@ def test_a_reply_without_end_fails_within_bounds(server: str, kind: str) -> None
 
 
 @pytest.mark.slow
-def test_the_bound_is_a_setting(server: str) -> None:
+def test_the_limit_is_a_setting(server: str) -> None:
     assert ask(server, "good", max_bytes=len(GOOD)).text == "Yes."
     with pytest.raises(ServiceError, match=f"larger than {len(GOOD) - 1} bytes"):
         ask(server, "good", max_bytes=len(GOOD) - 1)
 
 
-def test_nothing_follows_a_redirect_to_another_host(server: str) -> None:
+def test_a_redirect_to_another_host_is_not_followed(server: str) -> None:
     other = server.replace("127.0.0.1", "localhost")
     broken = ("http://[::1", "//[x]/v1", "http://127.0.0.1:port/v1", "http://127.0.0.1:99999/v1")  # no addresses
     for target in (f"{other}/v1/steal", "//example.org/v1", "https://127.0.0.1/v1", *broken):
@@ -125,10 +125,10 @@ def test_a_redirect_on_the_same_host_is_followed_a_few_times(server: str) -> Non
      ("1" + 30 * "0", None), ("2.25", None), ("7.0", None), ("true", None), ('"7"', None), ("[]", None),
      ("1e400", None)],
 )  # fmt: skip
-def test_usage_that_is_nonsense_is_null_and_the_text_stays(count: str, read_as: int | None) -> None:
+def test_nonsensical_usage_is_null_and_the_text_is_kept(count: str, read_as: int | None) -> None:
     body = GOOD[:-1] + f', "usage": {{"prompt_tokens": {count}, "completion_tokens": 3}}}}'.encode()
     reply = read(body)
-    if count == "1e400":  # no number of JSON
+    if count == "1e400":  # not a JSON number
         assert isinstance(reply, Retry)
         return
     assert reply == Reply("Yes.", "stop", read_as, 3)
@@ -141,7 +141,7 @@ def test_usage_of_another_form_is_null(usage: str) -> None:
 
 @pytest.mark.parametrize("depth", [1_000, 100_000])
 @pytest.mark.parametrize("where", ["{}", '{{"choices": {}}}', '{{"error": {}}}', '{{"choices": [], "more": {}}}'])
-def test_nesting_without_end_is_no_completion(depth: int, where: str) -> None:
+def test_deep_nesting_is_not_a_completion(depth: int, where: str) -> None:
     reply = read(where.format("[" * depth + "]" * depth).encode())
     assert isinstance(reply, Retry)
     assert reply.usage == Usage()

@@ -62,7 +62,7 @@ def test_all_get_through_and_never_too_many_at_once(most: int, seed: int) -> Non
         return under_way, limiter.active, through + sum(task.cancelled() for task in tasks)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(limits, "FIRST_DELAY", 0.0)  # no waits of half a second here
+        patch.setattr(limits, "FIRST_DELAY", 0.0)  # without waits of half a second
         assert run(play()) == (0, 0, 40)
 
 
@@ -133,7 +133,7 @@ def test_nothing_is_sent_during_a_pause_and_within_the_limit_after() -> None:
         limiter.refused(asyncio.get_running_loop().time(), 0.6)
         tasks = [asyncio.create_task(one()) for _ in range(8)]
         await asyncio.sleep(0.01)
-        held = limiter.active  # they have a place, and wait
+        held = limiter.active  # they hold a slot and wait
         limiter.refused(asyncio.get_running_loop().time(), 0.6)
         await asyncio.gather(*tasks)
         return min(times), held, at_once
@@ -165,7 +165,7 @@ def test_the_slot_of_a_cancelled_task_goes_to_the_next() -> None:
             first = asyncio.create_task(limiter._enter())
             second = asyncio.create_task(limiter._enter())
             await asyncio.sleep(0)
-        first.cancel()  # the place was given to it a moment ago
+        first.cancel()  # the slot has just been given to it
         await asyncio.wait_for(second, 1)
         return limiter.active == 1
 

@@ -31,7 +31,7 @@ def exchange(question: str, answer: str) -> list[dict[str, str]]:
 
 
 def make(folder: Path, kind: str, template: str | None = CHAT, **settings: Any) -> str:
-    """A Llama with random weights and a tokenizer of single ASCII characters, in a folder."""
+    """Write a Llama with random weights and a tokenizer of single ASCII characters to a folder, and return its path."""
     import torch
     import transformers
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -75,7 +75,7 @@ def reward(reward_folder: str) -> RewardModel:
     return RewardModel(reward_folder, device="cpu", batch_size=4)
 
 
-def test_a_batch_answers_as_single_requests_do(model: TransformersModel) -> None:
+def test_a_batch_gives_the_answers_of_single_requests(model: TransformersModel) -> None:
     requests = [user("x" * length, temperature=0) for length in (1, 40, 7, 23, 80, 2)]
     together = model.generate(requests)
     assert together == [model.generate([request])[0] for request in requests]
@@ -135,7 +135,7 @@ def test_the_end_token_ends_the_answer(folder: str, model: TransformersModel, tm
     (token,) = model._tokenizer(end, add_special_tokens=False)["input_ids"]
     for file in Path(folder).iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    # The model's recommended sampling is not taken over, its end tokens are.
+    # The model's end tokens are used, its recommended sampling is not.
     (tmp_path / "generation_config.json").write_text(json.dumps({"eos_token_id": [token, 0], "do_sample": True}))
     requests = [user("Hi", temperature=0), user("Hello you", temperature=0)]
     ended, same = TransformersModel(str(tmp_path), device="cpu").generate(requests)

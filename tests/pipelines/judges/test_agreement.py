@@ -40,7 +40,7 @@ def test_cohen_kappa(counts: tuple[int, int, int, int], expected: float) -> None
 def test_cohen_kappa_of_one_category_is_null() -> None:
     assert cohen_kappa(["y"] * 9, ["y"] * 9) is None
     assert cohen_kappa([], []) is None
-    assert cohen_kappa([1, 1], [2, 2]) == 0.0  # chance never makes these agree
+    assert cohen_kappa([1, 1], [2, 2]) == 0.0  # these never agree by chance
 
 
 def test_cohen_kappa_needs_the_same_items() -> None:
@@ -108,7 +108,7 @@ def verdicts(*rows: Row) -> pl.DataFrame:
 
 
 def candidates(*sets: dict[str, str | None]) -> pl.DataFrame:
-    """CANDIDATES from texts by id, one set per list."""
+    """Return CANDIDATES from texts by id, one set per argument."""
     rows = [
         {"candidate_id": i, "source": "s", "source_row": row}
         | {"response": None if text is None else [{"role": "assistant", "content": text}]}
@@ -141,9 +141,9 @@ def test_report_of_a_judge_that_rates() -> None:
         "position_consistency": None,
         "first_position_rate": None,
         "length_bias": 1.0,  # b > a, c > a; in the other set both are equally long
-        "human_agreement": HALF,  # b > a like people, c > a unlike them
+        "human_agreement": HALF,  # b > a as people said, c > a not
         "human_pairs": 2,
-        "human_ties": 2,  # c > b, said twice
+        "human_ties": 2,  # c > b, labelled twice
     }
 
 
@@ -202,7 +202,7 @@ def test_aspects_are_one_judge_and_methods_are_two() -> None:
     ]
 
 
-def test_no_verdicts_no_reports() -> None:
+def test_no_verdicts_give_no_reports() -> None:
     assert judge_reports(ABC, verdicts()) == []
     assert panel_agreement(verdicts()) == {"judges": [], "items": 0, "statistic": None, "kappa": None}
 

@@ -75,7 +75,7 @@ def test_a_run_scores_and_pairs_by_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_of_them_share_no_scale_unless_they_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_judges_share_a_scale_only_if_they_declare_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given = recipe(write_jsonl(tmp_path / "pairs.jsonl", ROWS[:1]), judge={"models": ["length:20", "length:100"]})
     run(given, tmp_path / "RANKS")
     assert pl.read_parquet(tmp_path / "RANKS" / ANSWERS).get_column("score").to_list() == [0.0, 1.0]

@@ -1,4 +1,4 @@
-"""The heuristic judge: what its faults cost, its reasons, and its reproducibility."""
+"""The heuristic judge: the cost of each fault, its reasons, and its reproducibility."""
 
 import re
 from collections.abc import Sequence
@@ -92,7 +92,7 @@ def test_more_than_enough_words_are_no_better() -> None:
     assert few < enough == more
 
 
-def test_no_answer_is_no_score() -> None:
+def test_a_missing_answer_has_no_score() -> None:
     judged = score(candidates(None, GOOD), WordEncoder())
     assert judged.columns == ["candidate_id", "score", "reason"]
     assert judged.row(0) == ("0", None, None)

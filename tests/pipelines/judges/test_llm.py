@@ -1,4 +1,4 @@
-"""LLM judges: their requests, how replies are parsed, and what becomes of unusable ones."""
+"""LLM judges: their requests, how replies are parsed, and how unusable ones are handled."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -121,14 +121,14 @@ def test_a_missing_answer_is_not_judged(server: ChatServer) -> None:
     assert combine(answers, found).get_column("score").to_list() == [3.0, None, None, None]
 
 
-def test_no_answer_no_question(server: ChatServer) -> None:
+def test_without_answers_nothing_is_asked(server: ChatServer) -> None:
     for method in ("rubric", "pairwise"):
         found = judge(candidates((None,)), server, method=method)
         assert (found.schema, len(found)) == (VERDICTS, 0)
     assert server.asked == []
 
 
-# ---- replies that are no verdict ----
+# ---- replies that are not verdicts ----
 
 
 def test_a_bad_reply_is_repaired_once(server: ChatServer) -> None:
@@ -212,7 +212,7 @@ def test_comparisons_are_in_the_order_of_the_sets() -> None:
     assert [question.about["source_row"] for question in asked] == [row for row in range(40) for _ in range(2)]
 
 
-def test_a_win_takes_both_orders(server: ChatServer) -> None:
+def test_a_win_needs_both_orders(server: ChatServer) -> None:
     def longer(messages: Messages, _: Mapping[str, Any]) -> Answer:
         asked = messages[1]["content"]
         first, second = (part.split("\n<<<END")[0] for part in asked.split("ANSWER ")[1:4:2])
@@ -229,7 +229,7 @@ def test_equal_answers_are_not_compared(server: ChatServer) -> None:
     server.reply = lambda *_: better("tie")
     found = judge(candidates(("same", "same", "other")), server, method="pairwise")
     assert len(found) == 4
-    assert len(server.asked) == 2  # and the other answer meets both of them with one request an order
+    assert len(server.asked) == 2  # the other answer is compared with both by one request per order
     assert found.get_column("score").to_list() == [0.5] * 4
 
 

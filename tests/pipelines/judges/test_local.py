@@ -35,7 +35,7 @@ def test_the_heuristic(server: ChatServer, tmp_path: Path) -> None:
     assert "**The judge `heuristic` is not a model**" in done.card.read_text("utf-8")
 
 
-def test_the_heuristic_where_nothing_was_answered(server: ChatServer, tmp_path: Path) -> None:
+def test_the_heuristic_without_any_answer(server: ChatServer, tmp_path: Path) -> None:
     source = prompts(tmp_path / "p.jsonl", ALL_FAIL)
     writes = {"models": [server.line("writer")], "max_failed": 1}
     done = run(whole(server, source, generate=writes, judge={"models": "heuristic"}), tmp_path / "RUN")

@@ -119,13 +119,13 @@ def test_grades(value: object) -> None:
         {"a": 4},
     ],
 )
-def test_no_grades(value: object) -> None:
+def test_values_that_are_not_grades(value: object) -> None:
     said = problem(json.dumps({"reason": "", "ratings": {"help": value}}).replace("Infinity", "1e999"), ("help",))
     assert said.startswith("the rating help is ")
     assert said.endswith("expected a whole number from 1 to 5")
 
 
-def test_ten_is_a_grade_where_the_scale_says_so() -> None:
+def test_ten_is_a_grade_on_a_scale_of_ten() -> None:
     assert parse_rating('{"reason": "", "ratings": {"a": "10"}}', ["a"], 10).ratings == {"a": 10}
 
 
@@ -135,7 +135,7 @@ def test_comparison(better: Any) -> None:
 
 
 @pytest.mark.parametrize("better", ["C", "a", "Tie", "A or B", "", 1, None, True, ["A"], {"A": 1}])
-def test_no_comparison(better: object) -> None:
+def test_values_that_are_not_comparisons(better: object) -> None:
     with pytest.raises(BadReply, match='expected "A", "B" or "tie"'):
         parse_comparison(json.dumps({"reason": "r", "better": better}))
 

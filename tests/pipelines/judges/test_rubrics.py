@@ -1,4 +1,4 @@
-"""Rubrics and the messages around them; `lines` are marker lines, which only a fence may write."""
+"""Rubrics and the messages around them; only a fence may write a marker line."""
 
 import hashlib
 import json
@@ -57,12 +57,12 @@ def test_shipped_rubrics(name: str) -> None:
     assert ("{middle}" in rubric.text and "{scale}" in rubric.text) == (name != "pairwise")
 
 
-def test_the_list_of_names_is_what_is_shipped() -> None:
+def test_the_list_of_names_matches_the_shipped_files() -> None:
     folder = Path(load_rubric.__code__.co_filename).parent
     assert {path.stem for path in folder.glob("*.txt")} == set(RUBRICS)
 
 
-def test_own_file(tmp_path: Path) -> None:
+def test_a_rubric_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "kindness.txt"
     file.write_bytes("\ufeffIs it kind?\r\nSí: {scale}\r\n".encode())
     rubric = load_rubric(str(file))
@@ -197,7 +197,7 @@ def test_fence_is_the_same_in_every_run() -> None:
 
 def test_a_code_that_occurs_in_the_text_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     class Few:
-        """A hash that gives away its values one by one."""
+        """A hash that returns the given values one by one."""
 
         values = iter(["a" * 64, "b" * 64, "c" * 64])
 
@@ -222,7 +222,7 @@ def test_the_code_depends_on_every_text_beside() -> None:
     assert set(codes("4")).isdisjoint(codes("5"))
 
 
-# The code of what was said before is the best that an attacker can know.
+# The code of an earlier message is the most that an attacker can know.
 HOSTILE = st.one_of(
     st.text(), st.text("<>BEGINDASWR 0123456789abcdef\n"), st.text(max_size=20).map(lambda text: fence(text, "ANSWER"))
 )

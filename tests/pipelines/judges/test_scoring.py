@@ -1,4 +1,4 @@
-"""Verdicts in, scores out. Answers are named by letters; all are of one set unless `row` says otherwise."""
+"""Scores from verdicts. Answers are named by letters; all are of one set unless `source_row` says otherwise."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ def verdicts(*rows: Row) -> pl.DataFrame:
 
 
 def candidates(*sets: str) -> pl.DataFrame:
-    """One set per text, one answer per letter."""
+    """Return CANDIDATES with one set per text and one answer per letter."""
     rows = [{"source": "s", "source_row": row, "candidate_id": i} for row, ids in enumerate(sets) for i in ids]
     return pl.DataFrame([dict.fromkeys(CANDIDATES) | row for row in rows], schema=CANDIDATES)
 
@@ -153,7 +153,7 @@ def test_the_score_is_the_mean_over_comparisons_that_count() -> None:
     assert scores("abcd", *rows) == [0.75, 0.0, 0.5, None]
 
 
-def test_reasons_of_a_comparison_say_where_the_answer_stood() -> None:
+def test_reasons_of_a_comparison_name_the_position() -> None:
     rows = [
         *(compared("a", "b", "A", reason="Later."), compared("b", "a", None, reason="Never.")),
         *(compared("a", "c", "A", reason="A is right."), compared("c", "a", "B", reason="B is right.")),
@@ -235,7 +235,7 @@ def test_a_single_answer_has_no_rank() -> None:
 
 
 def test_equal_means_are_equal() -> None:
-    """0.1 + 0.2 + 0.3 depends on the order in floats; a margin of 1e-16 would make a pair of a tie."""
+    """0.1 + 0.2 + 0.3 depends on the order in floats; a margin of 1e-16 would turn a tie into a pair."""
     rows = [rating("a", grade, judge=judge) for judge, grade in zip("jkl", (0.1, 0.2, 0.3), strict=True)]
     rows += [rating("b", grade, judge=judge) for judge, grade in zip("jkl", (0.3, 0.2, 0.1), strict=True)]
     one, other = scores("ab", *rows)
@@ -298,8 +298,8 @@ def test_scores_are_independent_of_order_and_never_nan(rows: list[Row], random: 
     assert by_aspect.is_empty() or by_aspect.struct.field("score").is_finite().all()
     judged = found.filter(pl.col("score").is_not_null())
     assert judged.get_column("judge").null_count() == 0
-    left = found.filter(pl.col("score").is_null())
-    assert left.select(pl.col("scores", "reason", "judge").is_null().all()).row(0) == (True, True, True)
+    unjudged = found.filter(pl.col("score").is_null())
+    assert unjudged.select(pl.col("scores", "reason", "judge").is_null().all()).row(0) == (True, True, True)
 
 
 @settings(deadline=None, max_examples=20)

@@ -1,4 +1,4 @@
-"""What counts as a repetition, and that the search scales."""
+"""Which prompts count as repetitions, and how the search scales."""
 
 import random
 import time
@@ -97,5 +97,5 @@ def test_ten_thousand_prompts_with_the_same_beginning_are_compared_quickly() -> 
     texts = [f"how do i change the {' '.join(draw.choices(words, k=30))}" for _ in range(10_000)]
     started = time.process_time()
     novelty = Novelty(0.7)
-    assert all([novelty.add(text) for text in texts])  # noqa: C419 - all are to be added
+    assert all([novelty.add(text) for text in texts])  # noqa: C419 - all must be added
     assert time.process_time() - started < 10

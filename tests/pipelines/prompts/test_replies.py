@@ -1,4 +1,4 @@
-"""Parsing of replies, typical and malformed ones: literal in, prompts out."""
+"""Parsing of typical and malformed replies into prompts."""
 
 import json
 import time
@@ -145,7 +145,7 @@ def test_a_turn_written_in_the_users_place(reply: Reply, expected: list[str] | N
         "**Answer:** yes",
     ],
 )
-def test_how_an_assistant_begins(text: str) -> None:
+def test_openings_of_an_assistant(text: str) -> None:
     assert looks_like_answer(text)
 
 
@@ -163,7 +163,7 @@ def test_how_an_assistant_begins(text: str) -> None:
         "I can't open the file. What now?",
     ],
 )
-def test_how_a_user_begins(text: str) -> None:
+def test_openings_of_a_user(text: str) -> None:
     assert not looks_like_answer(text)
 
 
