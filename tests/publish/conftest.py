@@ -1,4 +1,4 @@
-"""A Hub and someone who publishes on it, for each file of tests."""
+"""A Hub and a user who publishes to it, per file of tests."""
 
 from collections.abc import Iterator
 

@@ -34,7 +34,7 @@ def paths(bundle: Bundle, *there: str) -> list[str]:
 
 
 def with_answers(bundle: Bundle) -> Bundle:
-    """The bundle with candidates, for which any shard will do."""
+    """Return the bundle with candidates; any shard will do for them."""
     counts = {"answers": 9, "prompts": 3, "judged": 9, "failed": 0}
     return replace(bundle, candidates=Candidates("candidates", {bundle.shards[0]: "ab" * 32}, counts, 100))
 
@@ -62,7 +62,7 @@ def test_an_appended_part_is_named_by_its_content(bundle: Bundle) -> None:
     ]
 
 
-def test_a_part_that_is_published_already_is_no_change(bundle: Bundle) -> None:
+def test_a_part_that_is_already_published_changes_nothing(bundle: Bundle) -> None:
     pairs, answers = replace(bundle, append=True), replace(with_answers(bundle), append=True)
     there = (f"data/{TRAIN}", f"prefcurate/default/parts/{bundle.part}/manifest.json")
     (answer,) = (path for path in paths(answers, f"data/{TRAIN}") if path.startswith("candidates/"))
@@ -73,7 +73,7 @@ def test_a_part_that_is_published_already_is_no_change(bundle: Bundle) -> None:
     assert len(paths(answers, f"data/{TRAIN}", answer)) == len(META) + 3
 
 
-def test_candidates_are_named_by_number_and_where_they_are_appended_by_content(bundle: Bundle) -> None:
+def test_candidates_are_named_by_number_and_appended_ones_by_content(bundle: Bundle) -> None:
     answers = with_answers(bundle)
     assert paths(answers)[-2:] == ["candidates/data/train-00000-of-00001.parquet", "README.md"]
     # The first twelve digits of sha256("ab" * 32).
@@ -86,7 +86,7 @@ def test_without_append_everything_is_published_again(bundle: Bundle) -> None:
 
 
 @pytest.mark.parametrize(("config", "kept"), [("default", False), ("big", True)])
-def test_another_config_leaves_the_text_of_the_card(bundle: Bundle, config: str, kept: bool) -> None:
+def test_another_config_keeps_the_text_of_the_card(bundle: Bundle, config: str, kept: bool) -> None:
     def card(of: Bundle, remote: Remote) -> str:
         (file,) = (file for file in of.files(remote) if file.path == "README.md")
         assert isinstance(file.content, bytes)
@@ -114,7 +114,7 @@ def test_a_manifest_lists_data_and_ledger(bundle: Bundle, tmp_path: Path) -> Non
     assert bundle._manifest().files["ledger.parquet"] == bundle.run.manifest.files["ledger.parquet"]
 
 
-def test_links_to_the_cards_of_parts_go_with_the_parts(bundle: Bundle) -> None:
+def test_links_to_the_cards_of_removed_parts_are_removed(bundle: Bundle) -> None:
     old = "prefcurate/default/parts/0123456789ab/README.md"
     remote = Remote("c0", {path: {"0" * 64} for path in (f"data/{TRAIN}", "prefcurate/other/README.md", old)})
     assert bundle._links(remote, appended=False) == [

@@ -32,7 +32,7 @@ ANSWERS = ("Put it in boiling water for some minutes.", "It depends.", None)
 
 
 def make_judged(folder: Path, note: str = "", questions: int = 20) -> Run:
-    """A run of answers that another wrote and judged: three to each question, one of them failed."""
+    """Return a run of answers that were generated and judged elsewhere: three per question, one of them failed."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = [
         {
@@ -70,13 +70,13 @@ def files_of(hub: HubServer, repo: str) -> dict[str, bytes]:
 
 
 def splits(hub: HubServer, repo: str) -> dict[str, dict[str, int]]:
-    """What the header says: config → split → rows."""
+    """Return the header's config → split → rows."""
     infos = read_header(files_of(hub, repo)["README.md"].decode())[0]["dataset_info"]
     return {info["config_name"]: {s["name"]: s["num_examples"] for s in info["splits"]} for info in infos}
 
 
 def loaded(hub: HubServer, home: Path, repo: str, config: str) -> list[dict[str, Any]]:
-    """What `datasets.load_dataset` makes of the config's only split."""
+    """Return the config's only split, as read by `datasets.load_dataset`."""
     program = (
         "import sys, json, datasets; found = datasets.load_dataset(*sys.argv[1:])\n"
         "assert list(found) == ['train']; print(json.dumps(list(found['train'])))"
@@ -88,7 +88,7 @@ def loaded(hub: HubServer, home: Path, repo: str, config: str) -> list[dict[str,
 
 
 def rows_of(run: Run) -> list[dict[str, Any]]:
-    """The run's answers as they are published: of an error only its kind."""
+    """Return the run's answers as they are published, with only the kind of an error."""
     rows = pl.read_parquet(run.folder / "candidates.parquet").to_dicts()
     return [row | {"error": row["error"] and "status 400"} for row in rows]
 
@@ -97,7 +97,7 @@ def rows_of(run: Run) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
-def test_what_is_published_of_a_run(run: Run) -> None:
+def test_the_published_answers_of_a_run(run: Run) -> None:
     with candidates.opened(run, "default") as found:
         assert found.config == "candidates"
         assert found.counts == {"answers": 60, "prompts": 20, "judged": 40, "failed": 20}
@@ -111,7 +111,7 @@ def test_what_is_published_of_a_run(run: Run) -> None:
     assert features["scores"] == {"name": "scores", "list": scores}
 
 
-def test_answers_of_other_pairs_have_another_name() -> None:
+def test_candidates_are_named_after_the_config_of_their_pairs() -> None:
     assert [candidates.name_beside(config) for config in ("default", "raw")] == ["candidates", "raw-candidates"]
 
 
@@ -151,7 +151,7 @@ def test_answers_are_sealed_and_those_of_another_recipe_are_not(run: Run, tmp_pa
 def answers_checked(
     run: Run, file: Path | None = None, facts: Mapping[str, Any] | None = None
 ) -> dict[str, tuple[str, str]]:
-    """Gate → status and text, with the candidates looked at, and e-mail addresses in a tenth of them allowed."""
+    """Return gate → status and text, with candidates checked, and e-mail addresses allowed in a tenth of them."""
     found = json.loads((run.folder / "summary.json").read_text()) | dict(facts or {})
     recipe = with_publish(run.recipe, max_personal=0.1)
     looked = gates.check(run, found, recipe, {}, [file or run.folder / "candidates.parquet"])
@@ -177,7 +177,7 @@ def test_gates_check_texts_of_candidates(run: Run, tmp_path: Path) -> None:
     )
 
 
-def test_as_many_candidates_with_addresses_as_are_allowed(run: Run, tmp_path: Path) -> None:
+def test_candidates_with_addresses_pass_up_to_the_limit(run: Run, tmp_path: Path) -> None:
     table = pl.read_parquet(run.folder / "candidates.parquet").with_row_index("n")
     for many, status in ((6, "passed"), (7, "failed")):  # of 60
         reason = pl.when(pl.col("n") < many).then(pl.lit("Ask joe.miller@kitchen.org about it."))
@@ -212,7 +212,7 @@ def test_one_commit_with_both_configs(hub: HubServer, user: User, run: Run, tmp_
     first = user.push(run, "me/both", candidates=True)
     again = user.push(run, "me/both", candidates=True)
     assert (first["changed"], again["changed"], first["commit"]) == (True, False, again["commit"])
-    assert len(hub.repos["me/both"].history("main")) == 2  # with the one that made the repository
+    assert len(hub.repos["me/both"].history("main")) == 2  # with the one that created the repository
     assert splits(hub, "me/both") == {
         "default": {name: run.counts[name] for name in ("train", "test") if run.counts[name]},
         "candidates": {"train": 60},
@@ -227,7 +227,7 @@ def test_one_commit_with_both_configs(hub: HubServer, user: User, run: Run, tmp_
 
 
 @pytest.mark.slow
-def test_pairs_alone_leave_the_candidates_there(hub: HubServer, user: User, run: Run, tmp_path: Path) -> None:
+def test_a_push_of_pairs_alone_keeps_the_candidates(hub: HubServer, user: User, run: Run, tmp_path: Path) -> None:
     user.push(run, "me/later")
     assert user.push(run, "me/later", candidates=True)["changed"] is True
     was = splits(hub, "me/later")
@@ -259,7 +259,7 @@ def test_candidates_are_appended_with_their_pairs(hub: HubServer, user: User, ru
 
 
 @pytest.mark.slow
-def test_readers_of_candidates_are_safe(hub: HubServer, user: User, run: Run, tmp_path: Path) -> None:
+def test_candidates_that_break_readers_are_refused(hub: HubServer, user: User, run: Run, tmp_path: Path) -> None:
     old = pl.read_parquet(run.folder / "candidates.parquet").with_columns(mark=pl.lit(1), score=pl.lit("high"))
     old.write_parquet(tmp_path / "old.parquet")
     there: Mapping[str, bytes] = {"candidates/data/train-0.parquet": (tmp_path / "old.parquet").read_bytes()}
@@ -272,7 +272,7 @@ def test_readers_of_candidates_are_safe(hub: HubServer, user: User, run: Run, tm
 
 
 @pytest.mark.slow
-def test_a_run_without_candidates_is_2(hub: HubServer, run: Run, tmp_path: Path) -> None:
+def test_a_run_without_candidates_exits_with_2(hub: HubServer, run: Run, tmp_path: Path) -> None:
     plain = make_run(tmp_path / "plain", range(10))
     for arguments, said in (
         ((plain.folder, "me/none", "--candidates"), "has no candidates"),

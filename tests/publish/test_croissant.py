@@ -1,4 +1,4 @@
-"""Croissant metadata: what mlcroissant reads by it is what was published."""
+"""Croissant metadata: with it, mlcroissant reads exactly the published data."""
 
 import json
 from pathlib import Path
@@ -16,14 +16,14 @@ pytestmark = pytest.mark.slow
 
 
 def records(folder: Path, config: str) -> list[dict[str, Any]]:
-    """What a reader of Croissant gets, from a copy of the repository; in the order of pair_id."""
+    """Return the records that a Croissant reader gets from a copy of the repository, sorted by pair_id."""
     dataset = mlcroissant.Dataset(jsonld=str(folder / "croissant.json"), mapping={"repo": str(folder)})
     assert not dataset.metadata.ctx.issues.errors
     return sorted((_plain(record, f"{config}/") for record in dataset.records(config)), key=lambda row: row["pair_id"])
 
 
 def _plain(value: Any, prefix: str) -> Any:
-    """Names without those of the sets they are in, bytes as text."""
+    """Return names without those of their sets, and bytes as text."""
     if isinstance(value, dict):
         return {
             name.removeprefix(prefix): _plain(x, f"{prefix}{name.removeprefix(prefix)}/") for name, x in value.items()
@@ -34,7 +34,7 @@ def _plain(value: Any, prefix: str) -> Any:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what mlcroissant calls in rdflib and pandas
-def test_what_is_read_by_it_is_the_run(hub: HubServer, tmp_path: Path) -> None:
+def test_a_reader_gets_the_data_of_the_run(hub: HubServer, tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", range(40))
     other = make_run(tmp_path / "other", range(40, 70))
     with User(hub.url, tmp_path) as user:
@@ -54,7 +54,7 @@ def test_what_is_read_by_it_is_the_run(hub: HubServer, tmp_path: Path) -> None:
         assert [{name: row[name] for name in expected[0]} for row in found] == expected
 
 
-def test_what_others_wrote_into_the_header_is_left_out_where_it_is_not_understood() -> None:
+def test_unknown_entries_of_a_header_are_left_out() -> None:
     header = {
         "license": ["mit", "x y"],
         "pretty_name": '<b>"x"\n',
@@ -86,7 +86,7 @@ def test_what_others_wrote_into_the_header_is_left_out_where_it_is_not_understoo
     assert "recordSet" not in json.loads(croissant("me/data", {}))
 
 
-def test_a_header_of_anything_is_no_end() -> None:
+def test_an_invalid_header_is_not_an_error() -> None:
     strange = {
         "license": {"a": 1},
         "tags": 5,

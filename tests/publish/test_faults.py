@@ -13,9 +13,9 @@ from curate.rundir.result import Run
 from tests.hub_server import Fault, HubServer
 from tests.publish.user import User, make_run
 
-PUSHES, SEEDS = 50, 4  # in all 200; apart, so that they may run beside each other
+PUSHES, SEEDS = 50, 4  # 200 in total, in separate tests that can run in parallel
 REPO = "me/set"
-# Every call of a push by its address, with what may go wrong there.
+# Every call of a push by its address, with its possible faults.
 PLACES = {
     "/api/whoami-v2": ("drop", "503", "429", "slow"),
     f"/api/datasets/{REPO}/revision": ("drop", "500", "503", "429", "slow"),
@@ -31,13 +31,13 @@ Files = dict[str, object]
 
 
 def state(files: Files) -> Files:
-    """What readers see of ours."""
+    """Return the files that readers use."""
     return {path: data for path, data in files.items() if path not in (".gitattributes", "NOTES.md")}
 
 
 @contextmanager
 def watched(hub: HubServer) -> Iterator[set[str]]:
-    """Every state that a reader could have seen meanwhile, by the sha of main."""
+    """Collect every state that a reader could have seen meanwhile, by the sha of main."""
     seen: set[str] = set()
     stop = threading.Event()
 
@@ -84,7 +84,7 @@ def test_pushes_with_a_random_fault_each(tmp_path: Path, seed: int) -> None:
 
 
 @pytest.mark.slow
-def test_a_new_repository_in_spite_of_faults(tmp_path: Path) -> None:
+def test_a_repository_is_created_despite_faults(tmp_path: Path) -> None:
     run: Run = make_run(tmp_path / "run", range(30))
     with HubServer() as hub, User(hub.url, tmp_path / "home") as user:
         for number, kind in enumerate(("503", "drop", "lost", "500", "429")):
@@ -104,7 +104,7 @@ def test_a_new_repository_in_spite_of_faults(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_appends_and_pulls_in_spite_of_faults(tmp_path: Path) -> None:
+def test_appends_and_pulls_succeed_despite_faults(tmp_path: Path) -> None:
     run, more = make_run(tmp_path / "run", range(30)), make_run(tmp_path / "more", range(30, 60))
     with HubServer() as hub, User(hub.url, tmp_path / "home") as user:
         user.push(run, REPO)

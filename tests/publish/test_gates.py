@@ -1,4 +1,4 @@
-"""Gates: what they find, and that nothing leaves unless they pass or are waived by name."""
+"""Gates: what they find, and that nothing is published unless they pass or are waived by name."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ from curate.rundir.result import Run
 from tests.data import row, write_jsonl
 from tests.publish.user import LICENSED, make_run, with_publish
 
-AWS = "AKIA" + "Z" * 16  # in the form of a key, and nobody's
+AWS = "AKIA" + "Z" * 16  # has the form of a key, but is none
 GITHUB = "ghp_" + "a1B2" * 9
 HUB_TOKEN = "hf_" + "Ab1" * 12
 
@@ -42,7 +42,7 @@ def test_secrets_by_their_form(text: str, found: list[str]) -> None:
     assert secrets.kinds(text, ["the-publishers-own-secret"]) == found
 
 
-# Beginnings of what the detectors look for; some of their patterns take quadratic time on a whole text of these.
+# Prefixes that the detectors look for; some of their patterns take quadratic time on a text that repeats one.
 HOSTILE = [
     "!",
     "eyJ",
@@ -70,12 +70,12 @@ def test_secrets_are_looked_for_in_linear_time(piece: str) -> None:
 @pytest.mark.parametrize(
     "secret", ["!" * 20 + "Password1", "(my_secret)", "aaaaaaa.example", "<key>", "a${KEY}", "PWD"]
 )
-def test_placeholders_are_no_secrets(secret: str) -> None:
+def test_placeholders_are_not_secrets(secret: str) -> None:
     assert secrets.PLACEHOLDER.search(secret)
 
 
 @pytest.mark.parametrize("secret", ["Xy7kkq91", "a-password", "x1234", "!!Xy7kkq91"])
-def test_what_is_no_placeholder(secret: str) -> None:
+def test_other_secrets_are_not_placeholders(secret: str) -> None:
     assert not secrets.PLACEHOLDER.search(secret)
 
 
@@ -92,7 +92,7 @@ def test_own_tokens_are_those_of_the_environment(monkeypatch: pytest.MonkeyPatch
     assert not {"abc", "/usr/local/bin"} & set(found)
 
 
-def test_a_secret_is_named_by_its_place_and_never_said(tmp_path: Path) -> None:
+def test_a_secret_is_named_by_its_place_and_never_shown(tmp_path: Path) -> None:
     lines = [row(0), row(1, prompt=f"What is {GITHUB} good for? Tell me."), row(2)]
     run = curate.clean(write_jsonl(tmp_path / "p.jsonl", lines), tmp_path / "RUN", rules={"defaults": False})
     gate = gates.secrets_in(run, {"the recipe": "a: b"})
@@ -123,13 +123,13 @@ def test_a_secret_is_named_by_its_place_and_never_said(tmp_path: Path) -> None:
         ("cc-by-nc-4.0", {"a": "cc-by-nc-sa-4.0"}, "requires the same licence"),
     ],
 )
-def test_licences_that_fit(target: str | None, sources: dict[str, str | None], said: str | None) -> None:
+def test_licences_of_sources_must_fit(target: str | None, sources: dict[str, str | None], said: str | None) -> None:
     found = licences.problem(target, sources)
     assert found is None if said is None else said in (found or "")
 
 
 def checked(run: Run, recipe: Recipe | None = None, **facts: Any) -> dict[str, tuple[str, str]]:
-    """Gate → status and text, with some of the run's facts changed."""
+    """Return gate → status and text, with some of the run's facts changed."""
     found = json.loads((run.folder / "summary.json").read_text()) | facts
     return {gate.name: (gate.status, gate.text) for gate in gates.check(run, found, recipe or run.recipe, {})}
 
@@ -146,7 +146,7 @@ def test_a_good_run_passes(run: Run) -> None:
     }  # fmt: skip
 
 
-def test_each_gate_fails_on_what_it_is_for(run: Run) -> None:
+def test_each_gate_fails_on_its_own_problem(run: Run) -> None:
     counts = {**run.counts, "train": 0, "kept": 2, "rows": 40}
     strict = with_publish(run.recipe, max_personal=0.1, license=None, min_test=50)
     sets = {"gsm8k": {"items": 1319, "hit": 3, "rows": 4}}
@@ -175,7 +175,7 @@ def test_failed_gates_are_named_unless_waived() -> None:
         gates.check_names(["license"])
 
 
-def test_one_licence_a_source(run: Run) -> None:
+def test_one_licence_per_source(run: Run) -> None:
     recipe = with_publish(run.recipe, source_license={"p.jsonl": "cc-by-nc-4.0"})
     assert "p.jsonl: cc-by-nc-4.0 forbids commercial use" in checked(run, recipe)["licence"][1]
     assert LICENSED[0] == "publish.license=mit"

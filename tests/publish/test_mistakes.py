@@ -23,7 +23,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture
 def copy(run: Run, tmp_path: Path) -> Path:
-    """A run that may be spoilt."""
+    """Return a copy of the run that a test may damage."""
     return Path(shutil.copytree(run.folder, tmp_path / "RUN"))
 
 
@@ -66,11 +66,11 @@ def test_options(hub: HubServer, run: Run, tmp_path: Path, options: tuple[str, .
     one_line(command(hub.url, tmp_path, "push", run.folder, "me/set", *options), 2, said)
 
 
-def test_no_network_is_3(run: Run, tmp_path: Path) -> None:
+def test_no_network_exits_with_3(run: Run, tmp_path: Path) -> None:
     one_line(command(NOWHERE, tmp_path, "push", run.folder, "me/set"), 3, "unexpected response of the Hub")
 
 
-def test_a_failed_gate_is_1(hub: HubServer, run: Run, tmp_path: Path) -> None:
+def test_a_failed_gate_exits_with_1(hub: HubServer, run: Run, tmp_path: Path) -> None:
     done = command(hub.url, tmp_path, "push", run.folder, "me/gate", "--set", "publish.license=null")
     one_line(done, 1, "licence: no licence is specified: --set publish.license=…. Fix this, or")
     assert "me/gate" not in hub.repos
@@ -85,7 +85,7 @@ def test_a_failed_gate_is_1(hub: HubServer, run: Run, tmp_path: Path) -> None:
     )
 
 
-def test_a_licence_that_the_hub_does_not_take(hub: HubServer, run: Run, tmp_path: Path) -> None:
+def test_a_licence_that_the_hub_does_not_accept(hub: HubServer, run: Run, tmp_path: Path) -> None:
     done = command(
         hub.url, tmp_path, "push", run.folder, "me/odd", "--set", "publish.license=my-own", "--waive", "licence"
     )
@@ -114,8 +114,8 @@ def test_counts_edited_by_hand_and_files_added(hub: HubServer, copy: Path, tmp_p
     one_line(command(hub.url, tmp_path, "push", copy, "me/set"), 2, "data/train-9.parquet was edited after the run")
 
 
-def test_no_token_anywhere(hub: HubServer, run: Run, tmp_path: Path) -> None:
-    """Neither in what is said, nor in a file of the run, the cache or the repository, nor in a traceback."""
+def test_no_token_is_shown_or_written(hub: HubServer, run: Run, tmp_path: Path) -> None:
+    """No output, no traceback, and no file of the run, the cache or the repository contains it."""
     said = ""
     for url, repo, options in (
         (hub.url, "me/quiet", ()),
@@ -134,7 +134,7 @@ def test_no_token_anywhere(hub: HubServer, run: Run, tmp_path: Path) -> None:
     assert all(WRITE not in address for _, address in hub.requests)
 
 
-def test_a_text_that_holds_the_publishers_token_stays_here(hub: HubServer, tmp_path: Path) -> None:
+def test_a_text_with_the_publishers_token_is_not_published(hub: HubServer, tmp_path: Path) -> None:
     run = make_run(tmp_path / "leak", range(30), "publish.about=Ask with hf_writer")
     done = command(hub.url, tmp_path, "push", run.folder, "me/leak")
     one_line(done, 1, "the publisher's own token")

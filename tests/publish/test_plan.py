@@ -27,7 +27,7 @@ def plan(bundle: Bundle, remote: Remote) -> Plan:
 
 
 def published(bundle: Bundle, *further: str) -> Remote:
-    """The repository after a push of the bundle, with further files."""
+    """Return the repository after a push of the bundle, with further files."""
     first = plan(bundle, Remote())
     files = {file.path: {file.sha256} for file in first.adds} | {path: {"0" * 64} for path in further}
     (card,) = (file.content for file in first.adds if file.path == "README.md")
@@ -44,7 +44,7 @@ def test_a_new_repository(bundle: Bundle) -> None:
     assert (found.deletes, found.schema, found.breaks, found.empty) == ([], [], [], False)
 
 
-def test_the_same_again_is_no_change(bundle: Bundle) -> None:
+def test_the_same_push_again_changes_nothing(bundle: Bundle) -> None:
     found = plan(bundle, published(bundle))
     assert {step.state for step in found.steps} == {"same"}
     assert (found.adds, found.deletes, found.schema, found.breaks, found.empty) == ([], [], [], [], True)
@@ -76,7 +76,7 @@ def test_stale_candidates_are_deleted_only_with_new_ones(bundle: Bundle) -> None
     assert plan(answers, published(answers, stale)).deletes == [stale]
 
 
-def test_splits_and_parts_that_go_break_readers(bundle: Bundle) -> None:
+def test_removed_splits_and_parts_break_readers(bundle: Bundle) -> None:
     remote = published(bundle, "prefcurate/default/parts/0123456789ab/ledger.parquet")
     remote = replace(remote, card=remote.card.replace("- name: test", "- name: validation"))
     found = plan(bundle, remote)

@@ -1,4 +1,4 @@
-"""Nothing that only the publisher's machine knows goes out: canaries in every field, all uploaded bytes searched."""
+"""Nothing private to the publisher's machine is published: canaries in every field, all uploaded bytes searched."""
 
 import hashlib
 import io
@@ -31,7 +31,7 @@ SECRET = "ghp_" + "a1B2" * 9
 
 
 def fields(kind: type[BaseModel] = Recipe, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Holds]]:
-    """Every field below a section that has a mark."""
+    """Yield every field that has a mark, of a section and of those below it."""
     for name, field in kind.model_fields.items():
         mark = next((mark for mark in field.metadata if isinstance(mark, Holds)), None)
         if mark:
@@ -56,7 +56,7 @@ CANARIES: dict[str, Any] = {
 
 
 def with_value(path: tuple[str, ...], value: Any) -> dict[str, Any]:
-    """A recipe with this value at the path, and what else its sections need."""
+    """Return a recipe with this value at the path, and with what its sections need."""
     model = {"model": "openai:m"}
     tree: dict[str, Any] = {
         "source": {"paths": ["p.jsonl"]},
@@ -90,7 +90,7 @@ def test_every_field_has_a_decision() -> None:
 
 
 @pytest.mark.parametrize(("path", "how"), LOCAL, ids=[".".join(path) for path, _ in LOCAL])
-def test_a_canary_in_any_field_stays_here(path: tuple[str, ...], how: str) -> None:
+def test_a_canary_in_any_field_is_not_published(path: tuple[str, ...], how: str) -> None:
     for value in CANARIES[how]:
         tree = with_value(path, value)
         recipe = make_recipe(tree)
@@ -117,7 +117,7 @@ def test_a_canary_in_any_field_stays_here(path: tuple[str, ...], how: str) -> No
         (("publish", "source_license"), None, {"a.jsonl": "mit"}),
     ],
 )  # fmt: skip
-def test_what_others_can_use_goes_out(path: tuple[str, ...], value: Any, out: Any) -> None:
+def test_what_others_can_use_is_published(path: tuple[str, ...], value: Any, out: Any) -> None:
     tree = with_value(path, value)
     if path[-1] == "base_url":
         tree["prompts"]["model"]["model"] = "openai:m"
@@ -145,7 +145,7 @@ def test_names_of_models(line: str, name: str) -> None:
 
 
 def make_canary_run(folder: Path, url: str) -> Run:
-    """A run that asked models, some of which failed with a message about the machine; canaries wherever it is told."""
+    """Return a run that asked models, with canaries in all its settings; some requests failed."""
     home = folder / CANARY
     home.mkdir(parents=True)
     prompts = [{"prompt": f"How do I boil {number} eggs in one pot?"} for number in range(12)]
@@ -185,14 +185,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     with chat_server(answer) as server, pytest.MonkeyPatch.context() as patch:
         patch.setenv(f"{CANARY.upper()}_KEY", f"sk-{CANARY}")
         found = make_canary_run(tmp_path_factory.mktemp("published"), server.url)
-    # An endpoint's message may say anything: the server of the tests is terse, so what it said is replaced.
+    # The run's own tables contain the messages of the endpoint; the published ones must not.
     for name in ("candidates.parquet", "ledger.parquet"):
         assert "status 400" in str(pl.read_parquet(found.folder / name, glob=False).rows())
     return found
 
 
 def uploaded(hub: HubServer, repo: str) -> dict[str, str]:
-    """Every file of the repository as text; tables decoded."""
+    """Return every file of the repository as text, with tables decoded."""
     files = {path: read(data) for path, data in hub.repos[repo].at("main").files.items()}  # type: ignore[union-attr]
     return {
         path: str(pl.read_parquet(io.BytesIO(data)).rows()) if path.endswith(".parquet") else data.decode()
@@ -216,7 +216,7 @@ def test_no_canary_in_what_is_uploaded(hub: HubServer, user: User, run: Run, tmp
     assert "'status 400'" in files["candidates/data/train-00000-of-00001.parquet"]
     assert "'no_answer'" in files["prefcurate/default/ledger.parquet"]
 
-    # Whoever pulls it has the files where the recipe finds them.
+    # A pulled run has the files where its recipe finds them.
     user.pull("me/out", tmp_path / "AGAIN")
     again = open_run(tmp_path / "AGAIN")
     assert again.recipe.judge is not None
@@ -224,7 +224,7 @@ def test_no_canary_in_what_is_uploaded(hub: HubServer, user: User, run: Run, tmp
     assert again.recipe.judge.rubric == str(tmp_path / "AGAIN/files/judge/strict.txt")
     assert again.recipe.judge.models[0].base_url is None
     assert load_recipe(tmp_path / "AGAIN/recipe.yaml") == again.recipe
-    # And publishes the same again.
+    # It can be published again.
     assert user.push(again, "me/out", candidates=False)["files"] != []
 
 
@@ -265,7 +265,7 @@ def test_the_ledger_of_a_run_that_asked_models_has_no_messages(tmp_path: Path) -
     path, digest = published_ledger(Run(tmp_path, Manifest(files=files, generation={"answers": []})), out)
     assert (path, digest) == (out / "ledger.parquet", hashlib.sha256(path.read_bytes()).hexdigest())
     assert pl.read_parquet(path).get_column("reasons").to_list() == [["not_judged"], ["max_chars_ratio (9.0)"]]
-    # That of any other run is published as it is.
+    # The ledger of any other run is published unchanged.
     path.unlink()
     assert published_ledger(Run(tmp_path, Manifest(files=files)), out) == (tmp_path / "ledger.parquet", "0" * 64)
     assert not path.exists()
@@ -282,7 +282,7 @@ def test_the_ledger_of_a_run_that_asked_models_has_no_messages(tmp_path: Path) -
         ("cut off at max_tokens before any text", "cut off at max_tokens before any text"),
     ],
 )
-def test_of_an_error_only_its_kind(error: str | None, out: str | None) -> None:
+def test_only_the_kind_of_an_error_is_published(error: str | None, out: str | None) -> None:
     empty = {name: pl.Series(name, [None], dtype) for name, dtype in CANDIDATES.items()}
     frame = pl.DataFrame(empty | {"error": pl.Series("error", [error], pl.String)})
     assert published_answers(frame).get_column("error").to_list() == [out]

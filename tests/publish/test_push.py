@@ -1,4 +1,4 @@
-"""Push and pull: what reaches the Hub is the run, whole, once."""
+"""Push and pull: the Hub gets the whole run, exactly once."""
 
 import json
 import subprocess
@@ -50,7 +50,7 @@ def header(hub: HubServer, repo: str) -> dict[str, Any]:
 
 
 def loaded(hub: HubServer, home: Path, *arguments: str) -> dict[str, list[dict[str, Any]]]:
-    """What `datasets.load_dataset` makes of it."""
+    """Return the splits as read by `datasets.load_dataset`."""
     program = (
         "import sys, json, datasets; found = datasets.load_dataset(*sys.argv[1:])\n"
         "print(json.dumps({name: list(split) for name, split in found.items()}))"
@@ -153,7 +153,7 @@ def test_append_adds_shards_and_sends_nothing_again(hub: HubServer, user: User, 
     assert set(files_of(hub, "me/append")) == FILES
 
 
-def test_what_is_there_already_is_not_appended(hub: HubServer, user: User, run: Run, tmp_path: Path) -> None:
+def test_published_pairs_are_not_appended_again(hub: HubServer, user: User, run: Run, tmp_path: Path) -> None:
     user.push(run, "me/twice")
     overlapping = make_run(tmp_path, range(35, 60))
     refused = user.push(overlapping, "me/twice", append=True)
@@ -188,7 +188,7 @@ def test_a_dry_run_sends_nothing(hub: HubServer, user: User, run: Run) -> None:
     }
 
 
-def test_someone_else_commits_meanwhile(hub: HubServer, user: User, run: Run, further: Run) -> None:
+def test_a_push_keeps_a_commit_that_came_meanwhile(hub: HubServer, user: User, run: Run, further: Run) -> None:
     user.push(run, "me/race")
     hub.faults.append(Fault("/api/datasets/me/race/commit/", "race"))
     user.push(further, "me/race")
@@ -224,7 +224,7 @@ def test_a_pulled_run_answers_why(hub: HubServer, user: User, tmp_path: Path) ->
     assert user.push(pulled, "me/why2")["changed"] is True
 
 
-def test_what_cannot_be_pulled(hub: HubServer, user: User, run: Run, tmp_path: Path) -> None:
+def test_repositories_that_cannot_be_pulled(hub: HubServer, user: User, run: Run, tmp_path: Path) -> None:
     user.push(run, "me/pull")
     hub.commit("me/foreign", {"a.txt": b"x"})
     for repo, options, said in (

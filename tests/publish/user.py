@@ -1,4 +1,4 @@
-"""Someone who publishes: the real clients against the loopback Hub, in a process of their own."""
+"""A user who publishes: the real clients against the loopback Hub, in a separate process."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from tests.hub_server import WRITE
 
 SMALL = ("publish.min_train=1", "publish.min_test=0", "publish.max_personal=1")
 LICENSED = ("publish.license=mit", "publish.source_license=mit")
-# The clients read their settings when they are imported, so they live in a process that is told what to do.
+# The clients read their settings when they are imported, so they run in a process that takes calls.
 PROGRAM = """
 import json, sys, time
 sleep = time.sleep
@@ -39,7 +39,7 @@ for line in sys.stdin:
 
 
 def environment(url: str, home: Path, token: str | None = WRITE) -> dict[str, str]:
-    """This process's own, with the Hub's settings in place of whatever was there."""
+    """Return this process's environment, with these settings of the Hub in place of its own."""
     plain = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
     hub = {"HF_ENDPOINT": url, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1", "PREFCURATE_HUB_WAIT": "0.02"}
     return plain | hub | ({"HF_TOKEN": token} if token else {})
@@ -48,12 +48,12 @@ def environment(url: str, home: Path, token: str | None = WRITE) -> dict[str, st
 def command(
     url: str, home: Path, *arguments: str | Path, token: str | None = WRITE
 ) -> subprocess.CompletedProcess[str]:
-    """The real command."""
+    """Run the real command."""
     return forked.curate(*arguments, env=environment(url, home, token))
 
 
 class User:
-    """A process that pushes and pulls as it is told."""
+    """A process that pushes and pulls on request."""
 
     def __init__(self, url: str, home: Path) -> None:
         self._process = subprocess.Popen(
@@ -62,11 +62,11 @@ class User:
         )  # fmt: skip
 
     def push(self, run: Run, repo: str, **options: Any) -> dict[str, Any]:
-        """What `curate.publish.push` says, or its error."""
+        """Return the result of `curate.publish.push`, or its error."""
         return self._ask("push", str(run.folder), repo, **options)
 
     def pull(self, repo: str, out: Path, **options: Any) -> dict[str, Any]:
-        """The manifest of what `curate.publish.pull` fetched, or its error."""
+        """Return the manifest of the run that `curate.publish.pull` fetched, or its error."""
         return self._ask("pull", repo, str(out), **options)
 
     def _ask(self, name: str, *arguments: str, **options: Any) -> dict[str, Any]:
@@ -85,12 +85,12 @@ class User:
 
 
 def make_run(folder: Path, numbers: range, *settings: str) -> Run:
-    """A licensed run of these rows, most in train."""
+    """Return a licensed run of these rows, most of them in train."""
     folder.mkdir(parents=True, exist_ok=True)
     source = write_jsonl(folder / "p.jsonl", [row(number) for number in numbers])
     return curate.clean(source, folder / "RUN", settings=[*SMALL, *LICENSED, *settings])
 
 
 def with_publish(recipe: Recipe, **changes: Any) -> Recipe:
-    """The recipe with some settings of its publish section changed."""
+    """Return the recipe with some settings of its publish section changed."""
     return recipe.model_copy(update={"publish": recipe.publish.model_copy(update=changes)})

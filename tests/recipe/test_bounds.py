@@ -1,4 +1,4 @@
-"""Hostile recipes: one RecipeError, at once, whatever the numbers, the nesting, and the aliases."""
+"""Hostile recipes: huge numbers, deep nesting and aliases give one RecipeError, at once."""
 
 import json
 import time
@@ -17,7 +17,7 @@ from train.bakeoff.arms import Bakeoff
 
 SOURCE = {"source": {"paths": ["data.jsonl"]}}
 MODEL = {"model": "openai:x"}
-# What a section needs besides the field that is tried.
+# What a section needs besides the tested field.
 NEEDED: dict[str, dict[str, Any]] = {
     "prompts": {"prompts": {"model": MODEL}, "generate": {"models": [MODEL]}},
     "generate": {"generate": {"models": [MODEL]}},
@@ -114,7 +114,7 @@ LEVELS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
 )
 HOSTILE = {
     "aliases of aliases": (LEVELS, "more than 4,000,000 characters, aliases written out"),
-    "a long text, often": ("a: &a " + "x" * 100_000 + "\nb: [" + "*a, " * 100 + "]", "more than 4,000,000 characters"),
+    "a repeated text": ("a: &a " + "x" * 100_000 + "\nb: [" + "*a, " * 100 + "]", "more than 4,000,000 characters"),
     "lists in lists": ("a: " + "[" * 100_000, "nested more than 50 levels deep"),
     "mappings in mappings": ("".join(" " * i + "a:\n" for i in range(500)), "nested more than 50 levels deep"),
     "a list in itself": ("a: &a [*a]", "an alias inside of what it refers to"),
@@ -126,10 +126,10 @@ HOSTILE = {
     "a number as key": ("source: {1: x}", "'1' is int; put quotes around a key"),
     "on as key": ("on: x", "'on' is bool; put quotes around a key"),
     "a list as key": ("? [a]\n: b", "a key is seq; put quotes around a key"),
-    "a date that is none": ("a: 2026-99-99", "a value cannot be read: month must be in 1..12"),
-    "no number": ("a: !!int x", "a value cannot be read"),
-    "no time": ("a: !!timestamp x", "a value cannot be read"),
-    "no boolean": ("a: !!bool x", "a value cannot be read"),
+    "an invalid date": ("a: 2026-99-99", "a value cannot be read: month must be in 1..12"),
+    "an invalid number": ("a: !!int x", "a value cannot be read"),
+    "an invalid time": ("a: !!timestamp x", "a value cannot be read"),
+    "an invalid boolean": ("a: !!bool x", "a value cannot be read"),
     "a number of many digits": ("a: " + "9" * 5_000, "a value cannot be read"),
     "a NUL": ("a\0: b", "not allowed"),
 }
@@ -167,7 +167,7 @@ def test_hostile_overrides(text: str) -> None:
         make_recipe(SOURCE, [text])
 
 
-def test_data_that_is_no_recipe() -> None:
+def test_data_that_is_not_a_recipe() -> None:
     deep: list[Any] = []
     circle: dict[str, Any] = {}
     for _ in range(100_000):

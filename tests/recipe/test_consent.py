@@ -104,20 +104,20 @@ def test_every_key_alone_needs_consent() -> None:
             check_consent(make_recipe(tree), training=section == "train")
 
 
-def test_rules_dedup_split_and_select_need_none() -> None:
+def test_rules_dedup_split_and_select_need_no_consent() -> None:
     tree = SAFE | {"source": {"paths": ["shipped:quickstart.jsonl"]}}
     assert listed(make_recipe(tree)) == {}
     check_consent(make_recipe(tree))
     check_consent(make_recipe(tree), training=True)
 
 
-def test_a_recipe_of_ones_own_needs_none() -> None:
+def test_a_users_own_recipe_needs_no_consent() -> None:
     recipe = make_recipe({name: section for name, section in HOSTILE.items() if name != "origin"})
     check_consent(recipe)
     check_consent(recipe, training=True)
 
 
-def test_what_the_user_sets_himself_needs_none() -> None:
+def test_what_the_user_sets_needs_no_consent() -> None:
     recipe = make_recipe(HOSTILE, ["train.model=./mine", "train.trl.beta=0.2", "judge.models=[heuristic]"])
     assert set(USES) - set(listed(recipe)) == {"train.model", "train.trl.beta", "judge.models.0"}
     recipe = as_recipe(recipe, ["train.trl={beta: 1}", "train.chat_template=zephyr"])
@@ -148,7 +148,7 @@ def test_consent_is_for_exactly_this_recipe(tmp_path: Path) -> None:
         check_consent(load_recipe(copied))
 
 
-def test_no_means_no() -> None:
+def test_a_refusal_gives_no_consent() -> None:
     recipe = make_recipe(HOSTILE)
     with pytest.raises(ConsentNeeded, match="is not trusted"):
         trust(recipe, lambda _: False)
@@ -156,7 +156,7 @@ def test_no_means_no() -> None:
         check_consent(recipe)
 
 
-def test_the_origin_stays_with_the_recipe_and_cannot_be_set_away() -> None:
+def test_the_origin_stays_with_the_recipe_and_cannot_be_overridden() -> None:
     recipe = make_recipe(HOSTILE)
     assert make_recipe(resolved(recipe)).origin == recipe.origin
     assert as_recipe(recipe, ["split.test=0"]).origin == recipe.origin
@@ -180,7 +180,7 @@ def test_no_recipe_lets_code_of_a_model_run(tree: dict[str, Any]) -> None:
         make_recipe({"source": {"paths": ["x"]}} | tree)
 
 
-def test_nor_does_an_override() -> None:
+def test_no_override_lets_code_of_a_model_run() -> None:
     with pytest.raises(RecipeError, match=r"use --trust-remote-code"):
         make_recipe({"source": {"paths": ["x"]}}, ["train.trl.trust_remote_code=true"])
 

@@ -1,4 +1,4 @@
-"""The numbers of report and card against counts made by hand; and a finished run, opened again."""
+"""The numbers of report and card, checked against manual counts; and a finished run, opened again."""
 
 from pathlib import Path
 

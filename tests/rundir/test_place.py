@@ -1,4 +1,4 @@
-"""What is in a folder already is never removed, unless a run or a training of ours wrote it."""
+"""The existing content of a folder is never removed, unless a run or a training of ours wrote it."""
 
 from pathlib import Path
 
@@ -13,14 +13,14 @@ pytestmark = pytest.mark.slow  # together they take a while
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    """Every file by its path."""
+    """Return the bytes of every file by its path."""
     files = (path for path in folder.rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A project that has the names of a run: its own data, README and recipe."""
+    """A project whose files have the names of a run's: data, README and recipe."""
     (tmp_path / "data").mkdir()
     write_jsonl(tmp_path / "data" / "mine.jsonl", rows(8))
     (tmp_path / "README.md").write_text("# Mine\n")
@@ -39,7 +39,7 @@ def test_a_folder_with_foreign_files_is_refused_whatever_the_flag(project: Path,
 
 
 @pytest.mark.parametrize("force", [False, True])
-def test_files_that_were_put_among_the_data_stay(tmp_path: Path, force: bool) -> None:
+def test_foreign_files_among_the_data_stay(tmp_path: Path, force: bool) -> None:
     write_jsonl(tmp_path / "pairs.jsonl", rows(8))
     run = curate.clean(tmp_path / "pairs.jsonl", out=tmp_path / "RUN")
     write_jsonl(run.folder / "data" / "notes.jsonl", rows(2))

@@ -1,4 +1,4 @@
-"""Parts of a stage carry checksums: what is damaged is noticed when read, and made again by the next run."""
+"""Parts of a stage have checksums: damage is noticed when reading, and repaired by the next run."""
 
 import json
 from pathlib import Path
@@ -57,7 +57,7 @@ def test_a_part_that_is_gone_makes_the_stage_incomplete(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", "3", "{}", '{"key": "key", "parts": 4}', "[" * 100_000, "\x00", "null"]
 )
-def test_a_damaged_stage_json_is_made_again(tmp_path: Path, text: str) -> None:
+def test_a_damaged_stage_json_makes_the_stage_incomplete(tmp_path: Path, text: str) -> None:
     stage = stage_of(tmp_path)
     (stage.folder / "stage.json").write_text(text)
     with pytest.raises(InputError, match=r"stage.json is damaged"):
@@ -78,19 +78,19 @@ def test_a_part_without_a_checksum_was_not_finished(tmp_path: Path) -> None:
     stage = stage_of(tmp_path)
     (stage.folder / "stage.json").unlink()
     lines = (stage.folder / "sums").read_text().splitlines()
-    (stage.folder / "sums").write_text("\n".join(lines[:2]) + "\npart-0000")  # the last line was not written whole
-    assert stage.repair() == []  # nothing to tell of: the process was killed
+    (stage.folder / "sums").write_text("\n".join(lines[:2]) + "\npart-0000")  # the last line is incomplete
+    assert stage.repair() == []  # nothing to report: the process was killed
     assert stage.parts() == [stage.part(0), stage.part(1)]
 
 
-def test_what_was_not_finished_is_dropped_without_a_word(tmp_path: Path) -> None:
+def test_repair_returns_the_damaged_parts(tmp_path: Path) -> None:
     stage = stage_of(tmp_path)
     flip(stage.part(1))
     assert stage.repair() == [stage.part(1)]
 
 
 @pytest.mark.parametrize("name", ["pairs", "signals", "rules", "split"])
-def test_a_run_makes_only_the_damaged_part_again(tmp_path: Path, name: str) -> None:
+def test_a_run_repeats_only_the_damaged_part(tmp_path: Path, name: str) -> None:
     source = write_jsonl(tmp_path / "p.jsonl", rows(30))
     run = curate.clean(source, tmp_path / "RUN")
     before = {file.name: file.read_bytes() for file in (run.folder / "data").iterdir()}

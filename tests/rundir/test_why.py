@@ -1,4 +1,4 @@
-"""`why` finds rows of every split, also of a pulled run, and takes any text for a row."""
+"""`why` finds rows of every split, also of a pulled run, and accepts any text as a row."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def test_a_pulled_run_shows_the_texts_of_every_split(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "row", ["²", "٣", "-1", "1.5", "", "9" * 30, "18446744073709551616", "9" * 5000, "0" * 30 + "1", "\x1b[2J"]
 )
-def test_what_is_no_row_is_an_input_error(tmp_path: Path, row: str) -> None:
+def test_an_invalid_row_is_an_input_error(tmp_path: Path, row: str) -> None:
     run = curate.clean(rows(4), out=tmp_path / "RUN", settings=["split.test=0"])
     with pytest.raises(InputError, match="no row"):
         run.why(row)
