@@ -1,4 +1,4 @@
-"""Every pattern of every file matches its examples, and none of them the near misses."""
+"""Every pattern of every file matches its examples, and none matches a near miss."""
 
 from collections.abc import Callable
 from importlib.resources import files

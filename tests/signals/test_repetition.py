@@ -135,5 +135,5 @@ def approximately(row: Row) -> dict[str, Any]:
 
 @settings(deadline=None)
 @given(st.lists(st.none() | TEXTS | FEW_WORDS, max_size=4))
-def test_as_in_plain_python_row_for_row(texts: list[str | None]) -> None:
+def test_repetition_agrees_with_plain_python(texts: list[str | None]) -> None:
     assert measured(*texts) == [approximately(plain(text)) for text in texts]

@@ -1,4 +1,4 @@
-"""Which signals the report charts, the card shows, and both list by the share of pairs with any."""
+"""The signals that the report charts, that the card shows, and that both list by the share of pairs with any."""
 
 from curate.report.html import charted
 from curate.signals import SIGNALS

@@ -1,4 +1,4 @@
-"""Small files that decode to much: blocks stay small, one line says what is too large, and the process ends."""
+"""Small files that decode to much: blocks stay small, one line names what is too large, and the process ends."""
 
 import json
 import os
@@ -215,7 +215,7 @@ def test_links_in_a_circle(tmp_path: Path) -> None:
         assert [feed.name for feed in open_feeds([str(path)])] == ["a.jsonl"]
 
 
-# Linux hands a process the peak memory of the one it was started from: this one is small, where pytest may not be.
+# On Linux a process inherits the peak memory of its parent: this parent is small, pytest may not be.
 MEASURE = (
     "import resource, subprocess, sys; done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL); "
     "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(done.returncode)"
@@ -230,7 +230,7 @@ def command(*arguments: object, timeout: float = 240) -> tuple[int, str, float]:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="peak memory is asked of POSIX")
+@pytest.mark.skipif(sys.platform == "win32", reason="peak memory is read from POSIX")
 @pytest.mark.parametrize("kind", ["parquet", "parquet, nested", "arrow, nested"])
 def test_memory_of_the_command(tmp_path: Path, kind: str) -> None:
     path = SMALL_FILES[kind](tmp_path)
@@ -247,7 +247,7 @@ def test_memory_of_the_command(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="peak memory is asked of POSIX")
+@pytest.mark.skipif(sys.platform == "win32", reason="peak memory is read from POSIX")
 @pytest.mark.parametrize("end", ["", '",b\n'])
 def test_a_csv_cell_that_is_too_large_ends_the_command(tmp_path: Path, end: str) -> None:
     (tmp_path / "a.csv").write_text(f'prompt,chosen,rejected\nq,a,b\nq,"{"x" * (64 << 20)}{end}', "utf-8")
@@ -257,7 +257,7 @@ def test_a_csv_cell_that_is_too_large_ends_the_command(tmp_path: Path, end: str)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="a process is killed as POSIX does")
+@pytest.mark.skipif(sys.platform == "win32", reason="the process is killed as on POSIX")
 def test_nothing_remains_of_a_table_that_is_unpacked_when_the_process_is_killed(tmp_path: Path) -> None:
     path = write_zst(tmp_path / "a.parquet.zst", b"\0" * (1 << 20), 2_000, b"PAR1")
     folder = tmp_path / "temporary"
@@ -273,7 +273,7 @@ def test_nothing_remains_of_a_table_that_is_unpacked_when_the_process_is_killed(
 
 
 def _open_files(process: int, folder: Path) -> list[str]:
-    """Return the files under the folder that a process has open, also those without a name any more."""
+    """Return the files under the folder that a process has open, also those that no longer have a name."""
     links = []
     for each in Path(f"/proc/{process}/fd").iterdir():
         try:

@@ -104,7 +104,7 @@ def test_the_first_item_of_a_list_decides_whether_it_holds_messages() -> None:
         ({"role": None, "content": None}, "unknown_role"),
     ],
 )
-def test_one_message_of_a_table_that_is_not_as_the_others(message: dict[str, str | None], problem: str) -> None:
+def test_one_message_of_a_table_that_is_invalid(message: dict[str, str | None], problem: str) -> None:
     good = {"role": "user", "content": "x"}
     messages, problems = column("messages", pl.Series([[good], [message]]))
     assert messages == [[good], None]
@@ -172,13 +172,13 @@ def test_text_parts_are_joined(content: list[Any], text: str) -> None:
         (None, "not_messages raw: message 2 is null, not an object"),
     ],
 )
-def test_what_is_wrong_with_a_message(item: Any, problem: str) -> None:
+def test_problems_of_a_message(item: Any, problem: str) -> None:
     messages, found = turns({"role": "user", "content": "q"}, item)
     assert messages is None
     assert str(found).startswith(problem)
 
 
-def test_what_is_wrong_with_messages() -> None:
+def test_problems_of_a_list_of_messages() -> None:
     assert column("messages", [[], "text", {"role": "user"}, None, 3]) == (
         [None] * 5,
         [
@@ -204,7 +204,7 @@ GOOD, ODD = {"role": "user", "content": "q"}, {"role": "human", "content": "q"}
         ([[None], [GOOD]], [None, [GOOD]]),
     ],
 )
-def test_messages_of_a_table_are_checked_as_those_of_json_are(rows: list[Any], expected: list[Any]) -> None:
+def test_messages_of_a_table_are_checked_like_those_of_json(rows: list[Any], expected: list[Any]) -> None:
     table, plain = column("messages", pl.Series(rows, dtype=MESSAGES)), column("messages", rows)
     assert table[0] == plain[0] == expected
     assert [text is None for text in table[1]] == [text is None for text in plain[1]]

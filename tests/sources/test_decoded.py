@@ -68,7 +68,7 @@ def test_an_index_outside_a_dictionary_counts_as_its_first_or_last_value(index: 
         ([], 10, 9, []),
     ],
 )
-def test_slices_of_so_many_bytes_and_rows(
+def test_slices_are_limited_in_bytes_and_rows(
     sizes: list[int], most_bytes: int, most_rows: int, expected: list[tuple[int, int]]
 ) -> None:
     found = cuts(np.array(sizes, np.int64), most_bytes, most_rows)

@@ -58,7 +58,7 @@ def program(url: str, home: Path, text: str, *arguments: str) -> str:
         "HF_HOME": str(home),
         "HF_HUB_DISABLE_XET": "1",
     }
-    # From a small process: Linux hands on the peak memory of the one that starts another.
+    # From a small process: on Linux a process inherits the peak memory of its parent.
     start = "import subprocess, sys; sys.exit(subprocess.run(sys.argv[1:]).returncode)"
     done = subprocess.run(
         [sys.executable, "-c", start, sys.executable, "-c", text, *arguments],
@@ -129,7 +129,7 @@ print(len(sizes), sum(sizes), max(sizes), resource.getrusage(resource.RUSAGE_SEL
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="peak memory in this unit")
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory has this unit on Linux")
 def test_a_small_parquet_file_that_decodes_to_much(tmp_path: Path) -> None:
     text, rows = "word " * 20_000, 12_000
     long = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array([text]))

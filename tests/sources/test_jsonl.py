@@ -81,7 +81,7 @@ def test_line_ends(tmp_path: Path, text: str) -> None:
         (GOOD.replace('"q"', "[" * 5_000 + "]" * 5_000), "nested too deeply"),
     ],
 )
-def test_what_is_wrong_with_a_row(tmp_path: Path, line: str, detail: str) -> None:
+def test_problems_of_a_row(tmp_path: Path, line: str, detail: str) -> None:
     assert places(read_bytes(tmp_path, f"{GOOD}\n{line}\n{GOOD}\n")) == [(0, None), (1, f"line 2: {detail}"), (2, None)]
 
 
@@ -98,7 +98,7 @@ def test_what_is_wrong_with_a_row(tmp_path: Path, line: str, detail: str) -> Non
         ("", "invalid JSON: Input data was truncated"),
     ],
 )
-def test_what_is_wrong_with_an_item_of_an_array(tmp_path: Path, item: str, detail: str) -> None:
+def test_problems_of_an_item_of_an_array(tmp_path: Path, item: str, detail: str) -> None:
     rows = read_bytes(tmp_path, f"[{GOOD}, {item},\n{GOOD}]", "rows.json")
     assert places(rows) == [(0, None), (1, f"item 2: {detail}"), (2, None)]
 

@@ -135,7 +135,7 @@ def test_the_prompt_of_a_pair_is_that_of_the_pair_format(row: Row, expected: str
         pytest.param({"instruction": "q", "output_1": None, "output_2": 3, "preference": 1}, id="no answers"),
         pytest.param({"instruction": "q", "output_1": "a", "output_2": [], "preference": 1}, id="an empty output"),
         pytest.param({"prompt": "q", "chosen": None, "rejected": "b"}, id="chosen missing"),
-        pytest.param({"prompt": "q", "chosen": "a", "rejected": 3}, id="rejected no text"),
+        pytest.param({"prompt": "q", "chosen": "a", "rejected": 3}, id="rejected is not text"),
         pytest.param({"prompt": "q", "chosen": [A], "rejected": "b"}, id="of two kinds"),
         pytest.param({"prompt": [Q], "chosen": [A], "rejected": []}, id="an empty answer"),
         pytest.param({"chosen": [Q, A], "rejected": None}, id="one conversation"),
@@ -198,7 +198,7 @@ def test_an_invalid_conversation_keeps_its_position(messages: Any, expected: tup
         assert problems(rows)[1] == expected
 
 
-def test_conversations_without_any_other_side() -> None:
+def test_conversations_on_one_side_only() -> None:
     rows, name = found({"chosen": None, "rejected": [Q, A]}, {"chosen": None, "rejected": [user("r"), A]})
     assert ([row["prompt"] for row in rows], name) == (["user: q", "user: r"], "preference")
 

@@ -153,7 +153,7 @@ def test_a_damaged_byte_anywhere_in_a_table(tmp_path: Path, kind: str) -> None:
         try:
             read_all(path)
         except InputError as error:
-            assert str(error).startswith(f"rows.{kind}")  # noqa: PT017 - both are right
+            assert str(error).startswith(f"rows.{kind}")  # noqa: PT017 - both outcomes are right
 
 
 def test_a_file_without_rows_has_none(tmp_path: Path) -> None:

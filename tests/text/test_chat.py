@@ -1,4 +1,4 @@
-"""Chat templates that do not end are stopped, in any thread; whatever happens, the next one renders."""
+"""Chat templates that do not end are stopped, in any thread, and the next one renders."""
 
 import threading
 import time
@@ -51,7 +51,7 @@ def test_a_template_that_does_not_end(template: str) -> None:
 
 
 @pytest.mark.usefixtures("soon")
-def test_in_other_threads() -> None:
+def test_templates_are_stopped_in_other_threads() -> None:
     good, bad = tiny_tokenizer(TEMPLATE), tiny_tokenizer(LOOP)
     with ThreadPoolExecutor(4) as pool:
         errors = [pool.submit(render_chat, bad, CHAT).exception(timeout=50) for _ in range(2)]
@@ -61,7 +61,7 @@ def test_in_other_threads() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("sys.platform == 'win32'", reason="memory is not asked for there")
+@pytest.mark.skipif("sys.platform == 'win32'", reason="memory is not measured there")
 def test_a_template_that_takes_all_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "TEMPLATE_BYTES", 300 << 20)
     with pytest.raises(CurateError, match=r"took more than 300 MB and was stopped"):
@@ -74,7 +74,7 @@ def test_an_error_of_a_template_is_its_own() -> None:
 
 
 def test_a_stop_that_comes_too_late_does_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The end of the template and of its time, at the same moment, many times."""
+    """The template and its time end at the same moment, many times."""
     monkeypatch.setattr("curate.text.chat.TICK", 0.0005)
     monkeypatch.setattr(limits, "TEMPLATE_SECONDS", 0.0005)
     tokenizer = tiny_tokenizer(TEMPLATE)
@@ -93,7 +93,7 @@ def test_a_stop_that_comes_too_late_does_no_harm(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.usefixtures("soon")
-def test_the_preflight_says_which_template() -> None:
+def test_the_preflight_names_the_template() -> None:
     frame = pairs(pair([("user", "Hi")], "a", "b"))
     tokenizer = tiny_tokenizer(LOOP)
     with pytest.raises(CurateError, match=r"the chat template of .* took more than 1 seconds"):

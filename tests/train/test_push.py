@@ -46,7 +46,7 @@ def hub(server: HubServer, place: Path) -> HubServer:
 
 
 def preload(hub: HubServer, place: Path) -> str:
-    """The Hub's client reads its settings where it is imported, which TRL does."""
+    """Return code that sets the Hub's settings before TRL imports the client, which reads them on import."""
     settings = environment(hub.url, place / "home", token=None)
     of_hub = {name: value for name, value in settings.items() if name.startswith("HF_")} | {"HF_HUB_OFFLINE": "0"}
     return f"import os; os.environ.update({of_hub}); {TRAINING}"
@@ -218,7 +218,7 @@ def test_a_token_error_is_found_before_training(hub: HubServer, place: Path, tmp
     assert not (tmp_path / "OUT").exists()
 
 
-def test_without_network_exit_code_3_before_training(place: Path, tmp_path: Path) -> None:
+def test_no_network_exits_with_3_before_training(place: Path, tmp_path: Path) -> None:
     arguments = ("train", place / "RUN", "-m", place / "model", "-o", tmp_path / "OUT", "--push", "me/tuned")
     done = command("http://127.0.0.1:9", place / "home", *arguments)
     assert done.returncode == 3

@@ -1,4 +1,4 @@
-"""Code in a model's folder runs where the user asked for it on the command line or in Python, and nowhere else."""
+"""Code in a model's folder runs only if the user asks for it, on the command line or in Python."""
 
 import json
 from pathlib import Path
@@ -36,7 +36,7 @@ def theirs(tmp_path: Path) -> tuple[str, Path]:
 
 
 @pytest.mark.slow
-def test_it_runs_only_where_the_user_asked_for_it(tmp_path: Path, theirs: tuple[str, Path]) -> None:
+def test_model_code_runs_only_if_the_user_asks_for_it(tmp_path: Path, theirs: tuple[str, Path]) -> None:
     model, canary = theirs
     run = toy_run(tmp_path, 20)
     for call in (curate.preflight, curate.train):

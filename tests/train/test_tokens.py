@@ -95,7 +95,7 @@ def test_tokens_beside_a_special_token_that_takes_part_of_the_text(setting: str)
 
 def test_a_tokenizer_of_another_kind_gets_whole_texts() -> None:
     class Letters:
-        """A tokenizer of which nothing is known: it only has to be called."""
+        """A tokenizer of an unknown class, which can only be called."""
 
         def __call__(self, texts: list[str], **_: object) -> dict[str, list[list[int]]]:
             return {"input_ids": [[ord(letter) for letter in text] for text in texts]}

@@ -18,7 +18,7 @@ def cells() -> list[str]:
     return ["".join(cell["source"]) for cell in NOTEBOOK["cells"] if cell["cell_type"] == "code"]
 
 
-def test_it_has_no_outputs() -> None:
+def test_the_notebook_has_no_outputs() -> None:
     assert all(not cell["outputs"] for cell in NOTEBOOK["cells"] if cell["cell_type"] == "code")
 
 

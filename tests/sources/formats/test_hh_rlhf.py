@@ -23,7 +23,7 @@ def talk(*turns: str) -> str:
         pytest.param(
             talk("H: q", "A: a", "H: r", "A: c"), talk("H: q", "A: b", "H: s", "A: d"),
             ("user: q", "assistant: a | user: r | assistant: c", "assistant: b | user: s | assistant: d"),
-            id="parting before the last turn"),
+            id="diverging before the last turn"),
         pytest.param(
             talk("H: q", "A: a"), talk("H: q", "A: a"),
             ("user: q", "assistant: a", "assistant: a"), id="equal"),

@@ -28,7 +28,7 @@ def one(**columns: Any) -> Row:
         pytest.param({"prompt": Q, "chosen": A, "rejected": B}, id="explicit, messages"),
         pytest.param({"prompt": "q", "chosen": A, "rejected": B}, id="prompt as text, messages"),
         pytest.param({"prompt": Q, "chosen": "a", "rejected": "b"}, id="prompt as messages, texts"),
-        pytest.param({"prompt": "q", "chosen": "a", "rejected": B}, id="each of another kind"),
+        pytest.param({"prompt": "q", "chosen": "a", "rejected": B}, id="each side of another kind"),
         pytest.param({"chosen": "q a", "rejected": "q b"}, id="implicit, texts"),
         pytest.param({"chosen": Q + A, "rejected": Q + B}, id="implicit, messages"),
         pytest.param({"prompt": "q", "chosen": Q + A, "rejected": Q + B}, id="prompt as text, conversations"),

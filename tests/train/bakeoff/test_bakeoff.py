@@ -67,7 +67,7 @@ def test_clean_labels_win(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_arms_and_no_leak(tmp_path: Path) -> None:
+def test_arms_share_no_prompt_with_the_test_pairs(tmp_path: Path) -> None:
     sources(tmp_path, 40)
     plan = Bakeoff.model_validate({"arms": ARMS, "test": "clean", "train": {"model": "m"}})
     arms, test = open_arms(plan, tmp_path / "OUT", tmp_path)

@@ -133,7 +133,7 @@ def test_drift_and_candidates() -> None:
     assert drift(answers(("injection", "x", "a", "b"))) == []
 
 
-def test_rates() -> None:
+def test_win_rates() -> None:
     wins = pl.DataFrame({"prompt_id": list("abcd"), "win": [1.0, 0.5, 0.0, None], "longer": [1, 0, -1, 5]})
     found = win_rates(wins, "judge")
     assert (found["prompts"], found["unjudged"], found["ties"]) == (4, 1, 1)

@@ -59,7 +59,7 @@ def losses(folder: Path) -> list[float]:
         return [float(line["loss"]) for line in csv.DictReader(file) if line["loss"]]
 
 
-def test_it_learns(done: Training, toy: Run) -> None:
+def test_a_training_learns(done: Training, toy: Run) -> None:
     seen = losses(done.folder)
     assert seen[0] == pytest.approx(math.log(2), abs=1e-4)
     assert seen[-1] < 0.6 * seen[0]
@@ -226,7 +226,7 @@ def test_two_processes_without_memory(toy: Run, model: str, tmp_path: Path, monk
     assert not (tmp_path / ROWS_FOLDER).exists()
 
 
-def test_no_memory_at_all(toy: Run, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_memory_for_a_single_pair(toy: Run, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
     from transformers import LlamaModel
 
