@@ -1,4 +1,4 @@
-"""The output of a run as its readers use it: `datasets` loads the folder, TRL trains on it unchanged."""
+"""The output of a run as its consumers use it: `datasets` loads the folder, TRL trains on it unchanged."""
 
 from pathlib import Path
 from typing import Any

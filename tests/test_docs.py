@@ -1,4 +1,4 @@
-"""The documentation is true: tables are what the code says, commands and code run, links lead somewhere."""
+"""The documentation is correct: tables match the code, commands and code run, links resolve."""
 
 import ast
 import importlib
@@ -52,12 +52,12 @@ def table(header: str, lines: list[tuple[str, ...]]) -> str:
 
 
 def about(text: str | None) -> str:
-    """The first paragraph, on one line."""
+    """Return the first paragraph on one line."""
     return " ".join((text or "").strip().split("\n\n")[0].split())
 
 
 def size(count: int) -> str:
-    """A limit as people write it."""
+    """Return a limit as people write it."""
     powers = {1 << 30: "GB", 1 << 20: "MB", 1 << 10: "kB"}
     return next((f"{count // power:,} {unit}" for power, unit in powers.items() if count % power == 0), f"{count:,}")
 
@@ -83,7 +83,7 @@ def limit_table() -> str:
 
 
 def tables() -> dict[str, str]:
-    """Every generated part of curate/README.md by its name."""
+    """Return every generated part of curate/README.md by its name."""
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     return {
         "commands": table("command | what it does", [(f"`curate {n}`", about(c.help)) for n, c in commands.items()]),
@@ -103,20 +103,20 @@ def part(name: str) -> re.Pattern[str]:
 
 
 def commands_of(page: Path) -> list[list[str]]:
-    """Every `curate …` line of the page's code blocks, as arguments."""
+    """Return every `curate …` line of the page's code blocks, as arguments."""
     blocks = re.findall(r"```\w*\n(.*?)```", text_of(page), re.DOTALL)
     lines = [line for block in blocks for line in re.findall(r"^(curate [^#\n]+)", block, re.MULTILINE)]
     return [shlex.split(line)[1:] for line in lines]
 
 
 @pytest.mark.parametrize("name", ["commands", "formats", "rules", "signals"])
-def test_tables_are_what_the_code_says(name: str) -> None:
+def test_tables_match_the_code(name: str) -> None:
     found = part(name).search(text_of(CURATE))
     assert found is not None
     assert found[2].strip() == tables()[name], "run: python tests/test_docs.py"
 
 
-def test_the_limits_are_those_of_the_code() -> None:
+def test_the_limits_match_the_code() -> None:
     found = part("limits").search(text_of(SECURITY))
     assert found is not None
     assert found[2].strip() == limit_table(), "run: python tests/test_docs.py"
@@ -127,7 +127,7 @@ def test_the_readme_is_short() -> None:
 
 
 @pytest.mark.parametrize("page", WITH_CODE, ids=name_of)
-def test_every_command_is_one(page: Path) -> None:
+def test_every_command_line_is_valid(page: Path) -> None:
     """Names and options of every command line are known."""
     group = typer.main.get_command(app)
     for arguments in commands_of(page):
@@ -163,7 +163,7 @@ def test_code_runs(tmp_path: Path, page: Path) -> None:
 
 
 def code_of(page: Path) -> str:
-    """The Python of a page, or of a notebook."""
+    """Return the Python code of a page or a notebook."""
     if page.suffix == ".ipynb":
         cells = json.loads(text_of(page))["cells"]
         return "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
@@ -172,7 +172,7 @@ def code_of(page: Path) -> str:
 
 @pytest.mark.parametrize("page", [*WITH_CODE, ROOT / "train" / "tutorial.ipynb"], ids=name_of)
 def test_code_imports_and_calls_what_exists(page: Path) -> None:
-    """Also where it needs a network or a GPU: imports of ours resolve, calls of `curate.…` take the keywords."""
+    """Also in code that needs a network or a GPU: our imports resolve, and `curate.…` takes the keywords."""
     for node in ast.walk(ast.parse(code_of(page))):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in {"curate", "pipelines", "train"}:
             module = importlib.import_module(node.module or "")
@@ -184,7 +184,7 @@ def test_code_imports_and_calls_what_exists(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_resolve(page: Path) -> None:
     """Relative links name files of the repository, and anchors headings of the page they lead to."""
     for target in re.findall(r"\]\(([^)\s]+)\)", text_of(page)):
         if re.match(r"https?://", target):
@@ -207,14 +207,14 @@ def test_make_targets_exist(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_files_and_modules_that_are_named_exist(page: Path) -> None:
+def test_named_files_and_modules_exist(page: Path) -> None:
     """Paths in backticks that begin with one of our folders."""
     for path in re.findall(r"`((?:curate|pipelines|train|tests)/[\w./-]*\w/?)[`:]", text_of(page)):
         assert (ROOT / path).exists(), f"{name_of(page)} names {path}"
 
 
 def fill(folder: Path) -> None:
-    """The files that the pages' examples name."""
+    """Write the files that the pages' examples name."""
     write_jsonl(folder / "pairs.jsonl", rows(20))
     write_jsonl(folder / "prompts.jsonl", [{"prompt": f"What is {n} times {n}?"} for n in range(3)])
     write_jsonl(folder / "mine.jsonl", [{"prompt": "An item of an exam of your own."}])

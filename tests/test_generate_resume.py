@@ -1,4 +1,4 @@
-"""Killed at any moment, the same command only requests missing replies, and yields the same candidates."""
+"""After a kill at any moment, the same command requests only missing replies, and yields the same candidates."""
 
 import json
 import random
@@ -128,7 +128,7 @@ def test_every_prompt_is_in_the_ledger_with_its_reason(tmp_path: Path) -> None:
         assert (first.returncode, first.stderr) == (0, "")
         ledger = pl.read_parquet(tmp_path / "RUN" / "ledger.parquet")
         assert_every_prompt_is_there(ledger)
-        # Once more: only failed requests are repeated, they fail again, and the result is the same.
+        # The same command again repeats only failed requests, which fail again, and gives the same result.
         since = len(server.lines())
         again = curate("run", tmp_path / "recipe.yaml", "-o", tmp_path / "RUN", timeout=200)
         assert (again.returncode, again.stderr) == (0, "")

@@ -1,4 +1,4 @@
-"""Imports point down, and stay cheap where a user waits for them."""
+"""Imports point down, and those that a user waits for are cheap."""
 
 import ast
 import subprocess
@@ -26,8 +26,8 @@ ROOMS = [
     {"__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(ROOMS) for name in names}
-# Nobody imports these two before models are opened.
-KNOW_DISTILABEL = {"pipelines/clients/llms.py", "pipelines/clients/tasks.py"}
+# These two are not imported before models are opened.
+IMPORT_DISTILABEL = {"pipelines/clients/llms.py", "pipelines/clients/tasks.py"}
 HEAVY = {"torch", "transformers", "trl", "distilabel", "datasets", "huggingface_hub", "sentence_transformers", "peft"}
 POSIX_ONLY = ("fcntl", "grp", "pty", "pwd", "resource", "syslog", "termios", "tty")
 FACADE = {"__init__", "api"}
@@ -36,14 +36,14 @@ MAX_LINES, MAX_FUNCTION = 300, 60
 
 
 def packages_named(path: Path) -> set[str]:
-    """Top-level packages that the file imports anywhere."""
+    """Return the top-level packages that the file imports anywhere."""
     nodes = [node for node in ast.walk(tree(path)) if isinstance(node, ast.Import | ast.ImportFrom)]
     named = [[a.name for a in node.names] if isinstance(node, ast.Import) else [node.module or ""] for node in nodes]
     return {name.split(".")[0] for names in named for name in names}
 
 
 def at_module_level(path: Path) -> set[str]:
-    """Top-level packages that are imported as soon as the file is."""
+    """Return the top-level packages that the file imports at module level."""
     body = tree(path).body
     names = {alias.name for node in body if isinstance(node, ast.Import) for alias in node.names}
     names |= {node.module for node in body if isinstance(node, ast.ImportFrom) and node.module}
@@ -59,8 +59,8 @@ def test_every_room_has_a_level_and_there_are_few() -> None:
     entries = {path.stem for path in (ROOT / "curate").iterdir() if path.suffix == ".py" or path.is_dir()}
     assert entries - {"__pycache__"} == set(LEVEL) - {"pipelines", "train"}
     assert len(entries - {"__pycache__"}) <= MOST_ROOMS
-    # The facade imports whatever it exports, and the limits are constants for all: such arrows say nothing about how
-    # the rooms depend on each other.
+    # The facade imports whatever it exports, and the limits are constants for all: these arrows are not counted, since
+    # they say nothing about how the rooms depend on each other.
     assert len([pair for pair in arrows() if pair[0] not in FACADE and pair[1] != "limits"]) <= MOST_ARROWS
 
 
@@ -72,19 +72,20 @@ def test_chains_of_imports_are_short() -> None:
     assert len(longest_chain(graph())) <= LONGEST_CHAIN, longest_chain(graph())
 
 
-def test_only_two_modules_know_distilabel() -> None:
-    knowing = {
+def test_only_two_modules_import_distilabel() -> None:
+    importing = {
         str(path.relative_to(ROOT))
         for path in (ROOT / "pipelines").rglob("*.py")
         if "distilabel" in packages_named(path)
     }
-    assert knowing - {"pipelines/clients/connect.py"} == KNOW_DISTILABEL  # models.py names its type, for checkers only
+    # connect.py names its type, for checkers only.
+    assert importing - {"pipelines/clients/connect.py"} == IMPORT_DISTILABEL
 
 
 def test_heavy_libraries_are_not_imported_at_module_level() -> None:
     for folder in ("curate", "pipelines", "train"):
         for path in (ROOT / folder).rglob("*.py"):
-            allowed = {"distilabel"} if str(path.relative_to(ROOT)) in KNOW_DISTILABEL else set()
+            allowed = {"distilabel"} if str(path.relative_to(ROOT)) in IMPORT_DISTILABEL else set()
             assert not at_module_level(path) & HEAVY - allowed, path
 
 
@@ -99,14 +100,14 @@ def test_importing_and_help_load_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_import_curate_does_not_even_load_polars() -> None:
+def test_importing_curate_does_not_load_polars() -> None:
     program = "import sys, curate; print('polars' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
 
 def lines_of(function: ast.FunctionDef) -> int:
-    """Lines of a function without its docstring: what it takes and returns may need explaining at length."""
+    """Return the number of lines of a function without its docstring, which may have to be long."""
     docstring = function.body[0] if ast.get_docstring(function, clean=False) else None
     explained = (docstring.end_lineno or 0) - docstring.lineno + 1 if docstring else 0
     return (function.end_lineno or 0) - function.lineno + 1 - explained
@@ -128,9 +129,9 @@ def test_files_and_functions_stay_small() -> None:
     assert long == []
 
 
-def test_no_module_needs_a_posix_only_one_to_be_imported() -> None:
-    """As on Windows, where these do not exist. The two modules that know distilabel import what it imports."""
-    ours = sorted(set(modules()) - {path.removesuffix(".py").replace("/", ".") for path in KNOW_DISTILABEL})
+def test_every_module_can_be_imported_without_posix_modules() -> None:
+    """As on Windows, which does not have these. The two modules that import distilabel are left out."""
+    ours = sorted(set(modules()) - {path.removesuffix(".py").replace("/", ".") for path in IMPORT_DISTILABEL})
     program = (
         "import importlib, sys\n"
         "import filelock, subprocess, tempfile  # these know what to do without them\n"

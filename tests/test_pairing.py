@@ -71,9 +71,9 @@ FOUR = [("mid", 3.0), ("worst", 1.0), ("best", 5.0), ("good", 4.0)]
 
 
 def test_a_pair_with_all_its_columns() -> None:
-    told: Answer = {"judge": "j", "finish_reason": "stop", "params": '{"seed": 1}', "reason": 'is "good"'}
-    told["scores"] = [{"aspect": "honesty", "score": 4.0}]
-    good = answer(0, "yes", 4.0, "big", prompt_id="x", **told)
+    details: Answer = {"judge": "j", "finish_reason": "stop", "params": '{"seed": 1}', "reason": 'is "good"'}
+    details["scores"] = [{"aspect": "honesty", "score": 4.0}]
+    good = answer(0, "yes", 4.0, "big", prompt_id="x", **details)
     staged = pair(frame([good, answer(1, "no", 2.0, "small")]))
     row = staged.row(0, named=True)
     extra = json.loads(row.pop("extra"))
@@ -139,7 +139,7 @@ def test_sets_are_in_the_order_of_their_first_answers() -> None:
     assert staged.select("source", "source_row").rows() == [("b", 7), ("a", 3), ("b", 3)]
 
 
-def test_sets_that_begin_first_and_end_last() -> None:
+def test_the_answers_of_sets_may_be_interleaved() -> None:
     rows = [answer(n, f"{row}-{n}", float(n), source_row=row) for n, row in enumerate((1, 0, 0, 1))]
     assert shown(pair(frame(rows))) == ["1-3 > 1-0", "0-2 > 0-1"]
 
@@ -168,7 +168,7 @@ def test_pairs_and_problems_are_in_the_order_of_the_sets() -> None:
         ("all", [("a", 2.0), ("b", 2.0), ("c", 1.0), ("d", None)], ["a > c", "b > c"]),
     ],
 )
-def test_what_is_picked(strategy: str, answers: list[tuple[str, float]], pairs: list[str]) -> None:
+def test_the_pairs_of_each_strategy(strategy: str, answers: list[tuple[str, float]], pairs: list[str]) -> None:
     assert paired(*answers, strategy=strategy) == pairs
 
 
@@ -177,7 +177,7 @@ def test_what_is_picked(strategy: str, answers: list[tuple[str, float]], pairs: 
     [
         ([7, 7, 6, 5, 4, 4, 3, 2, 1, 1], "1-8"),  # mean 4, deviation 2.14: -0.29 is below all of them
         ([9, 9, 9, 9, 9, 9, 9, 9, 4, 0, 10, 10, 10], "4-8"),  # 8.15 - 2 * 2.77 = 2.62 is nearer to 4 than to 0
-        ([0, 2, 7, 7, 7, 8, 8, 8, 8, 9, 9], "2-1"),  # 1.09; with the deviation of a sample it were 0.82, nearer to 0
+        ([0, 2, 7, 7, 7, 8, 8, 8, 8, 9, 9], "2-1"),  # 1.09; the deviation of a sample would give 0.82, nearer to 0
     ],
 )
 def test_sweet_spot_is_two_deviations_below_the_mean(scores: list[int], rejected: str) -> None:
@@ -336,11 +336,11 @@ LENGTHS = [
         ({"length_matched": True, "near": 2.0, "min_chosen_score": 4.6}, "best, and very very long > hm, hm, hmm"),
     ],
 )
-def test_of_equal_scores_the_closest_in_length(wanted: dict[str, Any], picked: str) -> None:
+def test_of_near_scores_the_closest_in_length_is_picked(wanted: dict[str, Any], picked: str) -> None:
     assert paired(*LENGTHS, **wanted) == [picked]
 
 
-def test_ties_in_length_go_by_position() -> None:
+def test_ties_in_length_go_to_the_first() -> None:
     answers = [("aa", 5.0), ("bb", 5.0), ("cc", 1.0), ("dd", 1.0)]
     assert paired(*answers, length_matched=True) == ["aa > cc"]
 

@@ -1,4 +1,4 @@
-"""No regular expression of the project hangs: each is tried, as it is used, on long texts of its own characters."""
+"""No regular expression of the project hangs: each is run as it is used, on long texts of its own characters."""
 
 import importlib
 import re
@@ -12,13 +12,13 @@ import pytest
 
 from tests.structure import modules
 
-CHARACTERS = 100_000  # of which a pattern of quadratic time takes a minute
+CHARACTERS = 100_000  # for which a pattern of quadratic time takes a minute
 SECONDS = 6
 METHODS = ("match", "fullmatch", "search", "sub", "findall", "finditer", "split")
 
 
 def patterns() -> Iterator[tuple[str, re.Pattern[Any], list[str]]]:
-    """Patterns at the top of any module, with the methods that the source calls on them."""
+    """Yield the module-level patterns of all modules, with the methods that the source calls on them."""
     sources = {name: path.read_text("utf-8") for name, path in modules().items()}
     seen = set()
     for module, source in sources.items():
@@ -32,7 +32,7 @@ def patterns() -> Iterator[tuple[str, re.Pattern[Any], list[str]]]:
 
 
 def texts(pattern: re.Pattern[Any]) -> Iterator[str]:
-    """Long texts of pieces of the pattern, which it nearly matches, each ended by what it may not expect."""
+    """Yield long texts that repeat a piece of the pattern, which it nearly matches, with an unexpected end."""
     words = re.findall(r"[A-Za-z]+|[^\w\s]", pattern.pattern if isinstance(pattern.pattern, str) else "")
     pieces = dict.fromkeys(
         [*words, "a", "A", "1", " ", "\n", "\t", '"', "\\", "a.", "a,", '{"', '["', "- ", "<|", "/a", "`"]
@@ -43,7 +43,7 @@ def texts(pattern: re.Pattern[Any]) -> Iterator[str]:
 
 
 def try_all() -> None:
-    """Print the time of the slowest text of each pattern; run in a process that can be ended."""
+    """Print the time of the slowest text of each pattern; run in a process that can be killed."""
     for name, pattern, calls in patterns():
         for call in calls:
             slowest = 0.0

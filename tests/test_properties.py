@@ -99,11 +99,11 @@ def test_ids_depend_on_the_texts_alone(texts: Triples, place: int) -> None:
 def test_no_duplicate_and_no_contradiction_remains(texts: Triples) -> None:
     pairs = pairs_of(texts).with_row_index("row").with_columns(pl.col("row").cast(pl.UInt64))
     drops = resolve_duplicates(pairs)
-    left = pairs.join(drops, on="row", how="anti")
-    assert left.get_column("pair_id").is_unique().all()
-    others = left.filter(pl.col("pair_id") != pl.col("flipped_id"))  # pairs with equal responses contradict no other
+    remaining = pairs.join(drops, on="row", how="anti")
+    assert remaining.get_column("pair_id").is_unique().all()
+    others = remaining.filter(pl.col("pair_id") != pl.col("flipped_id"))  # pairs of equal responses contradict none
     assert others.filter(pl.col("flipped_id").is_in(others.get_column("pair_id").to_list())).is_empty()
-    assert resolve_duplicates(left).is_empty()
+    assert resolve_duplicates(remaining).is_empty()
 
 
 @settings(deadline=None, max_examples=25)

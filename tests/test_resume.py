@@ -1,4 +1,4 @@
-"""Killed at any moment, the same command continues and writes the same files; two runs never share a folder."""
+"""After a kill at any moment, the same command continues and writes the same files; runs never share a folder."""
 
 import os
 import random
@@ -60,13 +60,13 @@ def test_finished_parts_are_not_written_again(tmp_path: Path) -> None:
     run = curate.clean(source, tmp_path / "RUN")
     before = contents(run.folder)
     part = run.stage("signals").part(0)
-    made = part.stat().st_mtime_ns
+    written = part.stat().st_mtime_ns
     # As if the process had been killed before the stage was marked complete and the output was written.
     (part.parent / "stage.json").unlink()
     (run.folder / "manifest.json").unlink()
     (run.folder / "ledger.parquet").unlink()
     again = curate.clean(source, tmp_path / "RUN")
-    assert part.stat().st_mtime_ns == made
+    assert part.stat().st_mtime_ns == written
     assert contents(again.folder) == before
 
 

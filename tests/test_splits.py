@@ -127,7 +127,7 @@ def test_clusters_stay_whole_sizes_are_met_and_order_does_not_matter(
     # Fewer rows are missing than the smallest remaining cluster has: no cluster of train would fit.
     missing = round(test * len(rows)) - by_row.count("test")
     assert missing >= 0
-    left = [
+    remaining = [
         size for cluster, size in enumerate(sizes) if all(s == "train" for (_, c), s in found.items() if c == cluster)
     ]
-    assert missing < min(left, default=1) or missing == 0
+    assert missing < min(remaining, default=1) or missing == 0

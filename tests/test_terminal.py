@@ -1,4 +1,4 @@
-"""What is printed: control characters are shown, what cannot be printed ends nothing, bars are for terminals only."""
+"""Output: control characters are escaped, a failing stream ends nothing, and bars are for terminals only."""
 
 import ast
 import io
@@ -19,17 +19,17 @@ p.PATIENCE = -1
 with p.progress("read", 3, "rows") as advance:
     advance(); advance(2)
 """
-# Only these may print: all else goes through the first. The second runs in a process of its own, whose output is read.
+# Only these may print: all else goes through the first. The second runs in a separate process, whose output is read.
 PRINTERS = {"curate/terminal.py", "pipelines/clients/server.py"}
 
 
-def test_silent_without_a_terminal() -> None:
+def test_progress_is_silent_without_a_terminal() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("", "")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no pseudo terminals")
-def test_shown_on_a_terminal_and_only_on_standard_error() -> None:
+def test_progress_is_shown_on_a_terminal_on_standard_error_only() -> None:
     import pty
 
     ours, theirs = pty.openpty()
@@ -59,7 +59,7 @@ def test_shown_on_a_terminal_and_only_on_standard_error() -> None:
         ("שלום\u200f, \u200eok", "שלום\u200f, \u200eok"),  # marks that reverse nothing
     ],
 )
-def test_control_characters_are_shown(text: str, shown: str) -> None:
+def test_control_characters_are_escaped(text: str, shown: str) -> None:
     assert visible(text) == shown
     assert visible(shown) == shown
 
@@ -99,7 +99,7 @@ class Full(io.StringIO):
         raise OSError(28, "No space left on device")
 
 
-def test_what_cannot_be_written_is_left_out_and_said() -> None:
+def test_what_cannot_be_written_is_dropped_and_reported() -> None:
     full, closed = Output(Full()), Output(io.StringIO())
     closed.close()
     for output, why in ((full, "No space left"), (closed, "closed")):
@@ -112,7 +112,7 @@ def test_what_cannot_be_written_is_left_out_and_said() -> None:
 
 
 def printing(path: Path) -> list[str]:
-    """Whatever in a file prints or could print."""
+    """Return everything in a file that prints or could print."""
     found = []
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Call):

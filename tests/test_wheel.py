@@ -27,7 +27,7 @@ def call(*command: str | Path, folder: Path) -> str:
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # builds, and installs everything that is required
 def test_wheel_without_extras_cleans(tmp_path: Path) -> None:
-    # The wheel is built from the sdist, so that both are what a release would hold.
+    # The wheel is built from the sdist, so that both are as in a release.
     call(sys.executable, "-m", "build", "--no-isolation", "--outdir", tmp_path, ROOT, folder=ROOT)
     (wheel,) = tmp_path.glob("*.whl")
     (sdist,) = tmp_path.glob("*.tar.gz")
