@@ -104,11 +104,11 @@ class Server:
 
     async def control(self, request: web.Request) -> web.Response:
         """{"hold_after": N}: answer N more, then keep requests waiting. {"dead_for": S}: close the port for S s."""
-        told = await request.json()
-        if "hold_after" in told:
-            self.hold_after = float("inf") if told["hold_after"] is None else self.answered + told["hold_after"]
-        if "dead_for" in told:
-            self.dying = asyncio.create_task(self.die(told["dead_for"]))
+        orders = await request.json()
+        if "hold_after" in orders:
+            self.hold_after = float("inf") if orders["hold_after"] is None else self.answered + orders["hold_after"]
+        if "dead_for" in orders:
+            self.dying = asyncio.create_task(self.die(orders["dead_for"]))
         return web.json_response({"answered": self.answered, "asked": self.asked.total()})
 
     async def die(self, seconds: float) -> None:

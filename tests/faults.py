@@ -51,8 +51,8 @@ class FaultServer:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def control(self, **told: Any) -> dict[str, int]:
-        body = urllib.request.Request(self.url.replace("/v1", "/control"), json.dumps(told).encode())
+    def control(self, **orders: Any) -> dict[str, int]:
+        body = urllib.request.Request(self.url.replace("/v1", "/control"), json.dumps(orders).encode())
         with urllib.request.urlopen(body, timeout=10) as reply:
             found: dict[str, int] = json.load(reply)
         return found

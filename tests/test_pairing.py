@@ -199,7 +199,7 @@ def test_random_lower_selects_by_salt_and_id() -> None:
 
 @pytest.mark.parametrize(("salt", "picked"), [("prefcurate", "best > mid"), ("b", "best > good")])
 def test_random_lower_never_changes(salt: str, picked: str) -> None:
-    """Of the lower ones, the first by the hex digest of sha256("SALT|ID"), as computed by the standard library."""
+    """The first of the lower ones by the hex digest of sha256("SALT|ID"), as the standard library computes it."""
     lower = {"mid": "c0", "worst": "c1", "good": "c3"}
     first = min(lower, key=lambda text: sha256(f"{salt}|{lower[text]}".encode()).hexdigest())
     assert paired(*FOUR, strategy="max_random_lower", salt=salt) == [f"best > {first}"] == [picked]

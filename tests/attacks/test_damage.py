@@ -101,10 +101,10 @@ def attack(victim: Victim, run: Path, again: list[str], *, seeds: range) -> None
             continue
         done = victim(*again).check(connects=["127.0.0.1"])
         assert done.code in {0, 2}, f"{what}: {done.err}"
-        made = contents(run)
+        after = contents(run)
         if done.code == 0:
-            assert {key: made.get(key) for key in product} == product, what
-            assert sorted(made) == sorted(right), what
+            assert {key: after.get(key) for key in product} == product, what
+            assert sorted(after) == sorted(right), what
 
 
 def export(victim: Victim, run: Path) -> dict[str, bytes] | None:

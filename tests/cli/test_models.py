@@ -110,8 +110,8 @@ def test_judge_a_run_and_continue(server: ChatServer, curate: Curate) -> None:
 def test_judge_pairs_again(server: ChatServer, curate: Curate) -> None:
     prompts(Path("p.jsonl"), PAIR, PAIR | {"prompt": "Which?"})
     done = curate("judge", "p.jsonl", "--judge", server.line("judge"), "--rubric", "honesty", "-o", "RUN")
-    told = ["openai:judge", "honesty", "4", "0%", "100%", "of", "2"]
-    assert told in [line.split() for line in done.out.splitlines()]
+    expected = ["openai:judge", "honesty", "4", "0%", "100%", "of", "2"]
+    assert expected in [line.split() for line in done.out.splitlines()]
     assert "# honesty" in server.asked[0]["messages"][0]["content"]
 
 
@@ -120,8 +120,8 @@ def test_json_prints_the_result(server: ChatServer, curate: Curate) -> None:
     options = ["p.jsonl", "--model", server.line("a"), "-o", "RUN"]
     (line,) = json.loads(curate("generate", *options, "--dry-run", "--json").out)
     assert (line["stage"], line["requests"], line["known"], line["usd"]) == ("generate", 4, 0, None)
-    made = json.loads(curate("generate", *options, "--json").out)
-    assert (made["run"], made["generation"]["answers"][0]["answers"]) == ("RUN", 4)
+    generated = json.loads(curate("generate", *options, "--json").out)
+    assert (generated["run"], generated["generation"]["answers"][0]["answers"]) == ("RUN", 4)
     judged = json.loads(curate("judge", "RUN", "--judge", server.line("judge"), "-o", "RUN2", "--json").out)
     assert judged["generation"]["judges"][0]["verdicts"] == 4
     finished = json.loads(curate("run", "RUN2/recipe.yaml", "-o", "RUN2", "--json").out)

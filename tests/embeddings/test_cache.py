@@ -23,8 +23,8 @@ class Counting:
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         self.asked += texts
-        made = [np.random.default_rng([self.salt, *text.encode()]).normal(size=self.dim) for text in texts]
-        return np.array(made, np.float32).reshape(-1, self.dim)
+        vectors = [np.random.default_rng([self.salt, *text.encode()]).normal(size=self.dim) for text in texts]
+        return np.array(vectors, np.float32).reshape(-1, self.dim)
 
 
 def test_each_distinct_text_is_encoded_once(tmp_path: Path) -> None:

@@ -56,11 +56,11 @@ def test_the_estimate_is_an_upper_bound_of_the_run(server: ChatServer, tmp_path:
         wanted = whole(server, source, generate={"models": [server.line("w")], "n": 3}, judge=judges)
         found = {line.model: line for line in estimate(wanted)}
         server.forget()
-        made = judge(wanted, tmp_path / method)["generation"]
+        generation = judge(wanted, tmp_path / method)["generation"]
         assert {name: len(server.of(name.removeprefix("openai:"))) for name in found} == {
             name: line.requests for name, line in found.items()
         }
-        for spent in made["requests"]:
+        for spent in generation["requests"]:
             assert spent["input_tokens"] < found[spent["model"]].input_tokens
             assert spent["output_tokens"] < found[spent["model"]].output_tokens
 

@@ -140,16 +140,16 @@ def test_the_data_of_the_run(finished: Run) -> None:
 
 
 def test_the_manifest_describes_the_generation(finished: Run) -> None:
-    made = finished.manifest.generation
-    assert made["answers"] == [
+    generation = finished.manifest.generation
+    assert generation["answers"] == [
         {"model": "openai:writer", "answers": 30, "failed": 3, "cut_off": 0, "on_policy": False, "mean_tokens": 20.3}
     ]
-    assert (made["prompts"]["kept"], made["prompts"]["topics"]) == (2, {"billing": 2})
-    (judged,) = made["judges"]
+    assert (generation["prompts"]["kept"], generation["prompts"]["topics"]) == (2, {"billing": 2})
+    (judged,) = generation["judges"]
     assert (judged["judge"], judged["verdicts"], judged["null_rate"]) == ("openai:judge", 27, 3 / 27)
     assert judged["tie_rate"] == 6 / 24  # the answers that are the same, and those that are called equal
     assert judged["length_bias"] == 1.0
-    assert {row["model"]: row["requests"] for row in made["requests"]} == {
+    assert {row["model"]: row["requests"] for row in generation["requests"]} == {
         "openai:judge": 27 - 2 + 3, "openai:maker": 1, "openai:writer": 27,  # equal ones once, three repairs
     }  # fmt: skip
     assert finished.manifest.inputs["p.jsonl"].rows == 11
@@ -222,8 +222,8 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(server: ChatServer, tmp_pa
 
 
 def test_a_data_set_from_a_description_alone(server: ChatServer, tmp_path: Path) -> None:
-    made = {"model": server.line("maker"), "description": "Backups", "n": 3}
-    finished = run(whole(server, None, prompts=made), tmp_path / "RUN")
+    section = {"model": server.line("maker"), "description": "Backups", "n": 3}
+    finished = run(whole(server, None, prompts=section), tmp_path / "RUN")
     assert finished.counts["kept"] == 3
     assert list(finished.manifest.inputs) == ["prompts:self_instruct"]
     assert "# Preference pairs\n" in finished.card.read_text("utf-8")
@@ -257,15 +257,15 @@ def test_requests_after_an_edit(server: ChatServer, tmp_path: Path) -> None:
 
 def test_generate_then_judge_then_run(server: ChatServer, tmp_path: Path) -> None:
     wanted = whole(server, prompts(tmp_path / "p.jsonl", count=2))
-    made = generate(wanted, tmp_path / "RUN")["generation"]
+    generation = generate(wanted, tmp_path / "RUN")["generation"]
     assert {body["model"] for body in server.asked} == {"writer"}
-    assert "judges" not in made
+    assert "judges" not in generation
     assert pl.read_parquet(tmp_path / "RUN" / "candidates.parquet").get_column("score").null_count() == 4
     assert not (tmp_path / "RUN" / "manifest.json").exists()
     server.forget()
-    made = judge(wanted, tmp_path / "RUN")["generation"]
+    generation = judge(wanted, tmp_path / "RUN")["generation"]
     assert {body["model"] for body in server.asked} == {"judge"}
-    assert made["judges"][0]["verdicts"] == 4
+    assert generation["judges"][0]["verdicts"] == 4
     assert pl.read_parquet(tmp_path / "RUN" / "candidates.parquet").get_column("score").to_list() == [1, 2, 1, 2]
     server.forget()
     assert run(wanted, tmp_path / "RUN").counts["kept"] == 2

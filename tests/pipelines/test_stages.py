@@ -238,7 +238,7 @@ def test_extra_of_the_prompt_is_kept_with_the_pair(tmp_path: Path) -> None:
 
 
 def test_an_extra_that_is_not_json(tmp_path: Path) -> None:
-    """In a user's table with the columns of PAIR."""
+    """A user's own table may have the columns of PAIR."""
     columns = ["prompt_id", "prompt", "source", "source_row", "extra"]
     turns = [{"role": "user", "content": "Photo 1?"}]
     row = dict(zip(columns, ["x", turns, "old.jsonl", 3, 'said "so"'], strict=True))

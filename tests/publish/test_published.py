@@ -257,8 +257,8 @@ def test_the_gate_for_secrets_reads_the_files(tmp_path: Path, user: User) -> Non
 
 
 def test_the_ledger_of_a_run_that_asked_models_has_no_messages(tmp_path: Path) -> None:
-    told = [("judge", ["not_judged (host 10.0.0.1)"]), ("rules", ["max_chars_ratio (9.0)"])]
-    rows = [dict.fromkeys(LEDGER) | {"stage": stage, "reasons": reasons} for stage, reasons in told]
+    dropped = [("judge", ["not_judged (host 10.0.0.1)"]), ("rules", ["max_chars_ratio (9.0)"])]
+    rows = [dict.fromkeys(LEDGER) | {"stage": stage, "reasons": reasons} for stage, reasons in dropped]
     pl.DataFrame(rows, schema=LEDGER).write_parquet(tmp_path / "ledger.parquet")
     out, files = tmp_path / "out", {"ledger.parquet": "0" * 64}
     out.mkdir()

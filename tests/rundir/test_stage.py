@@ -95,11 +95,11 @@ def test_a_run_repeats_only_the_damaged_part(tmp_path: Path, name: str) -> None:
     run = curate.clean(source, tmp_path / "RUN")
     before = {file.name: file.read_bytes() for file in (run.folder / "data").iterdir()}
     part, other = run.stage(name).part(0), run.stage("signals" if name != "signals" else "pairs").part(0)
-    made, whole = other.stat().st_mtime_ns, part.read_bytes()
+    written, whole = other.stat().st_mtime_ns, part.read_bytes()
     flip(part)
     curate.clean(source, tmp_path / "RUN")
     assert part.read_bytes() == whole
-    assert other.stat().st_mtime_ns == made
+    assert other.stat().st_mtime_ns == written
     assert {file.name: file.read_bytes() for file in (run.folder / "data").iterdir()} == before
 
 

@@ -13,8 +13,8 @@ from tests.data import rows
 
 @pytest.mark.slow
 def test_a_pulled_run_shows_the_texts_of_every_split(tmp_path: Path) -> None:
-    made = curate.clean(rows(40), out=tmp_path / "RUN", settings=["split.validation=0.2", "split.test=0.1"])
-    run = Run(made.folder, made.manifest.replace(pulled=Pulled("me/set", "0" * 40, "default")))
+    cleaned = curate.clean(rows(40), out=tmp_path / "RUN", settings=["split.validation=0.2", "split.test=0.1"])
+    run = Run(cleaned.folder, cleaned.manifest.replace(pulled=Pulled("me/set", "0" * 40, "default")))
     kept = run.ledger.filter("kept").select("source_row", "split").collect()
     assert set(kept.get_column("split")) == {"train", "validation", "test"}
     for row, split in kept.iter_rows():

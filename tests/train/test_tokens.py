@@ -140,7 +140,7 @@ def test_an_end_token_is_one_of_the_last_four(after: int, ends: bool) -> None:
 
 
 def test_lengths_of_a_pair() -> None:
-    """# and % are one token each, as is each special token; the generation prompt ends in two that no answer has."""
+    """# and % are one token each, as is each special token; the generation prompt ends in two that answers lack."""
     tokenizer = tiny_tokenizer(TEMPLATE.replace("<assistant>{% endif %}", "<assistant>##{% endif %}"))
     ours = tokens(pairs(pair([("user", "#")], "%%", "%%%")), tokenizer, frozenset({tokenizer.eos_token_id}))
     assert ours.rows(named=True) == [
