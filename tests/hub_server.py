@@ -163,7 +163,7 @@ class HubServer:
                     break  # in the middle of an upload
                 return self._cut(scope)
             if fault.kind in ("slow", "hang"):
-                await asyncio.sleep(0.3 if fault.kind == "slow" else 600)
+                await asyncio.sleep(0.1 if fault.kind == "slow" else 600)
             if fault.kind == "race":
                 self._someone_else(path)
             if fault.kind.isdigit():

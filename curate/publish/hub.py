@@ -16,10 +16,9 @@ from curate.publish.repo_file import File
 from curate.terminal import is_watched, say
 
 # Seconds before each retry, for errors that the clients do not retry themselves (409, 412, 429, 5xx on a commit).
-# PREFCURATE_HUB_WAIT scales them: 0.1 for a Hub of your own next door.
-_SCALE = os.environ.get("PREFCURATE_HUB_WAIT", "")
-WAITS = tuple((float(_SCALE) if re.fullmatch(r"\d*\.?\d+", _SCALE) else 1.0) * s for s in (0.5, 1, 2, 4, 8, 15, 30))
-FIRST_CALL_WAITS = WAITS[:4]  # fewer retries for the first call, to report a missing network soon
+WAITS = (0.5, 1, 2, 4, 8, 15, 30)
+FIRST_CALL_RETRIES = 4  # fewer for the first call, to report a missing network soon
+SCALE = "PREFCURATE_HUB_WAIT"  # environment variable that scales the waits: 0.1 for a Hub of your own next door
 LONGEST = 60.0  # maximum wait in seconds, even for a longer Retry-After
 TRANSIENT = {408, 409, 412, 425, 429}  # and every 5xx
 DATASET, MODEL = "dataset", "model"
@@ -51,7 +50,7 @@ class Hub:
         advice = "log in with `hf auth login`, or set HF_TOKEN to a token with write rights"
         if not hub.get_token():
             raise InputError(f"no token for the Hub: {advice}")
-        who = patiently(self.repo, self.api.whoami, FIRST_CALL_WAITS)
+        who = patiently(self.repo, self.api.whoami, FIRST_CALL_RETRIES)
         if who.get("auth", {}).get("accessToken", {}).get("role") == "read":
             raise InputError(f"the token of {who['name']} is read-only; {advice}")
         name: str = who["name"]
@@ -121,20 +120,26 @@ class Hub:
         yield from ((f"refs/pr/{pull.num}", pull.url) for pull in found if pull.title == title)
 
 
-def patiently(what: str, call: Callable[[], T], waits: tuple[float, ...] | None = None) -> T:
+def patiently(what: str, call: Callable[[], T], retries: int = len(WAITS)) -> T:
     """Retry a call on transient errors. Raise InputError or ServiceError with one line that contains no token."""
-    for wait in (*(WAITS if waits is None else waits), None):
+    for wait in (*WAITS[:retries], None):
         try:
             return call()
         except CurateError:
             raise
         except Exception as error:  # noqa: BLE001 - the clients raise many types, each is examined
-            seconds = _retry_after(error)
-            if seconds is None or wait is None:
+            asked = _retry_after(error)
+            if asked is None or wait is None:
                 raise _explained(what, error) from None  # the chain may show headers
-            say(f"{what}: {_line(error)}; retrying in {max(wait, seconds):.0f} s")
-            time.sleep(min(max(wait, seconds), LONGEST))
+            seconds = min(max(wait * _scale(), asked), LONGEST)
+            say(f"{what}: {_line(error)}; retrying in {seconds:.0f} s")
+            time.sleep(seconds)
     raise AssertionError("unreachable")
+
+
+def _scale() -> float:
+    given = os.environ.get(SCALE, "")
+    return float(given) if re.fullmatch(r"\d*\.?\d+", given) else 1.0
 
 
 def quiet() -> AbstractContextManager[Any]:
@@ -183,7 +188,9 @@ def _explained(what: str, error: BaseException) -> CurateError:
     if code is not None and code < 500 and code not in TRANSIENT:
         return InputError(f"{what}: {_line(error)}")
     if _retry_after(error) is not None or isinstance(error, OSError):
-        return ServiceError(f"{what}: unexpected response of the Hub: {_line(error)}")
+        reached = answer is not None or isinstance(error, json.JSONDecodeError)
+        problem = "unexpected response of the Hub" if reached else "the Hub cannot be reached"
+        return ServiceError(f"{what}: {problem}: {_line(error)}")
     if isinstance(error, ValueError):
         return InputError(f"{what}: {_line(error)}")
     return ServiceError(f"{what}: {type(error).__name__}: {_line(error)}")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 
 from curate.errors import InputError
-from curate.publish.hub import FIRST_CALL_WAITS, MAIN, MODEL, Hub, patiently, quiet
+from curate.publish.hub import FIRST_CALL_RETRIES, MAIN, MODEL, Hub, patiently, quiet
 from curate.publish.names import check_repo
 from curate.publish.repo_file import File
 from curate.publish.secrets import own_tokens
@@ -37,8 +37,8 @@ def check_model_repo(repo: str, *, private: bool) -> None:
     check_repo(repo)
     hub = Hub(repo, MODEL)
     hub.check_writer()
-    patiently(repo, lambda: hub.create(private=private), FIRST_CALL_WAITS)
-    patiently(repo, hub.check_rights, FIRST_CALL_WAITS)
+    patiently(repo, lambda: hub.create(private=private), FIRST_CALL_RETRIES)
+    patiently(repo, hub.check_rights, FIRST_CALL_RETRIES)
 
 
 def push_model(repo: str, files: Sequence[File], message: str, *, private: bool) -> PushedModel:

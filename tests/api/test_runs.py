@@ -94,7 +94,7 @@ def test_answers_and_verdicts_without_a_run_directory() -> None:
     [
         ("train.py", "curate.train('RUN')"),
         ("pipelines/__init__.py", "curate.generate(['p.jsonl'], 'embedded')"),
-        ("pipelines", "curate.judge([{'prompt': 'Tea?', 'chosen': 'Yes.', 'rejected': 'No.'}], 'heuristic')"),
+        ("pipelines", "curate.judge([{'prompt': 'Tea?', 'chosen': 'Yes.', 'rejected': 'No.'}], 'nope')"),
     ],
 )
 @pytest.mark.slow
@@ -111,7 +111,7 @@ def test_a_user_file_that_hides_our_package_is_named(tmp_path: Path, hidden: str
     if "/" in hidden or hidden.endswith(".py"):
         assert f"hides prefcurate's own package '{name}': rename it" in done.stdout, done.stderr
     else:  # a folder without __init__.py hides nothing: an installed package comes first
-        assert "hides" not in done.stdout
+        assert "unknown model 'nope'" in done.stdout
 
 
 def test_functions_raise_curate_errors(tmp_path: Path) -> None:

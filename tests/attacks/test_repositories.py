@@ -14,9 +14,11 @@ import pytest
 
 from tests.attacks.harness import Done, Victim, contents
 from tests.data import rows, write_jsonl
+from tests.forked import PUBLISHING
 from tests.hub_server import WRITE, HubServer, read
 from tests.publish.user import LICENSED, SMALL
 
+PRELOAD = PUBLISHING
 REPO, META = "me/set", "prefcurate/default"
 SHARD, LEDGER, MANIFEST = "data/train-00000-of-00001.parquet", f"{META}/ledger.parquet", f"{META}/manifest.json"
 SUMMARY, RECIPE, CARD = f"{META}/summary.json", f"{META}/recipe.yaml", "README.md"
@@ -42,7 +44,7 @@ def published(hub: HubServer) -> dict[str, bytes]:
 
 def settings(hub: HubServer, victim: Victim) -> dict[str, str]:
     home = {"HF_HOME": str(victim.folder / "home"), "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0"}
-    return home | {"HF_ENDPOINT": hub.url, "HF_TOKEN": WRITE, "PREFCURATE_HUB_WAIT": "0.02"}
+    return home | {"HF_ENDPOINT": hub.url, "HF_TOKEN": WRITE, "PREFCURATE_HUB_WAIT": "0.005"}
 
 
 def place(hub: HubServer) -> str:

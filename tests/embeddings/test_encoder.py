@@ -18,11 +18,11 @@ PROGRAM = """
 import sys
 from curate.embeddings.encoder import load_encoder
 from curate.errors import CurateError
-for name in sys.argv[1:]:
+for line in sys.stdin:
     try:
-        print(load_encoder(name).encode(["red car"]).shape[1])
+        print(load_encoder(line.strip()).encode(["red car"]).shape[1], flush=True)
     except CurateError as error:
-        print(f"{type(error).__name__}: {error}")
+        print(f"{type(error).__name__}: {error}", flush=True)
 """
 
 
@@ -92,26 +92,30 @@ def test_a_folder_without_a_model(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-def ask(url: str, home: Path, *names: str) -> list[str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
-    environment |= {"HF_ENDPOINT": url, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1"}
-    command = [sys.executable, "-c", PROGRAM, *names]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=True)
-    assert done.stderr == ""
-    return done.stdout.splitlines()
-
-
 @pytest.mark.slow
 def test_models_of_the_hub(folder: Path, tmp_path: Path) -> None:
     files = {file.name: file.read_bytes() for file in folder.iterdir()}
     other = {"original/model.safetensors": b"", "consolidated.safetensors": b"", "code.py": b"", "model.onnx": b""}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    environment |= {"HF_HOME": str(tmp_path), "HF_HUB_DISABLE_XET": "1"}
     with HubServer({"me/tiny": {**files, **other}}, kind="models") as server:
-        size, missing = ask(server.url, tmp_path, "me/tiny", "me/none")
+        process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM], env=environment | {"HF_ENDPOINT": server.url}, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+        def ask(name: str) -> str:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(f"{name}\n")
+            process.stdin.flush()
+            return process.stdout.readline()
+
+        assert ask("me/tiny") == "8\n"
+        assert ask("me/none").startswith("InputError: the Hub has no model 'me/none'")
         fetched = {path.rpartition("/")[2] for method, path in server.requests if "/resolve/" in path}
-    assert size == "8"
-    assert missing.startswith("InputError: the Hub has no model 'me/none'")
-    assert fetched == set(files)
+        assert fetched == set(files)
     # The server has stopped.
-    size, missing = ask(server.url, tmp_path, "me/tiny", "me/none")
-    assert size == "8"  # from the cache
-    assert missing.startswith("ServiceError: the Hub does not answer for the model 'me/none'")
+    assert ask("me/tiny") == "8\n"  # from the cache
+    assert ask("me/none").startswith("ServiceError: the Hub does not answer for the model 'me/none'")
+    assert process.communicate() == ("", "")

@@ -184,7 +184,7 @@ def test_a_pulled_run_is_repeated_by_one_command(tmp_path: Path) -> None:
 
         def command(*arguments: str, folder: Path = tmp_path) -> subprocess.CompletedProcess[str]:
             env = environment(hub.url, tmp_path / "home") | {"XDG_CONFIG_HOME": str(tmp_path / "config")}
-            done = forked.curate(*arguments, folder=folder, env=env)
+            done = forked.curate(*arguments, folder=folder, env=env, preload=forked.PUBLISHING)
             assert done.returncode == 0, done.stderr
             return done
 

@@ -22,11 +22,9 @@ import json, sys, time
 sleep = time.sleep
 time.sleep = lambda seconds: sleep(0.02 * seconds)  # of huggingface_hub between attempts
 from curate.errors import CurateError
-from curate.publish import hub
 from curate.publish.export import export
 from curate.publish.pull import pull
 from curate.publish.push import push
-hub.WAITS = hub.FIRST_CALL_WAITS = (0.02,) * 12
 CALLS = {"push": lambda *a, **o: push(*a, **o).to_dict(), "pull": lambda *a, **o: pull(*a, **o).manifest.to_dict()}
 for line in sys.stdin:
     name, arguments, options = json.loads(line)
@@ -41,7 +39,7 @@ for line in sys.stdin:
 def environment(url: str, home: Path, token: str | None = WRITE) -> dict[str, str]:
     """Return this process's environment, with these settings of the Hub in place of its own."""
     plain = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
-    hub = {"HF_ENDPOINT": url, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1", "PREFCURATE_HUB_WAIT": "0.02"}
+    hub = {"HF_ENDPOINT": url, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1", "PREFCURATE_HUB_WAIT": "0.005"}
     return plain | hub | ({"HF_TOKEN": token} if token else {})
 
 
@@ -49,7 +47,7 @@ def command(
     url: str, home: Path, *arguments: str | Path, token: str | None = WRITE
 ) -> subprocess.CompletedProcess[str]:
     """Run the real command."""
-    return forked.curate(*arguments, env=environment(url, home, token))
+    return forked.curate(*arguments, env=environment(url, home, token), preload=forked.PUBLISHING)
 
 
 class User:

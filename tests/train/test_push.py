@@ -222,5 +222,5 @@ def test_no_network_exits_with_3_before_training(place: Path, tmp_path: Path) ->
     arguments = ("train", place / "RUN", "-m", place / "model", "-o", tmp_path / "OUT", "--push", "me/tuned")
     done = command("http://127.0.0.1:9", place / "home", *arguments)
     assert done.returncode == 3
-    assert "unexpected response of the Hub" in done.stderr.splitlines()[-1]
+    assert "the Hub cannot be reached" in done.stderr.splitlines()[-1]
     assert not (tmp_path / "OUT").exists()

@@ -4,8 +4,7 @@ import csv
 import json
 import math
 import os
-import subprocess
-import sys
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -30,13 +29,16 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # of torc
 
 # In float32, so that figures are comparable even on a CPU with native bfloat16.
 FAST = {
-    "learning_rate": 5e-3, "num_train_epochs": 3, "logging_steps": 1, "per_device_eval_batch_size": 1, "bf16": False,
+    "learning_rate": 5e-3, "num_train_epochs": 3, "logging_steps": 1, "per_device_eval_batch_size": 4, "bf16": False,
 }  # fmt: skip
+SMALL = {"batch": 8, "evaluations": 3, "samples": 2}
+SETTINGS = [f"--set=trl.{name}={value}" for name, value in FAST.items()]
+SETTINGS += [f"--set=train.{name}={value}" for name, value in SMALL.items()]
 
 
-def small(model: str, *, batch: int = 8, **changes: Any) -> Train:
+def small(model: str, **changes: Any) -> Train:
     trl = FAST | changes.pop("trl", {})
-    return Train(model=model, batch=batch, trl=trl, **changes)
+    return Train(model=model, trl=trl, **SMALL | changes)
 
 
 @pytest.fixture(scope="module")
@@ -141,8 +143,7 @@ def test_a_killed_and_resumed_training_ends_with_the_same_loss(
     done: Training, toy: Run, model: str, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    sets = [f"trl.{name}={value}" for name, value in FAST.items()] + ["train.batch=8"]
-    line = ("train", toy.folder, "--model", model, "-o", out, *(f"--set={text}" for text in sets))
+    line = ("train", toy.folder, "--model", model, "-o", out, *SETTINGS)
     started = forked.started(*line, env=os.environ, preload=forked.TRAINING)
     for _ in range(2400):
         if list(out.glob("checkpoints/checkpoint-*/trainer_state.json")) or started.poll() is not None:
@@ -185,19 +186,24 @@ def test_out_of_memory_halves_the_batch_and_reports_it(
 
 def test_default_precision_for_the_device(toy: Run, model: str, tmp_path: Path) -> None:
     trl = {name: value for name, value in FAST.items() if name != "bf16"}
-    done = train(toy, Train(model=model, batch=8, trl=trl), tmp_path / "out")
+    done = train(toy, Train(model=model, trl=trl, **SMALL), tmp_path / "out")
     assert losses(done.folder)[-1] < 0.6 * losses(done.folder)[0]
     assert done.result["held_out"]["rewards/accuracies"] > 0.9
 
 
 def test_two_processes_train_one_model(toy: Run, model: str, tmp_path: Path, done: Training) -> None:
     """As with `accelerate launch` on GPUs: the same number of steps, with half of each batch per process."""
-    sets = [f"trl.{name}={value}" for name, value in FAST.items()] + ["train.batch=8"]
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", 2, "-m", "curate"]
-    command = [*launch, "train", toy.folder, "--model", model, "-o", tmp_path, *(p for s in sets for p in ("--set", s))]
-    run = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300, check=False)
-    assert run.returncode == 0, run.stderr
-    assert run.stdout.count("held out") == 1  # printed by the main process only
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
+    place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}  # set by every launcher
+    line = ("train", toy.folder, "--model", model, "-o", tmp_path, *SETTINGS)
+    both = [
+        forked.started(*line, env=os.environ | place | {"RANK": rank, "LOCAL_RANK": rank}, preload=forked.TRAINING)
+        for rank in "01"
+    ]
+    (first, errors), (second, other_errors) = (process.communicate() for process in both)
+    assert [process.returncode for process in both] == [0, 0], errors + other_errors
+    assert (first.count("held out"), second.count("held out")) == (1, 0)  # printed by the main process only
     result = open_training(tmp_path).result
     assert (result["steps"], result["batch"]["micro_batch"]) == (done.result["steps"], 4)
     assert result["held_out"]["rewards/accuracies"] > 0.9
