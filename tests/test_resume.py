@@ -13,45 +13,37 @@ from filelock import FileLock
 
 import curate
 from curate.errors import RecipeError
+from tests import forked
 from tests.data import contents, rows, write_jsonl
 
 pytestmark = pytest.mark.slow  # together they take a while
 
 # Small blocks, so that a run can be interrupted at many points.
-PROGRAM = """
-import sys
-try:
-    from curate.sources import jsonl, raw_block
-    raw_block.BLOCK_BYTES = jsonl.BLOCK_BYTES = 20_000
-    from curate.__main__ import main
-    main()
-except KeyboardInterrupt:  # before main() is there to catch it
-    sys.exit(130)
-"""
+SMALL_BLOCKS = "from curate.sources import jsonl, raw_block; raw_block.BLOCK_BYTES = jsonl.BLOCK_BYTES = 20_000"
 
 
-def command(source: Path, out: Path) -> list[str]:
-    return [sys.executable, "-c", PROGRAM, "clean", str(source), "--out", str(out)]
+def clean(source: Path, out: Path) -> forked.Started:
+    return forked.zygote(SMALL_BLOCKS).start(["clean", str(source), "--out", str(out)], out.parent, os.environ)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_killed_at_random_points(tmp_path: Path, how: signal.Signals) -> None:
+@pytest.mark.skipif(os.name == "nt", reason="Windows forks no processes")
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGINT"])
+def test_killed_at_random_points(tmp_path: Path, how: str) -> None:
     source = write_jsonl(tmp_path / "pairs.jsonl", rows(1_000))
-    subprocess.run(command(source, tmp_path / "WHOLE"), check=True, capture_output=True)
+    assert clean(source, tmp_path / "WHOLE").ended(60).code == 0
     moments = random.Random(7)
     killed = 0
     for _ in range(3):
-        process = subprocess.Popen(command(source, tmp_path / "RUN"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        time.sleep(moments.uniform(0.4, 1.6))
-        process.send_signal(how)
-        _, said = process.communicate(timeout=60)
-        killed += process.returncode != 0
-        assert b"Traceback" not in said
-        if how is signal.SIGINT and process.returncode != 0:
-            assert process.returncode in (130, -signal.SIGINT)
+        process = clean(source, tmp_path / "RUN")
+        time.sleep(moments.uniform(0.05, 1.2))
+        process.send_signal(getattr(signal, how))
+        ended = process.ended(60)
+        killed += ended.code != 0
+        assert "Traceback" not in ended.err
+        if how == "SIGINT" and ended.code != 0:
+            assert ended.code == 130
     assert killed > 0
-    subprocess.run(command(source, tmp_path / "RUN"), check=True, capture_output=True)
+    assert clean(source, tmp_path / "RUN").ended(60).code == 0
     assert contents(tmp_path / "RUN") == contents(tmp_path / "WHOLE")
 
 

@@ -1,11 +1,11 @@
 """Hostile texts in rows, names, ledgers and replies reach neither the terminal nor a page as control characters."""
 
+import contextlib
 import json
 import os
 import re
-import subprocess
-import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,6 +16,7 @@ import pytest
 from curate.files import write_json
 from curate.rundir.checksums import sealed
 from curate.rundir.manifest import Manifest
+from tests import forked
 from tests.data import row, rows, write_jsonl
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="no pseudo terminals")]
@@ -78,17 +79,27 @@ def in_terminal(folder: Path, *arguments: str, hub: str = "http://127.0.0.1:9") 
         **os.environ, "TERM": "dumb", "NO_COLOR": "1", "COLUMNS": "120", "HF_ENDPOINT": hub, "HF_TOKEN": "hf_abcdefgh",
         "PREFCURATE_HUB_WAIT": "0.01", "HF_HUB_OFFLINE": "0",
     }  # fmt: skip
-    line = [sys.executable, "-m", "curate", *arguments]
-    process = subprocess.Popen(line, cwd=folder, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
-    os.close(theirs)
+    process = forked.zygote(forked.PUBLISHING).start(list(arguments), folder, environment, os.ttyname(theirs))
     shown = b""
-    try:
-        while chunk := os.read(ours, 1 << 16):
-            shown += chunk
-    except OSError:  # the other end was closed
-        pass
+    os.set_blocking(ours, False)
+    until = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < until:
+        shown += available(ours)
+        time.sleep(0.01)
+    ended = process.ended(0)
+    shown += available(ours)
+    os.close(theirs)
     os.close(ours)
-    return shown.decode("utf-8", "replace"), process.wait(60)
+    return shown.decode("utf-8", "replace"), ended.code
+
+
+def available(terminal: int) -> bytes:
+    """Return what was written to a terminal since the last call."""
+    found = b""
+    with contextlib.suppress(BlockingIOError):
+        while chunk := os.read(terminal, 1 << 16):
+            found += chunk
+    return found
 
 
 @pytest.mark.parametrize(

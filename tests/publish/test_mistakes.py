@@ -67,7 +67,11 @@ def test_options(hub: HubServer, run: Run, tmp_path: Path, options: tuple[str, .
 
 
 def test_no_network_exits_with_3(run: Run, tmp_path: Path) -> None:
-    one_line(command(NOWHERE, tmp_path, "push", run.folder, "me/set"), 3, "the Hub cannot be reached: [Errno 111] Connection refused")
+    one_line(
+        command(NOWHERE, tmp_path, "push", run.folder, "me/set"),
+        3,
+        "the Hub cannot be reached: [Errno 111] Connection refused",
+    )
 
 
 def test_a_failed_gate_exits_with_1(hub: HubServer, run: Run, tmp_path: Path) -> None:

@@ -182,9 +182,11 @@ def test_a_pulled_run_is_repeated_by_one_command(tmp_path: Path) -> None:
     model = tiny_model(tmp_path / "model")
     with HubServer({"me/raw": {"pairs.jsonl": raw}}) as hub:
 
-        def command(*arguments: str, folder: Path = tmp_path) -> subprocess.CompletedProcess[str]:
+        def command(
+            *arguments: str, folder: Path = tmp_path, preload: str = forked.PUBLISHING
+        ) -> subprocess.CompletedProcess[str]:
             env = environment(hub.url, tmp_path / "home") | {"XDG_CONFIG_HOME": str(tmp_path / "config")}
-            done = forked.curate(*arguments, folder=folder, env=env, preload=forked.PUBLISHING)
+            done = forked.curate(*arguments, folder=folder, env=env, preload=preload)
             assert done.returncode == 0, done.stderr
             return done
 
@@ -195,9 +197,8 @@ def test_a_pulled_run_is_repeated_by_one_command(tmp_path: Path) -> None:
         (tmp_path / "elsewhere").mkdir()
         again = command("run", "../AGAIN/recipe.yaml", "-o", "RUN", "--trust", "--yes", folder=tmp_path / "elsewhere")
         assert "read me/raw  (source.paths)" in again.stderr
-        command(
-            "preflight", "../AGAIN", "--model", model, folder=tmp_path / "elsewhere"
-        )  # the same recipe: no question
+        line = ("preflight", "../AGAIN", "--model", model)  # of the same recipe: no question
+        command(*line, folder=tmp_path / "elsewhere", preload=forked.TRAINING)
     first, second = (contents(folder / "RUN" / "data") for folder in (tmp_path, tmp_path / "elsewhere"))
     assert first == second
     kept = tmp_path / "elsewhere" / "RUN" / "files" / "train" / "mine.jinja"

@@ -20,7 +20,7 @@ LICENSED = ("publish.license=mit", "publish.source_license=mit")
 PROGRAM = """
 import json, sys, time
 sleep = time.sleep
-time.sleep = lambda seconds: sleep(0.02 * seconds)  # of huggingface_hub between attempts
+time.sleep = lambda seconds: sleep(0.005 * seconds)  # of huggingface_hub between attempts
 from curate.errors import CurateError
 from curate.publish.export import export
 from curate.publish.pull import pull
