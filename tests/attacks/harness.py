@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
-from tests.forked import Ended, Zygote
+from tests.forked import Ended, zygote
 
 CODES = {0, 1, 2, 3, 130}
 SECONDS = 60  # per attack, far more than any takes
@@ -44,19 +44,13 @@ class Victim:
         folder.mkdir(parents=True, exist_ok=True)
         plain = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "OPENAI_"))}
         self._env = plain | {"OMP_NUM_THREADS": "1", "HOME": str(folder), "XDG_CONFIG_HOME": str(folder / ".config")}
-        self._zygote = Zygote(preload)
+        self._zygote = zygote(preload)
 
     def __call__(
         self, *argv: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None, seconds: float = SECONDS
     ) -> Done:
         ended = self._zygote.run([*map(str, argv)], cwd or self.folder, self._env | dict(env or {}), seconds)
         return Done(**asdict(ended))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._zygote.close()
 
 
 def contents(folder: Path, *without: str) -> dict[str, bytes]:

@@ -14,11 +14,9 @@ import pytest
 
 from tests.attacks.harness import Done, Victim, contents
 from tests.data import rows, write_jsonl
-from tests.forked import PUBLISHING
 from tests.hub_server import WRITE, HubServer, read
 from tests.publish.user import LICENSED, SMALL
 
-PRELOAD = PUBLISHING
 REPO, META = "me/set", "prefcurate/default"
 SHARD, LEDGER, MANIFEST = "data/train-00000-of-00001.parquet", f"{META}/ledger.parquet", f"{META}/manifest.json"
 SUMMARY, RECIPE, CARD = f"{META}/summary.json", f"{META}/recipe.yaml", "README.md"

@@ -79,7 +79,7 @@ def in_terminal(folder: Path, *arguments: str, hub: str = "http://127.0.0.1:9") 
         **os.environ, "TERM": "dumb", "NO_COLOR": "1", "COLUMNS": "120", "HF_ENDPOINT": hub, "HF_TOKEN": "hf_abcdefgh",
         "PREFCURATE_HUB_WAIT": "0.01", "HF_HUB_OFFLINE": "0",
     }  # fmt: skip
-    process = forked.zygote(forked.PUBLISHING).start(list(arguments), folder, environment, os.ttyname(theirs))
+    process = forked.zygote().start(list(arguments), folder, environment, os.ttyname(theirs))
     shown = b""
     os.set_blocking(ours, False)
     until = time.monotonic() + 60

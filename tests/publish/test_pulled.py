@@ -182,9 +182,7 @@ def test_a_pulled_run_is_repeated_by_one_command(tmp_path: Path) -> None:
     model = tiny_model(tmp_path / "model")
     with HubServer({"me/raw": {"pairs.jsonl": raw}}) as hub:
 
-        def command(
-            *arguments: str, folder: Path = tmp_path, preload: str = forked.PUBLISHING
-        ) -> subprocess.CompletedProcess[str]:
+        def command(*arguments: str, folder: Path = tmp_path, preload: str = "") -> subprocess.CompletedProcess[str]:
             env = environment(hub.url, tmp_path / "home") | {"XDG_CONFIG_HOME": str(tmp_path / "config")}
             done = forked.curate(*arguments, folder=folder, env=env, preload=preload)
             assert done.returncode == 0, done.stderr

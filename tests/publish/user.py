@@ -47,7 +47,7 @@ def command(
     url: str, home: Path, *arguments: str | Path, token: str | None = WRITE
 ) -> subprocess.CompletedProcess[str]:
     """Run the real command."""
-    return forked.curate(*arguments, env=environment(url, home, token), preload=forked.PUBLISHING)
+    return forked.curate(*arguments, env=environment(url, home, token))
 
 
 class User:

@@ -2,13 +2,12 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import train
+from tests import forked
 from tests.train.tiny import tiny_model
 
 NOTEBOOK = json.loads((Path(train.__file__).parent / "tutorial.ipynb").read_text("utf-8"))
@@ -31,9 +30,7 @@ def test_every_cell_runs(tmp_path: Path) -> None:
         "overall = ", "assert report['slices'][0]['accuracy']['mean'] > 0.5\noverall = "
     )
     (tmp_path / "tutorial.py").write_text(program, "utf-8")
-    done = subprocess.run(
-        [sys.executable, str(tmp_path / "tutorial.py")], capture_output=True, text=True, env={**os.environ, **settings}
-    )
+    done = forked.python(tmp_path / "tutorial.py", os.environ | settings, forked.TRAINING)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "'dropped': 1" in done.stdout
     assert "evaluation.html" in done.stdout
