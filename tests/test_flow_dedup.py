@@ -10,7 +10,7 @@ import pytest
 import curate
 from curate.contamination.eval_sets import EvalSet
 from curate.contamination.index import EvalIndex
-from curate.errors import RecipeError
+from curate.errors import InputError, RecipeError
 from curate.flow import run as run_recipe
 from curate.recipe.load import as_recipe
 from curate.report.summary import Summary
@@ -139,9 +139,10 @@ def test_an_eval_set_with_an_unknown_column_is_a_one_line_error(tmp_path: Path) 
     evals = write_jsonl(tmp_path / "bench.jsonl", [{"question": PARIS}])
     against = json.dumps([{"path": str(evals), "columns": ["qestion"]}])
     with pytest.raises(
-        Exception, match=r"unknown column of the eval set 'bench' 'qestion'\. Did you mean 'question'\?"
-    ):
+        InputError, match=r"unknown column of the eval set 'bench' 'qestion'\. Did you mean 'question'\?"
+    ) as error:
         cleaned(tmp_path, [pair(EGG)], f"decontaminate.against={against}")
+    assert "\n" not in str(error.value)
 
 
 def test_paraphrases_are_found_within_a_set_and_in_another(tmp_path: Path) -> None:
@@ -186,7 +187,7 @@ def test_three_splits_of_the_requested_sizes_without_leaks(tmp_path: Path) -> No
     assert sorted(eggs.values()) == [0, 0, 200]  # one cluster, larger than a split's share
     assert set(run.to_datasets()) == {"train", "validation", "test"}
     apart = cleaned(tmp_path, rows, "split.test=0.1", "split.clusters=exact", "dedup.near=null")
-    assert 0 < apart.counts["test"] == 60
+    assert apart.counts["test"] == 60
 
 
 def test_strata_by_source(tmp_path: Path) -> None:

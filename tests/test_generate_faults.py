@@ -58,7 +58,7 @@ def check_line(done: "subprocess.CompletedProcess[str]", code: int, said: str) -
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("curate: ")
     assert "Traceback" not in done.stderr + done.stdout
-    assert "defect" not in done.stderr
+    assert "bug" not in done.stderr
 
 
 def holding(folder: Path, secret: str) -> list[str]:

@@ -144,12 +144,12 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Reject repeated keys, of which json would take the last."""
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise BadReply(f"a key of the object stands twice in it ({_listed(name for name, _ in pairs)})")
+        raise BadReply(f"the object has a key twice ({_listed(name for name, _ in pairs)})")
     return found
 
 
 def _no_number(name: str) -> NoReturn:
-    raise BadReply(f"{name} is no JSON")
+    raise BadReply(f"{name} is not JSON")
 
 
 # Line breaks inside strings are common in replies, and harmless.

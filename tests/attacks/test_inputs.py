@@ -215,7 +215,7 @@ def attack(victim: Victim, name: str, data: bytes) -> None:
         assert ledger["kept"].sum() == counts["kept"]
 
 
-def test_two_formats_give_the_same_pairs(victim: Victim) -> None:
-    for kind, data in list(WHOLE.items())[::5]:
+def test_all_formats_give_the_same_pairs(victim: Victim) -> None:
+    for kind, data in WHOLE.items():
         attack(victim, f"whole.{kind}.gz", PACKED[".gz"](data))
         assert json.loads((victim.folder / "RUN/manifest.json").read_bytes())["counts"]["kept"] == len(ROWS)

@@ -225,7 +225,7 @@ def test_no_canary_in_what_is_uploaded(hub: HubServer, user: User, run: Run, tmp
     assert again.recipe.judge.models[0].base_url is None
     assert load_recipe(tmp_path / "AGAIN/recipe.yaml") == again.recipe
     # It can be published again.
-    assert user.push(again, "me/out", candidates=False)["files"] != []
+    assert user.push(again, "me/out", candidates=False)["changed"] is True
 
 
 @pytest.mark.slow

@@ -24,7 +24,6 @@ NEEDED: dict[str, dict[str, Any]] = {
     "judge": {"judge": {"models": [MODEL]}},
     "decontaminate": {"decontaminate": {"against": [{"path": "a.jsonl"}]}},
 }
-BOUNDS = {"maximum", "exclusiveMaximum", "enum", "const"}
 
 
 def numbers(schema: dict[str, Any], whole: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

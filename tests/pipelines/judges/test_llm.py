@@ -1,7 +1,7 @@
 """LLM judges: their requests, how replies are parsed, and how unusable ones are handled."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,6 @@ from pipelines.judges.reward import RewardJudge
 from pipelines.judges.rubrics import load_rubric
 from pipelines.judges.scoring import combine
 from tests.chat_server import Answer, ChatServer, Messages, better, chat_server, last, rating
-
-Say = Callable[[Messages, Mapping[str, Any]], Answer]
 
 
 @pytest.fixture

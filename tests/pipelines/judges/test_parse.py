@@ -79,8 +79,8 @@ def test_malformed_json_is_shown_from_twenty_characters_before_to_twenty_after()
         ('{"reason": "he said "no" to it", "ratings": {}}', "malformed JSON"),
         (f"{GOOD} {GOOD.replace('4', '3')}", "more than one JSON object, and they differ"),
         (f'{GOOD} {{"a": 1}}', "more than one JSON object, and they differ"),
-        ('{"reason": "x", "ratings": {"help": 1, "honesty": 1, "help": 5}}', "a key of the object stands twice"),
-        ('{"reason": "x", "ratings": {"help": NaN, "honesty": 1}}', "NaN is no JSON"),
+        ('{"reason": "x", "ratings": {"help": 1, "honesty": 1, "help": 5}}', "the object has a key twice"),
+        ('{"reason": "x", "ratings": {"help": NaN, "honesty": 1}}', "NaN is not JSON"),
         ('{"reason": "x", "ratings": {"help": ' + "9" * 5_000 + "}}", "malformed JSON, Exceeds the limit"),
     ],
 )
