@@ -7,10 +7,11 @@ So the rows per block follow from the decoded sizes, and a slice is decoded only
 
 from collections.abc import Iterator
 from functools import singledispatch
+from typing import Any
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyarrow import types
 
 CELL_BYTES = 8  # of any value: its length, its offset or itself
@@ -45,7 +46,7 @@ def decoded(array: pa.Array) -> pa.Array:
         fields = [decoded(array.field(i)) for i in range(kind.num_fields)]
         return pa.StructArray.from_arrays(fields, [field.name for field in kind], mask=array.is_null())
     if types.is_list(kind) or types.is_large_list(kind):
-        offsets = np.concatenate([[0], np.cumsum(_numbers(pc.list_value_length(array)))])
+        offsets = np.concatenate([[0], np.cumsum(_numbers(_kernels().list_value_length(array)))])
         return pa.LargeListArray.from_arrays(pa.array(offsets), decoded(array.flatten()), mask=array.is_null())
     return array
 
@@ -67,7 +68,7 @@ def _(array: pa.ExtensionArray) -> Sizes:
 @row_bytes.register(pa.BinaryArray)
 @row_bytes.register(pa.LargeBinaryArray)
 def _(array: pa.Array) -> Sizes:
-    return _numbers(pc.binary_length(array)) + CELL_BYTES
+    return _numbers(_kernels().binary_length(array)) + CELL_BYTES
 
 
 @row_bytes.register(pa.StringViewArray)
@@ -75,7 +76,7 @@ def _(array: pa.Array) -> Sizes:
 def _(array: pa.Array) -> Sizes:
     views = np.frombuffer(array.buffers()[1], np.int32).reshape(-1, 4)  # the first four bytes of a view are its length
     lengths = views[array.offset : array.offset + len(array), 0].astype(np.int64)
-    return np.where(array.is_valid().to_numpy(zero_copy_only=False), lengths, 0) + CELL_BYTES
+    return np.where(_numbers(array.is_valid()), lengths, 0) + CELL_BYTES
 
 
 @row_bytes.register(pa.DictionaryArray)
@@ -145,5 +146,13 @@ def _pick(sizes: Sizes, places: np.ndarray) -> Sizes:
 
 
 def _numbers(array: pa.Array) -> np.ndarray:
-    numbers: np.ndarray = array.fill_null(0).to_numpy().astype(np.int64)
+    """Return integers, and 0 for nulls. Polars does it, because the methods of Arrow would import pandas."""
+    numbers: np.ndarray = pl.Series(array).fill_null(0).to_numpy().astype(np.int64)
     return numbers
+
+
+def _kernels() -> Any:
+    """Return Arrow's functions on arrays: importing them takes 50 ms, and only tables need them."""
+    import pyarrow.compute
+
+    return pyarrow.compute

@@ -1,6 +1,11 @@
 """Decoded sizes of values, computed by hand (eight bytes per value, and its own bytes), and slices by size."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pytest
 
@@ -103,3 +108,14 @@ def test_lists_of_a_dictionary_become_lists_of_its_values(kind: type[pa.ListArra
     words = pa.array(["a", "b", "a"]).dictionary_encode()
     found = decoded(kind.from_arrays([0, 2, 2, 3], words))
     assert (str(found.type), found.to_pylist()) == ("large_list<item: string>", [["a", "b"], [], ["a"]])
+
+
+@pytest.mark.slow
+def test_reading_a_table_does_not_import_pandas(tmp_path: Path) -> None:
+    """Several methods of Arrow would, which takes 300 ms."""
+    pl.DataFrame({"prompt": ["q", "r"], "chosen": ["a", None], "rejected": ["b", "c"]}).write_parquet(
+        tmp_path / "p.parquet"
+    )
+    program = "import sys, curate; print(len(curate.read(sys.argv[1])), 'pandas' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program, tmp_path / "p.parquet"], capture_output=True, text=True)
+    assert done.stdout == "1 False\n"
