@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.attacks.harness import Done, Victim, contents
@@ -139,6 +141,30 @@ def test_files_that_no_run_writes(victim: Victim, hub: HubServer, published: dic
     done = pull(victim, hub, published | {name: published[SHARD]})
     assert done.code == 2
     assert not (victim.folder / "evil").exists()
+
+
+IDS: dict[str, Callable[[], pa.Array]] = {
+    "one long id, repeated": lambda: pa.DictionaryArray.from_arrays(pa.array([0] * 500), ["x" * (8 << 20)]),  # 4 GB
+    "many long ids": lambda: pa.array([f"{n:03}{'x' * (1 << 20)}" for n in range(400)]),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "code"), [("one long id, repeated", 0), ("many long ids", 2)])
+def test_an_append_to_ids_that_decode_to_much(
+    victim: Victim, hub: HubServer, published: dict[str, bytes], tmp_path: Path, name: str, code: int
+) -> None:
+    write_jsonl(tmp_path / "p.jsonl", rows(30)[20:])
+    own = (f"--set={text}" for text in (*SMALL, *LICENSED, "publish.min_train=0"))
+    assert victim("clean", tmp_path / "p.jsonl", "-o", tmp_path / "RUN", *own).check().code == 0
+    ids, file = IDS[name](), io.BytesIO()
+    how = {"compression": "zstd", "dictionary_pagesize_limit": 1 << 30, "use_dictionary": code == 0}
+    pq.write_table(pa.table({"pair_id": ids, "prompt_id": ids}), file, **how)
+    hub.commit(REPO, published | {"data/train-00001-of-00002.parquet": file.getvalue()})
+    line = ("push", tmp_path / "RUN", REPO, "--append")
+    done = victim(*line, env=settings(hub, victim)).check(connects=[place(hub)])
+    assert done.code == code, done.err
+    assert code == 0 or "data/train-00001-of-00002.parquet has ids of 800 MB in 400 rows" in done.err
 
 
 CANARY = "canary-of-the-owner"
