@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from curate import limits
@@ -35,7 +36,23 @@ def render_chats(tokenizer: Any, conversations: Sequence[Conversation], **option
     """Render several conversations, as `render_chat` does, in one call."""
     plain = [[dict(message) for message in conversation] for conversation in conversations]
     what = f"the chat template of {getattr(tokenizer, 'name_or_path', '') or 'the model'}"
+    _check_operators(what, options.get("chat_template") or tokenizer.chat_template)
     return _stopped(what, lambda: tokenizer.apply_chat_template(plain, tokenize=False, **options))
+
+
+def _check_operators(what: str, template: Any) -> None:
+    """Raise CurateError for `**`: 9**9**9 is a single step of Python, which no exception interrupts."""
+    import jinja2
+
+    for source in template.values() if isinstance(template, Mapping) else [template]:
+        if not isinstance(source, str) or "**" not in source:
+            continue
+        with suppress(jinja2.TemplateError):  # an error of its syntax is raised when it is rendered
+            if any(
+                value == "**" and kind == "operator"
+                for _, kind, value in jinja2.Environment(autoescape=True).lex(source)
+            ):
+                raise CurateError(f"{what} calculates with **, which may never end; use another template or model")
 
 
 class _Stop(BaseException):

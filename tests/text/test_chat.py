@@ -50,6 +50,19 @@ def test_a_template_that_does_not_end(template: str) -> None:
     assert render_chat(tokenizer, CHAT) == "<user>Hi<assistant>Hello</s>"
 
 
+@pytest.mark.parametrize(
+    "template", ["{{ 9**9**9 }}", "{% for m in messages %}{% if 9 ** 9 ** 9 %}{% endif %}{% endfor %}"]
+)
+def test_powers_cannot_be_stopped_and_are_refused(template: str) -> None:
+    expected = r"calculates with \*\*, which may never end; use another template or model"
+    with pytest.raises(CurateError, match=expected):
+        render_chat(tiny_tokenizer(template), CHAT)
+    with pytest.raises(CurateError, match=expected):
+        render_chat(tiny_tokenizer(TEMPLATE), CHAT, chat_template=template)
+    bold = "**{{ '**' }}{# 2**2 #}** {% for m in messages %}{{ '**' ~ m.content }}{% endfor %}"
+    assert render_chat(tiny_tokenizer(bold), CHAT) == "****** **Hi**Hello"
+
+
 @pytest.mark.usefixtures("soon")
 def test_templates_are_stopped_in_other_threads() -> None:
     good, bad = tiny_tokenizer(TEMPLATE), tiny_tokenizer(LOOP)
