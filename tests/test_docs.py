@@ -66,6 +66,7 @@ def limit_table() -> str:
     ratio = (
         f"{limits.UNPACKED_RATIO} times its size (beyond {size(limits.UNPACKED_FREE)}), {size(limits.UNPACKED_BYTES)}"
     )
+    ids = f"{limits.ID_BYTES} bytes per row (beyond {size(limits.UNPACKED_FREE)})"
     return table(
         "what | limit | setting",
         [
@@ -78,6 +79,7 @@ def limit_table() -> str:
             ("a YAML file, aliases written out", f"{limits.YAML_SIZE:,} characters, {limits.YAML_DEPTH} levels", ""),
             ("a call of a chat template", f"{limits.TEMPLATE_SECONDS} s, {size(limits.TEMPLATE_BYTES)}", ""),
             ("a text file published with a recipe", size(limits.PUBLISHED_FILE), ""),
+            ("ids of published rows, read before an append", ids, ""),
         ],
     )
 
