@@ -71,10 +71,10 @@ def estimate(recipe: Recipe, out: Path | None = None) -> list[Estimate]:
         pending = 0
         if recipe.prompts is not None:
             read = pl.concat([pl.DataFrame(schema=STAGED_PROMPTS), *blocks])
-            made, new = estimator.made(recipe.prompts, seed_texts(read))
+            estimate, new = estimator.prompts(recipe.prompts, seed_texts(read))
             pending = 0 if new is not None else recipe.prompts.n
             blocks = [joined_prompts(recipe.prompts, read, pl.DataFrame(schema=PROMPTS) if new is None else new)]
-            found.append(made)
+            found.append(estimate)
         found += estimator.answered(recipe.generate, blocks, pending)
         return found + (estimator.judged_unseen(recipe.judge, recipe.generate, blocks, pending) if recipe.judge else [])
 
@@ -113,7 +113,7 @@ class Estimator:
         self._cache = cache
         self._prices = Budget(recipe.budget, requested_models(recipe)).prices
 
-    def made(self, section: Prompts, seeds: Sequence[str]) -> tuple[Estimate, pl.DataFrame | None]:
+    def prompts(self, section: Prompts, seeds: Sequence[str]) -> tuple[Estimate, pl.DataFrame | None]:
         """Estimate the generation of prompts; also return the prompts if all replies are stored already."""
         known = 0
 
@@ -127,10 +127,10 @@ class Estimator:
             return there
 
         try:
-            made = make_prompts(section, seeds, ask)
+            generated = make_prompts(section, seeds, ask)
         except _NotStored:
             return self.prompts_to_generate(section, known), None
-        return self._row("prompts", section.model, _Sum(known, known)), made.prompts
+        return self._row("prompts", section.model, _Sum(known, known)), generated.prompts
 
     def prompts_to_generate(self, section: Prompts, known: int = 0) -> Estimate:
         """Estimate the generation of prompts: one request each and a fifth more, to replace duplicates."""
@@ -161,17 +161,17 @@ class Estimator:
         return [self._row("judge", judge.model, sums[judge.model.model]) for judge in judges]
 
     def judged_unseen(
-        self, section: Judge, made: Generate, blocks: Sequence[pl.DataFrame], new: int = 0
+        self, section: Judge, generation: Generate, blocks: Sequence[pl.DataFrame], new: int = 0
     ) -> list[Estimate]:
         """Estimate verdicts on the answers to prompts: stored answers as they are, all others at maximum length."""
         judges = _requesting(section)
         sums = {judge.model.model: _Sum() for judge in judges}
-        clients = {model.model: self._stored(model) for model in made.models}
-        wanted = variants(made)
+        clients = {model.model: self._stored(model) for model in generation.models}
+        wanted = variants(generation)
         answer_tokens = sum(variant.request([]).max_tokens for variant in wanted) // len(wanted)
         sets, prompt_tokens = new, new * NEW_PROMPT_TOKENS
         for block in blocks:
-            answers = generate(_usable(block), made, clients)
+            answers = generate(_usable(block), generation, clients)
             whole = pl.col("response").is_not_null().all().over("source", "source_row")
             self._judge(judges, [answers.filter(whole)], sums)
             prompts = answers.filter(~whole).unique(["source", "source_row"]).get_column("prompt").to_list()

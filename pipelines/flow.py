@@ -111,8 +111,8 @@ class _Session:
     def about(self) -> dict[str, Any]:
         """Summarize for manifest and card: prompts, answers, judges, and requests with their cost."""
         generation: dict[str, Any] = {}
-        if (info := self.stages["origin"].info) and "made" in info:
-            generation["prompts"] = info["made"]
+        if (info := self.stages["origin"].info) and "generated" in info:
+            generation["prompts"] = info["generated"]
         if self._recipe.generate is not None:
             generation["answers"] = _answered(self.stages["answers"])
         if self._recipe.judge is not None and (info := self.stages["judged"].info):

@@ -87,10 +87,10 @@ def _with_new_prompts(store: Store, recipe: Recipe, section: Prompts, ask: SendR
     seeds = read_rows(store, "seeds", recipe.source, new_prompts(recipe)) if recipe.source.paths else None
     settings = section.model_dump(mode="json", exclude={"model"}) | {"model": reply_settings(section.model)}
     documents = [(part.document, part.text) for part in read_passages(section.documents)] if section.documents else []
-    stage = store.stage("origin", fingerprint("made", settings, documents, seeds.key if seeds else None))
+    stage = store.stage("origin", fingerprint("generated", settings, documents, seeds.key if seeds else None))
     info = stage.info or {}
     # Where too few were generated and requests failed, these are sent again.
-    if info and not (info["made"]["failed"] and info["made"]["kept"] < section.n):
+    if info and not (info["generated"]["failed"] and info["generated"]["kept"] < section.n):
         return stage
     remove(stage.folder / "stage.json")
     read = pl.concat(
@@ -99,17 +99,19 @@ def _with_new_prompts(store: Store, recipe: Recipe, section: Prompts, ask: SendR
             *(pl.read_parquet(part, glob=False) for part in (seeds.parts() if seeds else ())),
         ]
     )
-    made = make_prompts(section, seed_texts(read), ask)
-    _check_made(section, made.summary)
-    rows = joined_prompts(section, read, made.prompts)
+    generated = make_prompts(section, seed_texts(read), ask)
+    _check_generated(section, generated.summary)
+    rows = joined_prompts(section, read, generated.prompts)
     for part in stage.parts():
         part.unlink()
     for number, block in enumerate(rows.iter_slices(SETS_PER_PART)):
         stage.write(number, block)
     known: dict[str, Any] = (seeds.info or {}) if seeds else {"inputs": {}, "broken": 0}
     name = f"prompts:{section.method}"
-    inputs = known["inputs"] | {name: {"fingerprint": stage.key, "rows": len(made.prompts), "format": "made"}}
-    finish(stage, {"inputs": inputs, "rows": len(rows), "broken": known["broken"], "made": dict(made.summary)})
+    inputs = known["inputs"] | {name: {"fingerprint": stage.key, "rows": len(generated.prompts), "format": "generated"}}
+    finish(
+        stage, {"inputs": inputs, "rows": len(rows), "broken": known["broken"], "generated": dict(generated.summary)}
+    )
     return stage
 
 
@@ -121,7 +123,7 @@ def finish(stage: Stage, info: Mapping[str, Any]) -> None:
     stage.finish(**info, content=content.hexdigest()[:32])
 
 
-def _check_made(section: Prompts, summary: Mapping[str, Any]) -> None:
+def _check_generated(section: Prompts, summary: Mapping[str, Any]) -> None:
     if summary["kept"]:
         return
     name, counts = section.model.name, ("bad_replies", "unusable", "other_language", "duplicates")

@@ -108,9 +108,9 @@ def pair(store: Store, section: Pair, judged: Stage, origin: Stage) -> Stage:
         rows = 0
         for number in range(len(origin.parts())):
             block = pl.read_parquet(origin.part(number), glob=False)
-            made = pairs_of(block, pl.read_parquet(judged.part(number), glob=False), section)
-            stage.write(number, made)
-            rows += len(made)
+            paired = pairs_of(block, pl.read_parquet(judged.part(number), glob=False), section)
+            stage.write(number, paired)
+            rows += len(paired)
         read, answered = _info(origin), _info(judged)
         counts = {"sets": read["rows"], "answers": answered.get("answers", 0)}
         finish(stage, {"rows": rows, "broken": read["broken"], "inputs": read["inputs"], "counts": counts})
@@ -122,13 +122,13 @@ def pairs_of(origin: pl.DataFrame, judged: pl.DataFrame, section: Pair) -> pl.Da
     in : rows of the origin, the CANDIDATES of those without a problem
     out: STAGED in the order of the origin; `extra` holds the notes of the pairing, and the origin's extra as `source`
     """
-    made = pairing.pair(judged, **section.model_dump())
+    paired = pairing.pair(judged, **section.model_dump())
     keys = ["source", "source_row"]
     known = pl.Series("known", [_as_json(text) for text in origin.get_column("extra")], dtype=pl.String)
     place = origin.select(*keys, known).with_row_index("place")
-    answered = made.join(place.select(*keys, "place", "known"), on=keys, how="left", maintain_order="left")
+    answered = paired.join(place.select(*keys, "place", "known"), on=keys, how="left", maintain_order="left")
     answered = answered.with_columns(extra=_joined(pl.col("extra"), pl.col("known"))).drop("known")
-    unused = origin.with_row_index("place").join(made.select(keys), on=keys, how="anti")
+    unused = origin.with_row_index("place").join(paired.select(keys), on=keys, how="anti")
     absent = [name for name in STAGED if name not in unused.columns]
     unused = unused.with_columns(empty(STAGED, absent)).select(*STAGED, "place")
     return (
@@ -179,8 +179,8 @@ def _each_part(source: Stage, make: Callable[[int], dict[str, int]], dispatcher:
     counts = Counter[str]()
     pool = ThreadPoolExecutor(PARTS_IN_FLIGHT)
     try:
-        for made in pool.map(make, range(len(source.parts()))):
-            counts.update(made)
+        for done in pool.map(make, range(len(source.parts()))):
+            counts.update(done)
     except CurateError:
         raise  # nothing more is sent; requests in flight may finish and are stored
     except BaseException:

@@ -106,10 +106,10 @@ def filter(  # noqa: A001 - the name of the step
     frame = as_pairs(pairs)
     own = [_signal(each) for each in signals]
     columns = COLUMNS | columns_of(own)
-    made = make_rules(rules, defaults=defaults, columns=columns)
-    needed = list(dict.fromkeys(columns[rule.column] for rule in made))
-    blocks = [apply_rules(measure_block(block, needed), made) for block in frame.iter_slices(BLOCK_ROWS)]
-    verdicts = pl.concat(blocks) if blocks else apply_rules(measure_block(frame, needed), made)
+    wanted = make_rules(rules, defaults=defaults, columns=columns)
+    needed = list(dict.fromkeys(columns[rule.column] for rule in wanted))
+    blocks = [apply_rules(measure_block(block, needed), wanted) for block in frame.iter_slices(BLOCK_ROWS)]
+    verdicts = pl.concat(blocks) if blocks else apply_rules(measure_block(frame, needed), wanted)
     both = frame.with_columns(verdicts.select("rule", "value", "reasons").get_columns())
     broken = pl.col("rule").is_not_null()
     return Result.of(both.filter(~broken).select(frame.columns), both.filter(broken))

@@ -44,13 +44,13 @@ def cut(text: str) -> list[str]:
     """Group whole paragraphs into passages; a paragraph longer than a passage is split at sentence ends."""
     passages: list[str] = []
     size = CHARS  # of the current passage; full, so that the first paragraph starts one
-    for piece in (piece for paragraph in _paragraphs(text) for piece in _pieces(paragraph) if piece):
-        if size + len(piece) > CHARS:
-            passages.append(piece)
-            size = len(piece)
+    for chunk in (chunk for paragraph in _paragraphs(text) for chunk in _chunks(paragraph) if chunk):
+        if size + len(chunk) > CHARS:
+            passages.append(chunk)
+            size = len(chunk)
         else:
-            passages[-1] += f"\n\n{piece}"
-            size += len(piece) + 2
+            passages[-1] += f"\n\n{chunk}"
+            size += len(chunk) + 2
     if len(passages) > 1 and len(passages[-1]) < MIN_CHARS:
         rest = passages.pop()
         passages[-1] += f"\n\n{rest}"
@@ -67,7 +67,7 @@ def _paragraphs(text: str) -> Iterator[str]:
             lines = []
 
 
-def _pieces(paragraph: str) -> Iterator[str]:
+def _chunks(paragraph: str) -> Iterator[str]:
     start = 0
     while len(paragraph) - start > CHARS:
         end = start + CHARS

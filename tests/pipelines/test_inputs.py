@@ -141,7 +141,7 @@ def test_new_prompts_come_after_the_seeds(tmp_path: Path) -> None:
         ("p.jsonl", 0, None), ("p.jsonl", 1, None), *(("prompts:self_instruct", number, None) for number in range(6)),
     ]  # fmt: skip
     assert stage.info is not None
-    assert (stage.info["rows"], stage.info["made"]["kept"]) == (8, 6)
+    assert (stage.info["rows"], stage.info["generated"]["kept"]) == (8, 6)
     assert stage.info["inputs"]["prompts:self_instruct"]["rows"] == 6
     extra = json.loads(stage.scan().select("extra").collect().item(2, 0))
     assert (extra["model"], extra["topic"] in ("billing", "sharing albums", "restoring photos")) == (LINE, True)
@@ -190,7 +190,7 @@ def test_prompts_missing_due_to_failures_are_requested_again(tmp_path: Path) -> 
     wanted = generating(None, n=20, topics=["billing"], difficulties=["easy"])
     few = read(tmp_path, wanted, Maker(failing=3))
     assert few.info is not None
-    assert 0 < few.info["made"]["kept"] < 20
+    assert 0 < few.info["generated"]["kept"] < 20
     again = Maker()
     read(tmp_path, wanted, again)
     assert again.asked > 0
