@@ -132,6 +132,12 @@ def test_end_tokens_and_system_turns() -> None:
     assert whole.select("chosen_ends", "rejected_ends", "system_lost").rows() == [(True, True, False)] * 2
 
 
+def test_a_system_turn_that_only_the_answers_quote_is_lost() -> None:
+    tokenizer = tiny_tokenizer(TEMPLATE.replace("in messages %}", "in messages if m.role != 'system' %}"))
+    quoting = pair([("system", "Be brief."), ("user", "Hi")], "Be brief.", "I am told: Be brief.")
+    assert tokens(pairs(quoting), tokenizer, frozenset()).get_column("system_lost").to_list() == [True]
+
+
 @pytest.mark.parametrize(("after", "ends"), [(0, True), (3, True), (4, False)])
 def test_an_end_token_is_one_of_the_last_four(after: int, ends: bool) -> None:
     tokenizer = tiny_tokenizer(TEMPLATE.replace("</s>", "</s>" + "<user>" * after))
