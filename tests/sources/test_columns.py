@@ -89,6 +89,12 @@ def test_a_table_column_of_another_type_is_not_messages(series: pl.Series, probl
     assert column("messages", series) == ([None], [problem])
 
 
+def test_messages_of_a_table_may_have_other_keys() -> None:
+    messages = pl.Series([[{"from": "human", "value": "q"}], [{"from": "gpt", "value": "a"}]])
+    found = [[{"role": "user", "content": "q"}], [{"role": "assistant", "content": "a"}]]
+    assert column("messages", messages) == (found, [None, None])
+
+
 def test_the_first_item_of_a_list_decides_whether_it_holds_messages() -> None:
     message = {"role": "user", "content": "x"}
     assert kind_of([[message, "and a text"]]) == "messages"
@@ -328,6 +334,10 @@ def test_extra_keeps_every_other_column_as_json() -> None:
         "array": [1, 2],
         "kind": "x",
     }
+
+
+def test_extra_has_the_stored_number_of_a_date_that_python_cannot_represent() -> None:
+    assert extra_of({"day": pl.Series([10_000_000], dtype=pl.Int32).cast(pl.Date)}) == {"day": 10_000_000}
 
 
 def test_extra_is_null_where_there_is_no_other_column() -> None:
