@@ -61,6 +61,13 @@ def test_clusters_are_taken_in_the_order_of_their_hashes_until_the_share_is_met(
     assert sides(frame(ids), test=0.6) == ["test" if i in "bc" else "train" for i in ids]
 
 
+def test_a_stratum_is_filled_before_rows_are_taken_from_others() -> None:
+    # Of w 1 row is wanted, but d has two. Of x 5 are: c has three, a as many, which are too many, and b two.
+    ids = list("ddaaabbccc")
+    found = sides(frame(ids, strata=["w"] * 2 + ["x"] * 8), test=0.6)
+    assert found == ["test" if i in "bc" else "train" for i in ids]
+
+
 def test_three_splits_share_nothing() -> None:
     found = sides(frame([str(i) for i in range(1000)]), test=0.1, validation=0.05)
     assert {name: found.count(name) for name in ("train", "validation", "test")} == {
