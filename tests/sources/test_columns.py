@@ -287,6 +287,9 @@ def test_a_column_that_a_block_lacks_is_null() -> None:
         (pl.Series([None], dtype=MESSAGES), None),
         (pl.Series([1]), None),
         (pl.Series([["a"]]), None),
+        (pl.Series([[1]] * 99 + [[]]), "messages"),
+        (pl.Series([[1]] * 100 + [[]]), None),  # only the first hundred are looked at
+        (pl.Series([[]] + [[1]] * 100), "messages"),
     ],
 )
 def test_kind_of(values: Any, kind: str | None) -> None:

@@ -164,5 +164,26 @@ def test_lengths_of_a_pair() -> None:
     ]
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_prompt_ends_where_either_answer_differs_from_it(turned: bool) -> None:
+    """The generation prompt ends in ##, and one of the answers begins with #."""
+    tokenizer = tiny_tokenizer(TEMPLATE.replace("<assistant>{% endif %}", "<assistant>##{% endif %}"))
+    row = pair([("user", "#")], "%", "#%%") if turned else pair([("user", "#")], "#%%", "%")
+    first, second = (["%", "</s>"], ["#", "%", "%", "</s>"]) if turned else (["#", "%", "%", "</s>"], ["%", "</s>"])
+    parts = [tokenizer.convert_ids_to_tokens(ids) for ids in sequences(row, tokenizer)]
+    assert parts == [["<user>", "#", "<assistant>"], first, second]
+    ours = tokens(pairs(row), tokenizer, frozenset())
+    assert ours.select("prompt_tokens", "chosen_tokens", "rejected_tokens").row(0) == (3, len(first), len(second))
+
+
+def test_no_tokens_are_added_to_a_text() -> None:
+    from tokenizers.processors import TemplateProcessing
+
+    tokenizer = tiny_tokenizer()
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="</s> $A", special_tokens=[("</s>", 1)])
+    assert tokenizer("#")["input_ids"][0] == 1
+    assert tokenizer.convert_ids_to_tokens(SegmentTokenizer(tokenizer).ids("#").tolist()) == ["#"]
+
+
 def test_no_rows() -> None:
     assert tokens(pairs(), tiny_tokenizer(), frozenset()).is_empty()

@@ -65,6 +65,13 @@ def test_the_score_is_the_mean_over_aspects() -> None:
     assert found == [(3.5, by_aspect, "Plain.", "j"), (None, None, None, None)]
 
 
+def test_the_reason_is_that_of_the_first_aspect() -> None:
+    rows = [rating("a", 3, aspect, reason=f"On {aspect}.") for aspect in "hjbdfaigec"]
+    overall = rating("a", 3, None, reason="As a whole.")
+    assert combine(candidates("a"), verdicts(*rows)).get_column("reason").to_list() == ["On a."]
+    assert combine(candidates("a"), verdicts(overall, *rows)).get_column("reason").to_list() == ["On a."]
+
+
 @pytest.mark.parametrize("bad", [None, float("nan"), float("inf"), float("-inf")])
 def test_an_aspect_without_a_grade_leaves_no_score(bad: float | None) -> None:
     rows = [rating("a", 5, "x"), rating("a", bad, "y"), rating("b", 1, "x"), rating("b", 1, "y")]
@@ -201,6 +208,10 @@ def test_panel_of_rubric_judges_is_the_mean() -> None:
         (2.5, [{"aspect": "overall", "score": 2.5}], "Good.", "j, k"),
         (2.0, [{"aspect": "overall", "score": 2.0}], "Poor.", "j, k"),
     ]
+
+
+def test_the_mean_of_a_panel_has_nine_digits() -> None:
+    assert scores("a", *(rating("a", 0.12345678949, judge=judge) for judge in "jk")) == [0.123456789]
 
 
 def test_the_reason_of_a_panel_is_that_of_its_first_judge() -> None:

@@ -60,6 +60,7 @@ def test_shared_turns_move_to_the_prompt(prompt: dict[str, Any]) -> None:
         pytest.param([user("q"), assistant("o"), user("q")], "user: q | assistant: o | user: q", id="q asked twice"),
         pytest.param([system("s")], "system: s | user: q", id="a system turn alone"),
         pytest.param([user("p")], "user: p | user: q", id="another question"),
+        pytest.param([system("s"), user("p")], "system: s | user: p | user: q", id="another question after a system turn"),
         pytest.param(" ", "user: q", id="a blank text"),
         pytest.param("p", "user: p | user: q", id="another question as text"),
     ],
@@ -127,8 +128,8 @@ def test_system_and_input_are_added_to_the_prompt(columns: dict[str, Any], promp
 
 
 def test_input_is_added_to_the_last_turn_of_a_dialogue() -> None:
-    row = one(prompt=SHARED, input="data", chosen="a", rejected="b")
-    assert texts(row)[0] == "user: p | assistant: o | user: q\n\ndata"
+    row = one(prompt=[system("s"), *SHARED], input="data", chosen="a", rejected="b")
+    assert texts(row)[0] == "system: s | user: p | assistant: o | user: q\n\ndata"
 
 
 def test_a_system_turn_of_the_conversation_comes_before_the_column() -> None:
@@ -203,6 +204,11 @@ NO_PROMPT = ("missing_prompt", "no prompt column, and chosen and rejected share 
 def test_an_unusable_row_keeps_its_position(columns: dict[str, Any], expected: tuple[str, str]) -> None:
     rows = staged(columns, columns)
     assert [(row["source_row"], *problem(row)) for row in rows] == [(0, *expected), (1, *expected)]
+
+
+def test_a_row_without_a_response_keeps_its_prompt() -> None:
+    row = staged({"prompt": "q", "chosen": None, "rejected": B})[0]
+    assert (row["prompt"], *problem(row)) == ("user: q", "missing_chosen", "chosen: null")
 
 
 def test_texts_among_messages_are_reported() -> None:
