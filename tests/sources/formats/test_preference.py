@@ -60,7 +60,7 @@ def test_shared_turns_move_to_the_prompt(prompt: dict[str, Any]) -> None:
         pytest.param([user("q"), assistant("o"), user("q")], "user: q | assistant: o | user: q", id="q asked twice"),
         pytest.param([system("s")], "system: s | user: q", id="a system turn alone"),
         pytest.param([user("p")], "user: p | user: q", id="another question"),
-        pytest.param([system("s"), user("p")], "system: s | user: p | user: q", id="another question after a system turn"),
+        pytest.param([system("s"), user("p")], "system: s | user: p | user: q", id="a system turn, another question"),
         pytest.param(" ", "user: q", id="a blank text"),
         pytest.param("p", "user: p | user: q", id="another question as text"),
     ],
