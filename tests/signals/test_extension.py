@@ -76,7 +76,7 @@ def test_as_signal_decides_by_the_parameters() -> None:
 
 
 def test_a_block_is_known_by_its_name_or_by_its_type() -> None:
-    def by_name(pairs):  # type: ignore[no-untyped-def]
+    def by_name(pairs):
         return pairs["chosen_text"].str.len_chars()
 
     def by_type(block: pl.DataFrame) -> pl.Series:
