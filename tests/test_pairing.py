@@ -231,6 +231,11 @@ def test_all_with_bounds(wanted: dict[str, Any], pairs: list[str]) -> None:
     assert paired(*FOUR, strategy="all", **wanted) == pairs
 
 
+def test_of_equal_leads_the_first_answers_are_paired_first() -> None:
+    answers = [("a", 5.0), ("b", 5.0), ("c", 1.0), ("d", 1.0)]
+    assert paired(*answers, strategy="all") == ["a > c", "a > d", "b > c", "b > d"]
+
+
 def test_max_pairs_counts_within_a_set() -> None:
     rows = [answer(n, f"{n}", float(n), source_row=n // 3) for n in range(6)]
     assert shown(pair(frame(rows), strategy="all", max_pairs=2)) == ["2 > 0", "1 > 0", "5 > 3", "4 > 3"]
@@ -356,8 +361,10 @@ def test_length_is_in_characters_of_the_last_message() -> None:
     assert staged.get_column("rejected").to_list() == [long["response"]]
     # A last message without content counts as empty.
     silent: Answer = {"text": "x", "score": 1.0, "response": [*(said("plan") or []), {"role": "tool", "content": None}]}
-    staged = pair(one_set(("éé漢漢", 5.0), silent, long), length_matched=True)
-    assert staged.get_column("rejected").to_list() == [long["response"]]
+    eight: Answer = {"text": "12345678", "score": 1.0}
+    for answers in ((silent, eight), (eight, silent)):  # each differs from the best one by four characters
+        staged = pair(one_set(("éé漢漢", 5.0), *answers), length_matched=True)
+        assert staged.get_column("rejected").to_list() == [answers[0].get("response", said("12345678"))]
 
 
 def test_length_is_matched_around_the_selected_answer() -> None:

@@ -51,10 +51,21 @@ def test_a_cluster_is_in_one_split_and_one_too_large_stays_in_train() -> None:
     assert [i for i in IDS if found[i] == "test"] == ["f", "g"]
 
 
+def test_the_hash_of_a_cluster_is_that_of_its_first_prompt() -> None:
+    assert sides(frame(["c", "d", "a", "b"], [0, 0, 1, 2]), test=0.5) == ["test", "test", "train", "train"]
+
+
 def test_clusters_are_taken_in_the_order_of_their_hashes_until_the_share_is_met() -> None:
     # Five of nine rows: c (0.113) has three, a (0.197) three, which are too many, and b (0.477) the missing two.
     ids = list("aaabbcccd")
     assert sides(frame(ids), test=0.6) == ["test" if i in "bc" else "train" for i in ids]
+
+
+def test_a_stratum_is_filled_before_rows_are_taken_from_others() -> None:
+    # Of w 1 row is wanted, but d has two. Of x 5 are: c has three, a as many, which are too many, and b two.
+    ids = list("ddaaabbccc")
+    found = sides(frame(ids, strata=["w"] * 2 + ["x"] * 8), test=0.6)
+    assert found == ["test" if i in "bc" else "train" for i in ids]
 
 
 def test_three_splits_share_nothing() -> None:

@@ -91,9 +91,7 @@ def _matrix(sets: Shingles) -> Any:
 
     ones = np.ones(len(sets.hashes), np.int8)
     shape = (len(sets.offsets) - 1, 1 << int(HASH_BITS))
-    matrix: Any = csr_array((ones, sets.hashes.view(np.int64), sets.offsets), shape=shape)
-    matrix.has_canonical_format = True  # the hashes are sorted and distinct: scipy skips its own check
-    return matrix
+    return csr_array((ones, sets.hashes.view(np.int64), sets.offsets), shape=shape)
 
 
 def _shared(matrix: Any, pairs: tuple[np.ndarray, np.ndarray]) -> np.ndarray:

@@ -93,7 +93,7 @@ def _opposed(remaining: pl.DataFrame, key: list[str], forward: pl.Expr, how: str
         first_behind=pl.col("row").filter(~pl.col("forward")).first().over(key),
     )
     own, others = (pl.when("forward").then(a).otherwise(b) for a, b in (("ahead", "behind"), ("behind", "ahead")))
-    loses = others > 0 if how == "drop" else (others > 0) & (own <= others)
+    loses = others > 0 if how == "drop" else own <= others
     duplicate_of = pl.when("forward").then("first_behind").otherwise("first")
     return _duplicates(votes.filter(loses).select("row", duplicate_of=duplicate_of), rule)
 

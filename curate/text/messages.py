@@ -55,7 +55,6 @@ def split_conversations(frame: pl.DataFrame) -> pl.DataFrame:
             position=pl.int_ranges(pl.min_horizontal(pl.col("chosen").list.len(), pl.col("rejected").list.len())),
         )
         .with_columns(pl.col("chosen").list.head(pl.col("length")), pl.col("rejected").list.head(pl.col("length")))
-        .filter(pl.col("length") > 0)
         .explode("position", "chosen", "rejected", empty_as_null=True, keep_nulls=True)
     )
     same = pl.col("chosen").eq_missing(pl.col("rejected")).cum_min().over("row")

@@ -44,6 +44,23 @@ def test_the_closest_text_of_a_row_is_used(evals: EvalVectors) -> None:
     assert similar_hits(rows, evals, Letters(), threshold=0.99).get_column("row").to_list() == [0, 1, 5]
 
 
+def test_of_several_similar_texts_the_closest_counts(evals: EvalVectors) -> None:
+    table = similar_hits(pl.Series([["aaab", "baa"]]), evals, Letters())
+    assert table.row(0) == (0, "one", "0", pytest.approx(1))
+
+
+def test_the_cosine_must_be_greater_than_the_threshold() -> None:
+    evals, rows = EvalVectors.build([EvalSet.of("one", ["a"])], Letters()), pl.Series(["aaaabbb"])  # 4 of 5
+    assert similar_hits(rows, evals, Letters(), threshold=0.8).is_empty()
+    assert len(similar_hits(rows, evals, Letters(), threshold=0.79)) == 1
+
+
+def test_every_hit_is_returned_unless_told_otherwise() -> None:
+    evals, rows = EvalVectors.build([EvalSet.of("one", ["aab", "aaab"])], Letters()), pl.Series(["aab", "aaab"])
+    assert len(similar_hits(rows, evals, Letters())) == 4
+    assert len(similar_hits(rows, evals, Letters(), every=False)) == 2
+
+
 def test_one_text_per_row_and_blank_texts_are_not_encoded(evals: EvalVectors) -> None:
     encoder = Letters()
     assert similar_hits(pl.Series(["c", "", None, " \n"]), evals, encoder).rows() == [(0, "one", "1", 1.0)]

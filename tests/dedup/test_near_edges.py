@@ -186,6 +186,9 @@ def test_blocks_that_cannot_be_read_twice() -> None:
     once = iter([pl.Series([FOX, FOX.replace("barn", "shed")])])
     with pytest.raises(InputError, match="fewer rows at the second reading"):
         near_edges(lambda: once)
+    pairs = pl.DataFrame({"row_a": [0], "row_b": [1]}, schema={"row_a": pl.UInt64, "row_b": pl.UInt64})
+    with pytest.raises(InputError, match="fewer rows at the second reading"):
+        similarities(lambda: [pl.Series([FOX])], pairs)
 
 
 def test_blocks_of_another_dtype() -> None:
@@ -352,8 +355,8 @@ def test_rows_count_once_for_the_size_of_a_batch(pairs: list[tuple[int, int]], l
 
 def test_texts_of_one_shingle_and_of_none() -> None:
     texts = [pl.Series(["hello", "Hello!", "", " "])]
-    pairs = pl.DataFrame({"row_a": [0, 2], "row_b": [1, 3]}, schema={"row_a": pl.UInt64, "row_b": pl.UInt64})
-    assert similarities(lambda: texts, pairs).get_column("similarity").to_list() == [1.0, 0.0]
+    pairs = pl.DataFrame({"row_a": [2, 0], "row_b": [3, 1]}, schema={"row_a": pl.UInt64, "row_b": pl.UInt64})
+    assert similarities(lambda: texts, pairs).get_column("similarity").to_list() == [0.0, 1.0]
 
 
 def compared(keys: np.ndarray, minima: np.ndarray | None = None, threshold: float = 0.8) -> list[tuple[int, int]]:

@@ -136,6 +136,11 @@ def test_votes_without_exact_count_every_pair_once() -> None:
     assert len(drops(frame, exact=False)) == 3
 
 
+def test_contradictions_refer_to_the_first_pair_of_the_other_side() -> None:
+    dropped = resolve_duplicates(pairs("A>B", "A>B", "B>A", "B>A"), exact=False)
+    assert dropped.get_column("duplicate_of").to_list() == [2, 2, 0, 0]
+
+
 # Responses with the same number are similar: 1 for A and A', 2 for B and B'.
 LIKE = {"group": [0, 0, 0, 9], "chosen_cluster": [1, 1, 2, 1], "rejected_cluster": [2, 2, 1, 2]}
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
-from curate.dedup.ann import PROBES, _capped
+from curate.dedup.ann import PROBES, _capped, ivf_pairs
 from curate.dedup.semantic_edges import semantic_edges, semantic_matches, star_clusters
 from curate.embeddings.cosine import cosines, distinct, grid, least_product, main_axes, projections
 from curate.errors import RecipeError
@@ -65,7 +65,7 @@ def test_ivf_search_with_coarse_centroids(monkeypatch: pytest.MonkeyPatch) -> No
     vectors = cloud(6000)
     found = semantic_edges(vectors, threshold=0.85, exact_below=0)
     assert len(found) >= 0.97 * len(semantic_edges(vectors, threshold=0.85))
-    monkeypatch.setattr("curate.dedup.ann.ROWS_PER_SEARCH", 500)
+    monkeypatch.setattr("curate.dedup.ann.ROWS_PER_SEARCH", 999)  # the last six rows are searched by themselves
     assert semantic_edges(vectors, threshold=0.85, exact_below=0).equals(found)
 
 
@@ -285,6 +285,13 @@ def test_all_pairs_are_found_up_to_exact_below_or_64_similar_vectors_of_a_cell()
     assert len(semantic_edges(vectors)) == len(semantic_edges(vectors, exact_below=65)) == every
     assert len(semantic_edges(vectors, exact_below=64)) < every / 2
     assert len(semantic_edges(vectors[1:], exact_below=0)) == 64 * 63 // 2
+
+
+@pytest.mark.parametrize(("rows", "cells"), [(511, 1), (512, 2)])
+def test_a_search_divides_the_vectors_into_a_cell_per_256(rows: int, cells: int) -> None:
+    vectors = at(*np.linspace(0, 20, rows))
+    found = ivf_pairs(vectors, None, np.float32(0.9), 64, lambda left, _: np.ones(len(left), bool))
+    assert len(list(found)) == cells  # it yields pairs cell by cell
 
 
 def test_all_pairs_are_found_up_to_a_million() -> None:

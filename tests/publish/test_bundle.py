@@ -1,8 +1,11 @@
 """Which files a run publishes, for each state of the repository."""
 
+import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from curate.publish.bundle import Bundle, published_recipe
@@ -10,7 +13,9 @@ from curate.publish.candidates import Candidates
 from curate.publish.facts import published_facts
 from curate.publish.gates import Gate
 from curate.publish.hub import Remote
+from curate.publish.repo_file import File
 from curate.report.card_data import read_facts
+from curate.report.card_header import infos_of, read_header
 from curate.rundir.manifest import Manifest
 from curate.rundir.result import Run
 from tests.publish.user import make_run
@@ -97,6 +102,38 @@ def test_another_config_keeps_the_text_of_the_card(bundle: Bundle, config: str, 
     assert ("Written by hand." in card(replace(bundle, config=config), remote)) is kept
 
 
+def test_candidates_that_are_already_published_are_not_counted_twice(bundle: Bundle) -> None:
+    def card(files: Sequence[File]) -> str:
+        (content,) = (file.content for file in files if file.path == "README.md")
+        assert isinstance(content, bytes)
+        return content.decode()
+
+    def examples(text: str) -> list[tuple[str, int]]:
+        infos = infos_of(read_header(text)[0])
+        return [(info["config_name"], split["num_examples"]) for info in infos for split in info["splits"]]
+
+    answers = with_answers(bundle)
+    first = card(answers.files(Remote()))
+    assert examples(first) == [("default", 36), ("default", 4), ("candidates", 9)]
+    appended = replace(answers, append=True)
+    (answer,) = (path for path in paths(appended, f"data/{TRAIN}") if path.startswith("candidates/"))
+    remote = Remote("c0", {path: {"0" * 64} for path in (f"data/{TRAIN}", answer)}, first)
+    assert examples(card(appended.files(remote))) == [("default", 72), ("default", 8), ("candidates", 9)]
+
+
+@pytest.mark.parametrize(("config", "linked"), [("default", "other"), ("big", "big other")])
+def test_the_card_links_to_those_of_all_but_the_first_config(bundle: Bundle, config: str, linked: str) -> None:
+    there = [*paths(bundle), "other/data/a.parquet", "prefcurate/other/README.md"]
+    (first,) = (file.content for file in bundle.files(Remote()) if file.path == "README.md")
+    assert isinstance(first, bytes)
+    remote = Remote("c0", {path: {"0" * 64} for path in there}, first.decode())
+    (card,) = (file.content for file in replace(bundle, config=config).files(remote) if file.path == "README.md")
+    assert isinstance(card, bytes)
+    assert [name for name in ("big", "default", "other") if f"prefcurate/{name}/README.md" in card.decode()] == (
+        linked.split()
+    )
+
+
 def test_only_waivers_of_failed_gates_are_published(bundle: Bundle) -> None:
     gates = (Gate("kept", "failed", "größer"), Gate("licence", "failed", "none"), Gate("leaks", "passed", "0"))
     waived = replace(bundle, gates=gates, waived=("kept", "leaks"))
@@ -112,6 +149,18 @@ def test_a_manifest_lists_data_and_ledger(bundle: Bundle, tmp_path: Path) -> Non
     assert sorted(found.files) == [f"data/{TEST}", f"data/{TRAIN}", "ledger.parquet"]
     assert found.files["ledger.parquet"] == "cd" * 32
     assert bundle._manifest().files["ledger.parquet"] == bundle.run.manifest.files["ledger.parquet"]
+
+
+def test_files_beside_the_recipe_are_published(bundle: Bundle, tmp_path: Path) -> None:
+    shutil.copytree(bundle.run.folder, tmp_path / "RUN")
+    rubric = tmp_path / "RUN/files/judge/strict.txt"
+    rubric.parent.mkdir(parents=True)
+    rubric.write_text("Grade the answers.")
+    manifest = msgspec.structs.replace(
+        bundle.run.manifest, files={**bundle.run.manifest.files, "files/judge/strict.txt": "0" * 64}
+    )
+    found = paths(bundle_of(Run(tmp_path / "RUN", manifest)))
+    assert [path for path in found if "/files/" in path] == ["prefcurate/default/files/judge/strict.txt"]
 
 
 def test_links_to_the_cards_of_removed_parts_are_removed(bundle: Bundle) -> None:

@@ -181,6 +181,15 @@ def test_one_licence_per_source(run: Run) -> None:
     assert LICENSED[0] == "publish.license=mit"
 
 
+def test_the_files_of_a_hub_dataset_have_its_licence(run: Run) -> None:
+    recipe = with_publish(run.recipe, source_license=None)
+    recipe = recipe.model_copy(update={"source": recipe.source.model_copy(update={"paths": ("org/set",)})})
+    found = json.loads((run.folder / "summary.json").read_text())
+    found["inputs"] = dict.fromkeys(["org/set/a.parquet", "org/set/b.parquet"], found["inputs"]["p.jsonl"])
+    gate = {gate.name: gate for gate in gates.check(run, found, recipe, {"org/set": "apache-2.0"})}["licence"]
+    assert (gate.status, gate.text) == ("passed", "mit; org/set: apache-2.0")
+
+
 UNKNOWN = ("failed", "the licence of p.jsonl is unknown: --set publish.source_license=…")
 
 

@@ -92,16 +92,17 @@ def test_a_repository_without_our_shards_has_no_columns_to_change(bundle: Bundle
     assert (found.schema, found.breaks) == ([], [])
 
 
-def test_columns_are_those_of_a_published_shard(bundle: Bundle) -> None:
+def test_columns_are_those_of_the_first_published_shard(bundle: Bundle) -> None:
     class Published(Hub):
         def open(self, path: str, revision: str) -> io.BytesIO:
-            assert (path, revision) == ("data/train-00000-of-00001.parquet", "c1")
+            assert (path, revision) == ("data/test-00000-of-00001.parquet", "c1")
             buffer = io.BytesIO()
             pl.DataFrame({"grade": [1]}).write_parquet(buffer)
             return buffer
 
+    shards = [f"data/{name}-00000-of-00001.parquet" for name in ("train", "test", "valid")]
     others = ["big/data/train-00000-of-00001.parquet", "data/notes.txt"]
-    remote = Remote("c1", {path: {"0" * 64} for path in ("data/train-00000-of-00001.parquet", *others)})
+    remote = Remote("c1", {path: {"0" * 64} for path in (*shards, *others)})
     found = make_plan(bundle, remote, Published("me/set"))
     assert found.breaks == ["column grade is gone (was int64)"]
     assert found.schema[:2] == ["column grade is gone (was int64)", "column pair_id is new (string)"]

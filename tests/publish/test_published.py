@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from curate.files import FILES
-from curate.publish.facts import published_answers, published_ledger
+from curate.publish.facts import published_answers, published_facts, published_ledger
 from curate.recipe.data import EvalSet
 from curate.recipe.load import Recipe, load_recipe, make_recipe, resolved, section_in, to_yaml
 from curate.recipe.models import Model, public_name
@@ -269,6 +269,14 @@ def test_the_ledger_of_a_run_that_asked_models_has_no_messages(tmp_path: Path) -
     path.unlink()
     assert published_ledger(Run(tmp_path, Manifest(files=files)), out) == (tmp_path / "ledger.parquet", "0" * 64)
     assert not path.exists()
+
+
+def test_fields_that_are_not_listed_are_not_published() -> None:
+    asked = {"answers": [{"model": "m", "seconds": 1.5}], "panel": {"kappa": 0.5, "host": "h"}, "cache": {"gb": 1}}
+    facts = {"counts": {"rows": 3}, "seconds": 9.5, "generation": asked}
+    kept = {"answers": [{"model": "m"}], "panel": {"kappa": 0.5}}
+    assert published_facts(facts) == {"counts": {"rows": 3}, "generation": kept}
+    assert published_facts({"counts": {"rows": 3}}) == {"counts": {"rows": 3}, "generation": None}
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,26 @@ def test_as_signal_decides_by_the_parameters() -> None:
     ]
 
 
+def test_a_block_is_known_by_its_name_or_by_its_type() -> None:
+    def by_name(pairs):
+        return pairs["chosen_text"].str.len_chars()
+
+    def by_type(block: pl.DataFrame) -> pl.Series:
+        return block["chosen_text"].str.len_chars()
+
+    def by_quoted_type(block: "pl.DataFrame") -> pl.Series:
+        return by_type(block)
+
+    assert [as_signal(function).kind for function in (by_name, by_type, by_quoted_type)] == ["block"] * 3
+
+
+def test_a_signal_is_charted_only_on_request() -> None:
+    for signal in (Signal.of_pair(longer_by), Signal.of_text(exclamations)):
+        assert (signal.charted_columns, signal.card_columns, signal.counted) == ((), (), False)
+    shown = Signal.of_pair(longer_by, charted=True, on_card=True)
+    assert (shown.charted_columns, shown.card_columns) == (("longer_by",), ("longer_by",))
+
+
 def test_only_requested_signals_and_their_dependencies_are_measured() -> None:
     pairs = pairs_of(row(1, chosen="Yes! Yes!", rejected="No."))
     assert measure(pairs, [SIGNALS["chars_ratio"]]).to_dict(as_series=False) == {"chars_ratio": [3.0]}

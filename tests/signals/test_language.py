@@ -48,6 +48,11 @@ def test_twelve_letters_are_enough() -> None:
     assert languages("abcdefghijk", "abcdefghijkl")[1] is not None
 
 
+@pytest.mark.parametrize(("before", "measured"), [("1" * 68, 1), ("1" * 69, 0), (" " * 148, 1), (" " * 149, 0)])
+def test_letters_count_among_80_characters_or_160_before_white_space_is_joined(before: str, measured: bool) -> None:
+    assert (languages(before + "abcdefghijkl") != [None]) == measured
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -86,6 +86,7 @@ def test_ends_midsentence(text: str) -> None:
         SENTENCE,
         SENTENCE + "Does it end?",
         SENTENCE + "He said “yes.”",
+        SENTENCE + "The second one ends with pH",
         SENTENCE + "See https://example.com/and",
         SENTENCE + "#and",
         "Stops after the",  # too short to be running text
@@ -108,6 +109,11 @@ def test_does_not_end_midsentence(text: str) -> None:
 def test_midsentence_needs_sixty_characters() -> None:
     assert value(ends_midsentence, "a" * 56 + " the") is True
     assert value(ends_midsentence, "a" * 55 + " the") is False
+
+
+def test_midsentence_looks_at_the_last_300_characters() -> None:
+    assert value(ends_midsentence, "- " + "a" * 294 + " the") is False  # a list item
+    assert value(ends_midsentence, "- " + "a" * 295 + " the") is True
 
 
 @pytest.mark.parametrize("signal", [signal.function for signal in TEXT + RESPONSE])

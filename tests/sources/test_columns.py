@@ -89,6 +89,12 @@ def test_a_table_column_of_another_type_is_not_messages(series: pl.Series, probl
     assert column("messages", series) == ([None], [problem])
 
 
+def test_messages_of_a_table_may_have_other_keys() -> None:
+    messages = pl.Series([[{"from": "human", "value": "q"}], [{"from": "gpt", "value": "a"}]])
+    found = [[{"role": "user", "content": "q"}], [{"role": "assistant", "content": "a"}]]
+    assert column("messages", messages) == (found, [None, None])
+
+
 def test_the_first_item_of_a_list_decides_whether_it_holds_messages() -> None:
     message = {"role": "user", "content": "x"}
     assert kind_of([[message, "and a text"]]) == "messages"
@@ -281,6 +287,9 @@ def test_a_column_that_a_block_lacks_is_null() -> None:
         (pl.Series([None], dtype=MESSAGES), None),
         (pl.Series([1]), None),
         (pl.Series([["a"]]), None),
+        (pl.Series([[1]] * 99 + [[]]), "messages"),
+        (pl.Series([[1]] * 100 + [[]]), None),  # only the first hundred are looked at
+        (pl.Series([[]] + [[1]] * 100), "messages"),
     ],
 )
 def test_kind_of(values: Any, kind: str | None) -> None:
@@ -328,6 +337,10 @@ def test_extra_keeps_every_other_column_as_json() -> None:
         "array": [1, 2],
         "kind": "x",
     }
+
+
+def test_extra_has_the_stored_number_of_a_date_that_python_cannot_represent() -> None:
+    assert extra_of({"day": pl.Series([10_000_000], dtype=pl.Int32).cast(pl.Date)}) == {"day": 10_000_000}
 
 
 def test_extra_is_null_where_there_is_no_other_column() -> None:

@@ -54,6 +54,7 @@ def test_last_user_text_is_null_without_a_user_turn() -> None:
         pytest.param([U, A, V, A], [U, A, V, B], [U, A, V], [A], [B], id="many shared turns"),
         pytest.param([U, A, V, A], [U, B, V, B], [U], [A, V, A], [B, V, B], id="diverging early"),
         pytest.param([U, A, V, B], [U, A], [U], [A, V, B], [A], id="one is a prefix of the other"),
+        pytest.param([U, A], [U, A, V, B], [U], [A], [A, V, B], id="the longer one is rejected"),
         pytest.param([U, A], [U, A], [U], [A], [A], id="equal ones keep the last turn"),
         pytest.param([U, V], [U, V], [U], [V], [V], id="equal ones that end with the user"),
         pytest.param([U], [U, A], [], [U], [U, A], id="a response keeps at least one turn"),

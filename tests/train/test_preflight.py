@@ -7,9 +7,10 @@ import pytest
 
 from curate.errors import InputError
 from curate.recipe.training import Train
+from curate.rundir.result import open_run
 from tests.train.tiny import TEMPLATE, tiny_model, tiny_tokenizer, toy_run
 from train.models import ModelShape, load_tokenizer
-from train.preflight import Preflight, finding_flags, preflight, rounded
+from train.preflight import Preflight, finding_flags, pairs_of, preflight, rounded
 from train.tokens import TOKENS
 from train.training import memory
 
@@ -56,6 +57,9 @@ def test_lengths_and_their_memory() -> None:
     assert [tuple(line[name] for name in names) for line in found] == [
         ("95%", 195, 192, 0.63, 2.23), ("99%", 199, 192, 0.63, 2.27), ("100%", 200, 192, 0.63, 2.28),
     ]  # fmt: skip
+    blank = pl.DataFrame([row(prompt_tokens=0, chosen_tokens=0, rejected_tokens=0)], schema=TOKENS)
+    found = Preflight("m", None, blank, smol, memory.Plan(16, half_precision=True)).lengths()
+    assert [(line["tokens"], line["max_length"]) for line in found] == [(0, 0)] * 3
     refused = pl.DataFrame([dict.fromkeys(TOKENS) | {"refused": "no"}], schema=TOKENS)
     assert Preflight("m", None, refused, smol, memory.Plan(16, half_precision=True)).lengths() == []
 
@@ -91,6 +95,18 @@ def test_all_rows_too_long(tmp_path: Path) -> None:
         preflight(run, Train(model=silent, trl={"max_length": 3}))
 
 
+def test_a_template_that_writes_nothing(tmp_path: Path) -> None:
+    model = tiny_model(tmp_path / "model", tiny_tokenizer("{# nothing #}"))
+    with pytest.raises(InputError, match=r"10 of 10 dropped .* max_length is 0"):
+        preflight(toy_run(tmp_path, 10), Train(model=model))
+
+
+@pytest.mark.parametrize(("trl", "half"), [({"bf16": True}, True), ({"bf16": False}, False), ({"fp16": True}, True)])
+def test_memory_is_that_of_the_precision_in_trl(tmp_path: Path, trl: dict[str, bool], half: bool) -> None:
+    checked = preflight(toy_run(tmp_path, 4, test=0), Train(model=tiny_model(tmp_path / "model"), trl=trl))
+    assert checked.plan.half_precision is half
+
+
 def test_one_usable_row_is_enough(tmp_path: Path) -> None:
     good = {"prompt": "Why?", "chosen": "yes", "rejected": "no"}
     long = good | {"prompt": "word " * 300}
@@ -120,6 +136,18 @@ def test_a_tokenizer_without_padding_token_pads_with_its_end_token(tmp_path: Pat
     tokenizer = tiny_tokenizer(pad=None)
     tokenizer.save_pretrained(tmp_path / "model")
     assert load_tokenizer(str(tmp_path / "model")).pad_token == "</s>"
+
+
+def test_a_run_without_pairs(tmp_path: Path) -> None:
+    run = toy_run(tmp_path, rows=[{"prompt": "Why?", "chosen": "So.", "rejected": "So."}])
+    with pytest.raises(InputError, match="RUN has no pairs to train on"):
+        preflight(run, Train(model=tiny_model(tmp_path / "model")))
+
+
+def test_pairs_of_a_run_whose_folder_looks_like_a_pattern(tmp_path: Path) -> None:
+    run = toy_run(tmp_path, 10, test=0)
+    folder = run.folder.rename(tmp_path / "RUN[1]")
+    assert len(pairs_of(open_run(folder), "train")) == 10
 
 
 def test_no_model_given(tmp_path: Path) -> None:

@@ -132,6 +132,12 @@ def test_end_tokens_and_system_turns() -> None:
     assert whole.select("chosen_ends", "rejected_ends", "system_lost").rows() == [(True, True, False)] * 2
 
 
+def test_a_system_turn_that_only_the_answers_quote_is_lost() -> None:
+    tokenizer = tiny_tokenizer(TEMPLATE.replace("in messages %}", "in messages if m.role != 'system' %}"))
+    quoting = pair([("system", "Be brief."), ("user", "Hi")], "Be brief.", "I am told: Be brief.")
+    assert tokens(pairs(quoting), tokenizer, frozenset()).get_column("system_lost").to_list() == [True]
+
+
 @pytest.mark.parametrize(("after", "ends"), [(0, True), (3, True), (4, False)])
 def test_an_end_token_is_one_of_the_last_four(after: int, ends: bool) -> None:
     tokenizer = tiny_tokenizer(TEMPLATE.replace("</s>", "</s>" + "<user>" * after))
@@ -156,6 +162,27 @@ def test_lengths_of_a_pair() -> None:
             "refused": None,
         }
     ]
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_prompt_ends_where_either_answer_differs_from_it(turned: bool) -> None:
+    """The generation prompt ends in ##, and one of the answers begins with #."""
+    tokenizer = tiny_tokenizer(TEMPLATE.replace("<assistant>{% endif %}", "<assistant>##{% endif %}"))
+    row = pair([("user", "#")], "%", "#%%") if turned else pair([("user", "#")], "#%%", "%")
+    first, second = (["%", "</s>"], ["#", "%", "%", "</s>"]) if turned else (["#", "%", "%", "</s>"], ["%", "</s>"])
+    parts = [tokenizer.convert_ids_to_tokens(ids) for ids in sequences(row, tokenizer)]
+    assert parts == [["<user>", "#", "<assistant>"], first, second]
+    ours = tokens(pairs(row), tokenizer, frozenset())
+    assert ours.select("prompt_tokens", "chosen_tokens", "rejected_tokens").row(0) == (3, len(first), len(second))
+
+
+def test_no_tokens_are_added_to_a_text() -> None:
+    from tokenizers.processors import TemplateProcessing
+
+    tokenizer = tiny_tokenizer()
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="</s> $A", special_tokens=[("</s>", 1)])
+    assert tokenizer("#")["input_ids"][0] == 1
+    assert tokenizer.convert_ids_to_tokens(SegmentTokenizer(tokenizer).ids("#").tolist()) == ["#"]
 
 
 def test_no_rows() -> None:

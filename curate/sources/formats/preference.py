@@ -85,7 +85,7 @@ def _unpack_conversations(frame: pl.DataFrame) -> pl.DataFrame:
     if not whole.any():
         return frame
     # If only one side is a whole conversation, the other one lacks the prompt.
-    has_prompt = pl.col("prompt").list.len() > 0
+    has_prompt = pl.col("prompt").is_not_null()
     frame = frame.with_columns(
         pl.when(has_prompt & whole & ~starts[side]).then(pl.concat_list("prompt", side)).otherwise(side).alias(side)
         for side in SIDES

@@ -63,6 +63,12 @@ def test_an_unknown_price_fails_before_any_request() -> None:
         Budget(Section(prices="nowhere.yaml"), [])
 
 
+def test_without_a_known_price_requests_cost_nothing() -> None:
+    budget = Budget(None, [Model(model="openai:nobody-knows")])
+    budget.add("openai:nobody-knows", 3, 4)
+    assert budget.spent == {"tokens": 7, "usd": 0}
+
+
 def test_tokens_are_estimated_by_bytes() -> None:
     assert tokens_of([{"role": "user", "content": "abcd" * 10}, {"role": "system", "content": ""}]) == 18
     assert tokens_of([{"role": "user", "content": "日本語"}]) == 6

@@ -54,6 +54,7 @@ def test_a_reason_may_be_any_text() -> None:
 def test_malformed_json_is_shown_from_twenty_characters_before_to_twenty_after() -> None:
     reply = '{"reason": [10000000000000000000000000001, x, 20000000000000000000000000003]}'
     assert problem(reply) == 'malformed JSON, Expecting value near "000000000000000001, x, 20000000000000000"'
+    assert problem('{"a" x}').endswith(r'near "{\"a\" x}"')
 
 
 @pytest.mark.parametrize(
@@ -168,7 +169,24 @@ def test_quotes_of_a_reply_are_short_and_on_one_line() -> None:
         assert "\n" not in said
 
 
+def test_values_are_quoted_up_to_120_characters_and_ten_keys() -> None:
+    assert problem('{"reason": "x", "ratings": ' + "1" * 121 + "}") == f"ratings is {'1' * 120}, expected an object"
+    keys = dict.fromkeys("abcdefghijk", 1)
+    assert problem(json.dumps(keys)).startswith("the object has 11 keys (a, b, c, d, e, f, g, h, i, j), expected 2")
+    long = {letter * 61: 1 for letter in "abc"}
+    assert problem(json.dumps(long)).startswith(f"the object has 3 keys ({'a' * 60}, {'b' * 58}), expected 2")
+
+
 MILLION = 1_000_000
+
+
+def test_a_reply_of_a_million_characters_is_read_but_no_longer_one() -> None:
+    assert parse_rating(GOOD.ljust(MILLION), TWO, 5) == FINE
+    assert problem(GOOD.ljust(MILLION + 1)) == "the reply has 1,000,001 characters, at most 1,000,000 are read"
+
+
+def test_deeply_nested_json() -> None:
+    assert problem('{"a":[' * 100_000) == "the JSON is nested too deeply"
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,13 @@ def test_the_score_is_the_mean_over_aspects() -> None:
     assert found == [(3.5, by_aspect, "Plain.", "j"), (None, None, None, None)]
 
 
+def test_the_reason_is_that_of_the_first_aspect() -> None:
+    rows = [rating("a", 3, aspect, reason=f"On {aspect}.") for aspect in "hjbdfaigec"]
+    overall = rating("a", 3, None, reason="As a whole.")
+    assert combine(candidates("a"), verdicts(*rows)).get_column("reason").to_list() == ["On a."]
+    assert combine(candidates("a"), verdicts(overall, *rows)).get_column("reason").to_list() == ["On a."]
+
+
 @pytest.mark.parametrize("bad", [None, float("nan"), float("inf"), float("-inf")])
 def test_an_aspect_without_a_grade_leaves_no_score(bad: float | None) -> None:
     rows = [rating("a", 5, "x"), rating("a", bad, "y"), rating("b", 1, "x"), rating("b", 1, "y")]
@@ -80,6 +87,8 @@ def test_a_failed_reply_without_an_aspect_leaves_no_score() -> None:
 def test_the_same_asked_twice_is_averaged_within_its_aspect() -> None:
     assert scores("a", rating("a", 1, "x"), rating("a", 3, "x"), rating("a", 5, "y")) == [3.5]
     assert scores("a", rating("a", 1, "x"), rating("a", None, "x"), rating("a", 5, "y")) == [None]
+    twice = verdicts(rating("a", 1, reason="No."), rating("a", 3, reason="Maybe."), rating("a", 2))
+    assert combine(candidates("a"), twice).get_column("reason").to_list() == ["Maybe."]  # the first by alphabet
 
 
 def test_unjudged_answers_are_null_and_old_scores_are_dropped() -> None:
@@ -168,6 +177,13 @@ def test_reasons_of_the_same_order_asked_twice_are_sorted() -> None:
     assert found.filter(candidate_id="a").get_column("reason").to_list() == ["as A: Sure.\nas A: Yes.\nas B: Again."]
 
 
+def test_the_reason_of_a_comparison_in_an_unknown_order_is_last() -> None:
+    unknown = compared("a", "b", "A", reason="Odd.") | {"shown_first": None}
+    rows = [unknown, compared("a", "b", "A", reason="Yes."), compared("b", "a", "B", reason="Again.")]
+    found = comparisons(verdicts(*rows)).filter(candidate_id="a")
+    assert found.get_column("reason").to_list() == ["as A: Yes.\nas B: Again.\nas B: Odd."]
+
+
 def test_the_reason_is_that_of_the_first_comparison_by_the_other_answers_id() -> None:
     others = "pobncmdlekfjgih"
     rows = [row for other in others for row in (compared("a", other, "A", reason=other), compared(other, "a", "B"))]
@@ -192,6 +208,10 @@ def test_panel_of_rubric_judges_is_the_mean() -> None:
         (2.5, [{"aspect": "overall", "score": 2.5}], "Good.", "j, k"),
         (2.0, [{"aspect": "overall", "score": 2.0}], "Poor.", "j, k"),
     ]
+
+
+def test_the_mean_of_a_panel_has_nine_digits() -> None:
+    assert scores("a", *(rating("a", 0.12345678949, judge=judge) for judge in "jk")) == [0.123456789]
 
 
 def test_the_reason_of_a_panel_is_that_of_its_first_judge() -> None:
@@ -228,6 +248,7 @@ def test_two_reward_models_do_not_share_a_scale() -> None:
     rows = [reward("a", 100, "r"), reward("b", 90, "r"), reward("a", 0.1, "q"), reward("b", 0.2, "q")]
     assert scores("ab", *rows) == [0.5, 0.5]
     assert scores("ab", *rows[:2]) == [100.0, 90.0]
+    assert combine(candidates("ab"), verdicts(*rows[:2])).get_column("scores").to_list() == [None, None]
 
 
 def test_a_single_answer_has_no_rank() -> None:

@@ -60,6 +60,7 @@ def test_shared_turns_move_to_the_prompt(prompt: dict[str, Any]) -> None:
         pytest.param([user("q"), assistant("o"), user("q")], "user: q | assistant: o | user: q", id="q asked twice"),
         pytest.param([system("s")], "system: s | user: q", id="a system turn alone"),
         pytest.param([user("p")], "user: p | user: q", id="another question"),
+        pytest.param([system("s"), user("p")], "system: s | user: p | user: q", id="a system turn, another question"),
         pytest.param(" ", "user: q", id="a blank text"),
         pytest.param("p", "user: p | user: q", id="another question as text"),
     ],
@@ -91,6 +92,11 @@ def test_a_system_turn_is_shared_too() -> None:
     assert texts(row) == ("system: s | user: q", "assistant: a", "assistant: b")
 
 
+def test_a_prompt_of_a_system_turn_that_the_conversation_repeats() -> None:
+    row = one(prompt=[system("s")], chosen=[system("s"), *Q, *A], rejected=[system("s"), *Q, *B])
+    assert texts(row) == ("system: s | user: q", "assistant: a", "assistant: b")
+
+
 def test_sharegpt_conversations() -> None:
     talk = [{"from": "system", "value": "s"}, {"from": "human", "value": "q"}]
     row = one(chosen=[*talk, {"from": "gpt", "value": "a"}], rejected=[*talk, {"from": "gpt", "value": "b"}])
@@ -119,6 +125,11 @@ def test_system_and_input_are_added_to_the_prompt(columns: dict[str, Any], promp
     row = one(**pair, **columns)
     assert texts(row) == (prompt, "assistant: a", "assistant: b")
     assert row["extra"] is None
+
+
+def test_input_is_added_to_the_last_turn_of_a_dialogue() -> None:
+    row = one(prompt=[system("s"), *SHARED], input="data", chosen="a", rejected="b")
+    assert texts(row)[0] == "system: s | user: p | assistant: o | user: q\n\ndata"
 
 
 def test_a_system_turn_of_the_conversation_comes_before_the_column() -> None:
@@ -159,6 +170,7 @@ def test_names_of_scores(name: str) -> None:
 def test_names_of_models(name: str) -> None:
     row = one(prompt="q", chosen="a", rejected="b", **{name: "big"})
     assert (row["chosen_model"], row["rejected_model"], row["extra"]) == ("big", None, None)
+    assert one(prompt="q", chosen="a", rejected="b", **{name: None})["chosen_model"] is None
 
 
 def test_scores_do_not_swap_a_pair() -> None:
@@ -177,6 +189,8 @@ NO_PROMPT = ("missing_prompt", "no prompt column, and chosen and rejected share 
         ({"chosen": A, "rejected": B}, NO_PROMPT),
         ({"chosen": Q + A, "rejected": [user("other"), *B]}, NO_PROMPT),
         ({"chosen": Q, "rejected": Q + B}, NO_PROMPT),
+        ({"chosen": "q a", "rejected": B}, NO_PROMPT),
+        ({"chosen": A, "rejected": "q b"}, NO_PROMPT),
         ({"chosen": [system("s"), *A], "rejected": [system("s"), *B]}, NO_PROMPT),
         ({"system": "s", "chosen": A, "rejected": B}, NO_PROMPT),
         ({"prompt": [], "chosen": A, "rejected": B}, ("no_messages", "prompt: the list of messages is empty")),
@@ -190,6 +204,11 @@ NO_PROMPT = ("missing_prompt", "no prompt column, and chosen and rejected share 
 def test_an_unusable_row_keeps_its_position(columns: dict[str, Any], expected: tuple[str, str]) -> None:
     rows = staged(columns, columns)
     assert [(row["source_row"], *problem(row)) for row in rows] == [(0, *expected), (1, *expected)]
+
+
+def test_a_row_without_a_response_keeps_its_prompt() -> None:
+    row = staged({"prompt": "q", "chosen": None, "rejected": B})[0]
+    assert (row["prompt"], *problem(row)) == ("user: q", "missing_chosen", "chosen: null")
 
 
 def test_texts_among_messages_are_reported() -> None:
