@@ -16,7 +16,9 @@ def main() -> None:
         command = load()
         command()
     except KeyboardInterrupt:
-        print("curate: interrupted", file=sys.stderr)  # noqa: T201 - the terminal's filter may not be there yet
+        from curate.terminal import tell
+
+        tell("curate: interrupted")
         sys.exit(130)
 
 

@@ -10,7 +10,7 @@ import pytest
 import curate
 from curate.contamination.eval_sets import EvalSet
 from curate.contamination.index import EvalIndex
-from curate.errors import InputError, RecipeError
+from curate.errors import RecipeError
 from curate.flow import run as run_recipe
 from curate.recipe.load import as_recipe
 from curate.report.summary import Summary
@@ -139,7 +139,7 @@ def test_an_eval_set_with_an_unknown_column_is_a_one_line_error(tmp_path: Path) 
     evals = write_jsonl(tmp_path / "bench.jsonl", [{"question": PARIS}])
     against = json.dumps([{"path": str(evals), "columns": ["qestion"]}])
     with pytest.raises(
-        InputError, match=r"unknown column of the eval set 'bench' 'qestion'\. Did you mean 'question'\?"
+        RecipeError, match=r"unknown column of the eval set 'bench' 'qestion'\. Did you mean 'question'\?"
     ) as error:
         cleaned(tmp_path, [pair(EGG)], f"decontaminate.against={against}")
     assert "\n" not in str(error.value)

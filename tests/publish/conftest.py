@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.hub_server import HubServer
-from tests.publish.user import User
+from tests.publish.user import Reader, User
 
 
 @pytest.fixture(scope="module")
@@ -18,3 +18,10 @@ def hub() -> Iterator[HubServer]:
 def user(hub: HubServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[User]:
     with User(hub.url, tmp_path_factory.mktemp("home")) as someone:
         yield someone
+
+
+@pytest.fixture(scope="module")
+def loaded(hub: HubServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
+    reader = Reader(hub.url, tmp_path_factory.mktemp("reader"))
+    yield reader
+    reader.close()

@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,7 +22,7 @@ from curate.rundir.result import Run
 from curate.schema import CANDIDATES
 from tests.hub_server import HubServer, read
 from tests.publish.test_gates import GITHUB, checked
-from tests.publish.user import LICENSED, SMALL, User, command, environment, make_run, with_publish
+from tests.publish.user import LICENSED, SMALL, Reader, User, command, make_run, with_publish
 
 PLACE = "candidates/data/train-00000-of-00001.parquet"
 QUESTIONS = ("How do I boil an egg?", "Why is bread dough left to rest?", "What keeps cut apples white?")
@@ -75,16 +73,10 @@ def splits(hub: HubServer, repo: str) -> dict[str, dict[str, int]]:
     return {info["config_name"]: {s["name"]: s["num_examples"] for s in info["splits"]} for info in infos}
 
 
-def loaded(hub: HubServer, home: Path, repo: str, config: str) -> list[dict[str, Any]]:
-    """Return the config's only split, as read by `datasets.load_dataset`."""
-    program = (
-        "import sys, json, datasets; found = datasets.load_dataset(*sys.argv[1:])\n"
-        "assert list(found) == ['train']; print(json.dumps(list(found['train'])))"
-    )
-    line = [sys.executable, "-c", program, repo, config]
-    done = subprocess.run(line, env=environment(hub.url, home), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)  # type: ignore[no-any-return]
+def only(splits: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Return the rows of a config's only split."""
+    assert list(splits) == ["train"]
+    return splits["train"]
 
 
 def rows_of(run: Run) -> list[dict[str, Any]]:
@@ -205,7 +197,7 @@ def test_contaminated_pairs_are_still_among_the_candidates(run: Run) -> None:
 
 
 @pytest.mark.slow
-def test_one_commit_with_both_configs(hub: HubServer, user: User, run: Run, tmp_path: Path) -> None:
+def test_one_commit_with_both_configs(hub: HubServer, user: User, run: Run, tmp_path: Path, loaded: Reader) -> None:
     planned = user.push(run, "me/both", candidates=True, dry_run=True)
     assert {f["file"]: f["rows"] for f in planned["files"]}[PLACE] == 60
     assert "me/both" not in hub.repos
@@ -217,7 +209,7 @@ def test_one_commit_with_both_configs(hub: HubServer, user: User, run: Run, tmp_
         "default": {name: run.counts[name] for name in ("train", "test") if run.counts[name]},
         "candidates": {"train": 60},
     }
-    assert loaded(hub, tmp_path, "me/both", "candidates") == rows_of(run)
+    assert only(loaded("me/both", "candidates")) == rows_of(run)
     card = files_of(hub, "me/both")["README.md"].decode()
     assert "60 answers to\n20 prompts, 40 with a score, 20 without a text" in card
     assert "| `candidates` | train | 60 |" in card
@@ -227,7 +219,9 @@ def test_one_commit_with_both_configs(hub: HubServer, user: User, run: Run, tmp_
 
 
 @pytest.mark.slow
-def test_a_push_of_pairs_alone_keeps_the_candidates(hub: HubServer, user: User, run: Run, tmp_path: Path) -> None:
+def test_a_push_of_pairs_alone_keeps_the_candidates(
+    hub: HubServer, user: User, run: Run, tmp_path: Path, loaded: Reader
+) -> None:
     user.push(run, "me/later")
     assert user.push(run, "me/later", candidates=True)["changed"] is True
     was = splits(hub, "me/later")
@@ -238,11 +232,13 @@ def test_a_push_of_pairs_alone_keeps_the_candidates(hub: HubServer, user: User, 
     user.push(other, "me/later", config="raw", candidates=True)
     assert splits(hub, "me/later").keys() == {"default", "candidates", "raw", "raw-candidates"}
     assert user.push(other, "me/later", config="raw", candidates=True)["changed"] is False
-    assert loaded(hub, tmp_path, "me/later", "raw-candidates") == rows_of(other)
+    assert only(loaded("me/later", "raw-candidates")) == rows_of(other)
 
 
 @pytest.mark.slow
-def test_candidates_are_appended_with_their_pairs(hub: HubServer, user: User, run: Run, tmp_path: Path) -> None:
+def test_candidates_are_appended_with_their_pairs(
+    hub: HubServer, user: User, run: Run, tmp_path: Path, loaded: Reader
+) -> None:
     further = make_judged(tmp_path / "further", "Then wait.", questions=12)
     user.push(run, "me/append", candidates=True)
     added = {"append": True, "waive": ["duplicates"]}  # the prompts are the same
@@ -252,7 +248,7 @@ def test_candidates_are_appended_with_their_pairs(hub: HubServer, user: User, ru
     assert user.push(further, "me/append", candidates=True, **added)["changed"] is False
     assert splits(hub, "me/append")["candidates"] == {"train": 96}
     assert splits(hub, "me/append")["default"]["train"] == run.counts["train"] + further.counts["train"]
-    back = {row["candidate_id"] for row in loaded(hub, tmp_path, "me/append", "candidates")}
+    back = {row["candidate_id"] for row in only(loaded("me/append", "candidates"))}
     assert back == {row["candidate_id"] for one in (run, further) for row in rows_of(one)}
     assert user.push(run, "me/append", candidates=True, allow_schema_change=True)["changed"] is True
     assert [path for path in files_of(hub, "me/append") if path.startswith("candidates/")] == [PLACE]

@@ -1,6 +1,5 @@
 """Push and pull: the Hub gets the whole run, exactly once."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,7 @@ import yaml
 import curate
 from curate.rundir.result import Run
 from tests.hub_server import Fault, HubServer, read
-from tests.publish.user import User, environment, make_run
+from tests.publish.user import Reader, User, environment, make_run
 
 pytestmark = pytest.mark.slow
 META = "prefcurate/default"
@@ -49,27 +48,16 @@ def header(hub: HubServer, repo: str) -> dict[str, Any]:
     return found
 
 
-def loaded(hub: HubServer, home: Path, *arguments: str) -> dict[str, list[dict[str, Any]]]:
-    """Return the splits as read by `datasets.load_dataset`."""
-    program = (
-        "import sys, json, datasets; found = datasets.load_dataset(*sys.argv[1:])\n"
-        "print(json.dumps({name: list(split) for name, split in found.items()}))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program, *arguments], env=environment(hub.url, home), capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)  # type: ignore[no-any-return]
-
-
-def test_one_commit_and_none_when_nothing_changed(hub: HubServer, user: User, run: Run, tmp_path: Path) -> None:
+def test_one_commit_and_none_when_nothing_changed(
+    hub: HubServer, user: User, run: Run, tmp_path: Path, loaded: Reader
+) -> None:
     first = user.push(run, "me/one")
     again = user.push(run, "me/one")
     assert (first["changed"], again["changed"]) == (True, False)
     assert first["commit"] == again["commit"]
     assert titles(hub, "me/one") == ["Publish default: 40 pairs, prefcurate 0.2.0", "initial commit"]
     assert set(files_of(hub, "me/one")) == FILES
-    back = loaded(hub, tmp_path, "me/one")
+    back = loaded("me/one")
     for name in ("train", "test"):
         assert back[name] == getattr(run, name).collect().to_dicts()
 
@@ -114,20 +102,24 @@ def test_a_pull_request_is_opened_once(hub: HubServer, user: User, run: Run, fur
     )
 
 
-def test_several_configs_in_one_repository(hub: HubServer, user: User, run: Run, further: Run, tmp_path: Path) -> None:
+def test_several_configs_in_one_repository(
+    hub: HubServer, user: User, run: Run, further: Run, tmp_path: Path, loaded: Reader
+) -> None:
     user.push(run, "me/configs")
     user.push(further, "me/configs", config="raw")
     assert user.push(run, "me/configs")["changed"] is False
     assert [config["config_name"] for config in header(hub, "me/configs")["configs"]] == ["default", "raw"]
-    assert len(loaded(hub, tmp_path, "me/configs", "raw")["train"]) == further.counts["train"]
-    assert len(loaded(hub, tmp_path, "me/configs", "default")["train"]) == run.counts["train"]
+    assert len(loaded("me/configs", "raw")["train"]) == further.counts["train"]
+    assert len(loaded("me/configs", "default")["train"]) == run.counts["train"]
     card = files_of(hub, "me/configs")["README.md"].decode()
     assert "[raw](prefcurate/raw/README.md)" in card
     pulled = user.pull("me/configs", tmp_path / "RUN", config="raw")
     assert pulled["counts"] == further.counts
 
 
-def test_append_adds_shards_and_sends_nothing_again(hub: HubServer, user: User, run: Run, tmp_path: Path) -> None:
+def test_append_adds_shards_and_sends_nothing_again(
+    hub: HubServer, user: User, run: Run, tmp_path: Path, loaded: Reader
+) -> None:
     further = make_run(tmp_path / "further", range(100, 150))
     user.push(run, "me/append")
     before, sent = files_of(hub, "me/append"), len(hub.uploads)
@@ -141,7 +133,7 @@ def test_append_adds_shards_and_sends_nothing_again(hub: HubServer, user: User, 
     assert {split["name"]: split["num_examples"] for split in info["splits"]} == {
         name: run.counts[name] + further.counts[name] for name in ("train", "test")
     }
-    back = loaded(hub, tmp_path, "me/append")
+    back = loaded("me/append")
     assert {r["pair_id"] for r in back["train"]} == {
         *run.train.collect().get_column("pair_id"), *further.train.collect().get_column("pair_id"),
     }  # fmt: skip

@@ -36,6 +36,15 @@ for line in sys.stdin:
 """
 
 
+READING = """
+import json, sys, datasets
+datasets.disable_progress_bars()
+for line in sys.stdin:
+    found = datasets.load_dataset(*json.loads(line))
+    print(json.dumps({name: list(split) for name, split in found.items()}), flush=True)
+"""
+
+
 def environment(url: str, home: Path, token: str | None = WRITE) -> dict[str, str]:
     """Return this process's environment, with these settings of the Hub in place of its own."""
     plain = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
@@ -48,6 +57,29 @@ def command(
 ) -> subprocess.CompletedProcess[str]:
     """Run the real command."""
     return forked.curate(*arguments, env=environment(url, home, token))
+
+
+class Reader:
+    """A process that reads repositories with `datasets.load_dataset`."""
+
+    def __init__(self, url: str, home: Path) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", READING], env=environment(url, home), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            text=True,
+        )  # fmt: skip
+
+    def __call__(self, *arguments: str) -> dict[str, list[dict[str, Any]]]:
+        """Return the splits as read by `load_dataset` with these arguments."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(arguments) + "\n")
+        self._process.stdin.flush()
+        found: dict[str, list[dict[str, Any]]] = json.loads(self._process.stdout.readline())
+        return found
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.communicate(timeout=30)
 
 
 class User:
