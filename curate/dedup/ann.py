@@ -42,8 +42,8 @@ def ivf_pairs(
     """
     Yield most of the pairs of `all_pairs`, almost surely those of the nearest, in time linear in the rows.
 
-    Where more than `limit` vectors of a cell pass for a query, it keeps the centroid and the `limit` / PROBES nearest.
-    Of more than DENSE_GROUP vectors similar to one of a sample, only that one is a member of a cell.
+    Where more than `limit` vectors of a cell pass for a query, it keeps the `limit` / PROBES nearest, and the one that
+    passes for the most queries, so that similar vectors share an edge to one of them. A pair may come twice. Of more than DENSE_GROUP vectors similar to one of a sample, only that one is a member of a cell.
     """
     members = ours if theirs is None else theirs
     remaining, dense_groups = _thinned(members, least, are_similar)
@@ -56,18 +56,15 @@ def ivf_pairs(
     cells, cell_starts = _grouped(nearest[:, 0], len(centroids))
     queries, query_starts = _grouped(probed.ravel(), len(centroids))
     for cell in range(len(centroids)):
-        rows = indexed[cells[cell_starts[cell] : cell_starts[cell + 1]]]  # the centroid is first: it is an early row
+        rows = indexed[cells[cell_starts[cell] : cell_starts[cell + 1]]]
         querying = queries[query_starts[cell] : query_starts[cell + 1]] // probed.shape[1]
         cell_vectors = np.ascontiguousarray(members[rows].T)
         for start in range(0, len(querying), TILE[0]):
             block = querying[start : start + TILE[0]]
             left, right = _passing(_capped(ours[block] @ cell_vectors, least, limit), least)
             left, right = block[left], rows[right]
-            if theirs is None:
-                # Where each of the two probes the other's cell, the pair is yielded for one of them only.
-                again = (left > right) & remaining[left] & (probed[right] == probed[left, :1]).any(axis=1)
-                left, right = left[~again & (left != right)], right[~again & (left != right)]
-            yield left, right
+            two = slice(None) if theirs is not None else left != right
+            yield left[two], right[two]
 
 
 def _passing(products: np.ndarray, least: np.float32) -> Pairs:
@@ -76,16 +73,21 @@ def _passing(products: np.ndarray, least: np.float32) -> Pairs:
 
 
 def _capped(products: np.ndarray, least: np.float32, limit: int) -> np.ndarray:
-    """Return the products; rows of which more than `limit` pass keep the first and the `limit` / PROBES highest."""
+    """
+    Return the products; rows of which more than `limit` pass keep the `limit` / PROBES highest, and of those that pass
+    the one in whose column the most pass.
+    """
     few = max(1, limit // PROBES)
     if products.shape[1] <= limit:
         return products
-    dense = np.flatnonzero(np.count_nonzero(products >= least, axis=1) > limit)
+    passing = products >= least
+    dense = np.flatnonzero(np.count_nonzero(passing, axis=1) > limit)
     if len(dense):
-        rows = products[dense]
-        first = rows[:, 0].copy()
+        rows, passing = products[dense], passing[dense]
+        shared = np.where(passing, np.count_nonzero(passing, axis=0), 0).argmax(axis=1)[:, None]
+        kept = np.take_along_axis(rows, shared, axis=1)
         np.put_along_axis(rows, np.argpartition(rows, -few, axis=1)[:, :-few], -np.inf, axis=1)
-        rows[:, 0] = first
+        np.put_along_axis(rows, shared, kept, axis=1)
         products[dense] = rows
     return products
 

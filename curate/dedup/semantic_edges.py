@@ -27,7 +27,7 @@ def semantic_edges(
     Of equal vectors only the first has edges to other vectors; its copies have one edge each, to it (similarity 1).
     Up to `exact_below` distinct vectors all pairs are found. Above, and where a vector is similar to more than
     `neighbours` others on average, an IVF search finds nearly all of them; where a cell holds more than `neighbours`
-    similar vectors, only the edges to the nearest of them and to the centroid are returned.
+    similar vectors, only the edges to the nearest of them and to one that many share are returned.
     """
     found = distinct(vectors)
     similar = _edges(_DistinctRows(vectors, found.rows), None, threshold, exact_below, neighbours)

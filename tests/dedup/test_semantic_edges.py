@@ -244,14 +244,26 @@ def test_vectors_of_two_models() -> None:
         semantic_matches(cloud(4, 96), cloud(4, 64))
 
 
-def test_a_row_with_many_similar_vectors_keeps_the_first_and_the_nearest() -> None:
-    assert PROBES == 10  # so a limit of three keeps one beside the first
+def test_a_row_with_many_similar_vectors_keeps_the_nearest_and_one_that_others_share() -> None:
+    assert PROBES == 10  # so a limit of three keeps one nearest
     few, many = [0.9, 0.8, 0.7, 0.1, 0.2], [0.8, 0.95, 0.9, 0.99, 0.1]
     products = np.array([few, many], np.float32)
     capped = _capped(products.copy(), np.float32(0.5), 3)
     no = -np.inf
     assert capped.tolist() == np.array([few, [0.8, no, no, 0.99, no]], np.float32).tolist()
     assert _capped(products[:, :3].copy(), np.float32(0), 3).tolist() == products[:, :3].tolist()
+    both = np.array([many, [0.1, 0.7, 0.9, 0.8, 0.6]], np.float32)  # four pass in each, of columns 1 to 3 in both
+    shared = [[no, 0.95, no, 0.99, no], [no, 0.7, 0.9, no, no]]
+    assert _capped(both, np.float32(0.5), 3).tolist() == np.array(shared, np.float32).tolist()
+
+
+@pytest.mark.parametrize("size", [65, 200, 1000])
+def test_a_group_that_is_larger_than_a_cell_keeps_is_one_cluster(size: int) -> None:
+    chance = np.random.default_rng(1)
+    near = chance.normal(size=(1, 64)) + 0.005 * chance.normal(size=(size, 64))
+    vectors = np.concatenate([near, chance.normal(size=(2000, 64))]).astype(np.float32)[chance.permutation(size + 2000)]
+    exact = star_clusters(semantic_edges(vectors), vectors)
+    assert groups(star_clusters(semantic_edges(vectors, exact_below=0), vectors)) == groups(exact)
 
 
 def same_direction(count: int) -> np.ndarray:
