@@ -4,12 +4,13 @@ from collections import Counter
 
 import yaml
 
-from tests.mutants import ROOT, TABLE, Mutant, known_equivalents, tests_of
+from tests import mutants
+from tests.mutants import ROOT, TABLE, Mutant, known_equivalents
 from tests.mutation import mutations
 
 
 def test_modules_and_their_tests_exist() -> None:
-    for module, tests in tests_of().items():
+    for module, tests in mutants.tests_of().items():
         assert (ROOT / module).is_file(), module
         assert tests, module
         assert [test for test in tests if not (ROOT / test).is_file()] == [], module

@@ -43,7 +43,8 @@ def ivf_pairs(
     Yield most of the pairs of `all_pairs`, almost surely those of the nearest, in time linear in the rows.
 
     Where more than `limit` vectors of a cell pass for a query, it keeps the `limit` / PROBES nearest, and the one that
-    passes for the most queries, so that similar vectors share an edge to one of them. A pair may come twice. Of more than DENSE_GROUP vectors similar to one of a sample, only that one is a member of a cell.
+    passes for the most queries, so that similar vectors share an edge to one of them. A pair may come twice. Of more
+    than DENSE_GROUP vectors similar to one of a sample, only that one is a member of a cell.
     """
     members = ours if theirs is None else theirs
     remaining, dense_groups = _thinned(members, least, are_similar)
