@@ -157,7 +157,7 @@ class BoundedYaml(_Loader):
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """Compose a node, as the base class does."""
-        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+        mark: Any = self.peek_event().start_mark  # type: ignore[union-attr]
         is_alias = self.check_event(yaml.AliasEvent)
         self._depth += 1
         if self._depth > limits.YAML_DEPTH:
