@@ -58,6 +58,7 @@ def generated(victim: Victim, models: ChatServer) -> tuple[Path, list[str]]:
     return victim.folder / "MADE", line
 
 
+@pytest.mark.slow
 def test_damage_to_a_cleaned_run(victim: Victim, cleaned: tuple[Path, list[str]]) -> None:
     attack(victim, *cleaned, seeds=range(FEW))
 

@@ -215,6 +215,7 @@ def attack(victim: Victim, name: str, data: bytes) -> None:
         assert ledger["kept"].sum() == counts["kept"]
 
 
+@pytest.mark.slow
 def test_all_formats_give_the_same_pairs(victim: Victim) -> None:
     for kind, data in WHOLE.items():
         attack(victim, f"whole.{kind}.gz", PACKED[".gz"](data))

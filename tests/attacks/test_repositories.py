@@ -177,7 +177,7 @@ PRIVATE = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("form", ["parquet", "push"])
+@pytest.mark.parametrize("form", ["parquet", pytest.param("push", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("what", PRIVATE)
 def test_private_paths_and_names_are_not_published(
     victim: Victim, hub: HubServer, tmp_path: Path, what: str, form: str
