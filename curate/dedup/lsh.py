@@ -37,6 +37,8 @@ def candidates(sketches: Sketches, rows: np.ndarray, plan: Plan) -> pl.DataFrame
         first, second = _pairs_of_band(
             sketches, rows, [(band + ahead) % plan.bands for ahead in range(3)], large_groups
         )
+        if not len(first):  # as in most bands of few texts
+            continue
         fresh = pl.Series((np.minimum(first, second) << SECOND_ROW_BITS) | np.maximum(first, second)).unique()
         fresh = fresh.filter(~fresh.is_in(found.implode()))
         found = pl.concat([found, fresh.filter(pl.Series(_likely(sketches.minima, rows, fresh.to_numpy(), plan)))])
@@ -50,6 +52,8 @@ def _pairs_of_band(
     """Return pairs of places in `rows` that share the first of these bands; the others only sort large groups."""
     keys = sketches.keys[rows, bands[0]]
     places = np.flatnonzero(pl.Series(keys).is_duplicated().to_numpy())
+    if not len(places):
+        return places, places
     order = {str(number): sketches.keys[rows[places], band] for number, band in enumerate(bands)}
     sorted_by = pl.DataFrame({**order, "fingerprint": sketches.fingerprints[rows[places]]})
     places = places[sorted_by.select(pl.arg_sort_by(sorted_by.columns)).to_series().to_numpy()].astype(np.uint64)
