@@ -183,8 +183,8 @@ def test_roles_broken(prompt: str, chosen: str, rejected: str, broken: bool) -> 
 
 
 def test_prompt_not_from_user() -> None:
-    rows = [("u", "a", "a"), ("sua", "a", "a"), ("s", "a", "a"), ("", "a", "a")]
-    assert of_roles("prompt_not_from_user", *rows) == [False, True, True, True]
+    rows = [("u", "a", "a"), ("sua", "a", "a"), ("ua", "a", "a"), ("s", "a", "a"), ("", "a", "a")]
+    assert of_roles("prompt_not_from_user", *rows) == [False, True, True, True, True]
     assert signal("prompt_not_from_user", (None, None, None)) == [None]
 
 

@@ -67,6 +67,13 @@ def test_same_tokens_as_trl_on_real_rows() -> None:
         assert ours.get_column(f"{name}_tokens").to_list() == [len(row[f"{name}_ids"]) for row in theirs]
 
 
+def test_of_special_tokens_that_start_alike_the_longest_counts() -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.add_tokens(["<n>", "<n><m>", "<n><m><o>"], special_tokens=True)
+    text = "the red <n><m><o> door <n><m> is <n>"
+    assert SegmentTokenizer(tokenizer).ids(text).tolist() == tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
 def test_segments_are_cached_and_evicted() -> None:
     tokenizer = tiny_tokenizer()
     segments = SegmentTokenizer(tokenizer)
