@@ -22,6 +22,5 @@ def user(hub: HubServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[U
 
 @pytest.fixture(scope="module")
 def loaded(hub: HubServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
-    reader = Reader(hub.url, tmp_path_factory.mktemp("reader"))
-    yield reader
-    reader.close()
+    with Reader(hub.url, tmp_path_factory.mktemp("reader")) as reader:
+        yield reader

@@ -34,8 +34,6 @@ for line in sys.stdin:
         answer = {"error": type(error).__name__, "code": error.exit_code, "text": str(error)}
     print(json.dumps(answer), flush=True)
 """
-
-
 READING = """
 import json, sys, datasets
 datasets.disable_progress_bars()
@@ -59,37 +57,47 @@ def command(
     return forked.curate(*arguments, env=environment(url, home, token))
 
 
-class Reader:
-    """A process that reads repositories with `datasets.load_dataset`."""
+class Client:
+    """A process that answers calls, a line of JSON each."""
 
-    def __init__(self, url: str, home: Path) -> None:
+    def __init__(self, program: str, url: str, home: Path) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-c", READING], env=environment(url, home), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            [sys.executable, "-c", program], env=environment(url, home), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             text=True,
         )  # fmt: skip
 
-    def __call__(self, *arguments: str) -> dict[str, list[dict[str, Any]]]:
-        """Return the splits as read by `load_dataset` with these arguments."""
+    def ask(self, call: Any) -> Any:
+        """Return the answer to a call."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(arguments) + "\n")
+        self._process.stdin.write(json.dumps(call) + "\n")
         self._process.stdin.flush()
-        found: dict[str, list[dict[str, Any]]] = json.loads(self._process.stdout.readline())
-        return found
+        return json.loads(self._process.stdout.readline())
 
-    def close(self) -> None:
-        """End the process."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._process.communicate(timeout=30)
 
 
-class User:
+class Reader(Client):
+    """A process that reads repositories with `datasets.load_dataset`."""
+
+    def __init__(self, url: str, home: Path) -> None:
+        super().__init__(READING, url, home)
+
+    def __call__(self, *arguments: str) -> dict[str, list[dict[str, Any]]]:
+        """Return the splits as read by `load_dataset` with these arguments."""
+        found: dict[str, list[dict[str, Any]]] = self.ask(arguments)
+        return found
+
+
+class User(Client):
     """A process that pushes and pulls on request."""
 
     def __init__(self, url: str, home: Path) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM], env=environment(url, home), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            text=True,
-        )  # fmt: skip
+        super().__init__(PROGRAM, url, home)
 
     def push(self, run: Run, repo: str, **options: Any) -> dict[str, Any]:
         """Return the result of `curate.publish.push`, or its error."""
@@ -100,18 +108,8 @@ class User:
         return self._ask("pull", repo, str(out), **options)
 
     def _ask(self, name: str, *arguments: str, **options: Any) -> dict[str, Any]:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps([name, arguments, options]) + "\n")
-        self._process.stdin.flush()
-        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
+        answer: dict[str, Any] = self.ask([name, arguments, options])
         return answer
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.communicate(timeout=30)
 
 
 def make_run(folder: Path, numbers: range, *settings: str) -> Run:
