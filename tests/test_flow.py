@@ -42,6 +42,7 @@ def test_every_row_ends_in_one_place(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_output_has_the_schema_and_the_kept_ledger_rows(tmp_path: Path) -> None:
     run = curate.clean(write_jsonl(tmp_path / "p.jsonl", rows(60)), tmp_path / "RUN")
     train, test = run.train.collect(), run.test.collect()
@@ -75,6 +76,7 @@ def test_cleaning_a_cleaned_set_changes_nothing(tmp_path: Path) -> None:
         assert a.equals(b)
 
 
+@pytest.mark.slow
 def test_an_edited_recipe_repeats_only_what_depends_on_it(tmp_path: Path) -> None:
     source = write_jsonl(tmp_path / "p.jsonl", rows(30))
     run = curate.clean(source, tmp_path / "RUN")

@@ -186,6 +186,7 @@ def test_sweet_spot_is_two_deviations_below_the_mean(scores: list[int], rejected
     assert paired(*answers, strategy="sweet_spot") == [f"{max(scores)}-{best} > {rejected}"]
 
 
+@pytest.mark.slow
 def test_random_lower_selects_by_salt_and_id() -> None:
     drawn = set()
     backwards = frame(list(reversed([answer(n, *a) for n, a in enumerate(FOUR)])))

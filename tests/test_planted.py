@@ -70,6 +70,7 @@ def fates(run: Run) -> Iterator[tuple[str, str | None, bool, str]]:
             yield other["id"], other["planted"], kept, "; ".join(reasons)
 
 
+@pytest.mark.slow
 def test_every_planted_defect_is_dropped_for_the_right_reason(run: Run) -> None:
     planted = [fate for fate in fates(run) if fate[1] is not None]
     assert {defect for _, defect, _, _ in planted} == set(CAUGHT_BY)

@@ -29,6 +29,7 @@ def themed(rows: int = 240) -> tuple[np.ndarray, pl.Series]:
     return vectors.astype(np.float32), pl.Series([forms[n].format(WORDS[i % len(WORDS)]) for i, n in enumerate(of)])
 
 
+@pytest.mark.slow
 def test_clusters_are_named_after_their_themes() -> None:
     vectors, texts = themed()
     labels, names = prompt_clusters(vectors, texts, k=3)

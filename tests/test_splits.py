@@ -104,6 +104,7 @@ def test_a_larger_share_only_moves_rows_to_test() -> None:
     assert {pair for pair in zip(small, large, strict=True) if pair[0] != pair[1]} == {("train", "test")}
 
 
+@pytest.mark.slow
 def test_added_rows_move_few_others() -> None:
     ids = [str(i) for i in range(2000)]
     before, after = sides(frame(ids[:1000]), test=0.1), sides(frame(ids), test=0.1)
@@ -115,6 +116,7 @@ def test_no_rows() -> None:
     assert (empty.name, str(empty.dtype), len(empty)) == ("split", "String", 0)
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.integers(1, 12), min_size=1, max_size=150),
     st.sampled_from([0.05, 0.1, 0.2]),

@@ -39,13 +39,12 @@ def test_wheel_without_extras_cleans(tmp_path: Path) -> None:
     assert "curate/sources/shipped/quickstart.jsonl" in files & members
     assert {"curate/py.typed", "pipelines/recipes/domain.yaml", "train/templates/card.md.j2"} <= files
     assert not [name for name in files if name.startswith("tests/")]
-    venv.create(tmp_path / "env", with_pip=True)
+    venv.create(tmp_path / "env")
     binaries = tmp_path / "env" / ("Scripts" if os.name == "nt" else "bin")
     python = binaries / "python"
-    call(python, "-m", "pip", "install", "-q", "--no-compile", "-c", ROOT / "constraints.txt", wheel, folder=tmp_path)
-    installed = {
-        p["name"].lower() for p in json.loads(call(python, "-m", "pip", "list", "--format=json", folder=tmp_path))
-    }
+    pip: list[str | Path] = [sys.executable, "-m", "pip", "--python", python]
+    call(*pip, "install", "-q", "--no-compile", "-c", ROOT / "constraints.txt", wheel, folder=tmp_path)
+    installed = {p["name"].lower() for p in json.loads(call(*pip, "list", "--format=json", folder=tmp_path))}
     assert not installed & {
         "torch",
         "transformers",

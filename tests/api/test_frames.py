@@ -153,6 +153,7 @@ def test_splits_keep_similar_prompts_together() -> None:
         curate.split(lines, test=0.6, validation=0.4)
 
 
+@pytest.mark.slow
 def test_splits_equal_those_of_a_run(tmp_path: Path) -> None:
     lines = rows(60)
     run = curate.clean(lines, tmp_path / "RUN", settings=["split.test=0.2"])

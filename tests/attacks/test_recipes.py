@@ -33,7 +33,7 @@ VALUES: tuple[Any, ...] = (
     True,
     0.5,
 )
-FEW, MANY = 40, 260
+FEW, MANY = 100, 260
 
 
 @pytest.fixture(scope="module", autouse=True)

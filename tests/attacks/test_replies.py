@@ -148,9 +148,8 @@ def wire() -> Iterator[Wire]:
         thread.join()
 
 
-@pytest.mark.parametrize(
-    "start", [pytest.param(n, marks=[pytest.mark.slow] * (n > 0)) for n in range(0, len(NAMES), STEP)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("start", range(0, len(NAMES), STEP))
 def test_hostile_replies(victim: Victim, wire: Wire, start: int) -> None:
     """A run asks one model per reply; the next run asks for those that it did not reach because another ended it."""
     remaining = list(range(start, min(start + STEP, len(NAMES))))

@@ -87,9 +87,8 @@ def resealed(run: Path, tree: dict[str, Any]) -> dict[str, Any]:
         return tree
 
 
-@pytest.mark.parametrize(
-    "field", [pytest.param(f, marks=[pytest.mark.slow] * (i % 6 > 0)) for i, f in enumerate(FIELDS)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("field", FIELDS)
 def test_fields_of_the_manifest(victim: Victim, run: Path, field: str) -> None:
     whole = (run / "manifest.json").read_bytes()
     for place, value in enumerate(VALUES[FIELDS.index(field) % 4 :: 4]):
@@ -128,7 +127,8 @@ FILES = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (i % 3 > 0)) for i, n in enumerate(FILES)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("believed", [False, True], ids=["", "sealed"])
 def test_files_of_other_contents(victim: Victim, run: Path, name: str, believed: bool) -> None:
     for data in list(TEXTS.values())[FILES.index(name) % 3 :: 3]:
@@ -165,13 +165,16 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("change_to", CHANGES)
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (i % 3 > 0)) for i, n in enumerate(FILES)])
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (i % 10 > 0)) for i, n in enumerate(FILES)]
+)
 def test_files_that_are_something_else(victim: Victim, run: Path, name: str, change_to: str) -> None:
     CHANGES[change_to](run / name)
     for line in (("why", run, "3"), ("export", run, run.parent / "T", "--as", "jsonl")):
         assert victim(*line, seconds=20).check().code in (0, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["data", "stages", "stages/pairs"])
 @pytest.mark.parametrize("kind", ["missing", "a file", "a link out"])
 def test_folders_that_are_something_else(victim: Victim, whole: Path, run: Path, folder: str, kind: str) -> None:
@@ -195,6 +198,7 @@ LEDGERS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LEDGERS)
 def test_ledgers_of_other_schemas(victim: Victim, run: Path, name: str) -> None:
     for file in ("ledger.parquet", "data/train-00000-of-00001.parquet"):
@@ -203,6 +207,7 @@ def test_ledgers_of_other_schemas(victim: Victim, run: Path, name: str) -> None:
         look(victim, run, "3", "abcdef01")
 
 
+@pytest.mark.slow
 def test_a_ledger_of_a_million_rows(victim: Victim, whole: Path, run: Path) -> None:
     ledger = pl.read_parquet(whole / "ledger.parquet").head(1).with_columns(source_row=pl.lit(3, pl.UInt64))
     ledger.select(pl.all().repeat_by(10**6).explode()).write_parquet(run / "ledger.parquet")

@@ -90,6 +90,7 @@ def test_generate(server: ChatServer, curate: Curate) -> None:
     assert len(server.asked) == 18 + 18
 
 
+@pytest.mark.slow
 def test_judge_a_run_and_continue(server: ChatServer, curate: Curate) -> None:
     prompts(Path("p.jsonl"), count=2)
     curate("generate", "p.jsonl", "--model", server.line("a"), "-o", "RUN")
@@ -115,6 +116,7 @@ def test_judge_pairs_again(server: ChatServer, curate: Curate) -> None:
     assert "# honesty" in server.asked[0]["messages"][0]["content"]
 
 
+@pytest.mark.slow
 def test_json_prints_the_result(server: ChatServer, curate: Curate) -> None:
     prompts(Path("p.jsonl"), count=2)
     options = ["p.jsonl", "--model", server.line("a"), "-o", "RUN"]

@@ -137,13 +137,18 @@ def test_clean_with_odd_names_sources_and_streams(place: Path, line: "str | byte
     ],
 )
 def test_odd_environments(place: Path, settings: dict[str, str]) -> None:
-    check(shell(place, f"{COMMAND} clean p.jsonl -o RUN", env=settings), 0, "")
     of_python = any(name.startswith(("PYTHON", "LC_")) for name in settings)  # read when Python starts
-    show = shell(place, f"{COMMAND} why RUN 1", env=settings) if of_python else None
-    shown = show or forked.curate("why", "RUN", 1, folder=place, env=os.environ | settings)
+
+    def started(line: str) -> subprocess.CompletedProcess[str]:
+        if of_python:
+            return shell(place, f"{COMMAND} {line}", env=settings)
+        return forked.curate(*line.split(), folder=place, env=os.environ | settings)
+
+    check(shell(place, f"{COMMAND} clean p.jsonl -o RUN", env=settings), 0, "")
+    shown = started("why RUN 1")
     check(shown, 0, "")
     assert "How do I restore file number 1 from last week's backup?" in shown.stdout
-    check(shell(place, f"{COMMAND} --help", env=settings), 0, "")
+    check(started("--help"), 0, "")
 
 
 @pytest.mark.parametrize(

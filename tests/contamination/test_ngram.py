@@ -166,6 +166,7 @@ def set_of(items: list[str]) -> EvalSet:
     return EvalSet("set", pl.Series(items), pl.Series([str(number) for number in range(len(items))]))
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(st.lists(WORDS, min_size=1, max_size=5), ROWS, st.sampled_from([1, 2, 3]), st.sampled_from([0, 0.3, 0.5, 0.8]))
 def test_hits_agree_with_plain_python(items: list[str], rows: list[list[str]], ngram: int, threshold: float) -> None:
@@ -176,6 +177,7 @@ def test_hits_agree_with_plain_python(items: list[str], rows: list[list[str]], n
     assert table.rows() == [(row, "set", str(item), -overlap) for row, overlap, item in expected]
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=30)
 @given(st.lists(WORDS, min_size=1, max_size=5), ROWS, st.integers(1, 4), st.integers(0, 99))
 def test_hits_do_not_depend_on_blocks_order_and_threads(
@@ -224,6 +226,7 @@ def test_items_are_found_in_longer_prompts_and_with_edits() -> None:
     assert len(of_kind[3]) == 0
 
 
+@pytest.mark.slow
 def test_a_text_of_megabytes_with_and_without_spaces() -> None:
     filler = "filler text of many words " * 200_000  # 5 MB
     rows = [f"{filler}{TEN} {filler}", "x" * 5_000_000, "漢" * 1_700_000, f"{TEN} {'y' * 5_000_000}", TEN]

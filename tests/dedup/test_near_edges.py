@@ -123,6 +123,7 @@ def test_arithmetic_signs_are_not_lost() -> None:
     assert edges("What is 12 + 7?", "What is 12 - 7?", "What is 12 × 7?", "What is 12*7?") == [(2, 3, 1.0)]
 
 
+@pytest.mark.slow
 def test_a_word_of_megabytes_and_a_text_of_megabytes() -> None:
     long = " ".join(story(number, 1000) for number in range(1000))  # 5.9 MB
     assert len(long) > 5_000_000

@@ -175,6 +175,7 @@ def test_one_text_many_times_is_linear() -> None:
     assert star_clusters(edges, vectors).get_column("cluster").unique().to_list() == [0]
 
 
+@pytest.mark.slow
 def test_a_dense_group_is_reduced_to_its_centre() -> None:
     chance = np.random.default_rng(0)
     dense_group = (cloud(2)[:1] + chance.normal(size=(20_000, 96)) * 0.02).astype(np.float32)
@@ -306,6 +307,7 @@ def test_a_search_divides_the_vectors_into_a_cell_per_256(rows: int, cells: int)
     assert len(list(found)) == cells  # it yields pairs cell by cell
 
 
+@pytest.mark.slow
 def test_all_pairs_are_found_up_to_a_million() -> None:
     vectors = same_direction(1449)
     assert len(semantic_edges(vectors[1:], threshold=1)) == 1448 * 1447 // 2

@@ -49,6 +49,7 @@ def test_every_request_is_counted(server: ChatServer, tmp_path: Path) -> None:
     assert server.asked == []
 
 
+@pytest.mark.slow
 def test_the_estimate_is_an_upper_bound_of_the_run(server: ChatServer, tmp_path: Path) -> None:
     source = prompts(tmp_path / "p.jsonl", count=4)
     for method in ("rubric", "pairwise"):

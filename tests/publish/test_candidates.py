@@ -150,6 +150,7 @@ def answers_checked(
     return {gate.name: (gate.status, gate.text) for gate in looked}
 
 
+@pytest.mark.slow
 def test_gates_check_texts_of_candidates(run: Run, tmp_path: Path) -> None:
     assert {name: status for name, (status, _) in answers_checked(run).items()} == {
         name: status for name, (status, _) in checked(run).items()

@@ -139,6 +139,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return make_run(tmp_path_factory.mktemp("gates"), range(40))
 
 
+@pytest.mark.slow
 def test_a_good_run_passes(run: Run) -> None:
     assert {name: status for name, (status, _) in checked(run).items()} == {
         "secrets": "passed", "personal_data": "passed", "licence": "passed", "contamination": "not checked",

@@ -35,6 +35,7 @@ def published(bundle: Bundle, *further: str) -> Remote:
     return Remote("c1", files, card.decode())
 
 
+@pytest.mark.slow
 def test_a_new_repository(bundle: Bundle) -> None:
     found = plan(bundle, Remote())
     assert [(step.path, step.state) for step in found.steps] == [

@@ -8,6 +8,7 @@ from curate.report.charts import before_after, chosen_rejected
 ODD = [[], [None, None], [1.0], [0.0, 0.0], [1.0, float("inf"), None], [-3.0, 5.0], [1e-9, 1e12]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("values", ODD)
 @pytest.mark.parametrize("title", ["chars_ratio", "margin"])
 def test_before_after_draws_any_values(values: list[float | None], title: str) -> None:

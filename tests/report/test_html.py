@@ -44,6 +44,7 @@ class Tags(HTMLParser):
         self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "onerror", "onload")]
 
 
+@pytest.mark.slow
 def test_report_is_self_contained_and_escaped(run: Run) -> None:
     html = run.report.read_text("utf-8")
     page = Tags(html)

@@ -103,6 +103,7 @@ def test_a_run_repeats_only_the_damaged_part(tmp_path: Path, name: str) -> None:
     assert {file.name: file.read_bytes() for file in (run.folder / "data").iterdir()} == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "read"),
     [

@@ -69,6 +69,7 @@ def test_the_types_do_not_depend_on_the_rows() -> None:
     assert measure(block()).schema == measure(block(NULLS)).schema == measure(block(PLAIN, CODE)).schema
 
 
+@pytest.mark.slow
 def test_a_text_of_five_megabytes() -> None:
     values = measure(block(pair("Count.", "one two three four\n" * 263_158, "No.")))
     assert values.select("chosen_chars", "chosen_words", "chosen_dup_line_share").row(0) == (

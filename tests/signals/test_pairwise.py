@@ -283,6 +283,7 @@ def bare(text: str) -> str:
     return "".join(letter for letter in text if letter not in " \n,.'’")
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.lists(st.tuples(SHORT, SHORT), max_size=5))
 def test_compare_words_agrees_with_plain_python(rows: list[tuple[str, str]]) -> None:

@@ -133,6 +133,7 @@ def approximately(row: Row) -> dict[str, Any]:
     return {name: None if value is None else pytest.approx(value, abs=1e-6) for name, value in row.items()}
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.lists(st.none() | TEXTS | FEW_WORDS, max_size=4))
 def test_repetition_agrees_with_plain_python(texts: list[str | None]) -> None:

@@ -107,6 +107,7 @@ def failure(path: Path, **bounds: int) -> str:
     return str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SMALL_FILES)
 def test_blocks_are_bounded_by_what_they_decode_to(tmp_path: Path, kind: str) -> None:
     path = SMALL_FILES[kind](tmp_path)
@@ -202,6 +203,7 @@ def test_many_columns_make_shorter_blocks(tmp_path: Path) -> None:
     assert [set(block.columns) for block in found] == [set(names)] * 3
 
 
+@pytest.mark.slow
 def test_a_bomb_of_blank_lines(tmp_path: Path) -> None:
     path = write_zst(tmp_path / "a.jsonl.zst", b"\n" * (1 << 20), 300, GOOD.encode())
     assert "unpacks to more than 256 MB" in failure(path)
@@ -293,6 +295,7 @@ def test_bad_rows_are_counted_while_reading(tmp_path: Path) -> None:
     assert not (tmp_path / "run/stages/pairs/stage.json").exists()
 
 
+@pytest.mark.slow
 def test_a_share_of_bad_rows_that_is_fine_in_the_end(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"  # at first 1 of 10 is broken
     path.write_text("x\n" * 100 + GOOD * 900 + GOOD * 20_000, "utf-8")

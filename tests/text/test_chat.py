@@ -37,6 +37,7 @@ def test_a_conversation_and_several() -> None:
     assert render_chats(tokenizer, [CHAT[:1]] * 2, add_generation_prompt=True) == ["<user>Hi<assistant>"] * 2
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("soon")
 @pytest.mark.parametrize("template", [LOOP, RECURSIVE, LONG_MESSAGES])
 def test_a_template_that_does_not_end(template: str) -> None:
@@ -63,6 +64,7 @@ def test_powers_cannot_be_stopped_and_are_refused(template: str) -> None:
     assert render_chat(tiny_tokenizer(bold), CHAT) == "****** **Hi**Hello"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("soon")
 def test_templates_are_stopped_in_other_threads() -> None:
     good, bad = tiny_tokenizer(TEMPLATE), tiny_tokenizer(LOOP)
@@ -105,6 +107,7 @@ def test_a_stop_that_comes_too_late_does_no_harm(monkeypatch: pytest.MonkeyPatch
     assert threading.active_count() < 100
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("soon")
 def test_the_preflight_names_the_template() -> None:
     frame = pairs(pair([("user", "Hi")], "a", "b"))

@@ -79,6 +79,7 @@ def test_a_run_without_findings(tmp_path: Path) -> None:
     assert [line["max_length"] for line in result.lengths()] == [64] * 3
 
 
+@pytest.mark.slow
 def test_findings_name_their_rows(tmp_path: Path) -> None:
     silent = TEMPLATE.replace("</s>", "")
     model = tiny_model(tmp_path / "model", tiny_tokenizer(silent))

@@ -112,6 +112,7 @@ def spend(budget: Budget, wanted: list[tuple[Request, int, int]], seed: int = 0)
     return asyncio.run(play())
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=100)
 @given(
     limit=st.integers(1, 3_000),

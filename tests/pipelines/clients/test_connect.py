@@ -47,6 +47,7 @@ def ask(model: Model) -> str | None:
         return reply.text
 
 
+@pytest.mark.slow
 def test_a_hub_login_is_sent_and_the_environment_stays_the_same(server: ChatServer, login: Path) -> None:
     before = dict(os.environ)
     assert ask(hub_model(server)) == "Hello."

@@ -29,6 +29,7 @@ def test_backoff_doubles_up_to_30_seconds(failures: int, least: float, most: flo
     assert len(set(found)) > 100  # jitter
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(most=st.integers(1, 8), seed=st.integers(0, 10_000))
 def test_all_get_through_and_never_too_many_at_once(most: int, seed: int) -> None:

@@ -244,6 +244,7 @@ def test_a_panel_without_common_items() -> None:
     assert (three["items"], three["statistic"], three["kappa"]) == (0, "fleiss", None)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=8)
 @given(st.randoms(use_true_random=False))
 def test_the_order_of_verdicts_does_not_matter(random: Any) -> None:
