@@ -11,8 +11,8 @@ from typing import Any
 from aiohttp import web
 
 Messages = Sequence[Mapping[str, str]]
-# A text; a text with its finish_reason; or the status of a refusal.
-Answer = str | tuple[str, str] | int
+# A text; a text with its finish_reason; the status of a refusal, with or without its message; or a message as it is.
+Answer = str | tuple[str, str] | int | tuple[int, str] | dict[str, Any]
 Reply = Callable[[Messages, Mapping[str, Any]], Answer]
 
 
@@ -45,8 +45,13 @@ class ChatServer:
         params = {key: value for key, value in body.items() if key != "messages"}
         answer = self.reply(body["messages"], params)
         if isinstance(answer, int):
-            return web.json_response({"error": {"message": f"refused with {answer}"}}, status=answer)
+            answer = (answer, f"refused with {answer}")
+        if isinstance(answer, dict):
+            finish = answer.get("finish_reason", "stop")
+            return web.json_response({"choices": [{"message": answer, "finish_reason": finish}]})
         text, reason = answer if isinstance(answer, tuple) else (answer, "stop")
+        if isinstance(text, int):
+            return web.json_response({"error": {"message": reason}}, status=text)
         sent = sum(len(message["content"].split()) for message in body["messages"])
         return web.json_response(
             {

@@ -64,6 +64,9 @@ def main() -> None:
     parser.add_argument("--delay", type=float, default=0.0, help="seconds an answer takes")
     parser.add_argument("--slow", type=float, default=30.0, help="seconds a slow answer takes")
     parser.add_argument("--most", type=int, default=0, help="more requests at once than this get 429; 0 = any number")
+    parser.add_argument(
+        "--most-of", action="append", default=[], help="MODEL=NUMBER; the same for one model's requests"
+    )
     parser.add_argument("--no-format", action="store_true", help="response_format is not known")
     asyncio.run(Server(parser.parse_args()).serve())
 
@@ -81,6 +84,8 @@ class Server:
         self.answered = 0
         self.hold_after: float = float("inf")
         self.active = 0
+        self.active_of: Counter[str] = Counter()  # by model
+        self.most_of = {model: int(most) for model, _, most in (one.rpartition("=") for one in options.most_of)}
         self.log: TextIO = open(options.log, "a", buffering=1, encoding="utf-8")  # noqa: SIM115 - to the end
 
     async def serve(self) -> None:
@@ -127,11 +132,14 @@ class Server:
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
         """Answer with a completion or a fault."""
+        body = await request.json()
         self.active += 1
+        self.active_of[body["model"]] += 1
         try:
-            return await self.treat(request, await request.json())
+            return await self.treat(request, body)
         finally:
             self.active -= 1
+            self.active_of[body["model"]] -= 1
 
     async def treat(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
         """Decide, log, and respond."""
@@ -167,7 +175,9 @@ class Server:
             did = "401"
         elif options.models and body["model"] not in options.models.split(","):
             did = "404"
-        elif options.most and self.active > options.most:
+        elif (options.most and self.active > options.most) or self.active_of[body["model"]] > self.most_of.get(
+            body["model"], self.active
+        ):
             did = "429"
         elif options.no_format and "response_format" in body:
             did = "400_format"

@@ -123,8 +123,7 @@ class Budget:
     def worst_case(self, model: str, request: Request) -> tuple[int, int]:
         """Return an upper bound of a request's tokens in and out."""
         sent = (WORST_CASE_FACTOR * tokens_of(request.messages) + TEMPLATE_TOKENS) * self._underestimated.get(model, 1)
-        got = request.params.get("max_tokens") or request.params.get("max_completion_tokens") or 0
-        return ceil(sent), int(got)
+        return ceil(sent), request.max_tokens
 
     @asynccontextmanager
     async def hold(self, model: str, request: Request) -> AsyncIterator[None]:

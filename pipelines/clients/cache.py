@@ -4,7 +4,7 @@ import hashlib
 import json
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -13,14 +13,15 @@ from typing import Any
 
 from curate.errors import CurateError, InputError
 from curate.files import no_space
-from pipelines.clients.requests import Reply
+from pipelines.clients.requests import Reply, Request
 
 COLUMNS = tuple(field.name for field in fields(Reply))
 TABLES = (
     """
     CREATE TABLE IF NOT EXISTS replies (
-        key TEXT PRIMARY KEY, model TEXT NOT NULL, at REAL NOT NULL,
-        text TEXT, finish_reason TEXT, input_tokens INTEGER, output_tokens INTEGER, error TEXT, checksum TEXT NOT NULL
+        key TEXT NOT NULL, room INTEGER NOT NULL, model TEXT NOT NULL, at REAL NOT NULL,
+        text TEXT, finish_reason TEXT, input_tokens INTEGER, output_tokens INTEGER, error TEXT, reasoning TEXT,
+        checksum TEXT NOT NULL, PRIMARY KEY (key, room)
     )
     """,
     """
@@ -29,10 +30,10 @@ TABLES = (
     )
     """,
 )
-READ = f"SELECT checksum, {', '.join(COLUMNS)} FROM replies WHERE key = ?"  # noqa: S608 - names of our own
+READ = f"SELECT checksum, room, {', '.join(COLUMNS)} FROM replies WHERE key = ?"  # noqa: S608 - names of our own
 WRITE = (
-    f"INSERT OR REPLACE INTO replies (key, model, at, checksum, {', '.join(COLUMNS)}) "  # noqa: S608
-    f"VALUES (?, ?, ?, ?, {', '.join('?' * len(COLUMNS))})"
+    f"INSERT OR REPLACE INTO replies (key, room, model, at, checksum, {', '.join(COLUMNS)}) "  # noqa: S608
+    f"VALUES (?, ?, ?, ?, ?, {', '.join('?' * len(COLUMNS))})"
 )
 LOSE = (
     "INSERT INTO lost VALUES (?, 1, ?, ?) ON CONFLICT (model) DO UPDATE SET tries = tries + 1, "
@@ -41,9 +42,9 @@ LOSE = (
 SUMS = "model, {}, CAST(TOTAL(input_tokens) AS INTEGER), CAST(TOTAL(output_tokens) AS INTEGER)"
 
 
-def _checksum(key: str, values: Sequence[Any]) -> str:
-    """Return the checksum of a stored reply under its key."""
-    return hashlib.blake2b(json.dumps([key, *values]).encode(), digest_size=16).hexdigest()
+def _checksum(key: str, room: int, values: Sequence[Any]) -> str:
+    """Return the checksum of a stored reply under its key, with the room it had."""
+    return hashlib.blake2b(json.dumps([key, room, *values]).encode(), digest_size=16).hexdigest()
 
 
 class RequestCache:
@@ -70,18 +71,35 @@ class RequestCache:
             self._db.close()
             raise
 
-    def get(self, key: str) -> Reply | None:
-        """Return the stored reply, or None; also None for one that was damaged since: it is asked for again."""
-        rows = self._run(READ, key)
-        if not rows or rows[0][0] != _checksum(key, rows[0][1:]):
-            return None
-        return Reply(*rows[0][1:])
+    def get(self, model: str, request: Request) -> Reply | None:
+        """
+        Return the stored reply to a request, or None. One that had other room counts where it would have come out the
+        same; one that was damaged since, or that the request does not accept, is None: it is asked for again.
+        """
+        room = request.max_tokens
+        for given, reply in sorted(self._of(request.key(model)), key=lambda row: row[0] != room):  # equal room first
+            if reply.holds_for(room, given):
+                return reply if request.accepts is None or request.accepts(reply) else None
+        return None
 
-    def put(self, key: str, model: str, reply: Reply) -> None:
-        """Store a reply, unless there already is one under the key."""
-        if self.get(key) is None:
-            values = [getattr(reply, name) for name in COLUMNS]
-            self._run(WRITE, key, model, time.time(), _checksum(key, values), *values)
+    def put(self, model: str, request: Request, reply: Reply) -> None:
+        """Store a reply. The cost of one that it replaces stays recorded."""
+        key, room = request.key(model), request.max_tokens
+        for given, old in self._of(key):
+            if given == room:
+                self.lose(model, old.input_tokens or 0, old.output_tokens or 0)
+        values = [getattr(reply, name) for name in COLUMNS]
+        self._run(WRITE, key, room, model, time.time(), _checksum(key, room, values), *values)
+
+    def forget(self, model: str, requests: Iterable[Request]) -> int:
+        """Remove the replies to these requests, so that they are asked for again; return how many. Their cost stays."""
+        count = 0
+        for key in {request.key(model) for request in requests}:
+            for _, reply in self._of(key):
+                self.lose(model, reply.input_tokens or 0, reply.output_tokens or 0)
+                count += 1
+            self._run("DELETE FROM replies WHERE key = ?", key)
+        return count
 
     def lose(self, model: str, input_tokens: int, output_tokens: int) -> None:
         """Record the cost of an attempt without a reply."""
@@ -108,6 +126,11 @@ class RequestCache:
     def close(self) -> None:
         """Close the file; SQLite merges the write-ahead log into it."""
         self._db.close()
+
+    def _of(self, key: str) -> list[tuple[int, Reply]]:
+        """Return the undamaged replies under a key, each with the room it had."""
+        rows = self._run(READ, key)
+        return [(room, Reply(*values)) for checksum, room, *values in rows if checksum == _checksum(key, room, values)]
 
     def _run(self, statement: str, *values: Any) -> list[Any]:
         try:

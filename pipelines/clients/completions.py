@@ -1,19 +1,27 @@
-"""Parse responses of OpenAI-compatible endpoints: answers, errors, Retry-After, model lists."""
+"""Parse replies of OpenAI-compatible endpoints: the answer, or why there is none; Retry-After, model lists."""
 
+import re
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import msgspec
 
 from curate import limits
+from pipelines.clients.faults import UNREADABLE, Fault, fault_in
 from pipelines.clients.requests import Reply
 
 RETRIED = (408, 409, 425, 429)  # statuses that are retried, besides 500 and above
-MAX_ERROR_BYTES = 1 << 16  # of an error body that are read
-UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # no JSON, or nested without end
+STREAM = re.compile(rb"(data|event|id|retry)?:")  # how the lines of a server-sent stream begin
+DONE = re.compile(rb"\s*(data:\s*)?\[DONE\]\s*\Z")
+# Fields with the thoughts of a reasoning model: DeepSeek and vLLM, OpenRouter and newer vLLM, Ollama.
+REASONING = ("reasoning_content", "reasoning", "thinking", "reasoning_details")
+THOUGHTS = ("thinking", "reasoning")  # types of a content part
+MAX_DEPTH = 3  # of lists of parts that hold parts
+FILTERED = ("content_filter", "safety", "prohibited_content", "blocklist", "recitation", "sensitive")
+CALLED = ("tool_calls", "function_call", "tool_use")
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -42,31 +50,138 @@ class Retry:
     foreign: bool = False  # the body is not a chat completion
 
 
-def read(body: bytes) -> Reply | Retry:
-    """Parse the body of a response with status 200."""
+@dataclass(slots=True)
+class _Said:
+    """What a body holds, in one piece or collected from the events of a stream."""
+
+    text: str = ""
+    reasoning: str = ""
+    refusal: str = ""
+    called: str = ""  # the tool that was called
+    finish: str | None = None
+    usage: Usage = field(default_factory=Usage)
+    choices: int = 0
+    fault: Fault | None = None
+    is_empty: bool = True  # nothing in it has the form of a completion
+    ended: bool = True  # false: a stream that broke off
+
+    def add(self, answer: Any) -> None:
+        """Add a completion, or a piece of one. Of several choices the first counts."""
+        if not isinstance(answer, dict):
+            return
+        self.is_empty &= not isinstance(answer.get("choices"), list)
+        if answer.get("usage") is not None:
+            self.usage = Usage.of(answer["usage"])
+        self.fault = self.fault or fault_in(answer)
+        choices = answer.get("choices")
+        firsts = [c for c in choices if isinstance(c, dict) and not c.get("index")] if isinstance(choices, list) else []
+        for choice in firsts[:1]:
+            self.choices += 1
+            self.fault = self.fault or fault_in(choice)
+            if isinstance(reason := choice.get("finish_reason"), str) and reason:
+                self.finish = reason
+            message = next((m for m in (choice.get("message"), choice.get("delta")) if isinstance(m, dict)), {})
+            self._hear(message if message else {"content": choice.get("text")})  # `text`: a plain completion
+
+    def _hear(self, message: Mapping[str, Any]) -> None:
+        content = message.get("content")
+        parts = content if isinstance(content, list) else [content]
+        self.text += "".join(_text(part) for part in parts if _kind(part) not in (*THOUGHTS, "refusal"))
+        thoughts = next(filter(None, (_text(message.get(name)) for name in REASONING)), "")
+        self.reasoning += thoughts + "".join(_text(part) for part in parts if _kind(part) in THOUGHTS)
+        self.refusal += _text(message.get("refusal")) + "".join(_text(p) for p in parts if _kind(p) == "refusal")
+        calls = message.get("tool_calls") or message.get("function_call")
+        if calls and not self.called:
+            first = calls[0] if isinstance(calls, list) else calls
+            named = first.get("function", first) if isinstance(first, dict) else {}
+            self.called = (isinstance(named, dict) and _text(named.get("name"))) or "without a name"
+
+
+def read(body: bytes) -> Reply | Retry | Fault:
+    """
+    Parse the body of a response with status 200, also one that streams although it was not asked to.
+
+    A Fault is an error that came with status 200 and names its own status.
+    """
+    said = _Said()
     try:
-        answer = msgspec.json.decode(body, type=_Answer)
+        if STREAM.match(body.lstrip()):
+            said.ended = False
+            for event in _events(body):
+                said.ended |= event == b"[DONE]"
+                said.add(None if event == b"[DONE]" else msgspec.json.decode(event))
+        else:
+            said.add(msgspec.json.decode(DONE.sub(b"", body)))
     except UNREADABLE:
-        error = _error(body)
-        return Retry(f"the reply is not a chat completion{f' ({error})' if error else ''}", Usage(), foreign=True)
-    usage = Usage.of(answer.usage)
-    if not answer.choices:
-        return Retry("the reply has no choices", usage)
-    choice = answer.choices[0]
-    message = choice.message or _Message(choice.text)
-    parts = message.content if isinstance(message.content, list) else [_Part(message.content)]
-    text = "".join(part.text or "" for part in parts) or message.refusal or ""
-    if text.strip():
-        return Reply(text, choice.finish_reason, usage.prompt_tokens, usage.completion_tokens)
-    if choice.finish_reason == "length":  # reasoning models with a small max_tokens
+        return _foreign(body)
+    if said.fault is not None and said.fault.status:
+        return said.fault
+    if not said.choices:
+        return _foreign(body, said.fault) if said.is_empty else Retry("the reply has no choices", said.usage)
+    return _reply(said)
+
+
+def _reply(said: _Said) -> Reply | Retry:
+    if said.fault is not None or said.finish == "error":
+        why = f" ({said.fault})" if said.fault else ""
+        return Retry(f"the endpoint ended the answer with an error{why}", said.usage)
+    if not (said.ended or said.finish):
+        return Retry("the stream ended before the answer did", said.usage)
+    sent, got = said.usage.prompt_tokens, said.usage.completion_tokens
+    reasoning = said.reasoning if said.reasoning.strip() else None
+    if said.text.strip():
+        return Reply(said.text, said.finish, sent, got, reasoning=reasoning)
+    if (finish := (said.finish or "").lower()) in FILTERED:
+        why, finish = f"filtered by the endpoint (finish_reason {finish})", "content_filter"
+    elif said.called or finish in CALLED:
+        why, finish = f"no text, but a call of a tool ({said.called or finish})", "tool_calls"
+    elif said.refusal.strip():
+        why, finish = f"refused by the model ({' '.join(said.refusal.split())[:100]})", "refusal"
+    elif finish == "length":  # reasoning models with a small max_tokens
         why = "cut off at max_tokens before any text"
-        return Reply(None, "length", usage.prompt_tokens, usage.completion_tokens, error=why)
-    return Retry("the reply is empty", usage)
+    elif reasoning:
+        why, finish = ONLY_REASONING, said.finish or "reasoning"
+    else:
+        return Retry("the reply is empty", said.usage)
+    return Reply(None, finish, sent, got, error=why, reasoning=reasoning)
 
 
-def error_of(body: bytes) -> str:
-    """Return code and message of the error object, or else the beginning of the body."""
-    return _error(body) or body[:MAX_ERROR_BYTES].decode("utf-8", "replace")
+# Of a reply without text; the model's setting `reasoning_as_answer` counts its reasoning as the text.
+ONLY_REASONING = "only reasoning and no answer (reasoning_as_answer: true counts it as one)"
+
+
+def _foreign(body: bytes, fault: Fault | None = None) -> Retry:
+    fault = fault or fault_in(body)
+    return Retry(f"the reply is not a chat completion{f' ({fault})' if fault else ''}", Usage(), foreign=True)
+
+
+def _events(body: bytes) -> Iterator[bytes]:
+    """Yield the data of each event of a server-sent stream (WHATWG HTML, 9.2), without comments and other fields."""
+    data: list[bytes] = []
+    for line in (*body.splitlines(), b""):
+        if not line and data:
+            yield b"\n".join(data).strip()
+            data = []
+        elif line.startswith(b"data:"):
+            data.append(line[5:])
+
+
+def _kind(part: Any) -> Any:
+    return part.get("type") if isinstance(part, dict) else None
+
+
+def _text(value: Any, depth: int = 0) -> str:
+    """Return the text of a field: a string, or the strings in parts and lists of them; empty for anything else."""
+    if isinstance(value, str):
+        return value
+    if depth > MAX_DEPTH:
+        return ""
+    if isinstance(value, list):
+        return "".join(_text(part, depth + 1) for part in value)
+    if isinstance(value, dict):
+        fields = ("text", "thinking", "reasoning", "refusal", "content", "summary")
+        return next(filter(None, (_text(value.get(name), depth + 1) for name in fields)), "")
+    return ""
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -96,34 +211,6 @@ def rendered_prompt(body: bytes) -> str:
         return msgspec.json.decode(body, type=_Rendered).prompt
     except UNREADABLE:
         return ""
-
-
-def _error(body: bytes) -> str | None:
-    try:
-        error = msgspec.json.decode(body)["error"]
-        return error if isinstance(error, str) else " ".join(str(error.get(key) or "") for key in ("code", "message"))
-    except (*UNREADABLE, LookupError, TypeError, AttributeError):
-        return None
-
-
-class _Part(msgspec.Struct):
-    text: str | None = None
-
-
-class _Message(msgspec.Struct):
-    content: str | list[_Part] | None = None
-    refusal: str | None = None
-
-
-class _Choice(msgspec.Struct):
-    message: _Message | None = None
-    text: str | None = None  # of a plain completion
-    finish_reason: str | None = None
-
-
-class _Answer(msgspec.Struct):
-    choices: list[_Choice]
-    usage: Any = None  # checked by itself: nonsense must not cost the text
 
 
 class _Rendered(msgspec.Struct):

@@ -113,7 +113,7 @@ def _open(model: Model, dispatcher: Dispatcher, loop: "Loop", stack: ExitStack) 
         weights = embedded_weights() if kind == "embedded" else Path(model.model.removeprefix("gguf:")).expanduser()
         base_url, key_env = stack.enter_context(serve(weights)) + "/v1", None
         # Requests in the server's own queue would only age towards the timeout; and a slow machine is not a dead one.
-        here = {"concurrency": min(model.concurrency, PARALLEL), "timeout": model.timeout or LOCAL_TIMEOUT}
+        here = {"concurrency": min(model.concurrency or PARALLEL, PARALLEL), "timeout": model.timeout or LOCAL_TIMEOUT}
         model = model.model_copy(update=here)
     else:
         base_url, key_env = _address_and_key(model)

@@ -5,13 +5,14 @@ import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from curate.errors import CurateError
-from pipelines.clients.budget import Budget
+from pipelines.clients.budget import Budget, BudgetReached
 from pipelines.clients.cache import RequestCache
+from pipelines.clients.limits import Hosts
 from pipelines.clients.requests import BudgetHold, Reply, ReportLostCost, Request
 
 Send = Callable[[Request, BudgetHold], Awaitable[Reply]]
@@ -40,27 +41,59 @@ class Dispatcher:
         self.cache, self.budget = cache, budget
         self.on_settled = on_settled  # called after every settled request
         self.tally = Tally()
+        self.hosts = Hosts()  # a judge begins where the models that answered at its host had ended
         self.stopped: BaseException | None = None  # the reason why nothing more is sent
         self.on_abort: list[Callable[[], None]] = []  # callbacks that cancel requests in flight
-        self._in_flight: dict[str, asyncio.Future[Reply]] = {}
+        self._in_flight: dict[tuple[str, int], asyncio.Future[Reply]] = {}
         self._idle: set[asyncio.Task[Any]] = set()  # tasks of requests that wait for their turn
         for model, (sent, got) in cache.paid().items():
             budget.add(model, sent, got)
 
-    async def ask(self, model: str, request: Request, send: Send) -> Reply:
-        """Return the stored reply, else that of an equal request in flight, else a new one, stored on arrival."""
-        key = request.key(model)
-        if (stored := self._stored(key)) is not None:
+    async def ask(
+        self, model: str, request: Request, send: Send, heard: Callable[[Reply], Reply] = lambda reply: reply
+    ) -> Reply:
+        """
+        Return the stored reply, else that of an equal request in flight, else a new one, stored on arrival; or the
+        reply to the request that follows from it (`Request.then`), and so on. Each is passed through `heard`.
+        """
+        reply = heard(await self._ask(model, request, send))
+        while (following := self.following(request, reply)) is not None:
+            request, before = following, reply
+            reply = self.counting(request, before, heard(await self._ask(model, request, send)))
+        return reply
+
+    def following(self, request: Request, reply: Reply) -> Request | None:
+        """Return the request that follows a reply. An error that is raised there stops everything."""
+        try:
+            following = request.then(reply) if request.then else None
+            return following and replace(following, follows=True)
+        except CurateError as error:
+            self._stop(error)
+            raise
+
+    @staticmethod
+    def counting(request: Request, before: Reply, reply: Reply) -> Reply:
+        """Return the reply that counts, of the one to a request and the one that it followed."""
+        return before if request.optional and reply.text is None else reply
+
+    async def _ask(self, model: str, request: Request, send: Send) -> Reply:
+        key = (request.key(model), request.max_tokens)
+        if (stored := self.stored(model, request)) is not None:
             return stored
         if (equal := self._in_flight.get(key)) is not None:
             reply = await asyncio.shield(equal)
-            self._count(known=reply.error is None, failed=reply.error is not None)
+            self._count(known=reply.is_final, failed=not reply.is_final)
             return reply
         self._check()
         future = self._in_flight[key] = asyncio.get_running_loop().create_future()
         try:
-            reply = await self._send(model, request, send)
-            self._settle(key, model, request, reply)
+            try:
+                reply = await self._send(model, request, send)
+            except BudgetReached as error:
+                if not request.optional:
+                    raise
+                reply = Reply(None, error=str(error))
+            self.settle(model, request, reply)
             future.set_result(reply)
         except BaseException as error:
             if isinstance(error, CurateError):
@@ -85,10 +118,7 @@ class Dispatcher:
 
     def stored(self, model: str, request: Request) -> Reply | None:
         """Return the stored reply, if any, and count it as known."""
-        return self._stored(request.key(model))
-
-    def _stored(self, key: str) -> Reply | None:
-        reply = self.cache.get(key)
+        reply = self.cache.get(model, request)
         if reply is not None:
             self._count(known=True)
         return reply
@@ -101,17 +131,14 @@ class Dispatcher:
             cancel()
 
     def settle(self, model: str, request: Request, reply: Reply) -> None:
-        """Store and count a reply that did not come through `ask` (from a batch of a model in this process)."""
-        self._settle(request.key(model), model, request, reply)
-
-    def _settle(self, key: str, model: str, request: Request, reply: Reply) -> None:
-        if reply.error is None:
-            self.cache.put(key, model, reply)
+        """Store and count a reply, also one that did not come through `ask` (of a model in this process)."""
+        if reply.is_final:
+            self.cache.put(model, request, reply)
             self.budget.add(model, *self.budget.counted(model, request, reply))
             self.tally.tokens += reply.output_tokens or 0
         elif reply.input_tokens is not None:  # a failure with token counts was paid for
             self._record_lost_cost(model, request, reply.input_tokens, reply.output_tokens)
-        self._count(answered=reply.error is None, failed=reply.error is not None)
+        self._count(answered=reply.is_final, failed=not reply.is_final)
 
     def _count(self, *, answered: bool = False, known: bool = False, failed: bool = False) -> None:
         self.tally.answered += answered

@@ -2,25 +2,31 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 from curate import limits
 from curate.errors import RecipeError, ServiceError, nearest
-from curate.terminal import say
+from curate.terminal import tell
+from pipelines.clients import context
+from pipelines.clients.attempts import Attempts
 from pipelines.clients.completions import (
     RETRIED,
     Retry,
     Usage,
-    error_of,
     model_names,
     read,
     rendered_prompt,
     retry_after,
 )
-from pipelines.clients.limits import FIRST_DELAY, LONGEST_DELAY, Limiter, backoff
+from pipelines.clients.faults import Fault, fault_of
+from pipelines.clients.form import MAX_CHANGES, Form, form_of
+from pipelines.clients.limits import FIRST_DELAY, LONGEST_DELAY, Host, Limiter, Slot, backoff
 from pipelines.clients.requests import BudgetHold, Messages, Reply, Request
-from pipelines.clients.transport import TooLargeError, Transport
+from pipelines.clients.transport import Response, TooLargeError, Transport
+
+OK = 200
+NOT_CONTINUED = ("model", "messages", "continue_user")  # fields of a request to continue a user's turn
 
 MESSAGE_CHARS = 200  # of an endpoint's error that go into a message
 SENTINEL = "¶user¶"  # placeholder for the user's text
@@ -48,7 +54,8 @@ class Endpoint:
         *,
         api_key: str | None = None,
         key_name: str = "api key",
-        concurrency: int = 32,
+        concurrency: int | None = None,
+        host: Host | None = None,
         timeout: float = 180,
         retries: int = 6,
         patience: float = 300,
@@ -62,16 +69,16 @@ class Endpoint:
         self._transport = Transport(self.base_url, api_key=self._api_key, timeout=timeout, max_bytes=max_bytes)
         self._timeout, self._retries, self._patience = timeout, retries, patience
         self._first_delay = first_delay
-        self._limiter = Limiter(concurrency)
+        self._limiter = Limiter(concurrency, host)
         self._last_answer = 0.0  # by the loop's clock
         self._answers = 0
         self._refused_first = 0  # requests that were refused before the first answer
         self._probe = asyncio.Lock()
         self._last_probe = float("-inf")
-        self._noticed = False
+        self._noticed = self._warned = False
         self._turn_start: str | None = None  # the chat template before and after the user's text
         self._turn_end: list[str] = []
-        self._structured = True  # until the endpoint rejects response_format
+        self._form = form_of(model, self.base_url)
 
     @property
     def _place(self) -> str:
@@ -80,9 +87,9 @@ class Endpoint:
     async def ask(self, request: Request, hold: BudgetHold) -> Reply:
         """Return the reply to one request, with retries."""
         clock = asyncio.get_running_loop().time
-        attempts = _Attempts(self._answers, clock())
+        attempts = Attempts(self._answers, clock())
         while True:
-            outcome, sent = await self._once(request, hold)
+            outcome, slot = await self._once(request, hold)
             if isinstance(outcome, Reply):
                 await self._check_refusals(outcome, request, hold)
                 return outcome
@@ -100,7 +107,7 @@ class Endpoint:
                     return attempts.given_up()
                 raise ServiceError(self._too_long(self._patience - left, outcome))
             if outcome.busy:
-                self._limiter.refused(sent, outcome.wait)
+                self._limiter.refused(slot.sent, outcome.wait)
             else:
                 wait = backoff(attempts.tries, self._first_delay) if outcome.wait is None else outcome.wait
                 await asyncio.sleep(min(wait, left))
@@ -109,15 +116,15 @@ class Endpoint:
         """Close the connections."""
         await self._transport.close()
 
-    async def _once(self, request: Request, hold: BudgetHold) -> tuple[Reply | Retry, float]:
-        """Return the outcome of one attempt, and the loop's time at which it was sent."""
-        async with self._limiter() as sent, hold(request) as report_lost_cost:
-            outcome = await self._try(request)
+    async def _once(self, request: Request, hold: BudgetHold) -> tuple[Reply | Retry, Slot]:
+        """Return the outcome of one attempt, and the slot in which it was sent."""
+        async with self._limiter(first=request.follows) as slot, hold(request) as report_lost_cost:
+            outcome = await self._try(request, slot)
             if isinstance(outcome, Retry) and outcome.usage is not None:
                 report_lost_cost(outcome.usage.prompt_tokens, outcome.usage.completion_tokens)
-        return outcome, sent
+        return outcome, slot
 
-    async def _is_at_fault(self, attempts: "_Attempts", before: float, request: Request, hold: BudgetHold) -> bool:
+    async def _is_at_fault(self, attempts: "Attempts", before: float, request: Request, hold: BudgetHold) -> bool:
         """Return whether this request, rather than the endpoint, appears to be the problem."""
         if attempts.own > self._retries or attempts.refusals > MAX_RATE_LIMITED:
             return True
@@ -139,8 +146,8 @@ class Endpoint:
                 self._last_probe = now
                 params = {key: value for key, value in request.params.items() if key != "continue_user"}
                 probe = Request(PROBE, params | ({"max_tokens": 1} if "max_tokens" in params else {}))
-                async with self._limiter(), hold(probe) as report_lost_cost:
-                    outcome = await self._try(probe)
+                async with self._limiter() as slot, hold(probe) as report_lost_cost:
+                    outcome = await self._try(probe, slot)
                     if isinstance(outcome, Reply):
                         report_lost_cost(outcome.input_tokens, outcome.output_tokens)
         return self._last_answer > since
@@ -156,7 +163,7 @@ class Endpoint:
     def _log_retries(self, silent: float, outcome: Retry) -> None:
         if silent > NOTICE_AFTER and not self._noticed:
             self._noticed = True
-            say(f"{self._place}: {outcome.why}; retrying for {self._patience:g} s")
+            tell(f"{self._place}: {outcome.why}; retrying for {self._patience:g} s")
 
     def _too_long(self, silent: float, outcome: Retry) -> str:
         asked = f", and asks to wait {outcome.wait:,.0f} s" if outcome.wait and outcome.wait > 1 else ""
@@ -165,19 +172,33 @@ class Endpoint:
             f"All replies are kept; run the same command again once the endpoint answers"
         )
 
-    async def _try(self, request: Request) -> Reply | Retry:
+    async def _try(self, request: Request, slot: Slot) -> Reply | Retry:
+        """Make one attempt; where the endpoint refuses a field, in the form that it wants."""
+        form, changes = self._form, 0
+        while True:
+            body = form.body(self.model, request.messages, request.params)
+            response = await self._sent(request, body)
+            if isinstance(response, Retry):
+                return response
+            outcome = self._read(request, response, slot)
+            if not isinstance(outcome, Fault):
+                self._learn(form)
+                return outcome
+            changed = None if request.params.get("continue_user") else form.after(outcome, body)
+            if changed is None or changes == MAX_CHANGES:
+                return await self._refused(outcome, response.headers)
+            form, changes = changed, changes + 1
+
+    async def _sent(self, request: Request, body: dict[str, Any]) -> Response | Retry:
+        """Send one body; failures of the connection are attempts to be repeated."""
         import aiohttp
 
-        params = {key: value for key, value in request.params.items() if value is not None}
-        if not self._structured:
-            params.pop("response_format", None)
         try:
-            if params.pop("continue_user", False):
-                given: dict[str, Any] = {"prompt": await self._user_turn(request.messages), "stop": self._turn_end}
-                status, body, headers = await self._transport.post(f"{self.base_url}/completions", given | params)
-            else:
-                given = {"model": self.model, "messages": request.messages}
-                status, body, headers = await self._transport.post(f"{self.base_url}/chat/completions", given | params)
+            if request.params.get("continue_user"):
+                body = {name: value for name, value in body.items() if name not in NOT_CONTINUED}
+                body |= {"prompt": await self._user_turn(request.messages), "stop": self._turn_end}
+                return await self._transport.post(f"{self.base_url}/completions", body)
+            return await self._transport.post(f"{self.base_url}/chat/completions", body)
         except TooLargeError as error:
             return Retry(str(error), Usage())
         except TimeoutError:
@@ -192,44 +213,52 @@ class Endpoint:
                 raise ServiceError(f"{self._place}: no secure connection ({why})") from error
             # If an open connection broke, the request may have been processed and charged for.
             return Retry(why, None if isinstance(error, aiohttp.ClientConnectorError) else Usage())
-        if status != 200:
-            return await self._refused(status, body, headers, structured="response_format" in params)
-        outcome = read(body)
+
+    def _read(self, request: Request, response: Response, slot: Slot) -> Reply | Retry | Fault:
+        if response.status != OK:
+            return fault_of(response.status, response.body)
+        outcome = read(response.body)
         if isinstance(outcome, Retry):
-            return Retry(self._one_line(outcome.why), outcome.usage, foreign=outcome.foreign)
-        self._last_answer = asyncio.get_running_loop().time()
-        self._answers += 1
-        self._limiter.answered()
+            return replace(outcome, why=self._one_line(outcome.why))
+        if isinstance(outcome, Reply):
+            outcome = replace(outcome, error=outcome.error and self._one_line(outcome.error))
+            self._last_answer = asyncio.get_running_loop().time()
+            self._answers += 1
+            self._limiter.answered(slot)
+            if not self._warned and (wrong := context.problem(request, outcome)):
+                self._warned = True
+                tell(f"{self._place}: {wrong}")
         return outcome
 
-    async def _refused(
-        self, status: int, body: bytes, headers: Mapping[str, str], *, structured: bool
-    ) -> Reply | Retry:
-        whole = error_of(body)
-        message = self._one_line(whole)
+    def _learn(self, form: Form) -> None:
+        """Keep the form in which the model took a request, and say what is different about it."""
+        learned = self._form.joined(form)
+        if changes := learned.changes(self._form):
+            tell(f"{self._place} refuses what is usual; it is asked {changes}")
+            self._form = learned
+
+    async def _refused(self, fault: Fault, headers: Mapping[str, str]) -> Reply | Retry:
+        status, message = fault.status, self._one_line(str(fault))
         if status == 401 or (status == 403 and not self._answers):
             why = f"403: {message}" if status == 403 else "401"  # a message about a key may contain part of it
             raise ServiceError(f"{self._place}: the key was refused ({why}); set {self._key_name} to a valid one")
-        if status == 402 or (status == 429 and "insufficient_quota" in whole):
+        if status == 402 or (status == 429 and "insufficient_quota" in (fault.code, *fault.message.split())):
             raise ServiceError(f"{self._place}: no credit left ({status}: {message})")
-        if (status == 404 or "model_not_found" in whole) and not self._answers:
+        if (status == 404 or fault.code == "model_not_found") and not self._answers:
             known = await self._known_models()
             raise RecipeError(f"{self._place}: {status} ({message}).{known} Is the address right (…/v1)?")
+        if fault.is_filter:
+            return Reply(None, "content_filter", 0, 0, f"filtered by the endpoint ({message})")
         if status in RETRIED or status >= 500:
             return Retry(f"status {status}", wait=retry_after(headers), busy=status == 429, counts=status != 429)
-        if structured and status in (400, 422) and "response_format" in whole.lower():
-            self._structured = False
-            return Retry("the endpoint does not support response_format", wait=0, counts=False)
         return Reply(None, error=f"status {status}: {message}")
 
     async def _user_turn(self, messages: Messages) -> str:
         """Return the chat template up to the user's text (Magpie, arXiv 2406.08464), as llama.cpp renders it."""
         if self._turn_start is None:
             body = {"messages": [*messages, {"role": "user", "content": SENTINEL}]}
-            status, rendered, _ = await self._transport.post(
-                f"{self.base_url.removesuffix('/v1')}/apply-template", body
-            )
-            text = rendered_prompt(rendered) if status == 200 else ""
+            response = await self._transport.post(f"{self.base_url.removesuffix('/v1')}/apply-template", body)
+            text = rendered_prompt(response.body) if response.status == OK else ""
             start, found, rest = text.partition(SENTINEL)
             if not found:
                 raise RecipeError(f"prompts.method: magpie needs gguf:, embedded or transformers:, not {self.base_url}")
@@ -251,30 +280,3 @@ class Endpoint:
         if self._api_key:
             text = text.replace(self._api_key, "…")
         return " ".join(text.split())[:MESSAGE_CHARS]
-
-
-@dataclass(slots=True)
-class _Attempts:
-    """The failures of one request."""
-
-    answers: int  # of the endpoint, at the request's last failure or start
-    last_failure: float
-    first_failure: float = 0.0
-    tries: int = 0  # in this round
-    second: bool = False  # second round: in the first the endpoint may have been down until its end
-    own: int = 0  # failures while others were answered
-    refusals: int = 0  # 429 while others were answered
-    why: str = ""
-
-    def add(self, outcome: Retry, answers: int, now: float) -> None:
-        """Record a failure."""
-        if answers > self.answers:
-            self.refusals += outcome.busy
-            self.own += outcome.counts
-        self.tries += outcome.counts
-        self.why, self.answers, self.last_failure = outcome.why, answers, now
-        self.first_failure = self.first_failure or now
-
-    def given_up(self) -> Reply:
-        """The final reply; without the number of attempts, which would differ between equal runs."""
-        return Reply(None, error=f"{self.why}, after repeated attempts")

@@ -12,6 +12,7 @@ import threading
 import warnings
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 from pydantic import PrivateAttr
@@ -20,6 +21,7 @@ from curate.errors import RecipeError
 from curate.recipe.models import Model
 from pipelines.clients.budget import Budget
 from pipelines.clients.cache import RequestCache
+from pipelines.clients.completions import ONLY_REASONING
 from pipelines.clients.dispatcher import Dispatcher
 from pipelines.clients.endpoint import Endpoint
 from pipelines.clients.keys import api_key
@@ -78,7 +80,7 @@ class Loop:
 
 
 def _outputs(replies: Sequence[Reply]) -> dict[str, Any]:
-    """Convert replies to distilabel's output for one input, with finish reasons and errors as extra columns."""
+    """Convert replies to distilabel's output for one input; finish reasons, errors and reasoning as extra columns."""
     return {
         "generations": [reply.text for reply in replies],
         "statistics": {
@@ -87,6 +89,7 @@ def _outputs(replies: Sequence[Reply]) -> dict[str, Any]:
         },
         "finish_reason": [reply.finish_reason for reply in replies],
         "error": [reply.error for reply in replies],
+        "reasoning": [reply.reasoning for reply in replies],
     }
 
 
@@ -140,6 +143,7 @@ class ChatLLM(AsyncLLM):
                 api_key=api_key(self.key_env) if self.key_env else None,
                 key_name=self.key_env or "api_key_env",
                 concurrency=self.spec.concurrency,
+                host=self._dispatcher.hosts.of(self.base_url) if self._dispatcher else None,
                 timeout=self.spec.timeout or TIMEOUT,
                 retries=self.spec.retries,
                 patience=self.spec.patience,
@@ -162,10 +166,15 @@ class ChatLLM(AsyncLLM):
         if self._dispatcher is None or self._endpoint is None:
             raise RecipeError(f"{self.model_name}: call load() first")
         asked = [
-            self._dispatcher.ask(self.model_name, request, self._endpoint.ask)
+            self._dispatcher.ask(self.model_name, request, self._endpoint.ask, self._heard)
             for request in _requests(input, num_generations, params)
         ]
         return _outputs(await asyncio.gather(*asked))
+
+    def _heard(self, reply: Reply) -> Reply:
+        if self.spec.reasoning_as_answer and reply.error == ONLY_REASONING:
+            return replace(reply, text=reply.reasoning, reasoning=None, error=None)
+        return reply
 
     def generate(self, inputs: list[Any], num_generations: int = 1, **params: Any) -> list[dict[str, Any]]:
         """
@@ -223,9 +232,22 @@ class LocalLLM(LLM):
         return [_outputs(replies[start : start + step]) for start in range(0, len(replies), step)]
 
     def _generate_chunk(self, requests: list[Request]) -> list[Reply]:
+        """Answer a chunk, then all requests that follow from its replies, and so on."""
         dispatcher = self._dispatcher
         if dispatcher is None:
             raise RecipeError(f"{self.model_name}: call load() first")
+        current, replies = dict(enumerate(requests)), dict[int, Reply]()
+        while current:
+            batch = list(current.values())
+            answered = zip(current.items(), self._generate_batch(batch, dispatcher), strict=True)
+            for (place, request), reply in answered:
+                before = replies.get(place)
+                replies[place] = dispatcher.counting(request, before, reply) if before else reply
+            next_ones = {place: dispatcher.following(request, replies[place]) for place, request in current.items()}
+            current = {place: request for place, request in next_ones.items() if request is not None}
+        return [replies[place] for place in range(len(requests))]
+
+    def _generate_batch(self, requests: list[Request], dispatcher: Dispatcher) -> list[Reply]:
         stored = [dispatcher.stored(self.model_name, request) for request in requests]
         if all(stored):
             return [reply for reply in stored if reply]

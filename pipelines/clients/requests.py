@@ -4,10 +4,13 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 Messages = Sequence[Mapping[str, str]]  # [{"role": …, "content": …}, …]
+
+
+ROOM = ("max_tokens", "max_completion_tokens")  # the two names of the limit on output tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,16 +20,31 @@ class Request:
     messages: Messages
     params: Mapping[str, Any] = field(default_factory=dict)
     sample: int = 0  # distinguishes requests that are otherwise equal
+    # What follows a reply: another request, whose reply counts instead; None ends it. Called in the client's thread.
+    then: "Callable[[Reply], Request | None] | None" = field(default=None, compare=False, repr=False)
+    # Whether a stored reply will do; else it is asked for again.
+    accepts: "Callable[[Reply], bool] | None" = field(default=None, compare=False, repr=False)
+    optional: bool = field(default=False, compare=False)  # the reply before it stands where it brings none
+    follows: bool = field(default=False, compare=False)  # it follows from a reply, and goes before those that wait
 
     @property
     def max_tokens(self) -> int:
         """Limit on output tokens, by either name of the parameter; 0 = none is set."""
-        return int(self.params.get("max_tokens") or self.params.get("max_completion_tokens") or 0)
+        return int(next(filter(None, map(self.params.get, ROOM)), 0))
+
+    def with_room(self, max_tokens: int) -> "Request":
+        """Return the same request with another limit on output tokens, as an optional one that nothing follows."""
+        name = next((name for name in ROOM if self.params.get(name)), ROOM[0])
+        return replace(self, params={**self.params, name: max_tokens}, then=None, optional=True)
 
     def key(self, model: str) -> str:
-        """Cache key: a hash of model, messages, parameters and sample. Without the address, so ports may change."""
+        """
+        Cache key: a hash of model, messages, parameters and sample. Without the address, so ports may change, and
+        without the limit on output tokens: an answer that ended by itself is the same under a larger one.
+        """
+        params = {name: value for name, value in self.params.items() if name not in ROOM}
         plain = json.dumps(
-            [model, list(map(dict, self.messages)), dict(self.params), self.sample],
+            [model, list(map(dict, self.messages)), params, self.sample],
             sort_keys=True,
             ensure_ascii=True,
         )
@@ -42,6 +60,19 @@ class Reply:
     input_tokens: int | None = None  # null = the endpoint did not count
     output_tokens: int | None = None
     error: str | None = None
+    reasoning: str | None = None  # what the model thought before it answered, where the endpoint tells it apart
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the model had its say: with a text, or without one for a reason that asking again does not change."""
+        return self.error is None or self.finish_reason is not None
+
+    def holds_for(self, max_tokens: int, given: int) -> bool:
+        """Whether this reply, which had `given` tokens of room, would be the same with `max_tokens`; 0 = no limit."""
+        if given == max_tokens:
+            return True
+        length = self.output_tokens or given
+        return self.finish_reason != "length" and (not max_tokens or 0 < length <= max_tokens)
 
     def to_json(self) -> str:
         """Serialize as JSON."""

@@ -60,4 +60,5 @@ def _reply(row: dict[str, Any]) -> Reply:
         counted["input_tokens"],
         counted["output_tokens"],
         row["llm_ask_error"],
+        row["llm_ask_reasoning"],
     )

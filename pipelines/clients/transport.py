@@ -1,7 +1,7 @@
 """HTTP with an endpoint: one session, replies of bounded size, and no redirect to another host."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -21,6 +21,14 @@ class TooLargeError(Exception):
     """The reply is larger than the limit."""
 
 
+class Response(NamedTuple):
+    """What an endpoint sent."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str]
+
+
 class Transport:
     """Posts JSON to one address. The session is opened with the first request, in the loop that sends it."""
 
@@ -29,9 +37,9 @@ class Transport:
         self._api_key, self._timeout, self._max_bytes = api_key, timeout, max_bytes
         self._session: aiohttp.ClientSession | None = None
 
-    async def post(self, url: str, body: Mapping[str, Any]) -> tuple[int, bytes, Mapping[str, str]]:
+    async def post(self, url: str, body: Mapping[str, Any]) -> Response:
         """
-        Send a body and return status, body and headers of the reply.
+        Send a body and return the response.
 
         Raises TooLargeError beyond the limit, ServiceError for a redirect to another scheme, host or port and for too
         many of them, TimeoutError, and what aiohttp raises.
@@ -41,7 +49,7 @@ class Transport:
             async with self._connect().post(target, data=msgspec.json.encode(body), allow_redirects=False) as response:
                 location = response.headers.get("Location")
                 if response.status not in REDIRECTED or location is None:
-                    return response.status, await self._read(response), response.headers
+                    return Response(response.status, await self._read(response), response.headers)
             try:
                 target = urljoin(target, location)
                 follow = same_origin(target, url)

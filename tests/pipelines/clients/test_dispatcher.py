@@ -5,6 +5,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Coroutine, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -124,7 +125,7 @@ def test_a_fatal_error_cancels_waiting_requests(cache: RequestCache) -> None:
     )
     assert time.monotonic() - started < 1
     assert [type(reply) for reply in replies] == [ServiceError, ServiceError, Reply, ServiceError]
-    assert cache.get(ask("sent").key("openai:m")) == replies[2]
+    assert cache.get("openai:m", ask("sent")) == replies[2]
     later = together(
         dispatcher.ask("openai:m", ask("new"), model.send), dispatcher.ask("openai:m", ask("sent"), model.send)
     )
@@ -182,3 +183,61 @@ def test_an_interrupt_cancels_requests_but_not_the_loop(cache: RequestCache) -> 
     assert {type(reply) for reply in replies} == {asyncio.CancelledError}
     assert model.asked.total() == 50
     assert cache.lost()["openai:m"][0] == 50  # sent, and perhaps charged for
+
+
+def followed(request: Request, **by: Request) -> Request:
+    """The request, and those that follow each reply to it."""
+    return replace(request, then=lambda reply: by.get(reply.text or "none"))
+
+
+def test_the_reply_to_the_request_that_follows_counts(cache: RequestCache) -> None:
+    model = Fake()
+    for _ in range(2):  # the second time everything is known
+        (reply,) = together(
+            dispatcher_of(cache).ask("openai:m", followed(ask("a"), A=followed(ask("b"), B=ask("c"))), model.send)
+        )
+        assert reply.text == "C"
+    assert model.asked == {"a": 1, "b": 1, "c": 1}
+
+
+def test_an_optional_request_that_brings_nothing_leaves_the_reply_before_it(cache: RequestCache) -> None:
+    dispatcher, model = dispatcher_of(cache), Fake()
+    asked = [followed(ask("a"), A=replace(ask("fails"), optional=optional)) for optional in (True, False)]
+    replies = together(*(dispatcher.ask("openai:m", request, model.send) for request in asked))
+    assert [(reply.text, reply.error) for reply in replies] == [("A", None), (None, "status 400")]
+
+
+def test_an_optional_request_beyond_the_budget_is_not_sent_and_stops_nothing(cache: RequestCache) -> None:
+    dispatcher, model = dispatcher_of(cache, Section(tokens=2_000)), Fake()
+    longer = ask("a").with_room(5_000)
+    (reply,) = together(dispatcher.ask("openai:m", followed(ask("a"), A=longer), model.send))
+    assert (reply.text, dispatcher.stopped, longer.optional, longer.max_tokens) == ("A", None, True, 5_000)
+    (reply,) = together(dispatcher.ask("openai:m", ask("b"), model.send))
+    assert (reply.text, model.asked) == ("B", {"a": 1, "b": 1})
+
+
+def test_an_error_about_a_reply_stops_everything(cache: RequestCache) -> None:
+    def refuse(_: Reply) -> Request | None:
+        raise ServiceError("enough")
+
+    dispatcher, model = dispatcher_of(cache), Fake()
+    replies = together(dispatcher.ask("openai:m", replace(ask("a"), then=refuse), model.send))
+    replies += together(dispatcher.ask("openai:m", ask("b"), model.send))
+    assert [str(reply) for reply in replies] == ["enough", "enough"]
+    assert (model.asked, cache.get("openai:m", ask("a"))) == ({"a": 1}, Reply("A", "stop", 4, 2))
+
+
+def test_a_final_reply_without_text_is_stored(cache: RequestCache) -> None:
+    dispatcher, model = dispatcher_of(cache), Fake()
+    replies = [*(together(dispatcher.ask("openai:m", ask("cut off"), model.send))[0] for _ in range(2))]
+    assert replies == [Reply(None, "length", 3, 10, "cut off")] * 2
+    assert (model.asked, dispatcher.tally.answered, dispatcher.tally.known) == ({"cut off": 1}, 1, 1)
+
+
+def test_every_reply_passes_through_the_models_own_reading(cache: RequestCache) -> None:
+    def heard(reply: Reply) -> Reply:
+        return replace(reply, text=f"{reply.text}!")
+
+    request = replace(ask("a"), then=lambda reply: ask("b") if reply.text == "A!" else None)
+    assert together(dispatcher_of(cache).ask("openai:m", request, Fake().send, heard))[0].text == "B!"
+    assert cache.get("openai:m", ask("b")) == Reply("B", "stop", 4, 2)  # as the model gave it

@@ -11,6 +11,7 @@ import pytest
 from curate.errors import CurateError, RecipeError, ServiceError
 from pipelines.clients.completions import Retry, read, retry_after
 from pipelines.clients.endpoint import Endpoint
+from pipelines.clients.limits import Hosts
 from pipelines.clients.requests import Reply, Request
 from tests.fault_server import TRANSIENT
 from tests.faults import FaultServer, free, requests
@@ -103,9 +104,9 @@ def test_several_faults_in_a_row(server: FaultServer) -> None:
         ("null", "the reply is empty, after repeated attempts"),
         ("empty", "the reply is empty, after repeated attempts"),
         ("html", "the reply is not a chat completion, after repeated attempts"),
-        ("error_200", "the reply is not a chat completion (502 Provider returned error), after repeated attempts"),
-        ("400", "status 400: invalid_value Invalid value for this parameter"),
-        ("400_context", "status 400: context_length_exceeded maximum context length is 4096 tokens"),
+        ("error_200", "status 502, after repeated attempts"),
+        ("400", "status 400: Invalid value for this parameter"),
+        ("400_context", "status 400: maximum context length is 4096 tokens"),
     ],
 )
 def test_a_permanent_fault_affects_one_request(server: FaultServer, fault: str, error: str) -> None:
@@ -154,11 +155,11 @@ def test_many_refused_requests_trigger_one_probe(server: FaultServer) -> None:
     ("fault", "kind", "said"),
     [
         ("401", ServiceError, r"the key was refused \(401\); set MY_KEY to a valid one"),
-        ("403", ServiceError, r"the key was refused \(403: unsupported_country Country not supported\)"),
+        ("403", ServiceError, r"the key was refused \(403: Country not supported\)"),
         ("402", ServiceError, r"no credit left \(402: Insufficient balance\)"),
-        ("429_quota", ServiceError, r"no credit left \(429: insufficient_quota You exceeded"),
+        ("429_quota", ServiceError, r"no credit left \(429: You exceeded"),
         ("429_long", ServiceError, r"no answer for 0 s \(status 429, and asks to wait 86,\d\d\d s\)"),
-        ("404", RecipeError, r"model_not_found The model `m` does not exist"),
+        ("404", RecipeError, r"The model `m` does not exist"),
     ],
 )
 def test_fatal_faults_raise_at_once(server: FaultServer, fault: str, kind: type[CurateError], said: str) -> None:
@@ -174,7 +175,7 @@ def test_the_nearest_of_the_known_models_is_named(tmp_path: Path) -> None:
     with FaultServer(tmp_path / "log", "--models", "qwen3-8b,llama-70b") as server:
         (error,) = ask(server.url, requests("Why?"), model="qwen3-8")
         assert str(error) == (
-            f"qwen3-8 at {server.url}: 404 (model_not_found The model `qwen3-8` does not exist). "
+            f"qwen3-8 at {server.url}: 404 (The model `qwen3-8` does not exist). "
             f"Did you mean 'qwen3-8b'? Known there: qwen3-8b, llama-70b. Is the address right (…/v1)?"
         )
 
@@ -215,7 +216,7 @@ def test_a_site_that_is_not_an_endpoint_fails_before_patience_ends(tmp_path: Pat
 def test_an_endpoint_that_refuses_everything(tmp_path: Path) -> None:
     with FaultServer(tmp_path / "log", "--share", "400=1") as server:
         errors = ask(server.url, requests(*map(str, range(40))), concurrency=4)
-        with pytest.raises(ServiceError, match="refuses every request: status 400: invalid_value"):
+        with pytest.raises(ServiceError, match="refuses every request: status 400: Invalid value"):
             raise next(error for error in errors if isinstance(error, ServiceError))
 
 
@@ -238,8 +239,33 @@ def test_a_busy_endpoint_gets_fewer_at_once(tmp_path: Path) -> None:
     with FaultServer(tmp_path / "log", "--most", "4", "--delay", "0.02") as server:
         replies = ask(server.url, requests(*map(str, range(120))), concurrency=32, retries=0)
         assert [reply.error for reply in replies] == [None] * 120
-        assert 28 <= server.did()["429"] < 60  # the first round, and few after it
+        assert 4 <= server.did()["429"] < 60  # of the first 8, and one of each round later
         assert server.answers().total() == 120
+
+
+def test_two_models_of_one_host_with_different_limits(tmp_path: Path) -> None:
+    """The host takes 24, of one model 3. That one does not slow down the other, and is not starved by it."""
+    with FaultServer(tmp_path / "log", "--most", "24", "--most-of", "small=3", "--delay", "0.03") as server:
+        hosts = Hosts()
+
+        async def send(model: str, count: int) -> list[Reply]:
+            endpoint = Endpoint(model, server.url, host=hosts.of(server.url), retries=0, patience=20)
+            try:
+                return await asyncio.gather(*(endpoint.ask(one, free) for one in requests(*map(str, range(count)))))
+            finally:
+                await endpoint.close()
+
+        async def play() -> tuple[list[Reply], list[Reply]]:
+            return await asyncio.gather(send("small", 60), send("large", 900))
+
+        replies = asyncio.run(asyncio.wait_for(play(), 60))
+        assert [reply.error for each in replies for reply in each] == [None] * 960
+        answered = [line for line in server.lines() if line["did"] == "answered"]
+        order = [line["model"] for line in answered]
+        assert (order.count("small"), order.count("large")) == (60, 900)
+        half = [place for place, model in enumerate(order) if model == "large"][450]
+        assert order[:half].count("small") >= 10
+        assert max(line["active"] for line in answered) >= 18
 
 
 def test_a_request_that_is_always_too_large_is_given_up(server: FaultServer) -> None:
@@ -307,7 +333,10 @@ def test_proxy_and_netrc_are_not_used_on_loopback(
     [
         (b'{"choices": [{"message": {"content": "a"}}]}', Reply("a")),
         (b'{"choices": [{"text": "a", "finish_reason": "stop"}], "usage": null}', Reply("a", "stop")),
-        (b'{"choices": [{"message": {"content": null, "refusal": "No."}}]}', Reply("No.")),
+        (
+            b'{"choices": [{"message": {"content": null, "refusal": "No."}}]}',
+            Reply(None, "refusal", error="refused by the model (No.)"),
+        ),
         (b'{"choices": [{"message": {"content": [{"type": "text", "text": "a"}, {"type": "x"}]}}]}', Reply("a")),
         (
             b'{"choices": [{"message": {"content": ""}, "finish_reason": "length"}], "usage": {"prompt_tokens": 3}}',
