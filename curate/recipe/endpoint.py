@@ -49,10 +49,11 @@ def endpoint_of(model: Model) -> Endpoint | None:
 
 def same_origin(one: str, other: str) -> bool:
     """Return whether two addresses have the same scheme, host and port. Raise RecipeError for one that is broken."""
-    return _origin(one) == _origin(other)
+    return origin(one) == origin(other)
 
 
-def _origin(address: str) -> tuple[str, str | None, int | None]:
+def origin(address: str) -> tuple[str, str | None, int | None]:
+    """Return scheme, host and port of an address. Raise RecipeError for one that is broken."""
     try:
         parts = urlsplit(address)
         return parts.scheme, parts.hostname, parts.port or PORTS.get(parts.scheme)

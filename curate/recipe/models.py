@@ -4,14 +4,16 @@ import re
 from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from curate import limits
+from curate.recipe.address import normalized, split
 from curate.schema.section import AS_IS, COUNT, MODEL, NAME, NEVER, TOKENS, WEEK, Holds, Section, Seed, Texts
 
 RUBRICS = ("overall", "helpfulness", "honesty", "instruction_following", "truthfulness", "pairwise")  # that ship
 Strategy = Literal["max_min", "max_random_lower", "sweet_spot", "all", "best_of_on_policy", "delta"]
 Temperature = Annotated[float, Field(ge=0, le=10)]
+ENDPOINTS = ("openai:", "inference:")  # kinds of models that take requests at an address
 SCORE = 1e9  # bound of a score on any scale
 
 
@@ -35,8 +37,14 @@ class Model(Section):
     extra: Annotated[dict[str, Any], Holds("request")] = Field(
         {}, description="Additional request fields: {reasoning_effort: low}"
     )
-    concurrency: int = Field(
-        32, ge=1, le=10_000, description="Maximum number of concurrent requests; reduced while the endpoint returns 429"
+    reasoning_as_answer: bool = Field(
+        False, description="Count the reasoning of a reply as its text where it has no other"
+    )
+    concurrency: int | None = Field(
+        None,
+        ge=1,
+        le=10_000,
+        description="Maximum number of concurrent requests; null = as many as the endpoint takes, found by trying",
     )
     timeout: float | None = Field(
         None,
@@ -61,6 +69,26 @@ class Model(Section):
         None, ge=0, le=1e6, description="USD per million tokens; null = from the price table"
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _split(cls, given: Any) -> Any:
+        """Read the address behind the name, in a line and in a mapping alike."""
+        if not isinstance(given, dict) or not isinstance(line := given.get("model"), str):
+            return given
+        if not line.startswith(ENDPOINTS):
+            return given
+        name, address = split(line)
+        if address is None:
+            return given
+        if given.get("base_url") not in (None, address):
+            raise ValueError(f"two addresses: {address} behind the name, and base_url")
+        return given | {"model": name, "base_url": address}
+
+    @field_validator("base_url")
+    @classmethod
+    def _readable(cls, address: str | None) -> str | None:
+        return None if address is None else normalized(address)
+
     @property
     def name(self) -> str:
         """The model's name in tables and cards; see `public_name`."""
@@ -70,7 +98,7 @@ class Model(Section):
 def public_name(line: str) -> str:
     """Return a model's line without what only its user knows: its address, and the folders of a local file."""
     kind, colon, where = line.partition(":")
-    where = re.split(r"@https?:", where, maxsplit=1)[0]
+    where = split(where)[0] if line.startswith(ENDPOINTS) else where
     is_file = kind == "gguf" or re.match(r"[/.~\\]|[A-Za-z]:[/\\]|file:", where)
     if is_file or (kind not in ("openai", "inference") and (where.count("/") > 1 or Path(where).exists())):
         where = PurePath(where.replace("\\", "/")).name
@@ -79,10 +107,7 @@ def public_name(line: str) -> str:
 
 def named(value: Any) -> Any:
     """Return a line like `openai:MODEL@http://host/v1` as fields; anything but a string unchanged."""
-    if not isinstance(value, str):
-        return value
-    name, at, address = value.partition("@http")
-    return {"model": name, "base_url": f"http{address}"} if at else {"model": value}
+    return {"model": value} if isinstance(value, str) else value
 
 
 def named_model(line: str) -> Model:
@@ -135,6 +160,10 @@ class Generate(Section):
         (), description="System prompts to cycle through; empty = only the prompt's own"
     )
     max_tokens: int = Field(1024, ge=1, le=TOKENS)
+    retry_cut: float = Field(
+        2.0, ge=1, le=1000,
+        description="Ask once more, with this many times max_tokens, for an answer that was cut off; 1 = never",
+    )  # fmt: skip
     seed: Seed | None = Field(0, description="Answer i is requested with seed + i; null = no seed is sent")
     max_failed: float = Field(0.05, ge=0, le=1, description="Share of failed answers above which the run stops")
 
@@ -178,6 +207,9 @@ class Pair(Section):
         None, ge=1, le=COUNT, description="Maximum number of pairs per prompt; null = all that the strategy yields"
     )
     salt: Annotated[str, AS_IS] = Field("prefcurate", description="A different salt gives different random picks")
+    cut_off: Literal["drop", "rejected"] = Field(
+        "drop", description="Answers that were cut off are in no pair, or may be rejected; they are never chosen"
+    )
 
 
 class Budget(Section):

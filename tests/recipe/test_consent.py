@@ -48,7 +48,7 @@ USES = {
     "prompts.model": ["send prompts to https://evil.example/v1 for the model openai:writer"],
     "prompts.documents": ["read ~/*.txt"],
     "generate.models.0": [
-        "send prompts to http://evil.example:81 with the key in AWS_SECRET_ACCESS_KEY for the model openai:a"
+        "send prompts to http://evil.example:81/v1 with the key in AWS_SECRET_ACCESS_KEY for the model openai:a"
     ],
     "generate.models.1": [
         "send prompts to https://api.openai.com/v1 with the key in OPENAI_API_KEY for the model openai:b"
