@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import polars as pl
 
 from curate.errors import RecipeError, unknown
-from curate.schema import CANDIDATES, STAGED, canonical, check, digest, with_ids
+from curate.schema import CANDIDATES, COMPLETE, STAGED, canonical, check, digest, with_ids
 
 # The reasons why a set of answers yields no pair, in the order in which they are checked.
 ABOUT = {
     "no_answer": "no model gave an answer",
     "one_answer": "there are no two different answers to compare",
+    "cut_off": "fewer than two different answers are complete: others were cut off, filtered, or end in a tool call",
     "not_judged": "fewer than two different answers have a score",
     "no_on_policy": "fewer than two different answers are from the model to be trained",
     "missing_model": "fewer than two of the models in `order` answered",
@@ -20,7 +21,7 @@ ABOUT = {
     "below_margin": "no answer that can be chosen leads another one by min_margin",
 }
 # The ledger's stage for each reason.
-STAGES = dict.fromkeys(ABOUT, "pair") | {"no_answer": "generate", "not_judged": "judge"}
+STAGES = dict.fromkeys(ABOUT, "pair") | {"no_answer": "generate", "cut_off": "generate", "not_judged": "judge"}
 
 # Rounding errors: 4.6 - 3.6 is slightly less than 1, and two means of equal ratings may differ slightly.
 TOLERANCE = 1e-9
@@ -39,14 +40,16 @@ class _Settings:
     length_matched: bool
     order: tuple[str, ...]
     salt: str
+    cut_off: str
 
     def wins(self, lead: pl.Expr) -> pl.Expr:
         """Return whether a lead is positive and at least `min_margin`."""
         return (lead > TOLERANCE) & (lead >= self.min_margin - TOLERANCE)
 
     def good(self) -> pl.Expr:
-        """Return whether the score of an answer reaches `min_chosen_score`."""
-        return pl.lit(self.min_chosen_score is None) | (pl.col("score") >= (self.min_chosen_score or 0.0) - TOLERANCE)
+        """Return whether an answer can be chosen: it is complete, and its score reaches `min_chosen_score`."""
+        floor = pl.lit(self.min_chosen_score, pl.Float64) - TOLERANCE
+        return pl.col("complete") & (floor.is_null() | (pl.col("score") >= floor))
 
     def equals(self, picked: str) -> pl.Expr:
         """Return whether the score of an answer counts as equal to that in the column `picked`."""
@@ -64,6 +67,7 @@ def pair(  # noqa: PLR0913 - the recipe's section
     order: Sequence[str] = (),
     max_pairs: int | None = None,
     salt: str = "prefcurate",
+    cut_off: str = "drop",
 ) -> pl.DataFrame:
     """
     Form preference pairs from the scored answers of each set.
@@ -73,7 +77,9 @@ def pair(  # noqa: PLR0913 - the recipe's section
 
     Sets are in the order of their first answers. Chosen leads by more than 0 and at least `min_margin`, with a
     tolerance of 1e-9. Of equal scores the first answer is used. A null, NaN or infinite score means "not judged".
-    Answers with the same messages are never paired. The strategies:
+    Answers with the same messages are never paired. An answer whose `finish_reason` is not one of a complete answer
+    (length, content_filter, tool_calls, error, …) is never chosen, and rejected only with `cut_off="rejected"`: a pair
+    with a cut answer teaches length. The strategies:
 
     max_min: the highest score over the lowest. best_of_on_policy: the same, among answers with `on_policy` only.
     max_random_lower: the highest over a random lower one, by a hash of `salt` and candidate_id (arXiv 2411.15124).
@@ -91,7 +97,7 @@ def pair(  # noqa: PLR0913 - the recipe's section
     models = tuple(dict.fromkeys(order))
     if strategy == "delta" and len(models) < 2:
         raise RecipeError(f"pair.order: delta needs at least two models, the strongest first; found {list(models)}")
-    settings = _Settings(strategy, min_margin, min_chosen_score, near, length_matched, models, salt)
+    settings = _Settings(strategy, min_margin, min_chosen_score, near, length_matched, models, salt, cut_off)
     candidates = check(candidates, CANDIDATES, "candidates")
     answers = _answers(candidates)
     pool = _pool(answers, settings)
@@ -115,13 +121,15 @@ def _answers(candidates: pl.DataFrame) -> pl.DataFrame:
         text=pl.when(text.str.len_bytes() > 0).then(text.hash()),
         chars=last.struct.field("content").str.len_chars().fill_null(0).cast(pl.Int64),
         score=pl.when(score.is_finite()).then(score),
+        complete=pl.col("finish_reason").str.to_lowercase().is_in(COMPLETE).fill_null(value=True),
+        finish=pl.col("finish_reason"),
     )
 
 
 def _pool(answers: pl.DataFrame, settings: _Settings) -> pl.DataFrame:
     """Return the answers that can be in a pair, with `lead`: the score minus that of the worst different answer."""
     score, text, is_worst = pl.col("score"), pl.col("text"), pl.col("text") == pl.col("worst")
-    usable = answers.filter(text.is_not_null())
+    usable = answers.filter(text.is_not_null(), pl.col("complete") | (settings.cut_off == "rejected"))
     if settings.strategy == "delta":
         return usable.with_columns(lead=pl.lit(None, pl.Float64))
     return (
@@ -186,12 +194,12 @@ def _crossed(chosen: pl.DataFrame, rejected: pl.DataFrame, settings: _Settings) 
 def _delta(pool: pl.DataFrame, settings: _Settings) -> pl.DataFrame:
     """Return pairs of the strongest and the weakest model that answered: first answers, second answers, …"""
     place = pl.col("model").replace_strict({name: i for i, name in enumerate(settings.order)}, default=None)
-    ranked = pool.select("set", "row", "text", place=place).drop_nulls()
+    ranked = pool.select("set", "row", "text", "complete", place=place).drop_nulls()
     ranked = ranked.with_columns(nth=pl.int_range(pl.len()).over("set", "place"))
     strongest, weakest = pl.col("place").min().over("set"), pl.col("place").max().over("set")
     strong, weak = (ranked.filter(pl.col("place") == end) for end in (strongest, weakest))
     # Where only one of the models answered, its answers are joined with themselves, and filtered out.
-    different = strong.join(weak, on=["set", "nth"]).filter(pl.col("text") != pl.col("text_right"))
+    different = strong.filter("complete").join(weak, on=["set", "nth"]).filter(pl.col("text") != pl.col("text_right"))
     return different.sort("set", "nth").rename({"row": "chosen", "row_right": "rejected"})
 
 
@@ -209,20 +217,24 @@ STRATEGIES: dict[str, Callable[[pl.DataFrame, _Settings], pl.DataFrame]] = {
 def _problems(answers: pl.DataFrame, pool: pl.DataFrame, settings: _Settings) -> pl.DataFrame:
     """Return set, problem and detail of the sets that yield no pair; counts are of different answers."""
     text, model = pl.col("text"), pl.col("model")
-    models = model.filter(text.is_not_null() & model.is_in(settings.order)).unique(maintain_order=True)
+    pairable = pl.col("complete") | (settings.cut_off == "rejected")
+    models = model.filter(pairable, text.is_not_null(), model.is_in(settings.order)).unique(maintain_order=True)
     counts = answers.group_by("set").agg(
         answers=pl.len(),
         usable=text.count(),
         different=text.drop_nulls().n_unique(),
-        judged=text.filter(pl.col("score").is_not_null()).drop_nulls().n_unique(),
-        own=text.filter("on_policy").drop_nulls().n_unique(),
-        own_judged=text.filter(pl.col("on_policy") & pl.col("score").is_not_null()).drop_nulls().n_unique(),
+        complete=text.filter("complete").drop_nulls().n_unique(),
+        cut=pl.col("finish").filter(~pl.col("complete")).unique().sort().str.join(", "),
+        judged=text.filter(pairable, pl.col("score").is_not_null()).drop_nulls().n_unique(),
+        own=text.filter(pairable, "on_policy").drop_nulls().n_unique(),
+        own_judged=text.filter(pairable, "on_policy", pl.col("score").is_not_null()).drop_nulls().n_unique(),
         models=models.len(),
         names=models.str.join(", "),
         error=pl.col("error").filter(text.is_null()).drop_nulls().mode(maintain_order=True).first(),
     )
     scores = pool.group_by("set").agg(
-        best=pl.col("score").max(),
+        top=pl.col("score").max(),
+        best=pl.col("score").filter("complete").max(),
         worst=pl.col("score").min(),
         lead=pl.col("lead").filter(settings.good()).max(),
     )
@@ -237,9 +249,11 @@ def _reasons(settings: _Settings) -> list[tuple[str, pl.Expr, pl.Expr]]:
     )
     always, best, worst, lead = pl.lit(value=True), pl.col("best"), pl.col("worst"), pl.col("lead")
     compared = pl.format("usable {} of {}, different {}", usable, "answers", different)
+    whole = pl.col("complete") < (1 if settings.cut_off == "rejected" else 2)
     reasons = [
         ("no_answer", usable == 0, pl.coalesce("error", pl.lit("no error is given"))),
         ("one_answer", different < 2, compared),
+        ("cut_off", whole, pl.format("complete {} of {} different; others: {}", "complete", different, "cut")),
     ]
     if settings.strategy == "delta":
         missing = pl.format("answered: {}", pl.col("names").replace("", "none"))
@@ -254,7 +268,7 @@ def _reasons(settings: _Settings) -> list[tuple[str, pl.Expr, pl.Expr]]:
         ("not_judged", unjudged, pl.format("judged {} of {}", judged, different)),
         ("no_on_policy", pl.lit(on_policy) & (own < 2), pl.format("on policy {} of {}", own, different)),
         ("chosen_below_floor", best < floor - TOLERANCE, pl.format("best {}, min_chosen_score {}", best, floor)),
-        ("tie", best - worst <= TOLERANCE, pl.format("best {}, worst {}", best, worst)),
+        ("tie", pl.col("top") - worst <= TOLERANCE, pl.format("best {}, worst {}", best, worst)),
         ("below_margin", always, pl.format("best {}, worst {}, lead {}, min_margin {}", best, worst, lead, margin)),
     ]
 

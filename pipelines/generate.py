@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -23,12 +23,19 @@ class Variant:
     params: Mapping[str, Any]  # fields of the chat completion
     system: str | None
     sample: int  # index among this model's answers: 0, 1, …
+    retry_cut: float = 1  # times the tokens, for one more request after an answer that was cut off
 
     def request(self, prompt: Messages) -> Request:
         """Build the request for one prompt. A system prompt of the recipe replaces the prompt's own."""
         turns = [turn for turn in prompt if turn["role"] != "system"] if self.system else list(prompt)
         system = [{"role": "system", "content": self.system}] if self.system else []
-        return Request([*system, *turns], self.params, self.sample)
+        request = Request([*system, *turns], self.params, self.sample)
+        return replace(request, then=lambda reply: self._with_more_room(request, reply))
+
+    def _with_more_room(self, request: Request, reply: Reply) -> Request | None:
+        room = int(request.max_tokens * self.retry_cut)
+        is_cut = reply.finish_reason == "length"
+        return request.with_room(room) if is_cut and room > request.max_tokens else None
 
     @property
     def settings(self) -> str:
@@ -76,7 +83,7 @@ def _variant(section: Generate, model: Model, sample: int) -> Variant:
         params["top_p"] = model.top_p
     if section.seed is not None:
         params["seed"] = section.seed + sample
-    return Variant(model, params | model.extra, system, sample)
+    return Variant(model, params | model.extra, system, sample, section.retry_cut)
 
 
 def generate(prompts: pl.DataFrame, section: Generate, clients: Mapping[str, SendRequests]) -> pl.DataFrame:
@@ -84,7 +91,9 @@ def generate(prompts: pl.DataFrame, section: Generate, clients: Mapping[str, Sen
     in : PROMPTS; a function per model that sends requests
     out: CANDIDATES, prompt by prompt, in the order of `variants`; a failed answer is a row with a null response
 
-    An answer that was cut off at max_tokens keeps its text and has finish_reason "length".
+    An answer that was cut off at max_tokens is asked for once more with more room, where the budget allows that. If it
+    is cut off again, it keeps its text and has finish_reason "length". An answer without text that has a finish_reason
+    is final: the model, or its filter, gave none.
     """
     wanted = variants(section)
     asked = prompts.get_column("prompt").to_list()
@@ -125,6 +134,7 @@ def _answers(prompts: pl.DataFrame, variant: Variant, replies: Sequence[Reply]) 
         pl.Series("input_tokens", [r.input_tokens for r in replies], dtype=pl.UInt32),
         pl.Series("output_tokens", [r.output_tokens for r in replies], dtype=pl.UInt32),
         pl.Series("error", [r.error for r in replies], dtype=pl.String),
+        pl.Series("reasoning", [r.reasoning for r in replies], dtype=pl.String),
         pl.lit(None, CANDIDATES["score"]).alias("score"),
         pl.lit(None, CANDIDATES["scores"]).alias("scores"),
         pl.lit(None, pl.String).alias("reason"),

@@ -489,6 +489,7 @@ def test_every_reason_has_a_stage_and_a_description() -> None:
     assert list(STAGES) == list(ABOUT)
     assert {reason: stage for reason, stage in STAGES.items() if stage != "pair"} == {
         "no_answer": "generate",
+        "cut_off": "generate",
         "not_judged": "judge",
     }
 
@@ -652,3 +653,53 @@ def test_pairs_of_a_set_do_not_depend_on_the_other_rows(sets: Sets, wanted: dict
         expected = together.filter(source_row=number)
         assert mixed.filter(source_row=number).equals(expected)
         assert pair(frame([row for row in rows if row["source_row"] == number]), **wanted).equals(expected)
+
+
+# Answers that were cut off, filtered, or end in a tool call
+
+
+def ended(text: str, score: float | None, reason: str | None, model: str = "m") -> Answer:
+    return {"text": text, "score": score, "model": model, "finish_reason": reason}
+
+
+@pytest.mark.parametrize(
+    "reason", ["length", "content_filter", "tool_calls", "error", "abort", "MAX_TOKENS", "model_length", "?"]
+)
+@pytest.mark.parametrize("strategy", SCORED)
+def test_an_answer_that_is_not_complete_is_in_no_pair(strategy: str, reason: str) -> None:
+    answers = [ended("best", 5, reason), ended("good", 3, "stop"), ended("mid", 2, None), ended("worst", 0, reason)]
+    assert paired(*answers, strategy=strategy, max_pairs=1) == ["good > mid"]
+
+
+@pytest.mark.parametrize("reason", ["stop", "STOP", "eos_token", "end_turn", "complete", None])
+def test_finish_reasons_of_complete_answers(reason: str | None) -> None:
+    assert paired(ended("good", 3, reason), ended("bad", 1, reason)) == ["good > bad"]
+
+
+def test_an_answer_that_is_not_complete_is_rejected_where_the_recipe_allows_it() -> None:
+    answers = [ended("good", 5, "stop"), ended("mid", 3, "stop"), ended("cut", 1, "length")]
+    assert [paired(*answers, cut_off=how) for how in ("drop", "rejected")] == [["good > mid"], ["good > cut"]]
+    two = [ended("bad", 1, "stop"), ended("cut", 5, "length")]
+    assert paired(*two, cut_off="rejected") == ["below_margin: best 1.0, worst 1.0, lead -4.0, min_margin 0.0"]
+
+
+def test_sets_without_two_complete_answers_are_named() -> None:
+    answers = [ended("a", 5, "length"), ended("b", 3, "content_filter"), ended("c", 1, "stop")]
+    assert paired(*answers) == ["cut_off: complete 1 of 3 different; others: content_filter, length"]
+    assert paired(*answers[:2], cut_off="rejected") == [
+        "cut_off: complete 0 of 2 different; others: content_filter, length"
+    ]
+
+
+def test_delta_skips_answers_that_are_not_complete() -> None:
+    answers = [
+        ended("cut", None, "length", "large"), ended("whole", None, "stop", "large"),
+        ended("short", None, "length", "small"), ended("plain", None, "stop", "small"),
+    ]  # fmt: skip
+    delta: dict[str, Any] = {"strategy": "delta", "order": ["large", "small"]}
+    assert paired(*answers, **delta) == ["whole > plain"]
+    assert paired(*answers, **delta, cut_off="rejected") == ["whole > plain"]
+    assert paired(*answers[1:3], **delta, cut_off="rejected") == ["whole > short"]
+    assert paired(answers[0], *answers[3:], ended("more", None, "stop", "small"), **delta) == [
+        "missing_model: answered: small"
+    ]

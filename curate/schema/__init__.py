@@ -8,6 +8,7 @@ from curate.errors import InputError
 
 __all__ = [
     "CANDIDATES",
+    "COMPLETE",
     "DUPLICATE_PROMPT",
     "LEDGER",
     "MESSAGE",
@@ -78,6 +79,7 @@ CANDIDATES = pl.Schema(
         "input_tokens": pl.UInt32(),
         "output_tokens": pl.UInt32(),
         "error": pl.String(),
+        "reasoning": pl.String(),  # what the model thought first, where its endpoint tells it apart; null = unknown
         "score": pl.Float64(),  # overall score; null = not judged
         "scores": pl.List(pl.Struct({"aspect": pl.String, "score": pl.Float64})),
         "reason": pl.String(),  # the judge's reason
@@ -86,6 +88,10 @@ CANDIDATES = pl.Schema(
         "source_row": pl.UInt64(),
     }
 )
+
+# Finish reasons of a complete answer, in lower case (OpenAI, Anthropic, TGI, Cohere, Google, llama.cpp). After any
+# other one (length, content_filter, tool_calls, error, …) something is missing; null = not reported.
+COMPLETE = ("stop", "stop_sequence", "end_turn", "eos", "eos_token", "complete", "completed", "finished", "done")
 
 # One row per input row (or per pair it yields): whether it was kept, and why not.
 LEDGER = pl.Schema(

@@ -122,6 +122,7 @@ def test_the_request(server: ChatServer) -> None:
         {
             "model": "a",
             "messages": [{"role": "system", "content": "Ours."}, {"role": "user", "content": "q"}],
+            "stream": False,
             "temperature": 0.3,
             "max_tokens": 9,
             "seed": 4,
