@@ -11,16 +11,16 @@ from typing import Any
 import polars as pl
 
 from curate import flow
-from curate.errors import RecipeError
-from curate.files import atomic
+from curate.errors import RecipeError, unknown
+from curate.files import atomic, remove
 from curate.recipe.load import Recipe, load_recipe, resolved, to_yaml
-from curate.recipe.models import Model, Pair
+from curate.recipe.models import Model, Pair, named_model
 from curate.rundir.result import Run
 from curate.rundir.stage import Stage
-from curate.rundir.store import ANSWERS, STAGES, Store, open_store
+from curate.rundir.store import ANSWERS, RECIPE, REQUESTS, STAGES, Store, open_store
 from curate.rundir.writers import TableWriter
 from curate.schema import CANDIDATES
-from curate.terminal import is_watched, progress, say
+from curate.terminal import busy, is_watched, progress, say
 from pipelines import stages
 from pipelines.checks import check, check_run, only_answers, up_to_verdicts
 from pipelines.clients import connect as connecting
@@ -30,10 +30,10 @@ from pipelines.clients.dispatcher import Dispatcher, heed_interrupts
 from pipelines.clients.requests import Reply, Request, SendRequests
 from pipelines.estimate import Estimate, Estimator, requested_models
 from pipelines.inputs import read_origin
+from pipelines.judges.llm import LlmJudge
 from pipelines.judges.panel import judges_of
 
 Count = Callable[[Estimator], list[Estimate]]
-REQUESTS = "requests.sqlite"
 
 
 def run(recipe: Recipe, out: str | Path, *, force: bool = False) -> Run:
@@ -59,6 +59,36 @@ def generate(recipe: Recipe, out: str | Path, *, force: bool = False) -> dict[st
 def judge(recipe: Recipe, out: str | Path, *, force: bool = False) -> dict[str, Any]:
     """Generate and judge: candidates.parquet then has scores, and the summary a report per judge."""
     return _part_way(recipe, up_to_verdicts(recipe), out, force=force)
+
+
+def judge_again(folder: str | Path, judges: Sequence[str]) -> Run | dict[str, Any]:
+    """
+    Ask judges of a run for all of their verdicts again, and repeat what depends on them. What was paid stays recorded.
+
+    `judges`: lines of the recipe, or names as in tables. Returns what `run` returns for a run that has pairs, else what
+    `judge` returns. Raises RecipeError for a folder without judges, and for a judge that sent no requests.
+
+        judge_again("RUN", ["openai:gpt-4.1-mini"])
+    """
+    folder = Path(folder)
+    if not (folder / RECIPE).is_file():
+        raise RecipeError(f"{folder} is not a run; --again asks a judge of a run again")
+    recipe = load_recipe(folder / RECIPE)
+    if (section := recipe.judge) is None:
+        raise RecipeError(f"{folder} has no judge that could be asked again")
+    asked = judges_of(section)
+    known = {judge.model.name: judge for judge in asked if isinstance(judge, LlmJudge)}
+    chosen = [named_model(line).name for line in judges]
+    if missing := [name for name in chosen if name not in known]:
+        raise unknown("judge that was asked", missing[0], known)
+    has_pairs = (folder / STAGES / "pairs").is_dir()
+    with open_store(folder, resolved(recipe), to_yaml(recipe)) as store, RequestCache(folder / REQUESTS) as cache:
+        for part in Stage(store.folder / STAGES / "answers", "").parts():
+            for name in chosen:
+                cache.forget(known[name].model.model, known[name].requests(pl.read_parquet(part, glob=False)))
+        for name in ("verdicts", "judged"):
+            remove(store.folder / STAGES / name)
+    return run(recipe, folder) if has_pairs else judge(recipe, folder)
 
 
 def quickstart(out: str | Path, *, force: bool = False) -> Run:
@@ -184,12 +214,15 @@ class _Session:
         def open_clients() -> Mapping[str, SendRequests]:
             with lock:
                 if not opened and models:
+                    total = None
                     if is_watched():  # counting takes a while, and only a terminal shows it
                         estimates = count(Estimator(self._recipe, self._dispatcher.cache))
                         for line in estimates:
                             say(str(line))
-                        stack.enter_context(_live(self._dispatcher, what, sum(line.requests for line in estimates)))
-                    opened.append(stack.enter_context(connecting.open_models(models, self._dispatcher)))
+                        total = sum(line.requests for line in estimates)
+                    stack.enter_context(_live(self._dispatcher, what, total))
+                    with busy(f"{what}: starting {', '.join(dict.fromkeys(model.name for model in models))}"):
+                        opened.append(stack.enter_context(connecting.open_models(models, self._dispatcher)))
             return opened[0] if opened else {}
 
         return open_clients
@@ -201,7 +234,7 @@ def _ask_first(open_clients: stages.OpenClients, requests: Sequence[Request]) ->
 
 
 @contextmanager
-def _live(dispatcher: Dispatcher, what: str, total: int) -> Iterator[None]:
+def _live(dispatcher: Dispatcher, what: str, total: int | None) -> Iterator[None]:
     """Show a progress line: requests, requests and tokens per second, cost, time remaining."""
     started, before, known = time.monotonic(), dispatcher.tally.tokens, dispatcher.tally.known
     answered, cost = dispatcher.tally.answered, dispatcher.budget.spent["usd"]
@@ -225,11 +258,18 @@ def _live(dispatcher: Dispatcher, what: str, total: int) -> Iterator[None]:
 
 
 def _answered(answers: Stage) -> list[dict[str, Any]]:
-    """Per model: number of answers, failed and cut-off ones, and their mean length in tokens."""
+    """
+    Per model: number of answers, of failed and cut-off ones and of those without text with their most frequent problem,
+    mean length in tokens.
+    """
+    finish = pl.col("finish_reason")
+    silent = pl.col("response").is_null() & finish.is_not_null() & (finish != "length")
     rows = answers.scan().group_by("model", maintain_order=True).agg(
         answers=pl.len(),
-        failed=pl.col("response").null_count(),
-        cut_off=(pl.col("finish_reason") == "length").sum(),
+        failed=(pl.col("response").is_null() & finish.is_null()).sum(),
+        cut_off=(finish == "length").sum(),
+        without_text=silent.sum(),
+        problem=pl.col("error").filter(pl.col("response").is_null()).drop_nulls().mode(maintain_order=True).first(),
         on_policy=pl.col("on_policy").any(),
         mean_tokens=pl.col("output_tokens").mean().round(1),
     )  # fmt: skip

@@ -34,7 +34,7 @@ OpenClients = Callable[[], Mapping[str, SendRequests]]  # opens the models once 
 def answer(store: Store, section: Generate, origin: Stage, open_clients: OpenClients, dispatcher: Dispatcher) -> Stage:
     """Prompts → CANDIDATES. Parts with failed answers are requested again at the next start."""
     stage = _stage(store, "answers", settings(section), origin)
-    failed = pl.col("response").is_null()
+    failed = pl.col("response").is_null() & pl.col("finish_reason").is_null()
 
     def make(number: int) -> dict[str, int]:
         answers = _complete(stage, number, failed)
@@ -74,22 +74,24 @@ def judge(
     dispatcher: Dispatcher,
 ) -> tuple[Stage, Stage]:
     """
-    CANDIDATES → VERDICTS, and the same CANDIDATES with scores. Verdicts without a reply are requested again at the next
-    start.
+    CANDIDATES → VERDICTS, and the same CANDIDATES with scores. Verdicts that failed or cannot be used are requested
+    again at the next start.
     """
     depends_on = [settings(section), [(rubric.name, rubric.hash) for rubric in rubrics_of(section)]]
     # The reports depend on the origin's labels.
     verdict_stage, judged = (_stage(store, name, depends_on, answers, origin) for name in ("verdicts", "judged"))
     failed = pl.col("score").is_null() & pl.col("raw").is_null() & pl.col("error").is_not_null()
+    unusable = pl.col("score").is_null() & pl.col("raw").is_not_null()
 
     def make(number: int) -> dict[str, int]:
-        found = _complete(verdict_stage, number, failed) if judged.part(number).is_file() else None
+        found = _complete(verdict_stage, number, failed | unusable) if judged.part(number).is_file() else None
         if found is None:
             candidates = pl.read_parquet(answers.part(number), glob=False)
             found = verdicts(candidates, judges, open_clients())
             verdict_stage.write(number, found)
             judged.write(number, combine(candidates, found))
-        return {"verdicts": len(found), "failed": len(found.filter(failed))}
+        counts = {"failed": len(found.filter(failed)), "unusable": len(found.filter(unusable))}
+        return {"verdicts": len(found), **counts}
 
     if verdict_stage.info is None or judged.info is None:
         counts = _each_part(answers, make, dispatcher)
@@ -161,7 +163,7 @@ def _stage(store: Store, name: str, settings: Any, *before: Stage) -> Stage:
     """Return the stage for these settings and the content of earlier stages; one with failures is reopened."""
     made_from = [_info(stage).get("content", stage.key) for stage in before]
     stage = store.stage(name, fingerprint(name, VERSION, settings, made_from))
-    if stage.info is not None and stage.info.get("failed"):
+    if stage.info is not None and (stage.info.get("failed") or stage.info.get("unusable")):
         remove(stage.folder / "stage.json")
     return stage
 

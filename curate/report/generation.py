@@ -13,7 +13,8 @@ ABOUT_JUDGES = {
     "same both ways": "share of comparisons with the same result after swapping the answers; the others count as ties",
     "first wins": "share of single comparisons won by the answer shown first (50% is unbiased)",
     "longer wins": "share of decided pairs won by the longer answer",
-    "as labelled": "share of the labelled pairs decided by the judge in which it agrees with the label",
+    "as labelled": "share of the labelled pairs decided by the judge that it decides as labelled; κ: beyond chance",
+    "as each other": "share of pairs of answers on which two judges of the panel agree; κ: beyond chance",
 }
 
 
@@ -29,7 +30,7 @@ class GenerationSummary:
     @property
     def tables(self) -> dict[str, list[Row]]:
         """Tables by title, those that exist of: prompts, answers, judges, requests. Empty columns are omitted."""
-        judges = [_judge(row) for row in self.found.get("judges", ())]
+        judges = self._judges()
         found = {
             "Prompts": [_prompts(self.found["prompts"])] if "prompts" in self.found else [],
             "Answers": [_answers(row) for row in self.found.get("answers", ())],
@@ -41,12 +42,12 @@ class GenerationSummary:
     @property
     def judge_columns(self) -> list[tuple[str, str]]:
         """Name and explanation of the columns in the judges' table."""
-        rows = _without_empty_columns([_judge(row) for row in self.found.get("judges", ())] or [{}])
+        rows = _without_empty_columns(self._judges() or [{}])
         return [(name, ABOUT_JUDGES[name]) for name in rows[0] if name in ABOUT_JUDGES]
 
     @property
     def sentences(self) -> list[str]:
-        """Facts that are not in the tables: the distribution of the prompts, and the agreement of the judges."""
+        """Facts that are not in the tables: the distribution of the prompts, and what is wrong with answers."""
         sentences = []
         prompts = self.found.get("prompts", {})
         for name, counts in (("Topics", prompts.get("topics")), ("Difficulty", prompts.get("difficulties"))):
@@ -54,14 +55,20 @@ class GenerationSummary:
                 sentences.append(
                     f"{name} of the new prompts: {', '.join(f'{key} {n:,}' for key, n in counts.items())}."
                 )
-        panel = self.found.get("panel", {})
-        if panel.get("kappa") is not None:
-            statistic = str(panel["statistic"]).capitalize()
-            sentences.append(
-                f"Agreement between the judges on {panel['items']:,} pairs of answers: {statistic}'s kappa "
-                f"{panel['kappa']:.2f} (1 = full agreement, 0 = chance)."
-            )
+        for row in self.found.get("answers", ()):
+            if row.get("problem"):  # not published: it may name hosts
+                count = row["failed"] + row["without_text"]
+                sentences.append(
+                    f"{_counted(count, 'answer')} of {row['model']} without text, mostly: {row['problem']}."
+                )
+        for row in self.found.get("judges", ()):
+            if row["problem"]:
+                count = f"{_counted(row['problems'], 'verdict')} of {row['judge']}"
+                sentences.append(f"{count} cannot be used: {row.get('example') or row['problem']}.")
         return sentences
+
+    def _judges(self) -> list[Row]:
+        return [_judge(row, self.found["panel"]) for row in self.found.get("judges", ())]
 
     @property
     def labelled(self) -> bool:
@@ -85,15 +92,17 @@ def _answers(row: Mapping[str, Any]) -> Row:
         "answers": row["answers"],
         "failed": row["failed"] or None,
         "cut off": row["cut_off"] or None,
+        "without text": row["without_text"] or None,
         "tokens, mean": None if row["mean_tokens"] is None else round(row["mean_tokens"]),
         "on policy": "yes" if row["on_policy"] else None,
     }
 
 
-def _judge(row: Mapping[str, Any]) -> Row:
+def _judge(row: Mapping[str, Any], panel: Mapping[str, Any]) -> Row:
+    is_panel = row["method"] == "panel"
     return {
-        "judge": row["judge"],
-        "method": row["method"],
+        "judge": f"panel of {len(panel['judges'])}" if is_panel else row["judge"],
+        "method": None if is_panel else row["method"],
         "by": row["rubric"] if row["rubric"] not in (None, row["method"]) else None,
         "verdicts": row["verdicts"],
         "unusable": _percent(row["null_rate"] or None),
@@ -101,13 +110,20 @@ def _judge(row: Mapping[str, Any]) -> Row:
         "same both ways": _percent(row["position_consistency"]),
         "first wins": _percent(row["first_position_rate"]),
         "longer wins": _percent(row["length_bias"]),
-        "as labelled": _agreement(row),
+        "as labelled": _agreement(row["human_agreement"], row["human_pairs"], row["human_kappa"]),
+        "as each other": _agreement(panel["agreement"], panel["items"], panel["kappa"]) if is_panel else None,
     }
 
 
-def _agreement(row: Mapping[str, Any]) -> str | None:
-    share = row["human_agreement"]
-    return None if share is None else f"{_percent(share)}\u00a0of\u00a0{row['human_pairs']:,}"  # on one line
+def _agreement(share: float | None, items: int, kappa: float | None) -> str | None:
+    if share is None:
+        return None
+    beyond = "" if kappa is None else f", κ\u00a0{kappa:.2f}"
+    return f"{_percent(share)}\u00a0of\u00a0{items:,}{beyond}"  # on one line
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'s' * (count != 1)}"
 
 
 def _requests(row: Mapping[str, Any]) -> Row:
@@ -128,8 +144,8 @@ def _percent(share: float | None) -> str | None:
 
 
 def _pull(rows: Sequence[Row], title: str, name: str) -> str:
-    """If all rows have the same value under a name, remove it from the rows and return the title with it."""
-    same = {row[name] for row in rows}
+    """If all rows that have a value under a name have the same, remove it and return the title with it."""
+    same = {row[name] for row in rows} - {None}
     if len(same) != 1:
         return title
     for row in rows:

@@ -11,11 +11,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from curate.schema import CANDIDATES, check
+from curate.schema import CANDIDATES, check, empty
 from curate.text.messages import text_of
+from pipelines.judges.base import VERDICTS
 from pipelines.judges.panel import comparing_methods
-from pipelines.judges.scoring import ANSWER, JUDGE, SET, comparisons, judge_scores, usable
+from pipelines.judges.scoring import ANSWER, JUDGE, SET, combine, comparisons, judge_scores, usable
 
+QUOTED = r"( in| is| near)? ?[\"(].*"  # what a problem quotes from a reply, which differs
+PANEL = "panel"  # the judge and the method of a panel's combined scores
 # Human labels, one row per judgement; a pair may occur several times, with contradicting labels.
 HUMAN = pl.Schema({"source": pl.String(), "source_row": pl.UInt64(), "better_id": pl.String(), "worse_id": pl.String()})
 
@@ -63,31 +66,42 @@ def judge_reports(
     out: one dict for each judge and method, sorted:
          judge, method, rubric, rubric_hash (several joined by ", ") | verdicts: count
          null_rate: share of verdicts without a score
+         problem: what is wrong with most of those; null without any | problems: how many of them
+         example: the same with a quotation from the first of them
          tie_rate: share of ties among the pairs of answers that it judged
          position_consistency: share of pairs compared in both orders with the same result
          first_position_rate: share of single comparisons, without ties, won by the answer shown first
          length_bias: share of decided pairs of unequal length won by the longer answer
          human_agreement, human_pairs: share of labelled pairs that it decides like the labels, and their number
-         human_ties: number of labelled pairs that it ties (these three are null without labels)
+         human_kappa: the same beyond chance | human_ties: number of labelled pairs that it ties
+         (these four are null without labels)
+
+    A panel of several judges has one more, the last: judge = PANEL, method = "panel". Its tie_rate, length_bias and
+    agreement with labels are those of its combined scores.
     """
     verdicts = usable(verdicts)
     answers = _answers(verdicts)
     lengths = _lengths(candidates, answers)
     labels = None if human is None else _labels(check(human, HUMAN, "human labels"), answers)
-    return [_report(of_judge, answers, lengths, labels) for of_judge in _by_judge(verdicts)]
+    judges = _by_judge(verdicts)
+    if len(judges) > 1:
+        judges.append(_of_panel(candidates, verdicts, answers))
+    return [_report(of_judge, answers, lengths, labels) for of_judge in judges]
 
 
 def panel_agreement(verdicts: pl.DataFrame) -> dict[str, Any]:
     """
     in : VERDICTS
     out: judges: their names | items: pairs of answers that all of them judged (first better, tie, second better)
-         statistic: "cohen" for two judges, "fleiss" for more | kappa: null for one judge, without items, or if all
-         results are of one category
+         agreement: share of the items, over every two judges, on which both give the same result; null without items
+         statistic: "cohen" for two judges, "fleiss" for more | kappa: agreement beyond chance; null for one judge,
+         without items, or if all results are of one category
     """
     verdicts = usable(verdicts)
     panel, answers = _by_judge(verdicts), _answers(verdicts)
     found = [_preferences(of_judge, answers) for of_judge in panel]
-    report = {"judges": [of_judge.item(0, "judge") for of_judge in panel], "items": 0, "statistic": None, "kappa": None}
+    names = [of_judge.item(0, "judge") for of_judge in panel]
+    report = {"judges": names, "items": 0, "agreement": None, "statistic": None, "kappa": None}
     if len(panel) < 2:
         return report
     common = found[0].rename({"side": "0"})
@@ -96,7 +110,18 @@ def panel_agreement(verdicts: pl.DataFrame) -> dict[str, Any]:
     sides = common.drop("first", "second").to_numpy()
     counts = np.stack([(sides == side).sum(axis=1) for side in (1, 0, -1)], axis=1)
     kappa = cohen_kappa(*sides.T) if len(panel) == 2 else fleiss_kappa(counts)
-    return report | {"items": len(sides), "statistic": "cohen" if len(panel) == 2 else "fleiss", "kappa": kappa}
+    pairs_of_judges = len(panel) * (len(panel) - 1)
+    agreement = float((counts * (counts - 1)).sum() / (len(sides) * pairs_of_judges)) if len(sides) else None
+    statistic = "cohen" if len(panel) == 2 else "fleiss"
+    return report | {"items": len(sides), "agreement": agreement, "statistic": statistic, "kappa": kappa}
+
+
+def _of_panel(candidates: pl.DataFrame, verdicts: pl.DataFrame, answers: pl.DataFrame) -> pl.DataFrame:
+    """Return the combined scores as VERDICTS of one more judge, on all answers that were judged."""
+    judged = combine(candidates, verdicts).join(answers.select(ANSWER), on=ANSWER, nulls_equal=True)
+    names = {"judge": pl.lit(PANEL), "method": pl.lit(PANEL), "aspect": pl.lit("overall")}
+    absent = [name for name in VERDICTS if name not in (*ANSWER, "score", *names)]
+    return judged.select(*ANSWER, "score", **names).with_columns(empty(VERDICTS, absent)).select(list(VERDICTS))
 
 
 def _beyond_chance(agreed: int, by_chance: int, items: int) -> float | None:
@@ -182,11 +207,22 @@ def _report(
         "rubric_hash": _joined(rubrics.get_column("rubric_hash")),
         "verdicts": verdicts.height,
         "null_rate": _share(verdicts.get_column("score").is_null()),
+        **_problem(verdicts),
         "tie_rate": _share(preferences.get_column("side") == 0),
         **_of_positions(verdicts),
         "length_bias": _length_bias(preferences, lengths),
         **_of_labels(preferences, labels),
     }
+
+
+def _problem(verdicts: pl.DataFrame) -> dict[str, Any]:
+    found = (
+        verdicts.filter(pl.col("score").is_null(), pl.col("error").is_not_null())
+        .group_by(problem=pl.col("error").str.replace(QUOTED, ""), maintain_order=True)
+        .agg(problems=pl.len(), example=pl.col("error").first())
+        .sort("problems", descending=True, maintain_order=True)
+    )
+    return found.row(0, named=True) if len(found) else {"problem": None, "problems": 0, "example": None}
 
 
 def _of_positions(verdicts: pl.DataFrame) -> dict[str, float | None]:
@@ -206,13 +242,14 @@ def _length_bias(preferences: pl.DataFrame, lengths: pl.Series) -> float | None:
 
 def _of_labels(preferences: pl.DataFrame, labels: pl.DataFrame | None) -> dict[str, float | int | None]:
     if labels is None:
-        return dict.fromkeys(("human_agreement", "human_pairs", "human_ties"))
+        return dict.fromkeys(("human_agreement", "human_pairs", "human_kappa", "human_ties"))
     both = labels.join(preferences, on=("first", "second"))
     decided = both.filter(pl.col("side") != 0)
     agreed = decided.get_column("side") == decided.get_column("label")
     return {
         "human_agreement": _share(agreed),
         "human_pairs": decided.height,
+        "human_kappa": cohen_kappa(decided.get_column("side"), decided.get_column("label")),
         "human_ties": both.height - decided.height,
     }
 

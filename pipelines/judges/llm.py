@@ -1,15 +1,16 @@
 """LLM judges: every answer rated alone by rubrics, or every two answers of a prompt compared in both orders."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import combinations
 from math import comb
 from typing import Any, ClassVar
 
 import polars as pl
 
-from curate.errors import RecipeError
+from curate.errors import RecipeError, ServiceError
 from curate.recipe.models import Judge as JudgeSection
 from curate.recipe.models import Model
 from pipelines.clients import connect
@@ -29,6 +30,9 @@ from pipelines.judges.rubrics import (
 CUT_OFF = "it is longer than max_tokens and was cut off; be brief"  # sent to the judge in the request to repair
 COMPARED = {"A": 1.0, "B": 0.0, "tie": 0.5}  # for the answer that is shown first
 INSTRUCTION_TOKENS = 200  # around a rubric in a request, roughly
+MAX_UNUSABLE = 10  # verdicts in a row, after which a judge is not asked any more
+MORE_ROOM = 2  # times the tokens, for a judge whose reasoning left none for the verdict
+SHOWN_CHARS = 200  # of a reply in a message
 
 
 def rubrics_of(section: JudgeSection) -> list[Rubric]:
@@ -68,6 +72,7 @@ class LlmJudge(Judge):
         self.model, self.section = model, section
         self.rubrics = rubrics_of(section)
         self.params = self._params()
+        self._unusable_in_a_row = 0
 
     @abstractmethod
     def questions(self, candidates: pl.DataFrame) -> Iterator[Question]:
@@ -87,7 +92,7 @@ class LlmJudge(Judge):
 
     def requests(self, candidates: pl.DataFrame) -> list[Request]:
         """One request per question; each unusable reply adds another one."""
-        return [Request(question.messages, self.params) for question in self._questions(candidates)]
+        return [self.request(question) for question in self.asked(candidates)]
 
     def expected(self, sets: int, prompt_tokens: int, answers: int, answer_tokens: int) -> Load:
         """One request per answer, or two per pair of answers; replies at their longest."""
@@ -99,8 +104,9 @@ class LlmJudge(Judge):
 
     def score(self, candidates: pl.DataFrame, clients: Mapping[str, SendRequests]) -> pl.DataFrame:
         """Return VERDICTS. After an unusable reply one repair request is sent; if it fails too, the score is null."""
-        asked = self._questions(candidates)
-        outcomes = self._ask(asked, clients[self.model.model])
+        asked = self.asked(candidates)
+        replies = clients[self.model.model]([self.request(question) for question in asked])
+        outcomes = [self.read(question, reply) for question, reply in zip(asked, replies, strict=True)]
         rows = [
             {
                 "judge": self.model.name,
@@ -116,7 +122,8 @@ class LlmJudge(Judge):
         ]
         return pl.DataFrame(rows, schema=VERDICTS)
 
-    def _questions(self, candidates: pl.DataFrame) -> list[Question]:
+    def asked(self, candidates: pl.DataFrame) -> list[Question]:
+        """The questions about CANDIDATES, in the order of their verdicts."""
         return list(self.questions(candidates.filter(pl.col("response").is_not_null())))
 
     def _params(self) -> dict[str, Any]:
@@ -131,25 +138,58 @@ class LlmJudge(Judge):
             params["response_format"] = self.response_format()
         return params | model.extra
 
-    def _ask(self, asked: Sequence[Question], send: SendRequests) -> list[Outcome]:
-        """
-        Send all questions, and one repair request for each unusable reply, whose own reply then counts, whatever it
-        is. A failed repair request leaves an error without a raw reply, so the next start sends it again.
-        """
-        replies = send([Request(question.messages, self.params) for question in asked])
-        outcomes = [_read(question, reply) for question, reply in zip(asked, replies, strict=True)]
-        bad = [place for place, outcome in enumerate(outcomes) if outcome.raw is not None]
-        repairs = [
-            Request(
-                repair_messages(asked[place].messages, outcomes[place].raw or "", outcomes[place].error or ""),
-                self.params,
-                1,
+    def request(self, question: Question) -> Request:
+        """The request for one verdict."""
+        return Request(question.messages, self.params, then=partial(self._after_first, question))
+
+    def repair(self, question: Question, reply: Reply) -> Request | None:
+        """The request that repairs an unusable reply, whose own reply then counts, whatever it is; None = no need."""
+        if reply.text is None and reply.finish_reason == "length":  # it thought for too long
+            first = self.request(question)
+            return first.with_room(MORE_ROOM * first.max_tokens)
+        outcome = self.read(question, reply)
+        if reply.text is None or outcome.verdict is not None:
+            return None
+        messages = repair_messages(question.messages, reply.text, outcome.error or "")
+        return Request(messages, self.params, 1)
+
+    @staticmethod
+    def read(question: Question, reply: Reply) -> Outcome:
+        """Read a reply: its verdict, or why it is none."""
+        if reply.text is None:  # without a finish reason the request failed; with one the judge had its say
+            return Outcome(None, "" if reply.is_final else None, reply.error)
+        if reply.finish_reason == "length":  # even where the JSON looks complete: more may have followed
+            return Outcome(None, reply.text, CUT_OFF)
+        try:
+            return Outcome(question.read(reply.text))
+        except BadReply as bad:
+            return Outcome(None, reply.text, str(bad))
+
+    def _after_first(self, question: Question, reply: Reply) -> Request | None:
+        repair = self.repair(question, reply)
+        if repair is None:
+            return self._after_last(question, reply)
+        # A stored reply that repairs nothing is asked for again by the next start.
+        return replace(
+            repair,
+            then=partial(self._after_last, question),
+            accepts=lambda stored: self.read(question, stored).verdict is not None,
+        )
+
+    def _after_last(self, question: Question, reply: Reply) -> Request | None:
+        """Count verdicts that cannot be used. Raises ServiceError after so many in a row that more would only cost."""
+        outcome = self.read(question, reply)
+        if outcome.verdict is not None:
+            self._unusable_in_a_row = 0
+        elif outcome.raw is not None:
+            self._unusable_in_a_row += 1
+        if self._unusable_in_a_row >= MAX_UNUSABLE:
+            raise ServiceError(
+                f"{self.model.name} gave {MAX_UNUSABLE} verdicts in a row that cannot be used. The last reply was "
+                f"{_quoted(outcome.raw or '')}: {outcome.error}. Verdicts so far are kept; the same command asks for "
+                f"the others again. Try another judge{', or judge.structured=true' * (not self.section.structured)}"
             )
-            for place in bad
-        ]
-        for place, reply in zip(bad, send(repairs) if repairs else (), strict=True):
-            outcomes[place] = _read(asked[place], reply)
-        return outcomes
+        return None
 
 
 class RubricJudge(LlmJudge):
@@ -212,12 +252,7 @@ class PairwiseJudge(LlmJudge):
         return comparison_schema()
 
 
-def _read(question: Question, reply: Reply) -> Outcome:
-    if reply.text is None:
-        return Outcome(None, error=reply.error)
-    if reply.finish_reason == "length":  # even where the JSON looks complete: more may have followed
-        return Outcome(None, reply.text, CUT_OFF)
-    try:
-        return Outcome(question.read(reply.text))
-    except BadReply as bad:
-        return Outcome(None, reply.text, str(bad))
+def _quoted(text: str) -> str:
+    """Return the beginning of a reply on one line, in quotation marks."""
+    line = " ".join(text.split())
+    return f"“{line[:SHOWN_CHARS]}…”" if len(line) > SHOWN_CHARS else f"“{line}”"

@@ -192,7 +192,7 @@ def test_scores_of_a_local_judge_are_kept_through_an_interrupt(tmp_path: Path) -
     assert sorted(scored) == [0, 2, 4, 4]
 
 
-def test_an_unusable_verdict_is_not_requested_again(tmp_path: Path) -> None:
+def test_an_unusable_verdict_is_requested_again_by_the_next_start(tmp_path: Path) -> None:
     store, start = read(tmp_path, source(tmp_path))
     answers = stages.answer(store, WRITES, start, Asked(), new_dispatcher())
 
@@ -202,9 +202,12 @@ def test_an_unusable_verdict_is_not_requested_again(tmp_path: Path) -> None:
     stages.judge(store, JUDGES, judges_of(JUDGES), answers, start, lambda: {JUDGE: mumbling}, new_dispatcher())
     again = Asked()
     _, scored = stages.judge(store, JUDGES, judges_of(JUDGES), answers, start, again, new_dispatcher())
-    assert again.prompts == []
+    assert len(again.prompts) == 10
     assert scored.info is not None
-    assert (scored.info["failed"], scored.info["judges"][0]["null_rate"]) == (0, 1.0)
+    counts = (scored.info["failed"], scored.info["unusable"], scored.info["judges"][0]["null_rate"])
+    assert counts == (0, 0, 0.0)
+    stages.judge(store, JUDGES, judges_of(JUDGES), answers, start, again, new_dispatcher())
+    assert len(again.prompts) == 10  # nothing is left to ask for
 
 
 # ---- pairs ----

@@ -97,7 +97,7 @@ def test_a_judges_own_settings(server: ChatServer) -> None:
         verdicts(candidates(("x",)), judges_of(section), clients)
     sent = {key: value for key, value in server.asked[0].items() if key not in ("messages", "response_format")}
     assert sent == {
-        "model": "judge", "temperature": 0.3, "top_p": 0.5, "max_tokens": 7, "reasoning_effort": "low",
+        "model": "judge", "stream": False, "temperature": 0.3, "top_p": 0.5, "max_tokens": 7, "reasoning_effort": "low",
     }  # fmt: skip
 
 

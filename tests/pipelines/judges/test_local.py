@@ -50,7 +50,8 @@ def test_a_reward_model_beside_an_llm_judge(server: ChatServer, tmp_path: Path) 
     writes = {"models": [server.line("writer")], "max_failed": 1}
     panel = {"models": [f"reward:{folder}", server.line("judge")]}
     done = run(whole(server, source, generate=writes, judge=panel), tmp_path / "RUN")
-    reward, asked = sorted(done.manifest.generation["judges"], key=lambda report: report["method"])
+    panel_, reward, asked = sorted(done.manifest.generation["judges"], key=lambda report: report["method"])
+    assert (panel_["judge"], panel_["verdicts"]) == ("panel", 6)
     assert (reward["judge"], reward["method"], reward["verdicts"], reward["null_rate"]) == (
         "reward:my-reward", "reward", 6, 0.0,
     )  # fmt: skip
