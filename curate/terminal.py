@@ -12,6 +12,7 @@ import json
 import os
 import re
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from functools import cache
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 PATIENCE = 1.0  # seconds before a bar appears
+LINE_EVERY = 10.0  # seconds between lines where there is no terminal
 # C0 without newline and tab, DEL, C1; characters that change the direction of text; halves of surrogate pairs, by which
 # Python represents bytes that are not UTF-8.
 CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -80,9 +82,10 @@ def say(text: str) -> None:
 
 @contextlib.contextmanager
 def progress(what: str, total: float | None, unit: str = "blocks") -> Iterator[Advance]:
-    """Show `what` while the block runs; does nothing when standard error is not a terminal."""
+    """Show `what` while the block runs; where standard error is not a terminal, as a line every ten seconds."""
     if not is_watched():
-        yield lambda done=1, note="": None
+        with _lines(what, total, unit) as advance:
+            yield advance
         return
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -97,7 +100,7 @@ def progress(what: str, total: float | None, unit: str = "blocks") -> Iterator[A
     started = time.monotonic()
     live = False
 
-    def advance(done: float = 1, note: str = "") -> None:
+    def move(done: float = 1, note: str = "") -> None:
         nonlocal live
         bar.update(task, advance=done, note=note)
         if not live and time.monotonic() - started > PATIENCE:
@@ -105,17 +108,42 @@ def progress(what: str, total: float | None, unit: str = "blocks") -> Iterator[A
             live = True
 
     try:
-        yield advance
+        yield move
     finally:
         if live:
             bar.stop()
 
 
 @contextlib.contextmanager
+def _lines(what: str, total: float | None, unit: str) -> Iterator[Advance]:
+    """Print a line every ten seconds while the block runs, also if nothing advances."""
+    done_so_far, said, ended, started = 0.0, "", threading.Event(), time.monotonic()
+
+    def advance(done: float = 1, note: str = "") -> None:
+        nonlocal done_so_far, said
+        done_so_far, said = done_so_far + done, note
+
+    def report() -> None:
+        while not ended.wait(LINE_EVERY):
+            count = f"{done_so_far:,.0f}" + (f" of {total:,.0f}" if total else "") + f" {unit}" if unit else ""
+            seconds = f"{time.monotonic() - started:,.0f} s"
+            tell(" · ".join(filter(None, (what, count, said, seconds))))
+
+    thread = threading.Thread(target=report, daemon=True)
+    thread.start()
+    try:
+        yield advance
+    finally:
+        ended.set()
+        thread.join()
+
+
+@contextlib.contextmanager
 def busy(what: str) -> Iterator[None]:
-    """Show a spinner for `what`, where progress cannot be counted; silent when standard error is not a terminal."""
+    """Show a spinner for `what`, where progress cannot be counted; without a terminal a line every ten seconds."""
     if not is_watched():
-        yield
+        with _lines(what, None, ""):
+            yield
         return
     with console(stderr=True).status(what):
         yield

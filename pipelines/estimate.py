@@ -11,7 +11,7 @@ from curate.recipe.consent import check_consent
 from curate.recipe.endpoint import endpoint_of
 from curate.recipe.load import Recipe
 from curate.recipe.models import Generate, Judge, Model, Prompts
-from curate.rundir.store import Store
+from curate.rundir.store import REQUESTS, Store
 from curate.schema import PROMPTS
 from curate.sources.prompts import STAGED_PROMPTS
 from curate.stages.read import Read, read_rows
@@ -39,6 +39,7 @@ class Estimate:
     input_tokens: int  # of the others
     output_tokens: int
     usd: float | None  # upper bound for the others; null = no price is known
+    usd_expected: float | None  # by the mean length of the model's replies so far; null = none yet, or no price
     address: str  # where the requests go, or "this machine"
     key: str | None  # environment variable whose key goes with them; null = none
 
@@ -46,6 +47,7 @@ class Estimate:
         """Format as one line."""
         known = f" ({self.known:,} answered before)" if self.known else ""
         usd = "price unknown" if self.usd is None else f"${self.usd:,.4f} at most"
+        usd += "" if self.usd_expected is None else f", ${self.usd_expected:,.4f} expected"
         return (
             f"{self.stage}: {self.requests:,} requests to {self.model}{known}, about {self.input_tokens:,} tokens in, "
             f"{self.output_tokens:,} out at most, {usd}"
@@ -59,7 +61,7 @@ def estimate(recipe: Recipe, out: Path | None = None) -> list[Estimate]:
     estimated at their maximum.
     """
     check_consent(recipe)
-    path = out / "requests.sqlite" if out else None
+    path = out / REQUESTS if out else None
     with tempfile.TemporaryDirectory() as folder, _cache(path) as cache:
         estimator = Estimator(recipe, cache)
         store = Store(Path(folder))
@@ -77,6 +79,22 @@ def estimate(recipe: Recipe, out: Path | None = None) -> list[Estimate]:
             found.append(estimate)
         found += estimator.answered(recipe.generate, blocks, pending)
         return found + (estimator.judged_unseen(recipe.judge, recipe.generate, blocks, pending) if recipe.judge else [])
+
+
+def budget_remark(recipe: Recipe, estimates: Sequence[Estimate]) -> str | None:
+    """Say that a run may, or will probably, stop at its budget; None where the budget is enough, or there is none."""
+    budget = recipe.budget
+    if budget is None:
+        return None
+    tokens = sum(line.input_tokens + line.output_tokens for line in estimates)
+    if budget.tokens is not None and tokens > budget.tokens:
+        return f"budget.tokens={budget.tokens:,} is below the {tokens:,} tokens of the estimate; the run may stop there"
+    most = sum(line.usd or 0 for line in estimates)
+    if budget.usd is None or most <= budget.usd:
+        return None
+    expected = sum(line.usd_expected or 0 for line in estimates)
+    word = "will probably" if expected > budget.usd else "may"
+    return f"budget.usd={budget.usd:g} is below the ${most:,.4f} of the estimate; the run {word} stop there"
 
 
 def models_of(recipe: Recipe) -> list[Model]:
@@ -119,7 +137,7 @@ class Estimator:
 
         def ask(requests: Sequence[Request]) -> list[Reply]:
             nonlocal known
-            replies = [self._cache.get(request.key(section.model.model)) for request in requests]
+            replies = [self._cache.get(section.model.model, request) for request in requests]
             there = [reply for reply in replies if reply is not None]
             known += len(there)
             if len(there) < len(replies):
@@ -172,7 +190,8 @@ class Estimator:
         sets, prompt_tokens = new, new * NEW_PROMPT_TOKENS
         for block in blocks:
             answers = generate(_usable(block), generation, clients)
-            whole = pl.col("response").is_not_null().all().over("source", "source_row")
+            final = pl.any_horizontal(pl.col("response", "finish_reason").is_not_null())
+            whole = final.all().over("source", "source_row")
             self._judge(judges, [answers.filter(whole)], sums)
             prompts = answers.filter(~whole).unique(["source", "source_row"]).get_column("prompt").to_list()
             sets, prompt_tokens = sets + len(prompts), prompt_tokens + sum(map(tokens_of, prompts))
@@ -192,7 +211,7 @@ class Estimator:
         """Return a stand-in for the model that returns stored replies only."""
 
         def ask(requests: Sequence[Request]) -> list[Reply]:
-            found = (self._cache.get(request.key(model.model)) for request in requests)
+            found = (self._cache.get(model.model, request) for request in requests)
             return [reply or Reply(None, error="no stored reply") for reply in found]
 
         return ask
@@ -200,9 +219,12 @@ class Estimator:
     def _row(self, stage: str, model: Model, found: "_Sum") -> Estimate:
         price = self._prices.get(model.model)
         usd = price.of(found.sent, found.got) if price else None
+        replies, _, got = self._cache.spent().get(model.model, (0, 0, 0))
+        left = found.requests - found.known
+        expected = price.of(found.sent, min(found.got, left * got / replies)) if price and replies else None
         there = endpoint_of(model)
         place = (there.shown, there.key) if there else ("this machine", None)
-        return Estimate(stage, model.name, found.requests, found.known, found.sent, found.got, usd, *place)
+        return Estimate(stage, model.name, found.requests, found.known, found.sent, found.got, usd, expected, *place)
 
 
 @dataclass(slots=True)
@@ -217,7 +239,7 @@ class _Sum:
     def add(self, request: Request, model: Model, cache: RequestCache) -> None:
         """Add one request."""
         self.requests += 1
-        if cache.get(request.key(model.model)) is not None:
+        if cache.get(model.model, request) is not None:
             self.known += 1
         else:
             self.sent += tokens_of(request.messages)

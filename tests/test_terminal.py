@@ -1,4 +1,4 @@
-"""Output: control characters are escaped, a failing stream ends nothing, and bars are for terminals only."""
+"""Output: control characters are escaped, a failing stream ends nothing, bars are for terminals, lines for others."""
 
 import ast
 import io
@@ -6,10 +6,12 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from curate import terminal
 from curate.terminal import Output, outputs, show, show_json, tell, visible, visible_json
 from tests.structure import PACKAGES, ROOT, modules, tree
 
@@ -131,3 +133,25 @@ def test_nothing_prints_past_the_filter() -> None:
     assert printing(ROOT / "curate/terminal.py")  # the search finds something
     others = [path for path in modules().values() if str(path.relative_to(ROOT)) not in PRINTERS]
     assert [line for path in others for line in printing(path)] == []
+
+
+def test_without_a_terminal_a_line_says_what_is_happening(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where nothing advances, as with an endpoint that does not answer."""
+    monkeypatch.setattr(terminal, "LINE_EVERY", 0.05)
+    with terminal.progress("generate", 8, "requests") as advance:
+        advance(3, "1.5/s")
+        time.sleep(0.2)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) >= 2
+    assert set(lines) == {"generate · 3 of 8 requests · 1.5/s · 0 s"}
+    with terminal.busy("starting a model"):
+        time.sleep(0.2)
+    assert set(capsys.readouterr().err.splitlines()) == {"starting a model · 0 s"}
+
+
+def test_a_short_step_says_nothing_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with terminal.progress("read", 3, "rows") as advance:
+        advance(3)
+    assert capsys.readouterr().err == ""

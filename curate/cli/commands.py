@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from curate.cli.options import (
+    Check,
     DryRun,
     Force,
     Json,
@@ -17,8 +18,8 @@ from curate.cli.options import (
     app,
     ask_consent,
     finish,
+    look_ahead,
     pairs_of,
-    show_estimates,
 )
 from curate.terminal import show, show_json
 
@@ -126,6 +127,7 @@ def run(  # noqa: PLR0913 - the options of the command
     *,
     settings: Set = None,
     dry_run: DryRun = False,
+    check: Check = False,
     trust: Trust = False,
     yes: Yes = False,
     force: Force = False,
@@ -137,9 +139,7 @@ def run(  # noqa: PLR0913 - the options of the command
 
     loaded = load_recipe(recipe, settings or ())
     ask_consent(loaded, trusted=trust, yes=yes)
-    if dry_run:
-        show_estimates(_estimated(loaded, out), as_json=as_json)
-    else:
+    if not look_ahead(loaded, lambda: _estimated(loaded, out), dry_run=dry_run, check=check, as_json=as_json):
         finish(run_recipe(loaded, out, force=force), as_json=as_json)
 
 
@@ -153,7 +153,7 @@ def _estimated(recipe: "Recipe", out: Path) -> "list[Estimate]":
     return estimate(recipe, out)
 
 
-@app.command(epilog="Examples: [bold]curate why RUN 17[/] · [bold]curate why RUN 3f9a02c1[/]")
+@app.command(epilog="Examples: [bold]curate why RUN 17[/] · [bold]curate why RUN 3f9a02c1 --raw[/]")
 def why(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
     row: Annotated[
@@ -161,13 +161,19 @@ def why(
     ],
     *,
     source: Annotated[str | None, typer.Option(help="The source, if a run has several.")] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Also show the judges' replies, word for word.")] = False,
     as_json: Json = False,
 ) -> None:
     """Explain why a row was kept or dropped."""
     from curate.cli import render
     from curate.rundir.result import open_run
 
-    found = open_run(folder).why(row, source)
+    run = open_run(folder)
+    found = run.why(row, source)
+    if raw:
+        from pipelines.raw import raw_verdicts
+
+        found = [{**line, "replies": raw_verdicts(run, line["source"], line["source_row"])} for line in found]
     show_json(found) if as_json else render.why(found)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from curate.cli.options import (
+    Check,
     DryRun,
     Force,
     Json,
@@ -18,7 +19,7 @@ from curate.cli.options import (
     app,
     ask_consent,
     finish,
-    show_estimates,
+    look_ahead,
 )
 from curate.errors import RecipeError
 from curate.terminal import show_json
@@ -36,7 +37,8 @@ JUDGE_EXAMPLES = """
 Examples:\n
 [bold]curate judge RUN --judge openai:gpt-4o -o RUN2[/] (the candidates of a run)\n
 [bold]curate judge pairs.jsonl --judge reward:Skywork/Skywork-Reward-V2-Qwen3-0.6B -o RUN[/]\n
-[bold]curate judge recipe.yaml -o RUN --dry-run[/]
+[bold]curate judge recipe.yaml -o RUN --dry-run[/]\n
+[bold]curate judge RUN --again openai:gpt-4o[/] (after its server was repaired)
 """
 Models = Annotated[
     list[str] | None,
@@ -46,6 +48,11 @@ Models = Annotated[
 ]
 Judges = Annotated[
     list[str] | None, typer.Option("--judge", help="As --model; also reward:NAME and heuristic. May be repeated.")
+]
+JudgeOut = Annotated[Path | None, typer.Option("--out", "-o", help="The run directory; created if needed.")]
+Again = Annotated[
+    list[str] | None,
+    typer.Option("--again", metavar="JUDGE", help="Ask this judge of the run for all verdicts again. May be repeated."),
 ]
 Do = Callable[..., Mapping[str, Any]]
 
@@ -59,6 +66,7 @@ def generate(  # noqa: PLR0913 - the options of the command
     n: Annotated[int | None, typer.Option("-n", min=1, help="Answers per model and prompt.")] = None,
     settings: Set = None,
     dry_run: DryRun = False,
+    check: Check = False,
     trust: Trust = False,
     yes: Yes = False,
     force: Force = False,
@@ -70,19 +78,21 @@ def generate(  # noqa: PLR0913 - the options of the command
     section = {"models": model, "n": n}
     recipe = _recipe(source, "generate", section, settings or ())
     ask_consent(recipe, trusted=trust, yes=yes)
-    _do(flow.generate, recipe, "generate", out, dry_run=dry_run, force=force, as_json=as_json)
+    _do(flow.generate, recipe, "generate", out, dry_run=dry_run, check=check, force=force, as_json=as_json)
 
 
 @app.command(epilog=JUDGE_EXAMPLES)
 def judge(  # noqa: PLR0913 - the options of the command
     source: Annotated[list[str], typer.Argument(help="A recipe (.yaml), a run, or pairs: files, folders, Hub ids.")],
-    out: Out,
+    out: JudgeOut = None,
     *,
     judge: Judges = None,
     rubric: Annotated[str | None, typer.Option(help="A rubric that ships with prefcurate, or a text file.")] = None,
     method: Annotated[str | None, typer.Option(help="rubric: rate each answer; pairwise: compare two.")] = None,
     settings: Set = None,
     dry_run: DryRun = False,
+    check: Check = False,
+    again: Again = None,
     trust: Trust = False,
     yes: Yes = False,
     force: Force = False,
@@ -92,11 +102,16 @@ def judge(  # noqa: PLR0913 - the options of the command
     from curate.rundir.store import ANSWERS
     from pipelines import flow
 
+    if again:
+        _judge_again(source, again, out, as_json=as_json)
+        return
+    if out is None:
+        raise RecipeError("name the run directory: --out RUN (only --again works in the run that it reads)")
     found = [str(Path(path) / ANSWERS) if (Path(path) / ANSWERS).is_file() else path for path in source]
     section = {"models": judge, "rubric": rubric, "method": method}
     recipe = _recipe(found, "judge", section, settings or ())
     ask_consent(recipe, trusted=trust, yes=yes)
-    _do(flow.judge, recipe, "judge", out, dry_run=dry_run, force=force, as_json=as_json)
+    _do(flow.judge, recipe, "judge", out, dry_run=dry_run, check=check, force=force, as_json=as_json)
 
 
 @app.command(epilog="Example: [bold]curate quickstart -o quickstart-run[/] (offline, some minutes)")
@@ -112,20 +127,39 @@ def quickstart(out: Out = Path("quickstart-run"), *, force: Force = False, as_js
         render.next_steps(finished)
 
 
-def _do(do: Do, recipe: "Recipe", name: str, out: Path, *, dry_run: bool, force: bool, as_json: bool) -> None:
+def _do(do: Do, recipe: "Recipe", name: str, out: Path, *, force: bool, as_json: bool, **ahead: bool) -> None:
     from curate.cli import render
     from pipelines import checks
-    from pipelines.estimate import estimate
+    from pipelines.estimate import Estimate, estimate
 
-    if dry_run:
-        part = checks.only_answers(recipe) if name == "generate" else checks.up_to_verdicts(recipe)
+    part = checks.only_answers(recipe) if name == "generate" else checks.up_to_verdicts(recipe)
+
+    def estimated() -> list[Estimate]:
         checks.check(part, keys=False)
-        show_estimates(estimate(part, out), as_json=as_json)
+        return estimate(part, out)
+
+    if look_ahead(part, estimated, as_json=as_json, **ahead):
         return
     result = do(recipe, out, force=force)
     show_json({"run": str(out), **result}) if as_json else render.generation(
         result["generation"], out, judged=recipe.judge is not None
     )
+
+
+def _judge_again(source: Sequence[str], again: Sequence[str], out: Path | None, *, as_json: bool) -> None:
+    from curate.cli import render
+    from curate.rundir.result import Run
+    from pipelines import flow
+
+    if len(source) > 1 or (out is not None and out != Path(source[0])):
+        raise RecipeError("--again asks the judges of one run again, in its own folder: curate judge RUN --again JUDGE")
+    found = flow.judge_again(source[0], again)
+    if isinstance(found, Run):
+        finish(found, as_json=as_json)
+    elif as_json:
+        show_json({"run": source[0], **found})
+    else:
+        render.generation(found["generation"], Path(source[0]), judged=True)
 
 
 def _recipe(source: Sequence[str], name: str, section: Mapping[str, Any], settings: Sequence[str]) -> "Recipe":

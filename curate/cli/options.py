@@ -1,14 +1,14 @@
 """Shared by the commands: the app, common options, and the output of results."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from curate.errors import RecipeError
-from curate.terminal import show, show_json, tell
+from curate.terminal import show_json, tell
 
 if TYPE_CHECKING:
     from curate.recipe.consent import Use
@@ -27,6 +27,9 @@ Out = Annotated[Path, typer.Option("--out", "-o", help="The run directory; creat
 Set = Annotated[list[str] | None, typer.Option("--set", help="Override one value: section.key=value. May be repeated.")]
 Force = Annotated[bool, typer.Option("--force", help="Use a folder even if it contains a run of another source.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the number of requests, tokens and dollars, and exit.")]
+Check = Annotated[
+    bool, typer.Option("--check", help="Ask each model for one token, print who answers, and exit (3 if one does not).")
+]
 Trust = Annotated[
     bool,
     typer.Option(
@@ -84,16 +87,35 @@ def pairs_of(text: str | None) -> Mapping[str, str] | None:
     return {name.strip(): column.strip() for name, _, column in parts}
 
 
-def show_estimates(lines: Sequence[Any], *, as_json: bool) -> None:
-    """Print the requests that a run would send."""
+def look_ahead(
+    recipe: "Recipe", estimate: Callable[[], Sequence[Any]], *, dry_run: bool, check: bool, as_json: bool
+) -> bool:
+    """
+    Print the requests that a recipe would send (`dry_run`), and which of its models answer (`check`); exit with 3 if
+    one does not. Returns whether either was wanted.
+    """
     from dataclasses import asdict
 
     from curate.cli import render
 
-    rows = [asdict(line) for line in lines]
-    if as_json:
-        show_json(rows)
-    elif rows:
-        render.estimates(rows)
-    else:
-        show("no requests to models")
+    found: dict[str, list[dict[str, Any]]] = {}
+    remark: str | None = None
+    if dry_run:
+        from pipelines.estimate import budget_remark
+
+        lines = estimate()
+        found["requests"] = [asdict(line) for line in lines]
+        remark = budget_remark(recipe, lines)
+    if check:
+        from pipelines.probe import probe
+
+        found["models"] = [asdict(one) for one in probe(recipe)]
+    if as_json and found:
+        show_json(found if len(found) > 1 else next(iter(found.values())))
+    elif found:
+        render.look_ahead(**found)
+    if remark:
+        tell(remark)
+    if any(one["problem"] for one in found.get("models", ())):
+        raise typer.Exit(3)
+    return bool(found)

@@ -96,17 +96,35 @@ def next_steps(finished: Run) -> None:
         console.print(Text(f"{what:<6} {command}"), soft_wrap=True)
 
 
-def estimates(rows: Sequence[Mapping[str, Any]]) -> None:
+def look_ahead(
+    requests: Sequence[Mapping[str, Any]] | None = None, models: Sequence[Mapping[str, Any]] | None = None
+) -> None:
+    """Print the requests that a recipe would send, and which of its models answer."""
+    if requests:
+        _estimates(requests)
+    for model in models or ():
+        key = f", with the key in {model['key']}" if model["key"] else ""
+        line = Text(f"{model['model']} → {model['address']}{key}: ")
+        said = model["problem"] or f"answers, after {model['seconds']:.1f} s"
+        console.print(line.append(said, style="red" if model["problem"] else "green"), soft_wrap=True)
+    if not (requests or models):
+        console.print("no requests to models")
+
+
+def _estimates(rows: Sequence[Mapping[str, Any]]) -> None:
     """Print the estimated requests: tokens in are approximate, tokens out and dollars are upper bounds."""
-    names = {"input_tokens": "tokens in", "output_tokens": "tokens out", "usd": "USD"}
-    plain = [{**row, "usd": None if row["usd"] is None else f"{row['usd']:,.4f}"} for row in rows]
-    hidden = ("address", "key")
+    names = {"input_tokens": "tokens in", "output_tokens": "tokens out", "usd": "USD", "usd_expected": "expected"}
+    money = ("usd", "usd_expected")
+    plain = [{**row, **{name: None if row[name] is None else f"{row[name]:,.4f}" for name in money}} for row in rows]
+    hidden = ["address", "key"] + ["usd_expected"] * all(row["usd_expected"] is None for row in rows)
     table([{names.get(name, name): value for name, value in row.items() if name not in hidden} for row in plain])
     console.print()
     for model, address, key in dict.fromkeys((row["model"], row["address"], row["key"]) for row in rows):
         where = f"{address}, with the key in {key}" if key else f"{address}, without a key"
         console.print(Text(f"{model} → {where if address != 'this machine' else address}"), soft_wrap=True)
-    console.print("\nknown: answered before, free · tokens in: approximate · tokens out, USD: at most", style="dim")
+    notes = "\nknown: answered before, free · tokens in: approximate · tokens out, USD: at most"
+    notes += "" if "usd_expected" in hidden else " · expected: by the length of the replies so far"
+    console.print(notes, style="dim", soft_wrap=True)
     costs = [row["usd"] for row in rows]
     if None not in costs:
         console.print(f"[bold]${sum(costs):,.4f} at most[/]")
@@ -210,6 +228,10 @@ def why(found: Sequence[Mapping[str, Any]]) -> None:
             for message in row[side] or []:
                 console.print(Text(f"\n{side} · {message['role']}", style="bold"))
                 console.print(Text(_cut(message["content"])), soft_wrap=True)
+        for said in row.get("replies", ()):
+            problem = f" · {said['problem']}" if said["problem"] else ""
+            console.print(Text(f"\n{said['judge']} on {', then '.join(said['about'])}{problem}", style="bold"))
+            console.print(Text(_cut(said["reply"] or "–")), soft_wrap=True)
         console.print()
 
 

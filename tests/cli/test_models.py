@@ -1,6 +1,7 @@
 """generate, judge and run from a user's view: examples, one-line errors, exit codes, output streams."""
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -76,7 +77,10 @@ def test_help_shows_an_example(curate: Curate, command: str) -> None:
 def test_generate(server: ChatServer, curate: Curate) -> None:
     prompts(Path("p.jsonl"), "A long one?", count=2)
     done = curate("generate", "p.jsonl", "--model", server.line("a"), "-m", server.line("b"), "-n", "3", "-o", "RUN")
-    assert (done.code, done.err) == (0, "")
+    assert done.code == 0
+    assert [line.partition(": ")[2][:41] for line in done.err.splitlines()] == [
+        "an answer was cut off after 14 of 1,024 t"
+    ] * 2
     lines = done.out.splitlines()
     assert ["model", "answers", "cut", "off", "tokens,", "mean"] in [line.split() for line in lines]
     assert ["openai:b", "9", "3", "21"] in [line.split() for line in lines]
@@ -86,8 +90,8 @@ def test_generate(server: ChatServer, curate: Curate) -> None:
     # The printed command works.
     done = curate("run", "RUN/recipe.yaml", "-o", "RUN", "--set", f"judge.models={server.line('judge')}")
     assert (done.code, done.err) == (0, "")
-    assert "3 pairs (3 train, 0 test) from 3 prompts with 18 answers · 0 dropped" in done.out
-    assert len(server.asked) == 18 + 18
+    assert "2 pairs (2 train, 0 test) from 3 prompts with 18 answers · 1 dropped" in done.out  # the long one is cut off
+    assert len(server.asked) == 18 + 6 + 18
 
 
 @pytest.mark.slow
@@ -99,8 +103,9 @@ def test_judge_a_run_and_continue(server: ChatServer, curate: Curate) -> None:
     assert (done.code, done.err) == (0, "")
     lines = [line.split() for line in done.out.splitlines()]
     assert ["Judges", "(pairwise)"] in lines
-    assert ["openai:judge", "4", "0%", "100%", "50%", "100%"] in lines
-    assert ["openai:judge-first", "4", "100%", "0%", "100%", "–"] in lines
+    assert ["openai:judge", "4", "0%", "100%", "50%", "100%", "–"] in lines
+    assert ["openai:judge-first", "4", "100%", "0%", "100%", "–", "–"] in lines
+    assert ["panel", "of", "2", "4", "0%", "–", "–"] in [line[:7] for line in lines]
     assert "next       curate run RUN2/recipe.yaml -o RUN2" in done.out.splitlines()
     asked = len(server.asked)
     done = curate("run", "RUN2/recipe.yaml", "-o", "RUN2")
@@ -263,3 +268,85 @@ def test_nothing_kept_exits_with_1(server: ChatServer, curate: Curate) -> None:
     assert done.code == 1
     assert "0 pairs (0 train, 0 test) from 2 prompts with 4 answers · 2 dropped" in done.out
     assert "every row was dropped" in Path("RUN/report.html").read_text("utf-8")
+
+
+# ---- looking ahead ----
+
+
+def test_check_asks_each_model_for_one_token(
+    server: ChatServer, curate: Curate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "reply", lambda _, params: (404, "no such model") if params["model"] == "b" else "Hi")
+    prompts(Path("p.jsonl"), count=2)
+    models = [part for name in ("a", "b", "a") for part in ("--model", server.line(name))]
+    done = curate("generate", "p.jsonl", *models[:2], "-o", "RUN", "--check")
+    assert done.code == 0
+    assert re.fullmatch(rf"openai:a → {server.url}: answers, after \d\.\d s\n", done.out)
+    assert [(body["messages"], body["max_tokens"]) for body in server.asked] == [
+        ([{"role": "user", "content": "Hi"}], 1)
+    ]
+    done = curate("generate", "p.jsonl", *models[:4], "-o", "RUN", "--check", "--json")
+    one, other = json.loads(done.out)
+    assert (done.code, one["problem"]) == (3, None)
+    assert other["problem"] == "404 (no such model). Is the address right (…/v1)?"
+    assert not Path("RUN").exists()
+
+
+def test_check_beside_dry_run(server: ChatServer, curate: Curate) -> None:
+    prompts(Path("p.jsonl"), count=2)
+    line = f"--model={server.line('a')}"
+    done = curate("generate", "p.jsonl", line, "-o", "RUN", "--dry-run", "--check", "--json")
+    assert sorted(json.loads(done.out)) == ["models", "requests"]
+    done = curate("judge", "p.jsonl", "--judge", "heuristic", "-o", "RUN", "--check")
+    assert (done.code, done.out) == (0, "no requests to models\n")
+
+
+def test_an_address_that_cannot_be_read_is_refused_by_a_dry_run(curate: Curate) -> None:
+    prompts(Path("p.jsonl"), count=2)
+    for line in ("openai:a@http://h:99999/v1", "openai:a@htp://h", "openai:a@:8000"):
+        done = curate("generate", "p.jsonl", "--model", line, "-o", "RUN", "--dry-run")
+        assert (done.code, done.err.count("\n"), "is not the address of an endpoint" in done.err) == (2, 1, True)
+
+
+def test_dry_run_shows_what_is_expected_and_a_budget_that_is_too_small(server: ChatServer, curate: Curate) -> None:
+    """Expected is what replies so far cost on average; nothing is known before the first."""
+    prompts(Path("p.jsonl"), count=2)
+    priced = ["--set", f'generate.models=[{{"model": "{server.line("a")}", "input_price": 1, "output_price": 1000}}]']
+    options = ["generate", "p.jsonl", *priced, "-o", "RUN"]
+    small = ["--set", "budget.usd=0.5"]
+    before = curate(*options, *small, "--dry-run")
+    assert "expected" not in before.out
+    assert before.err == "budget.usd=0.5 is below the $4.0961 of the estimate; the run may stop there\n"
+    curate(*options)
+    more = ["--set", "generate.n=4"]
+    (line,) = json.loads(curate(*options, *more, "--dry-run", "--json").out)
+    assert (line["requests"], line["known"]) == (8, 4)
+    assert 0 < line["usd_expected"] < line["usd"] / 10
+    shown = curate(*options, *more, "--dry-run")
+    assert "expected: by the length of the replies so far" in shown.out
+    tiny = curate(*options, *more, "--set", "budget.usd=0.01", "--dry-run")
+    assert tiny.err.endswith("the run will probably stop there\n")
+    tokens = curate(*options, *more, "--set", "budget.tokens=10", "--dry-run")
+    assert tokens.err.startswith("budget.tokens=10 is below the ")
+
+
+# ---- judges ----
+
+
+def test_judge_again_and_raw_replies(server: ChatServer, curate: Curate) -> None:
+    prompts(Path("p.jsonl"), count=2)
+    recipe = recipe_file(
+        source={"paths": "p.jsonl"}, generate={"models": [server.line("a")]}, judge={"models": [server.line("judge")]}
+    )
+    assert curate("run", recipe, "-o", "RUN").code == 0
+    shown = curate("why", "RUN", "1", "--raw")
+    assert 'openai:judge on openai:a\n{"reason": "It says 2.", "ratings": {"overall": 2}}' in shown.out
+    server.forget()
+    done = curate("judge", "RUN", "--again", "openai:judge")
+    assert (done.code, [body["model"] for body in server.asked]) == (0, ["judge"] * 4)
+    assert "2 pairs" in done.out
+    for wrong in (["--again", "openai:jury"], ["--again", "openai:judge", "-o", "RUN2"]):
+        failed = curate("judge", "RUN", *wrong)
+        assert (failed.code, failed.err.count("\n")) == (2, 1)
+    without = curate("judge", "p.jsonl", "--judge", server.line("judge"))
+    assert (without.code, "--out" in without.err) == (2, True)
