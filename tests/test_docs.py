@@ -34,7 +34,7 @@ WITH_CODE = [page for page in PAGES if "```" in page.read_text("utf-8")]
 MOST_LINES = 150  # of the README
 # Commands that run here, on the files of `folder`; the others need a Hub, a model, a GPU or real data, and are parsed.
 LOCAL = {"clean", "run", "why", "export", "generate", "judge", "signals", "evals", "recipe"}
-ELSEWHERE = re.compile(r"OWNER|\.\./shared|gsm8k|evals\.parquet")
+ELSEWHERE = re.compile(r"OWNER|\.\./shared|gsm8k|evals\.parquet|--again|--raw")  # these need a run that asked a judge
 
 
 def name_of(page: Path) -> str:

@@ -40,7 +40,7 @@ def recipe(folder: Path, server: FaultServer, count: int = 20, *, budget: Any = 
     about = {"model": "openai:test", "base_url": server.url, "timeout": 1, "patience": 5, **model}
     tree = {
         "source": {"paths": str(source)},
-        "generate": {"models": [about], "n": n, "max_tokens": 32},
+        "generate": {"models": [about], "n": n, "max_tokens": 32, "retry_cut": 1},
         **({"budget": budget} if budget else {}),
     }
     (folder / "recipe.yaml").write_text(json.dumps(tree))
@@ -198,7 +198,8 @@ def test_a_judge_with_unusable_replies_is_asked_once_more_and_then_has_no_verdic
     tree["judge"] = {"models": f"openai:judge@{server.url}", "max_failed": 0}
     (tmp_path / "recipe.yaml").write_text(json.dumps(tree))
     done = curate("judge", tmp_path / "recipe.yaml", "-o", tmp_path / "RUN")
-    assert (done.returncode, done.stderr) == (0, "")
+    said = f"judge at {server.url} refuses what is usual; it is asked without response_format\n"
+    assert (done.returncode, done.stderr) == (0, said * len(options))
     verdicts = pl.read_parquet(tmp_path / "RUN" / "stages" / "verdicts" / "*.parquet")
     assert len(verdicts) == 80
     none = verdicts.filter(pl.col("score").is_null())

@@ -27,18 +27,20 @@ GENERATION = {
         "method", "model", "asked", "failed", "bad_replies", "rounds", "kept", "duplicates", "unusable",
         "other_language", "surplus", "topics", "difficulties",
     ),
-    "answers": ("model", "answers", "failed", "cut_off", "on_policy", "mean_tokens"),
+    "answers": ("model", "answers", "failed", "cut_off", "without_text", "on_policy", "mean_tokens"),
     "judges": (
-        "judge", "method", "rubric", "rubric_hash", "verdicts", "null_rate", "tie_rate", "position_consistency",
-        "first_position_rate", "length_bias", "human_agreement", "human_pairs", "human_ties",
+        "judge", "method", "rubric", "rubric_hash", "verdicts", "null_rate", "problem", "problems", "tie_rate",
+        "position_consistency", "first_position_rate", "length_bias", "human_agreement", "human_pairs", "human_kappa",
+        "human_ties",
     ),
-    "panel": ("judges", "items", "statistic", "kappa"),
+    "panel": ("judges", "items", "agreement", "statistic", "kappa"),
     "requests": ("model", "requests", "input_tokens", "output_tokens", "usd"),
 }  # fmt: skip
 # Of an error only its kind: messages of endpoints and of the system name hosts, folders and users.
 KINDS_OF_ERROR = (
     r"^(?:status \d{3}|no answer within [\d.]+ s|the reply is empty|the reply is not a chat completion|the reply has "
-    r"no choices|cut off at max_tokens before any text)"
+    r"no choices|cut off at max_tokens before any text|filtered by the endpoint|no text, but a call of a tool|refused "
+    r"by the model|only reasoning and no answer|the endpoint ended the answer with an error|the stream ended)"
 )
 ASKING = ("prompts", "generate", "judge", "pair")  # stages whose reasons may quote an error
 

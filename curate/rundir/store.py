@@ -20,6 +20,7 @@ from curate.terminal import say
 
 RECIPE, MANIFEST, LEDGER, DATA, STAGES = "recipe.yaml", "manifest.json", "ledger.parquet", "data", "stages"
 SUMMARY, CARD, REPORT = "summary.json", "README.md", "report.html"
+REQUESTS = "requests.sqlite"  # replies of models
 ANSWERS = "candidates.parquet"  # of runs that generate or judge answers
 SPLITS = ("train", "validation", "test")
 LOCK = ".lock"

@@ -142,7 +142,15 @@ def test_the_data_of_the_run(finished: Run) -> None:
 def test_the_manifest_describes_the_generation(finished: Run) -> None:
     generation = finished.manifest.generation
     assert generation["answers"] == [
-        {"model": "openai:writer", "answers": 30, "failed": 3, "cut_off": 0, "on_policy": False, "mean_tokens": 20.3}
+        {
+            "model": "openai:writer",
+            "answers": 30,
+            "failed": 3,
+            "cut_off": 0,
+            "without_text": 0,
+            "on_policy": False,
+            "mean_tokens": 20.3,
+        }
     ]
     assert (generation["prompts"]["kept"], generation["prompts"]["topics"]) == (2, {"billing": 2})
     (judged,) = generation["judges"]
@@ -283,13 +291,14 @@ def test_reports_of_judges_over_pairs_that_are_judged_again(server: ChatServer, 
     source = prompts(tmp_path / "p.jsonl", *lines)
     panel = [server.line("judge"), server.line("judge-first")]
     found = run(recipe(source, judge={"models": panel, "method": "pairwise"}), tmp_path / "RUN")
-    one, two = found.manifest.generation["judges"]
+    one, two, both = found.manifest.generation["judges"]
     assert (one["position_consistency"], one["tie_rate"], one["first_position_rate"]) == (1.0, 0.0, 0.5)
     assert (one["human_agreement"], one["human_pairs"], one["length_bias"]) == (0.75, 4, 0.0)
     assert (two["position_consistency"], two["tie_rate"], two["first_position_rate"]) == (0.0, 1.0, 1.0)
     assert (two["human_agreement"], two["human_ties"], two["length_bias"]) == (None, 4, None)
+    assert (both["human_agreement"], both["human_pairs"], both["tie_rate"]) == (0.75, 4, 0.0)
     panel_ = found.manifest.generation["panel"]
-    assert (panel_["statistic"], panel_["items"], panel_["kappa"]) == ("cohen", 4, 0.0)
+    assert (panel_["statistic"], panel_["items"], panel_["agreement"], panel_["kappa"]) == ("cohen", 4, 0.0, 0.0)
     assert found.train.collect().select("chosen_score", "rejected_score").rows() == [(0.75, 0.25)] * 4
     chosen = [turns[0]["content"] for turns in found.train.collect().get_column("chosen").to_list()]
     assert chosen == [good] * 4  # the last pair is flipped

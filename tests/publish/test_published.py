@@ -48,7 +48,7 @@ CANARIES: dict[str, Any] = {
     "model": [f"openai:m@https://{CANARY}:8000/v1", f"transformers:/home/{CANARY}/m", f"gguf:{CANARY}/m.gguf",
               f"openai:/srv/{CANARY}/m", f"reward:~/{CANARY}/m", f"transformers:{CANARY}/a/b"],
     "address": [f"http://{CANARY}:8000/v1", f"https://{CANARY}@api.openai.com/v1", f"https://api.openai.com.{CANARY}/v1",
-                f"https://api.openai.com/v1?{CANARY}"],
+                f"https://api.openai.com/{CANARY}/v1"],
     "request": [{"user": CANARY, "metadata": {CANARY: 1}, "top_k": 5, "stop": [f"/{CANARY}/"]}],
     "trainer": [{"output_dir": f"/{CANARY}", "run_name": CANARY, "hub_token": CANARY, "beta": 0.1}],
     "never": [f"{CANARY}_API_KEY"],

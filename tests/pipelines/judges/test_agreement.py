@@ -257,9 +257,6 @@ def test_a_panel_without_common_items() -> None:
     assert (three["items"], three["statistic"], three["kappa"]) == (0, "fleiss", None)
 
 
-<<<<<<< HEAD
-@pytest.mark.slow
-=======
 def test_the_panel_is_one_more_judge() -> None:
     """Both judges prefer b to a; on c they differ, and their mean lies between."""
     rows = [
@@ -304,7 +301,7 @@ def test_the_most_frequent_problem_is_named_without_what_it_quotes() -> None:
     assert report["null_rate"] == 4 / 5
 
 
->>>>>>> issue13
+@pytest.mark.slow
 @settings(deadline=None, max_examples=8)
 @given(st.randoms(use_true_random=False))
 def test_the_order_of_verdicts_does_not_matter(random: Any) -> None:
