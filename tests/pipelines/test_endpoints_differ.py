@@ -16,6 +16,8 @@ from pipelines.raw import raw_verdicts
 from tests.chat_server import Answer, ChatServer, Messages, chat_server, last, rating
 from tests.pipelines.story import prompts, recipe, reply, whole
 
+pytestmark = pytest.mark.slow  # together they take a while
+
 
 @pytest.fixture(scope="module")
 def serving() -> Iterator[ChatServer]:
