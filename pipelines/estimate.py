@@ -22,6 +22,7 @@ from pipelines.generate import generate, variants
 from pipelines.inputs import answers_of, joined_prompts, new_prompts, pairs_or_candidates, seed_texts
 from pipelines.judges import panel
 from pipelines.judges.base import Judge as AnyJudge
+from pipelines.judges.style import sample
 from pipelines.prompts.make import make_prompts
 
 NEW_PROMPT_TOKENS = 60  # estimated length of a prompt that is not generated yet
@@ -165,17 +166,20 @@ class Estimator:
         sums = {model.model: _Sum() for model in section.models}
         for prompt in (prompt for block in blocks for prompt in _usable(block).get_column("prompt").to_list()):
             for variant in wanted:
-                sums[variant.model.model].add(variant.request(prompt), variant.model, self._cache)
+                sums[variant.model.model].add(variant.at_most(prompt), variant.model, self._cache)
         for variant in wanted:
-            most = new * variant.request([]).max_tokens
-            sums[variant.model.model].add_unseen(new, new * NEW_PROMPT_TOKENS, most)
+            requests = variant.at_most([])
+            most = new * sum(request.max_tokens for request in requests)
+            sums[variant.model.model].add_unseen(new, new * NEW_PROMPT_TOKENS * len(requests), most)
         return [self._row("generate", model, sums.pop(model.model)) for model in section.models if model.model in sums]
 
     def judged(self, section: Judge, candidates: Iterable[pl.DataFrame]) -> list[Estimate]:
         """Estimate verdicts on answers that exist."""
         judges = _requesting(section)
         sums = {judge.model.model: _Sum() for judge in judges}
-        self._judge(judges, candidates, sums)
+        blocks = list(candidates) if section.style_check else candidates
+        self._judge(judges, blocks, sums)
+        self._judge(judges, _unstyled(section, blocks), sums)
         return [self._row("judge", judge.model, sums[judge.model.model]) for judge in judges]
 
     def judged_unseen(
@@ -186,17 +190,23 @@ class Estimator:
         sums = {judge.model.model: _Sum() for judge in judges}
         clients = {model.model: self._stored(model) for model in generation.models}
         wanted = variants(generation)
-        answer_tokens = sum(variant.request([]).max_tokens for variant in wanted) // len(wanted)
-        sets, prompt_tokens = new, new * NEW_PROMPT_TOKENS
+        answer_tokens = sum(variant.at_most([])[-1].max_tokens for variant in wanted) // len(wanted)
+        sets, prompt_tokens, there = new, new * NEW_PROMPT_TOKENS, list[pl.DataFrame]()
         for block in blocks:
             answers = generate(_usable(block), generation, clients)
             final = pl.any_horizontal(pl.col("response", "finish_reason").is_not_null())
             whole = final.all().over("source", "source_row")
-            self._judge(judges, [answers.filter(whole)], sums)
+            there.append(answers.filter(whole))
             prompts = answers.filter(~whole).unique(["source", "source_row"]).get_column("prompt").to_list()
             sets, prompt_tokens = sets + len(prompts), prompt_tokens + sum(map(tokens_of, prompts))
+        for shown in (there, _unstyled(section, there)):
+            self._judge(judges, shown, sums)
+        again = min(section.style_check, sets)  # of the sets without a stored answer, at most
         for judge in judges:
             sums[judge.model.model].add_unseen(*judge.expected(sets, prompt_tokens, len(wanted), answer_tokens))
+            if again:
+                share = prompt_tokens * again // sets
+                sums[judge.model.model].add_unseen(*judge.expected(again, share, len(wanted), answer_tokens))
         return [self._row("judge", judge.model, sums[judge.model.model]) for judge in judges]
 
     def _judge(
@@ -205,16 +215,22 @@ class Estimator:
         for block in candidates:
             for judge in judges:
                 for request in judge.requests(block):
-                    sums[judge.model.model].add(request, judge.model, self._cache)
+                    sums[judge.model.model].add([request], judge.model, self._cache)
 
     def _stored(self, model: Model) -> SendRequests:
         """Return a stand-in for the model that returns stored replies only."""
 
         def ask(requests: Sequence[Request]) -> list[Reply]:
-            found = (self._cache.get(model.model, request) for request in requests)
-            return [reply or Reply(None, error="no stored reply") for reply in found]
+            return [self._last_stored(model, request) or Reply(None, error="no stored reply") for request in requests]
 
         return ask
+
+    def _last_stored(self, model: Model, request: Request) -> Reply | None:
+        """Return the stored reply to a request, or to the one that followed from it."""
+        reply = self._cache.get(model.model, request)
+        following = request.then(reply) if reply and request.then else None
+        later = self._cache.get(model.model, following) if following else None
+        return later if later and later.text is not None else reply
 
     def _row(self, stage: str, model: Model, found: "_Sum") -> Estimate:
         price = self._prices.get(model.model)
@@ -236,18 +252,30 @@ class _Sum:
     sent: int = 0
     got: int = 0
 
-    def add(self, request: Request, model: Model, cache: RequestCache) -> None:
-        """Add one request."""
+    def add(self, requests: Sequence[Request], model: Model, cache: RequestCache) -> None:
+        """Add a request, with those that may follow from its reply: only a stored reply tells whether they do."""
         self.requests += 1
-        if cache.get(model.model, request) is not None:
-            self.known += 1
-        else:
-            self.sent += tokens_of(request.messages)
-            self.got += request.max_tokens
+        request, *others = requests
+        stored = cache.get(model.model, request)
+        if stored is None:
+            self.sent += sum(tokens_of(one.messages) for one in requests)
+            self.got += sum(one.max_tokens for one in requests)
+            return
+        self.known += 1
+        following = request.then(stored) if others and request.then else None
+        if following is not None and cache.get(model.model, following) is None:
+            self.requests += 1
+            self.sent += tokens_of(following.messages)
+            self.got += following.max_tokens
 
     def add_unseen(self, requests: int, sent: int, got: int) -> None:
         """Add requests without a stored reply."""
         self.requests, self.sent, self.got = self.requests + requests, self.sent + sent, self.got + got
+
+
+def _unstyled(section: Judge, blocks: Iterable[pl.DataFrame]) -> list[pl.DataFrame]:
+    """Return the answers that are judged once more without their markdown."""
+    return [sample(pl.concat(blocks), section.style_check)] if section.style_check and blocks else []
 
 
 class _NotStored(Exception):

@@ -30,12 +30,18 @@ class Variant:
         turns = [turn for turn in prompt if turn["role"] != "system"] if self.system else list(prompt)
         system = [{"role": "system", "content": self.system}] if self.system else []
         request = Request([*system, *turns], self.params, self.sample)
-        return replace(request, then=lambda reply: self._with_more_room(request, reply))
+        longer = self._longer(request)
+        return replace(request, then=lambda reply: longer if reply.finish_reason == "length" else None)
 
-    def _with_more_room(self, request: Request, reply: Reply) -> Request | None:
+    def at_most(self, prompt: Messages) -> list[Request]:
+        """The requests for one prompt if the answer is cut off."""
+        request = self.request(prompt)
+        return [request, *filter(None, [self._longer(request)])]
+
+    def _longer(self, request: Request) -> Request | None:
+        """The request after an answer that was cut off, if there is one."""
         room = int(request.max_tokens * self.retry_cut)
-        is_cut = reply.finish_reason == "length"
-        return request.with_room(room) if is_cut and room > request.max_tokens else None
+        return request.with_room(room) if room > request.max_tokens else None
 
     @property
     def settings(self) -> str:

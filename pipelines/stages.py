@@ -25,6 +25,7 @@ from pipelines.judges.base import VERDICTS, Judge
 from pipelines.judges.llm import rubrics_of
 from pipelines.judges.panel import verdicts
 from pipelines.judges.scoring import combine
+from pipelines.judges.style import sample
 
 VERSION = 1  # part of the stages' keys: increase it when the same replies lead to different rows
 PARTS_IN_FLIGHT = 2  # parts processed at once, so that the last answers of one do not leave the endpoints idle
@@ -95,8 +96,9 @@ def judge(
 
     if verdict_stage.info is None or judged.info is None:
         counts = _each_part(answers, make, dispatcher)
+        plain = _without_markdown(section, judges, answers, open_clients, dispatcher)
         finish(verdict_stage, counts)
-        finish(judged, {**counts, **_reports(verdict_stage, answers, origin)})
+        finish(judged, {**counts, **_reports(verdict_stage, answers, origin, plain)})
     counts = _info(judged)
     _check_failed("judge", "verdicts", counts, section.max_failed, verdict_stage)
     return verdict_stage, judged
@@ -208,9 +210,25 @@ def _check_failed(what: str, unit: str, counts: Mapping[str, int], share: float,
         )
 
 
-def _reports(verdict_stage: Stage, answers: Stage, origin: Stage) -> dict[str, Any]:
+def _without_markdown(
+    section: JudgeSection, judges: Sequence[Judge], answers: Stage, open_clients: OpenClients, dispatcher: Dispatcher
+) -> pl.DataFrame | None:
+    """Return VERDICTS on a sample of the answers without their markdown; None where the recipe asks for none."""
+    if not section.style_check or not answers.parts():
+        return None
+    shown = sample(answers.scan().collect(), section.style_check)
+    try:
+        return verdicts(shown, judges, open_clients())
+    except CurateError:
+        raise
+    except BaseException:
+        dispatcher.abort()
+        raise
+
+
+def _reports(verdict_stage: Stage, answers: Stage, origin: Stage, plain: pl.DataFrame | None) -> dict[str, Any]:
     labels = pl.concat([labels_of(pl.read_parquet(part, glob=False)) for part in origin.parts()])
     candidates = answers.scan().collect() if answers.parts() else pl.DataFrame(schema=CANDIDATES)
     found = verdict_stage.scan().collect() if verdict_stage.parts() else pl.DataFrame(schema=VERDICTS)
-    reports = judge_reports(candidates, found, labels if len(labels) else None)
+    reports = judge_reports(candidates, found, labels if len(labels) else None, plain)
     return {"answers": len(candidates), "judges": reports, "panel": panel_agreement(found)}

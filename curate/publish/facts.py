@@ -30,8 +30,8 @@ GENERATION = {
     "answers": ("model", "answers", "failed", "cut_off", "without_text", "on_policy", "mean_tokens"),
     "judges": (
         "judge", "method", "rubric", "rubric_hash", "verdicts", "null_rate", "problem", "problems", "tie_rate",
-        "position_consistency", "first_position_rate", "length_bias", "human_agreement", "human_pairs", "human_kappa",
-        "human_ties",
+        "position_consistency", "first_position_rate", "length_bias", "style_flips", "style_pairs", "style_low",
+        "style_high", "human_agreement", "human_pairs", "human_kappa", "human_ties",
     ),
     "panel": ("judges", "items", "agreement", "statistic", "kappa"),
     "requests": ("model", "requests", "input_tokens", "output_tokens", "usd"),

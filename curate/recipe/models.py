@@ -186,6 +186,10 @@ class Judge(Section):
     seed: Seed | None = 0
     structured: bool = Field(True, description="Ask the endpoint to enforce the reply format (json_schema)")
     max_failed: float = Field(0.05, ge=0, le=1, description="Share of failed requests above which the run stops")
+    style_check: int = Field(
+        0, ge=0, le=COUNT,
+        description="Prompts whose answers are judged once more without their markdown, to report what style does",
+    )  # fmt: skip
 
 
 class Pair(Section):

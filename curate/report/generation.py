@@ -13,6 +13,7 @@ ABOUT_JUDGES = {
     "same both ways": "share of comparisons with the same result after swapping the answers; the others count as ties",
     "first wins": "share of single comparisons won by the answer shown first (50% is unbiased)",
     "longer wins": "share of decided pairs won by the longer answer",
+    "style flips": "share of decided pairs decided the other way without the answers' markdown (95% interval)",
     "as labelled": "share of the labelled pairs decided by the judge that it decides as labelled; κ: beyond chance",
     "as each other": "share of pairs of answers on which two judges of the panel agree; κ: beyond chance",
 }
@@ -110,9 +111,17 @@ def _judge(row: Mapping[str, Any], panel: Mapping[str, Any]) -> Row:
         "same both ways": _percent(row["position_consistency"]),
         "first wins": _percent(row["first_position_rate"]),
         "longer wins": _percent(row["length_bias"]),
+        "style flips": _style(row),
         "as labelled": _agreement(row["human_agreement"], row["human_pairs"], row["human_kappa"]),
         "as each other": _agreement(panel["agreement"], panel["items"], panel["kappa"]) if is_panel else None,
     }
+
+
+def _style(row: Mapping[str, Any]) -> str | None:
+    if row["style_flips"] is None:
+        return None
+    interval = f"{_percent(row['style_low'])}–{_percent(row['style_high'])}"
+    return f"{_percent(row['style_flips'])}\u00a0of\u00a0{row['style_pairs']:,} ({interval})"
 
 
 def _agreement(share: float | None, items: int, kappa: float | None) -> str | None:

@@ -15,7 +15,7 @@ from pipelines.clients.requests import Reply
 
 RETRIED = (408, 409, 425, 429)  # statuses that are retried, besides 500 and above
 STREAM = re.compile(rb"(data|event|id|retry)?:")  # how the lines of a server-sent stream begin
-DONE = re.compile(rb"\s*(data:\s*)?\[DONE\]\s*\Z")
+DONE = b"[DONE]"  # the last event of a stream
 # Fields with the thoughts of a reasoning model: DeepSeek and vLLM, OpenRouter and newer vLLM, Ollama.
 REASONING = ("reasoning_content", "reasoning", "thinking", "reasoning_details")
 THOUGHTS = ("thinking", "reasoning")  # types of a content part
@@ -54,9 +54,9 @@ class Retry:
 class _Said:
     """What a body holds, in one piece or collected from the events of a stream."""
 
-    text: str = ""
-    reasoning: str = ""
-    refusal: str = ""
+    texts: list[str] = field(default_factory=list)
+    thoughts: list[str] = field(default_factory=list)
+    refusals: list[str] = field(default_factory=list)
     called: str = ""  # the tool that was called
     finish: str | None = None
     usage: Usage = field(default_factory=Usage)
@@ -86,10 +86,11 @@ class _Said:
     def _hear(self, message: Mapping[str, Any]) -> None:
         content = message.get("content")
         parts = content if isinstance(content, list) else [content]
-        self.text += "".join(_text(part) for part in parts if _kind(part) not in (*THOUGHTS, "refusal"))
-        thoughts = next(filter(None, (_text(message.get(name)) for name in REASONING)), "")
-        self.reasoning += thoughts + "".join(_text(part) for part in parts if _kind(part) in THOUGHTS)
-        self.refusal += _text(message.get("refusal")) + "".join(_text(p) for p in parts if _kind(p) == "refusal")
+        self.texts += (_text(part) for part in parts if _kind(part) not in (*THOUGHTS, "refusal"))
+        self.thoughts.append(next(filter(None, (_text(message.get(name)) for name in REASONING)), ""))
+        self.thoughts += (_text(part) for part in parts if _kind(part) in THOUGHTS)
+        self.refusals.append(_text(message.get("refusal")))
+        self.refusals += (_text(part) for part in parts if _kind(part) == "refusal")
         calls = message.get("tool_calls") or message.get("function_call")
         if calls and not self.called:
             first = calls[0] if isinstance(calls, list) else calls
@@ -108,10 +109,10 @@ def read(body: bytes) -> Reply | Retry | Fault:
         if STREAM.match(body.lstrip()):
             said.ended = False
             for event in _events(body):
-                said.ended |= event == b"[DONE]"
-                said.add(None if event == b"[DONE]" else msgspec.json.decode(event))
+                said.ended |= event == DONE
+                said.add(None if event == DONE else msgspec.json.decode(event))
         else:
-            said.add(msgspec.json.decode(DONE.sub(b"", body)))
+            said.add(msgspec.json.decode(body.rstrip().removesuffix(DONE).rstrip().removesuffix(b"data:")))
     except UNREADABLE:
         return _foreign(body)
     if said.fault is not None and said.fault.status:
@@ -128,15 +129,16 @@ def _reply(said: _Said) -> Reply | Retry:
     if not (said.ended or said.finish):
         return Retry("the stream ended before the answer did", said.usage)
     sent, got = said.usage.prompt_tokens, said.usage.completion_tokens
-    reasoning = said.reasoning if said.reasoning.strip() else None
-    if said.text.strip():
-        return Reply(said.text, said.finish, sent, got, reasoning=reasoning)
+    text, thoughts, refusal = map("".join, (said.texts, said.thoughts, said.refusals))
+    reasoning = thoughts if thoughts.strip() else None
+    if text.strip():
+        return Reply(text, said.finish, sent, got, reasoning=reasoning)
     if (finish := (said.finish or "").lower()) in FILTERED:
         why, finish = f"filtered by the endpoint (finish_reason {finish})", "content_filter"
     elif said.called or finish in CALLED:
         why, finish = f"no text, but a call of a tool ({said.called or finish})", "tool_calls"
-    elif said.refusal.strip():
-        why, finish = f"refused by the model ({' '.join(said.refusal.split())[:100]})", "refusal"
+    elif refusal.strip():
+        why, finish = f"refused by the model ({' '.join(refusal.split())[:100]})", "refusal"
     elif finish == "length":  # reasoning models with a small max_tokens
         why = "cut off at max_tokens before any text"
     elif reasoning:

@@ -11,8 +11,7 @@ MAX_BYTES = 1 << 16  # of an error body that are read
 MAX_CHARS = 2000  # of a message
 MAX_DEPTH = 4  # of messages that are JSON texts with a message
 MESSAGES = ("message", "detail", "msg", "error_description", "title", "reason", "error")
-TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
-TAG = re.compile(r"<[^>]*>")
+TAG = re.compile(r"<[^<>]*>")
 FAILED = range(400, 600)
 FILTERED = (
     "content_filter", "content_policy_violation", "responsibleaipolicyviolation", "data_inspection_failed",
@@ -44,8 +43,9 @@ def fault_of(status: int, body: bytes) -> Fault:
     found = fault_in(body)
     if found is None:
         text = body[:MAX_BYTES].decode("utf-8", "replace")
-        title = TITLE.search(text)
-        found = Fault(message=title[1] if title else TAG.sub(" ", text) if "<html" in text.lower() else text)
+        is_page = "<html" in text.lower()
+        title = text.partition("<title>")[2].partition("</title>")[0] if is_page else ""
+        found = Fault(message=title or (TAG.sub(" ", text) if is_page else text))
     return Fault(status, " ".join(found.message.split())[:MAX_CHARS], found.code, found.param)
 
 

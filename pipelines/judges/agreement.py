@@ -59,10 +59,13 @@ def fleiss_kappa(table: ArrayLike) -> float | None:
 
 
 def judge_reports(
-    candidates: pl.DataFrame, verdicts: pl.DataFrame, human: pl.DataFrame | None = None
+    candidates: pl.DataFrame,
+    verdicts: pl.DataFrame,
+    human: pl.DataFrame | None = None,
+    plain: pl.DataFrame | None = None,
 ) -> list[dict[str, Any]]:
     """
-    in : CANDIDATES, VERDICTS, HUMAN if there is any
+    in : CANDIDATES, VERDICTS, HUMAN if there is any, VERDICTS on some of the answers without their markdown if any
     out: one dict for each judge and method, sorted:
          judge, method, rubric, rubric_hash (several joined by ", ") | verdicts: count
          null_rate: share of verdicts without a score
@@ -75,6 +78,8 @@ def judge_reports(
          human_agreement, human_pairs: share of labelled pairs that it decides like the labels, and their number
          human_kappa: the same beyond chance | human_ties: number of labelled pairs that it ties
          (these four are null without labels)
+         style_flips, style_pairs: share of the pairs decided with and without markdown that are decided the other way
+         without it, and their number | style_low, style_high: its 95 % interval (Wilson 1927; all null without `plain`)
 
     A panel of several judges has one more, the last: judge = PANEL, method = "panel". Its tie_rate, length_bias and
     agreement with labels are those of its combined scores.
@@ -84,9 +89,11 @@ def judge_reports(
     lengths = _lengths(candidates, answers)
     labels = None if human is None else _labels(check(human, HUMAN, "human labels"), answers)
     judges = _by_judge(verdicts)
+    bare = None if plain is None else usable(plain)
     if len(judges) > 1:
         judges.append(_of_panel(candidates, verdicts, answers))
-    return [_report(of_judge, answers, lengths, labels) for of_judge in judges]
+        bare = bare if bare is None or bare.is_empty() else pl.concat([bare, _of_panel(candidates, bare, answers)])
+    return [_report(of_judge, answers, lengths, labels) | _of_style(of_judge, bare, answers) for of_judge in judges]
 
 
 def panel_agreement(verdicts: pl.DataFrame) -> dict[str, Any]:
@@ -238,6 +245,27 @@ def _length_bias(preferences: pl.DataFrame, lengths: pl.Series) -> float | None:
     )
     decided = longer.filter((pl.col("side") != 0) & (pl.col("longer") != 0))
     return _share(decided.get_column("side") == decided.get_column("longer"))
+
+
+def _of_style(verdicts: pl.DataFrame, plain: pl.DataFrame | None, answers: pl.DataFrame) -> dict[str, Any]:
+    same = None if plain is None else plain.join(verdicts.select(JUDGE).unique(), on=JUDGE, how="semi")
+    if same is None or same.is_empty():
+        return dict.fromkeys(("style_flips", "style_pairs", "style_low", "style_high"))
+    both = _preferences(verdicts, answers).join(_preferences(same, answers), on=("first", "second"), suffix="_plain")
+    decided = both.filter(pl.col("side") != 0, pl.col("side_plain") != 0)
+    flips = int((decided.get_column("side") != decided.get_column("side_plain")).sum())
+    low, high = _interval(flips, len(decided))
+    share = flips / len(decided) if len(decided) else None
+    return {"style_flips": share, "style_pairs": len(decided), "style_low": low, "style_high": high}
+
+
+def _interval(count: int, of: int) -> tuple[float | None, float | None]:
+    from scipy.stats import binomtest  # takes a second
+
+    if not of:
+        return None, None
+    interval = binomtest(count, of).proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def _of_labels(preferences: pl.DataFrame, labels: pl.DataFrame | None) -> dict[str, float | int | None]:

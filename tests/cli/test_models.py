@@ -139,10 +139,10 @@ def test_dry_run_requests_and_writes_nothing(server: ChatServer, curate: Curate)
     prompts(Path("p.jsonl"), count=3)
     done = curate("generate", "p.jsonl", "--model", "openai:gpt-4o-mini", "-n", "2", "-o", "RUN", "--dry-run")
     assert (done.code, done.err) == (0, "")
-    assert ["generate", "openai:gpt-4o-mini", "6", "0", "108", "6,144", "0.0037"] in [
+    assert ["generate", "openai:gpt-4o-mini", "6", "0", "216", "18,432", "0.0111"] in [
         line.split() for line in done.out.splitlines()
     ]
-    assert "$0.0037 at most" in done.out
+    assert "$0.0111 at most" in done.out
     done = curate("generate", "p.jsonl", "--model", server.line("mine"), "-o", "RUN", "--dry-run")
     assert "no price is known for openai:mine" in done.out
     assert server.asked == []
@@ -292,7 +292,8 @@ def test_check_asks_each_model_for_one_token(
     assert not Path("RUN").exists()
 
 
-def test_check_beside_dry_run(server: ChatServer, curate: Curate) -> None:
+def test_check_beside_dry_run(server: ChatServer, curate: Curate, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "reply", lambda *_: "Hi")
     prompts(Path("p.jsonl"), count=2)
     line = f"--model={server.line('a')}"
     done = curate("generate", "p.jsonl", line, "-o", "RUN", "--dry-run", "--check", "--json")
@@ -316,7 +317,7 @@ def test_dry_run_shows_what_is_expected_and_a_budget_that_is_too_small(server: C
     small = ["--set", "budget.usd=0.5"]
     before = curate(*options, *small, "--dry-run")
     assert "expected" not in before.out
-    assert before.err == "budget.usd=0.5 is below the $4.0961 of the estimate; the run may stop there\n"
+    assert before.err == "budget.usd=0.5 is below the $12.2881 of the estimate; the run may stop there\n"
     curate(*options)
     more = ["--set", "generate.n=4"]
     (line,) = json.loads(curate(*options, *more, "--dry-run", "--json").out)

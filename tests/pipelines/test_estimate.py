@@ -16,6 +16,8 @@ from tests.chat_server import ChatServer, chat_server
 from tests.data import row, rows, write_jsonl
 from tests.pipelines.story import prompts, recipe, reply, whole
 
+ONCE = {"retry_cut": 1}  # answers that are cut off are not requested again
+
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ChatServer]:
@@ -42,10 +44,15 @@ def test_every_request_is_counted(server: ChatServer, tmp_path: Path) -> None:
     ]  # fmt: skip
     one, two, judged = found
     asked = "How do I restore photo number 0 from last week's backup?"
-    assert (one.input_tokens, one.output_tokens) == (12 * tokens_of([{"role": "user", "content": asked}]), 1200)
-    assert (two.input_tokens, two.output_tokens) == (one.input_tokens, 120)
+    # Each answer may be cut off, and is then requested once more with twice the tokens.
+    assert one.input_tokens == 2 * 12 * tokens_of([{"role": "user", "content": asked}])
+    assert (one.output_tokens, two.input_tokens, two.output_tokens) == (12 * 300, one.input_tokens, 12 * 30)
     assert judged.output_tokens == 24 * 512
-    assert judged.input_tokens > 24 * (55 + one.input_tokens // 12)  # prompt and answer, and the rubric with them
+    assert judged.input_tokens > 24 * (110 + one.input_tokens // 24)  # prompt and answer, and the rubric with them
+    (once, _, _) = estimate(
+        whole(server, source, generate={"models": models, "n": 3, "max_tokens": 100, "retry_cut": 1})
+    )
+    assert (once.input_tokens, once.output_tokens) == (one.input_tokens // 2, 1200)
     assert server.asked == []
 
 
@@ -64,6 +71,22 @@ def test_the_estimate_is_an_upper_bound_of_the_run(server: ChatServer, tmp_path:
         for spent in generation["requests"]:
             assert spent["input_tokens"] < found[spent["model"]].input_tokens
             assert spent["output_tokens"] < found[spent["model"]].output_tokens
+
+
+@pytest.mark.slow
+def test_answers_that_are_cut_off_are_counted_with_the_request_that_follows(server: ChatServer, tmp_path: Path) -> None:
+    source = prompts(tmp_path / "p.jsonl", "A long one?", count=1)
+    wanted = whole(server, source, generate={"models": [server.line("w")], "max_tokens": 50})
+    found = {line.model: line for line in estimate(wanted)}
+    generation = judge(wanted, tmp_path / "RUN")["generation"]
+    assert len(server.of("w")) == 2 + 2 * 2
+    for spent in generation["requests"]:
+        assert spent["output_tokens"] <= found[spent["model"]].output_tokens
+    after = {line.model: line for line in estimate(wanted, tmp_path / "RUN")}
+    assert [(line.requests - line.known, line.usd) for line in after.values()] == [(0, None)] * 2
+    with_more = whole(server, source, generate={"models": [server.line("w")], "max_tokens": 50, "retry_cut": 3})
+    (more, _) = estimate(with_more, tmp_path / "RUN")
+    assert (more.requests, more.known, more.output_tokens) == (6, 4, 2 * 150)
 
 
 def test_after_a_run_everything_is_known(server: ChatServer, tmp_path: Path) -> None:
@@ -173,7 +196,7 @@ def test_dollars_are_the_maximum_of_unknown_requests(server: ChatServer, tmp_pat
     source = prompts(tmp_path / "p.jsonl", count=2)
     models = [server.line("writer"), server.line("gpt-4o-mini"), server.line("nobody-knows")]
     budget = {"prices": str(table)}
-    wanted = whole(server, source, generate={"models": models, "n": 1, "max_tokens": 1000}, budget=budget)
+    wanted = whole(server, source, generate={"models": models, "n": 1, "max_tokens": 1000, **ONCE}, budget=budget)
     writer, mini, unknown, _ = estimate(wanted)
     assert writer.usd == writer.input_tokens
     assert mini.usd == pytest.approx(2 * 1000 * 10 / 1e6)
@@ -186,14 +209,16 @@ def test_dollars_are_the_maximum_of_unknown_requests(server: ChatServer, tmp_pat
 
 def test_a_models_own_price_is_used(server: ChatServer, tmp_path: Path) -> None:
     model = {"model": "openai:writer", "base_url": server.url, "input_price": 0, "output_price": 2}
-    wanted = whole(server, prompts(tmp_path / "p.jsonl", count=5), generate={"models": [model], "max_tokens": 100_000})
+    wanted = whole(
+        server, prompts(tmp_path / "p.jsonl", count=5), generate={"models": [model], "max_tokens": 100_000, **ONCE}
+    )
     assert estimate(wanted)[0].usd == pytest.approx(2.0)
 
 
 def test_max_completion_tokens_counts_too(server: ChatServer, tmp_path: Path) -> None:
     extra = {"max_tokens": None, "max_completion_tokens": 77}
     model = {"model": "openai:writer", "base_url": server.url, "extra": extra}
-    wanted = whole(server, prompts(tmp_path / "p.jsonl", count=5), generate={"models": [model], "n": 2})
+    wanted = whole(server, prompts(tmp_path / "p.jsonl", count=5), generate={"models": [model], "n": 2, **ONCE})
     assert estimate(wanted)[0].output_tokens == 770
 
 

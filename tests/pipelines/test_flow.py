@@ -148,6 +148,7 @@ def test_the_manifest_describes_the_generation(finished: Run) -> None:
             "failed": 3,
             "cut_off": 0,
             "without_text": 0,
+            "problem": "status 400: refused with 400",
             "on_policy": False,
             "mean_tokens": 20.3,
         }

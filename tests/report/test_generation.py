@@ -8,6 +8,7 @@ JUDGE: dict[str, Any] = {
     "judge": "openai:j", "method": "rubric", "rubric": "honesty, helpfulness", "rubric_hash": "a, b", "verdicts": 1200,
     "null_rate": 0.0, "tie_rate": 0.125, "position_consistency": None, "first_position_rate": None, "length_bias": 0.6,
     "human_agreement": 0.75, "human_pairs": 1000, "human_kappa": 0.5, "human_ties": 3, "problem": None, "problems": 0,
+    "style_flips": None, "style_pairs": None, "style_low": None, "style_high": None,
 }  # fmt: skip
 ALONE: dict[str, Any] = {"judges": ["openai:j"], "items": 0, "agreement": None, "statistic": None, "kappa": None}
 ANSWERS = {
@@ -74,6 +75,15 @@ def test_the_panel_is_a_row_among_its_judges() -> None:
         ("openai:j", None), ("openai:k", None), ("panel of 2", "75%\u00a0of\u00a012, κ\u00a00.40"),
     ]  # fmt: skip
     assert [name for name, _ in about.judge_columns][-1] == "as each other"
+
+
+def test_style_flips_have_an_interval() -> None:
+    styled = JUDGE | {"style_flips": 0.25, "style_pairs": 40, "style_low": 0.142, "style_high": 0.402}
+    (row,) = GenerationSummary({"judges": [styled], "panel": ALONE}).tables["Judges (rubric)"]
+    assert row["style flips"] == "25%\u00a0of\u00a040 (14%–40%)"
+    undecided = styled | {"style_flips": None, "style_pairs": 0}
+    (row,) = GenerationSummary({"judges": [undecided], "panel": ALONE}).tables["Judges (rubric)"]
+    assert "style flips" not in row
 
 
 def test_what_is_wrong_with_answers_in_words() -> None:

@@ -279,3 +279,12 @@ def test_no_reply_of_any_shape_is_an_exception(value: Any) -> None:
         if isinstance(outcome, Reply):
             assert (outcome.text is None) == (outcome.error is not None)
             assert outcome.is_final
+
+
+def test_a_stream_of_megabytes_in_small_pieces_takes_linear_time() -> None:
+    pieces = 40_000
+    body = stream(*[piece(content="word " * 40)] * pieces, piece("stop"))
+    assert len(body) > 8_000_000
+    reply = read(body)
+    assert isinstance(reply, Reply)
+    assert reply.text == "word " * 40 * pieces

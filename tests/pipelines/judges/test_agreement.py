@@ -148,6 +148,7 @@ def test_report_of_a_judge_that_rates() -> None:
         "human_pairs": 2,
         "human_kappa": 0.0,  # as often as by chance
         "human_ties": 2,  # c > b, labelled twice
+        **dict.fromkeys(("style_flips", "style_pairs", "style_low", "style_high")),
     }
 
 
