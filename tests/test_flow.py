@@ -88,6 +88,7 @@ def test_an_edited_recipe_repeats_only_what_depends_on_it(tmp_path: Path) -> Non
     assert curate.clean(source, tmp_path / "RUN").counts == run.counts
 
 
+@pytest.mark.slow
 def test_changed_data_is_read_again(tmp_path: Path) -> None:
     source = write_jsonl(tmp_path / "p.jsonl", rows(5))
     assert curate.clean(source, tmp_path / "RUN").counts["rows"] == 5

@@ -77,6 +77,7 @@ def test_every_planted_defect_is_dropped_for_the_right_reason(run: Run) -> None:
     assert [fate for fate in planted if fate[2] or CAUGHT_BY[fate[1] or ""] not in fate[3]] == []
 
 
+@pytest.mark.slow
 def test_good_pairs_are_kept(run: Run) -> None:
     lost = [(reasons, row) for row, planted, kept, reasons in fates(run) if planted is None and not kept]
     # Two are the counterparts of planted contradictions, three are correct refusals: the cost of that rule.

@@ -122,6 +122,7 @@ def test_with_ids_keeps_the_other_columns_and_all_rows() -> None:
     assert with_ids(frame.clear()).shape == (0, 7)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["user", "assistant"]), st.text(max_size=8)), max_size=3))
 def test_prompt_id_can_be_recomputed_with_the_standard_library(turns: list[tuple[str, str]]) -> None:

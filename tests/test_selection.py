@@ -40,6 +40,7 @@ def test_clusters_are_named_after_their_themes() -> None:
     assert not {"a", "the", "do", "in"} & set(", ".join(names).split(", "))
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 2**32 - 1), threads=st.sampled_from([1, 2]))
 @settings(max_examples=8, deadline=None)
 def test_clusters_do_not_depend_on_row_order_and_threads(seed: int, threads: int) -> None:

@@ -128,6 +128,7 @@ def printing(path: Path) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 def test_nothing_prints_past_the_filter() -> None:
     assert PACKAGES == ("curate", "pipelines", "train")
     assert printing(ROOT / "curate/terminal.py")  # the search finds something

@@ -34,6 +34,7 @@ SOURCES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", list(SOURCES))
 def test_a_table_in_memory_is_read_like_its_file(tmp_path: Path, kind: str) -> None:
     lines = rows(5)

@@ -215,6 +215,7 @@ def test_a_ledger_of_a_million_rows(victim: Victim, whole: Path, run: Path) -> N
     look(victim, run)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["[a]", "*", "a\nb", "?", "{x}", "~", "-x", "%41", "\x1b[2J", "a" * 250, "\udcff", "#", "a b"], ids=repr
 )

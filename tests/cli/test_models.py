@@ -74,6 +74,7 @@ def test_help_shows_an_example(curate: Curate, command: str) -> None:
 # ---- what is printed ----
 
 
+@pytest.mark.slow
 def test_generate(server: ChatServer, curate: Curate) -> None:
     prompts(Path("p.jsonl"), "A long one?", count=2)
     done = curate("generate", "p.jsonl", "--model", server.line("a"), "-m", server.line("b"), "-n", "3", "-o", "RUN")
@@ -259,6 +260,7 @@ def test_a_spent_budget_exits_with_1_and_keeps_the_answers(server: ChatServer, c
     assert len(server.asked) == 40
 
 
+@pytest.mark.slow
 def test_nothing_kept_exits_with_1(server: ChatServer, curate: Curate) -> None:
     prompts(Path("p.jsonl"), "What is the same?", "What else is the same?")
     file = recipe_file(
@@ -334,6 +336,7 @@ def test_dry_run_shows_what_is_expected_and_a_budget_that_is_too_small(server: C
 # ---- judges ----
 
 
+@pytest.mark.slow
 def test_judge_again_and_raw_replies(server: ChatServer, curate: Curate) -> None:
     prompts(Path("p.jsonl"), count=2)
     recipe = recipe_file(

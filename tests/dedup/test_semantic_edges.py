@@ -59,6 +59,7 @@ def test_ivf_search_finds_nearly_all_pairs_and_no_others() -> None:
     assert len(found) >= 0.97 * len(every) > 1000
 
 
+@pytest.mark.slow
 def test_ivf_search_with_coarse_centroids(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("curate.dedup.ann.FLAT_CENTROIDS", 16)
     monkeypatch.setattr("curate.dedup.ann.ROWS_PER_CENTROID", 64)
@@ -69,6 +70,7 @@ def test_ivf_search_with_coarse_centroids(monkeypatch: pytest.MonkeyPatch) -> No
     assert semantic_edges(vectors, threshold=0.85, exact_below=0).equals(found)
 
 
+@pytest.mark.slow
 def test_projections_never_exclude_a_similar_pair() -> None:
     vectors = cloud(500, 300)
     rows = np.arange(len(vectors))
@@ -80,6 +82,7 @@ def test_projections_never_exclude_a_similar_pair() -> None:
     assert ((projected @ projected.T >= least_product(0.8)) >= near).all()
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 2**32 - 1), exact_below=st.sampled_from([0, 50_000]), threads=st.sampled_from([1, 2]))
 @settings(max_examples=6, deadline=None)
 def test_clusters_do_not_depend_on_the_order_of_rows_or_on_threads(seed: int, exact_below: int, threads: int) -> None:
@@ -168,6 +171,7 @@ def test_a_stricter_threshold_for_clusters_than_for_pairs() -> None:
     assert groups(star_clusters(edges, vectors, 0.99)) == {frozenset({0, 1})}
 
 
+@pytest.mark.slow
 def test_one_text_many_times_is_linear() -> None:
     vectors = np.tile(cloud(2)[:1], (200_000, 1))
     edges = semantic_edges(vectors)
@@ -258,6 +262,7 @@ def test_a_row_with_many_similar_vectors_keeps_the_nearest_and_one_that_others_s
     assert _capped(both, np.float32(0.5), 3).tolist() == np.array(shared, np.float32).tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [65, 200, 1000])
 def test_a_group_that_is_larger_than_a_cell_keeps_is_one_cluster(size: int) -> None:
     chance = np.random.default_rng(1)
@@ -272,6 +277,7 @@ def same_direction(count: int) -> np.ndarray:
     return np.column_stack([np.arange(1, count + 1), np.zeros(count)]).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_more_than_1024_similar_to_one_are_reduced_to_it() -> None:
     for count, edges in ((1026, 1025), (1025, 1024 * 1025 // 2)):
         found = semantic_edges(same_direction(count), threshold=1, exact_below=0, neighbours=2000)

@@ -89,6 +89,7 @@ def test_answers_that_are_cut_off_are_counted_with_the_request_that_follows(serv
     assert (more.requests, more.known, more.output_tokens) == (6, 4, 2 * 150)
 
 
+@pytest.mark.slow
 def test_after_a_run_everything_is_known(server: ChatServer, tmp_path: Path) -> None:
     sections: dict[str, Any] = {
         "prompts": {"model": server.line("maker"), "n": 5, "description": "Backups"},

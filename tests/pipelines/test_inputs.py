@@ -348,6 +348,7 @@ def test_another_judge_over_the_candidates_of_a_run(server: ChatServer, before: 
     assert again.get_column("score").to_list() == [0.5] * 12 + [None] * 3
 
 
+@pytest.mark.slow
 def test_pairs_from_existing_scores_of_candidates(before: Path, tmp_path: Path) -> None:
     finished = run(recipe(before / "candidates.parquet", pair={"strategy": "max_min"}), tmp_path / "RUN")
     assert finished.counts["kept"] == 4

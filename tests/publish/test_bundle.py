@@ -44,6 +44,7 @@ def with_answers(bundle: Bundle) -> Bundle:
     return replace(bundle, candidates=Candidates("candidates", {bundle.shards[0]: "ab" * 32}, counts, 100))
 
 
+@pytest.mark.slow
 def test_a_new_repository(bundle: Bundle) -> None:
     expected = [f"data/{TEST}", f"data/{TRAIN}", *(f"prefcurate/default/{name}" for name in META), "README.md"]
     assert paths(bundle) == expected

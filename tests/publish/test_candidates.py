@@ -107,6 +107,7 @@ def test_candidates_are_named_after_the_config_of_their_pairs() -> None:
     assert [candidates.name_beside(config) for config in ("default", "raw")] == ["candidates", "raw-candidates"]
 
 
+@pytest.mark.slow
 def test_a_large_file_is_cut_into_shards(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writers, "SHARD_BYTES", 1)
     groups = [pl.DataFrame(rows_of(run), schema=CANDIDATES).slice(start, 20) for start in (0, 20, 40)]

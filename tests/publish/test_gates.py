@@ -147,6 +147,7 @@ def test_a_good_run_passes(run: Run) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_each_gate_fails_on_its_own_problem(run: Run) -> None:
     counts = {**run.counts, "train": 0, "kept": 2, "rows": 40}
     strict = with_publish(run.recipe, max_personal=0.1, license=None, min_test=50)

@@ -45,6 +45,7 @@ def test_a_new_repository(bundle: Bundle) -> None:
     assert (found.deletes, found.schema, found.breaks, found.empty) == ([], [], [], False)
 
 
+@pytest.mark.slow
 def test_the_same_push_again_changes_nothing(bundle: Bundle) -> None:
     found = plan(bundle, published(bundle))
     assert {step.state for step in found.steps} == {"same"}

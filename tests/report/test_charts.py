@@ -18,6 +18,7 @@ def test_before_after_draws_any_values(values: list[float | None], title: str) -
     assert title in svg
 
 
+@pytest.mark.slow
 def test_the_same_values_give_the_same_picture() -> None:
     values = pl.Series([1, 2, 3, 100])
     assert chosen_rejected(values, values, "words") == chosen_rejected(values, values, "words")

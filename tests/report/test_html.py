@@ -56,6 +56,7 @@ def test_report_is_self_contained_and_escaped(run: Run) -> None:
     assert "&lt;script&gt;alert" in html
 
 
+@pytest.mark.slow
 def test_report_has_the_numbers_and_the_examples(run: Run) -> None:
     html = run.report.read_text("utf-8")
     assert "41 of 43 pairs kept" in html

@@ -89,6 +89,7 @@ def test_repair_returns_the_damaged_parts(tmp_path: Path) -> None:
     assert stage.repair() == [stage.part(1)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["pairs", "signals", "rules", "split"])
 def test_a_run_repeats_only_the_damaged_part(tmp_path: Path, name: str) -> None:
     source = write_jsonl(tmp_path / "p.jsonl", rows(30))

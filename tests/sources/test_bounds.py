@@ -117,6 +117,7 @@ def test_blocks_are_bounded_by_what_they_decode_to(tmp_path: Path, kind: str) ->
     assert max(sizes) <= 2 * BLOCK_BYTES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SMALL_FILES)
 def test_a_small_file_that_decodes_to_much_is_refused(tmp_path: Path, kind: str) -> None:
     path = SMALL_FILES[kind](tmp_path)
@@ -151,6 +152,7 @@ LARGE_ROWS: dict[str, tuple[str, Callable[[Path], Path]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", LARGE_ROWS)
 def test_a_row_that_is_too_large_is_named(tmp_path: Path, kind: str) -> None:
     row, write = LARGE_ROWS[kind]

@@ -130,6 +130,7 @@ def test_a_cell_of_megabytes(tmp_path: Path, size: int, name: str) -> None:
     assert [len(row["prompt"]) - len("user: ") for row in read_bytes(tmp_path, data, name)] == [1, size // 2, 1]
 
 
+@pytest.mark.slow
 def test_rows_are_numbered_across_blocks() -> None:
     lines = b"\n".join([GOOD.encode(), b"{", b""] * 60_000)  # more than MAX_BLOCK_ROWS lines
     blocks = list(read_json_lines(io.BytesIO(lines), Bounds()))
@@ -183,6 +184,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(
     st.lists(st.dictionaries(st.sampled_from("ab"), JSON, min_size=1), max_size=5),

@@ -168,6 +168,7 @@ def save_to_disk(folder: Path, splits: Iterable[str] = ()) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_save_to_disk_folder(tmp_path: Path) -> None:
     folder = save_to_disk(tmp_path / "saved")
     (folder / "cache-1.arrow").write_bytes(b"left by a map()")

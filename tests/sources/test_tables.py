@@ -52,6 +52,7 @@ def test_csv_rows_of_a_different_width_are_reported_and_keep_their_position(tmp_
     ]
 
 
+@pytest.mark.slow
 def test_csv_rows_are_numbered_across_blocks(tmp_path: Path) -> None:
     count = BLOCK_BYTES // 400
     lines = [f"q,a,{'b' * 1_000}"] * count

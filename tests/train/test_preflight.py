@@ -89,6 +89,7 @@ def test_findings_name_their_rows(tmp_path: Path) -> None:
     assert finding["first"] == "train 0, train 1, train 2, train 3, train 4"
 
 
+@pytest.mark.slow
 def test_all_rows_too_long(tmp_path: Path) -> None:
     run = toy_run(tmp_path, 10)
     silent = tiny_model(tmp_path / "model", tiny_tokenizer(TEMPLATE.replace("</s>", "")))  # a finding of less weight

@@ -281,6 +281,7 @@ def test_no_reply_of_any_shape_is_an_exception(value: Any) -> None:
             assert outcome.is_final
 
 
+@pytest.mark.slow
 def test_a_stream_of_megabytes_in_small_pieces_takes_linear_time() -> None:
     pieces = 40_000
     body = stream(*[piece(content="word " * 40)] * pieces, piece("stop"))

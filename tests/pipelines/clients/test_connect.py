@@ -55,6 +55,7 @@ def test_a_hub_login_is_sent_and_the_environment_stays_the_same(server: ChatServ
     assert dict(os.environ) == before
 
 
+@pytest.mark.slow
 def test_the_variable_takes_precedence_over_the_login(
     server: ChatServer, login: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -170,6 +170,7 @@ def test_a_repeated_retry_after_of_0_still_waits() -> None:
     assert min(run(play())) >= 0.25
 
 
+@pytest.mark.slow
 def test_nothing_is_sent_during_a_pause_and_within_the_limit_after() -> None:
     async def play() -> tuple[float, int, int]:
         limiter, started, at_once = Limiter(8), time.monotonic(), 0

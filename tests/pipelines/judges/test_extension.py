@@ -50,6 +50,7 @@ def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(JUDGES, "length:", LengthJudge)
 
 
+@pytest.mark.slow
 def test_a_run_scores_and_pairs_by_it(tmp_path: Path) -> None:
     section = {"models": "length:100"}
     done = run(recipe(write_jsonl(tmp_path / "pairs.jsonl", ROWS), judge=section), tmp_path / "RUN")
@@ -84,6 +85,7 @@ def test_two_judges_share_a_scale_only_if_they_declare_it(tmp_path: Path, monkey
     assert pl.read_parquet(tmp_path / "MEANS" / ANSWERS).get_column("score").to_list() == [14.0, 49.0]
 
 
+@pytest.mark.slow
 def test_it_costs_nothing_and_needs_no_price(tmp_path: Path) -> None:
     given = recipe(write_jsonl(tmp_path / "pairs.jsonl", ROWS), judge={"models": "length:100"}, budget={"usd": 1})
     assert estimate(given) == []

@@ -223,6 +223,7 @@ ODD_PIECES = ["<think>", "</think>", "```", "\\", "\\ud800", "NaN", "-1e9999", "
 PIECES = st.lists(st.sampled_from(JSON_PIECES + ODD_PIECES)).map("".join)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=300)
 @given(st.one_of(st.text(), PIECES))
 def test_nothing_but_a_bad_reply_is_raised(reply: str) -> None:
@@ -242,6 +243,7 @@ VALUE = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.fixed_dictionaries({"reason": VALUE, "ratings": st.dictionaries(st.sampled_from(TWO), VALUE)}))
 def test_any_json_is_a_rating_or_a_bad_reply(value: dict[str, Any]) -> None:

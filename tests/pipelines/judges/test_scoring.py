@@ -323,6 +323,7 @@ def test_scores_are_independent_of_order_and_never_nan(rows: list[Row], random: 
     assert unjudged.select(pl.col("scores", "reason", "judge").is_null().all()).row(0) == (True, True, True)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=20)
 @given(ROWS)
 def test_scores_of_a_set_do_not_depend_on_other_sets(rows: list[Row]) -> None:

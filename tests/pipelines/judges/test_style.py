@@ -93,6 +93,7 @@ def verdicts(*scores: tuple[int, float, float], judge: str = "j") -> pl.DataFram
     )
 
 
+@pytest.mark.slow
 def test_flips_are_counted_among_pairs_decided_both_times() -> None:
     styled = candidates(*[("**a**", "b")] * 5)
     before = verdicts((0, 5, 1), (1, 5, 1), (2, 5, 1), (3, 3, 3), (4, 1, 5))

@@ -10,6 +10,7 @@ from train.training.settings import section_of
 pytestmark = pytest.mark.filterwarnings("ignore")  # of torch, transformers and TRL
 
 
+@pytest.mark.slow
 def test_later_sources_override_earlier_ones(tmp_path: Path) -> None:
     config = tmp_path / "dpo.yaml"
     config.write_text("model_name_or_path: from-file\nlora_r: 4\nbeta: 0.2\n")
