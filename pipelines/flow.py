@@ -82,6 +82,11 @@ def judge_again(folder: str | Path, judges: Sequence[str]) -> Run | dict[str, An
     if missing := [name for name in chosen if name not in known]:
         raise unknown("judge that was asked", missing[0], known)
     has_pairs = (folder / STAGES / "pairs").is_dir()
+    # Before anything is forgotten: consent, keys, rubrics, prices.
+    if has_pairs:
+        check_run(recipe)
+    else:
+        check(up_to_verdicts(recipe))
     with open_store(folder, resolved(recipe), to_yaml(recipe)) as store, RequestCache(folder / REQUESTS) as cache:
         for part in Stage(store.folder / STAGES / "answers", "").parts():
             for name in chosen:

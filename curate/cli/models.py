@@ -103,7 +103,9 @@ def judge(  # noqa: PLR0913 - the options of the command
     from pipelines import flow
 
     if again:
-        _judge_again(source, again, out, as_json=as_json)
+        if judge or rubric or method or settings or dry_run or check or force:
+            raise RecipeError("--again uses the recipe of the run as it is, without other options")
+        _judge_again(source, again, out, as_json=as_json, trusted=trust, yes=yes)
         return
     if out is None:
         raise RecipeError("name the run directory: --out RUN (only --again works in the run that it reads)")
@@ -146,13 +148,19 @@ def _do(do: Do, recipe: "Recipe", name: str, out: Path, *, force: bool, as_json:
     )
 
 
-def _judge_again(source: Sequence[str], again: Sequence[str], out: Path | None, *, as_json: bool) -> None:
+def _judge_again(
+    source: Sequence[str], again: Sequence[str], out: Path | None, *, as_json: bool, trusted: bool, yes: bool
+) -> None:
     from curate.cli import render
+    from curate.recipe.load import load_recipe
     from curate.rundir.result import Run
+    from curate.rundir.store import RECIPE
     from pipelines import flow
 
     if len(source) > 1 or (out is not None and out != Path(source[0])):
         raise RecipeError("--again asks the judges of one run again, in its own folder: curate judge RUN --again JUDGE")
+    if trusted or yes:
+        ask_consent(load_recipe(Path(source[0]) / RECIPE), trusted=trusted, yes=yes)
     found = flow.judge_again(source[0], again)
     if isinstance(found, Run):
         finish(found, as_json=as_json)

@@ -13,7 +13,7 @@ MAX_DEPTH = 4  # of messages that are JSON texts with a message
 MESSAGES = ("message", "detail", "msg", "error_description", "title", "reason", "error")
 TAG = re.compile(r"<[^<>]*>")
 FAILED = range(400, 600)
-FILTERED = (
+FILTER_CODES = (
     "content_filter", "content_policy_violation", "responsibleaipolicyviolation", "data_inspection_failed",
     "datainspectionfailed", "moderation_blocked",
 )  # fmt: skip
@@ -35,7 +35,7 @@ class Fault:
     @property
     def is_filter(self) -> bool:
         """Whether the prompt was refused for its content."""
-        return self.code.lower() in FILTERED
+        return self.code.lower() in FILTER_CODES
 
 
 def fault_of(status: int, body: bytes) -> Fault:

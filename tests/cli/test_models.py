@@ -349,8 +349,11 @@ def test_judge_again_and_raw_replies(server: ChatServer, curate: Curate) -> None
     done = curate("judge", "RUN", "--again", "openai:judge")
     assert (done.code, [body["model"] for body in server.asked]) == (0, ["judge"] * 4)
     assert "2 pairs" in done.out
-    for wrong in (["--again", "openai:jury"], ["--again", "openai:judge", "-o", "RUN2"]):
+    server.forget()
+    again = ["--again", "openai:judge"]
+    for wrong in (["--again", "openai:jury"], [*again, "-o", "RUN2"], [*again, "--dry-run"], [*again, "--check"]):
         failed = curate("judge", "RUN", *wrong)
         assert (failed.code, failed.err.count("\n")) == (2, 1)
+    assert server.asked == []
     without = curate("judge", "p.jsonl", "--judge", server.line("judge"))
     assert (without.code, "--out" in without.err) == (2, True)

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from curate.errors import ServiceError
+from curate.errors import RecipeError, ServiceError
 from curate.rundir.result import Run
 from pipelines.clients.completions import ONLY_REASONING
 from pipelines.flow import generate, judge, judge_again, run
@@ -313,6 +313,22 @@ def test_a_judge_is_asked_again_for_all_of_its_verdicts(server: ChatServer, tmp_
     assert [side.str.contains(better).sum() for side in sides] == [0, 3]
     requests = {row["model"]: row["requests"] for row in after.manifest.generation["requests"]}
     assert requests == {"openai:judge": 6, "openai:writer": 6}
+
+
+def test_verdicts_are_not_forgotten_before_the_judge_can_be_asked(
+    server: ChatServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUDGE_KEY", "secret")
+    source = prompts(tmp_path / "p.jsonl", count=2)
+    wanted = whole(server, source, judge={"models": [{"model": server.line("judge"), "api_key_env": "JUDGE_KEY"}]})
+    run(wanted, tmp_path / "RUN")
+    monkeypatch.delenv("JUDGE_KEY")
+    with pytest.raises(RecipeError, match="JUDGE_KEY is not set"):
+        judge_again(tmp_path / "RUN", ["openai:judge"])
+    monkeypatch.setenv("JUDGE_KEY", "secret")
+    server.forget()
+    assert run(wanted, tmp_path / "RUN").counts["kept"] == 2
+    assert server.asked == []
 
 
 def test_a_judge_of_a_run_without_pairs_is_asked_again(server: ChatServer, tmp_path: Path) -> None:
