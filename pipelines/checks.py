@@ -9,7 +9,7 @@ from curate.recipe.models import Generate, Model, Pair, named_model
 from pipelines import generate as answering
 from pipelines.clients import connect as connecting
 from pipelines.clients.budget import Budget
-from pipelines.estimate import models_of, requested_models
+from pipelines.estimator import models_of, requested_models
 from pipelines.judges import panel
 
 
@@ -24,7 +24,7 @@ def up_to_verdicts(recipe: Recipe) -> Recipe:
     """Return the part of a recipe that `judge` executes."""
     if recipe.judge is None:
         raise RecipeError("the recipe has no judge section; add judge.models")
-    return recipe.model_copy(update={"pair": None})
+    return recipe
 
 
 def check_run(recipe: Recipe, *, keys: bool = True) -> None:
@@ -60,7 +60,7 @@ def _check_pairs(section: Generate, pair: Pair) -> None:
     answers = answering.variants(section)
     if len(answers) < 2:
         raise RecipeError("generate: one answer per prompt makes no pair; raise generate.n, or add models")
-    if pair.strategy == "best_of_on_policy" and sum(answer.model.on_policy for answer in answers) < 2:
+    if pair.strategy == "best_of_on_policy" and sum(answer.on_policy for answer in answers) < 2:
         raise RecipeError("pair.strategy: best_of_on_policy needs at least two answers of a model with on_policy: true")
     if pair.strategy == "delta":
         names = {model.name for model in section.models}

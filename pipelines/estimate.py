@@ -1,58 +1,20 @@
-"""Estimate requests, tokens and cost before the first request."""
+"""Estimate requests, tokens and cost of a recipe before the first request."""
 
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
 
 from curate.recipe.consent import check_consent
-from curate.recipe.endpoint import endpoint_of
 from curate.recipe.load import Recipe
-from curate.recipe.models import Generate, Judge, Model, Prompts
 from curate.rundir.store import REQUESTS, Store
 from curate.schema import PROMPTS
 from curate.sources.prompts import STAGED_PROMPTS
 from curate.stages.read import Read, read_rows
-from pipelines.clients.budget import Budget, tokens_of
 from pipelines.clients.cache import RequestCache
-from pipelines.clients.requests import Reply, Request, SendRequests
-from pipelines.generate import generate, variants
+from pipelines.estimator import Estimate, Estimator
 from pipelines.inputs import answers_of, joined_prompts, new_prompts, pairs_or_candidates, seed_texts
-from pipelines.judges import panel
-from pipelines.judges.base import Judge as AnyJudge
-from pipelines.judges.style import sample
-from pipelines.prompts.make import make_prompts
-
-NEW_PROMPT_TOKENS = 60  # estimated length of a prompt that is not generated yet
-PROMPTS_SHOWN = 5  # seeds and instructions in a request for prompts, as a multiple of that length
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """Requests to one model in one stage. Input tokens are estimated by length, output tokens are the maximum."""
-
-    stage: str
-    model: str
-    requests: int
-    known: int  # of these, answered from the cache
-    input_tokens: int  # of the others
-    output_tokens: int
-    usd: float | None  # upper bound for the others; null = no price is known
-    usd_expected: float | None  # by the mean length of the model's replies so far; null = none yet, or no price
-    address: str  # where the requests go, or "this machine"
-    key: str | None  # environment variable whose key goes with them; null = none
-
-    def __str__(self) -> str:
-        """Format as one line."""
-        known = f" ({self.known:,} answered before)" if self.known else ""
-        usd = "price unknown" if self.usd is None else f"${self.usd:,.4f} at most"
-        usd += "" if self.usd_expected is None else f", ${self.usd_expected:,.4f} expected"
-        return (
-            f"{self.stage}: {self.requests:,} requests to {self.model}{known}, about {self.input_tokens:,} tokens in, "
-            f"{self.output_tokens:,} out at most, {usd}"
-        )
 
 
 def estimate(recipe: Recipe, out: Path | None = None) -> list[Estimate]:
@@ -79,6 +41,8 @@ def estimate(recipe: Recipe, out: Path | None = None) -> list[Estimate]:
             blocks = [joined_prompts(recipe.prompts, read, pl.DataFrame(schema=PROMPTS) if new is None else new)]
             found.append(estimate)
         found += estimator.answered(recipe.generate, blocks, pending)
+        if recipe.trained is not None:
+            found.append(estimator.measured_unseen(recipe.trained, recipe.generate, blocks, pending))
         return found + (estimator.judged_unseen(recipe.judge, recipe.generate, blocks, pending) if recipe.judge else [])
 
 
@@ -98,24 +62,6 @@ def budget_remark(recipe: Recipe, estimates: Sequence[Estimate]) -> str | None:
     return f"budget.usd={budget.usd:g} is below the ${most:,.4f} of the estimate; the run {word} stop there"
 
 
-def models_of(recipe: Recipe) -> list[Model]:
-    """Return all models of a recipe."""
-    found = [recipe.prompts.model] if recipe.prompts else []
-    found += recipe.generate.models if recipe.generate else []
-    return [*found, *(recipe.judge.models if recipe.judge else [])]
-
-
-def requested_models(recipe: Recipe) -> list[Model]:
-    """Return the models of a recipe that receive requests, without judges that score in this process."""
-    found = [recipe.prompts.model] if recipe.prompts else []
-    found += recipe.generate.models if recipe.generate else []
-    return [*found, *(judge.model for judge in _requesting(recipe.judge))]
-
-
-def _requesting(section: Judge | None) -> list[AnyJudge]:
-    return [judge for judge in panel.judges_of(section) if judge.sends_requests] if section else []
-
-
 def _read(store: Store, recipe: Recipe, read: Read) -> Iterator[pl.DataFrame]:
     stage = read_rows(store, "origin", recipe.source, read)
     return (pl.read_parquet(part, glob=False) for part in stage.parts())
@@ -123,164 +69,3 @@ def _read(store: Store, recipe: Recipe, read: Read) -> Iterator[pl.DataFrame]:
 
 def _cache(path: Path | None) -> RequestCache:
     return RequestCache(path if path and path.is_file() else ":memory:")
-
-
-class Estimator:
-    """Estimates for one recipe, given the stored replies."""
-
-    def __init__(self, recipe: Recipe, cache: RequestCache) -> None:
-        self._cache = cache
-        self._prices = Budget(recipe.budget, requested_models(recipe)).prices
-
-    def prompts(self, section: Prompts, seeds: Sequence[str]) -> tuple[Estimate, pl.DataFrame | None]:
-        """Estimate the generation of prompts; also return the prompts if all replies are stored already."""
-        known = 0
-
-        def ask(requests: Sequence[Request]) -> list[Reply]:
-            nonlocal known
-            replies = [self._cache.get(section.model.model, request) for request in requests]
-            there = [reply for reply in replies if reply is not None]
-            known += len(there)
-            if len(there) < len(replies):
-                raise _NotStored
-            return there
-
-        try:
-            generated = make_prompts(section, seeds, ask)
-        except _NotStored:
-            return self.prompts_to_generate(section, known), None
-        return self._row("prompts", section.model, _Sum(known, known)), generated.prompts
-
-    def prompts_to_generate(self, section: Prompts, known: int = 0) -> Estimate:
-        """Estimate the generation of prompts: one request each and a fifth more, to replace duplicates."""
-        requests = max(-(-12 * section.n // 10), known)
-        left = requests - known
-        most = left * (section.model.max_tokens or section.max_tokens)
-        return self._row(
-            "prompts", section.model, _Sum(requests, known, left * NEW_PROMPT_TOKENS * PROMPTS_SHOWN, most)
-        )
-
-    def answered(self, section: Generate, blocks: Iterable[pl.DataFrame], new: int = 0) -> list[Estimate]:
-        """Estimate answers to prompts, and to `new` ones that are not generated yet."""
-        wanted = variants(section)
-        sums = {model.model: _Sum() for model in section.models}
-        for prompt in (prompt for block in blocks for prompt in _usable(block).get_column("prompt").to_list()):
-            for variant in wanted:
-                sums[variant.model.model].add(variant.at_most(prompt), variant.model, self._cache)
-        for variant in wanted:
-            requests = variant.at_most([])
-            most = new * sum(request.max_tokens for request in requests)
-            sums[variant.model.model].add_unseen(new, new * NEW_PROMPT_TOKENS * len(requests), most)
-        return [self._row("generate", model, sums.pop(model.model)) for model in section.models if model.model in sums]
-
-    def judged(self, section: Judge, candidates: Iterable[pl.DataFrame]) -> list[Estimate]:
-        """Estimate verdicts on answers that exist."""
-        judges = _requesting(section)
-        sums = {judge.model.model: _Sum() for judge in judges}
-        blocks = list(candidates) if section.style_check else candidates
-        self._judge(judges, blocks, sums)
-        self._judge(judges, _unstyled(section, blocks), sums)
-        return [self._row("judge", judge.model, sums[judge.model.model]) for judge in judges]
-
-    def judged_unseen(
-        self, section: Judge, generation: Generate, blocks: Sequence[pl.DataFrame], new: int = 0
-    ) -> list[Estimate]:
-        """Estimate verdicts on the answers to prompts: stored answers as they are, all others at maximum length."""
-        judges = _requesting(section)
-        sums = {judge.model.model: _Sum() for judge in judges}
-        clients = {model.model: self._stored(model) for model in generation.models}
-        wanted = variants(generation)
-        answer_tokens = sum(variant.at_most([])[-1].max_tokens for variant in wanted) // len(wanted)
-        sets, prompt_tokens, there = new, new * NEW_PROMPT_TOKENS, list[pl.DataFrame]()
-        for block in blocks:
-            answers = generate(_usable(block), generation, clients)
-            final = pl.any_horizontal(pl.col("response", "finish_reason").is_not_null())
-            whole = final.all().over("source", "source_row")
-            there.append(answers.filter(whole))
-            prompts = answers.filter(~whole).unique(["source", "source_row"]).get_column("prompt").to_list()
-            sets, prompt_tokens = sets + len(prompts), prompt_tokens + sum(map(tokens_of, prompts))
-        for shown in (there, _unstyled(section, there)):
-            self._judge(judges, shown, sums)
-        again = min(section.style_check, sets)  # of the sets without a stored answer, at most
-        for judge in judges:
-            sums[judge.model.model].add_unseen(*judge.expected(sets, prompt_tokens, len(wanted), answer_tokens))
-            if again:
-                share = prompt_tokens * again // sets
-                sums[judge.model.model].add_unseen(*judge.expected(again, share, len(wanted), answer_tokens))
-        return [self._row("judge", judge.model, sums[judge.model.model]) for judge in judges]
-
-    def _judge(
-        self, judges: Sequence[AnyJudge], candidates: Iterable[pl.DataFrame], sums: Mapping[str, "_Sum"]
-    ) -> None:
-        for block in candidates:
-            for judge in judges:
-                for request in judge.requests(block):
-                    sums[judge.model.model].add([request], judge.model, self._cache)
-
-    def _stored(self, model: Model) -> SendRequests:
-        """Return a stand-in for the model that returns stored replies only."""
-
-        def ask(requests: Sequence[Request]) -> list[Reply]:
-            return [self._last_stored(model, request) or Reply(None, error="no stored reply") for request in requests]
-
-        return ask
-
-    def _last_stored(self, model: Model, request: Request) -> Reply | None:
-        """Return the stored reply to a request, or to the one that followed from it."""
-        reply = self._cache.get(model.model, request)
-        following = request.then(reply) if reply and request.then else None
-        later = self._cache.get(model.model, following) if following else None
-        return later if later and later.text is not None else reply
-
-    def _row(self, stage: str, model: Model, found: "_Sum") -> Estimate:
-        price = self._prices.get(model.model)
-        usd = price.of(found.sent, found.got) if price else None
-        replies, _, got = self._cache.spent().get(model.model, (0, 0, 0))
-        left = found.requests - found.known
-        expected = price.of(found.sent, min(found.got, left * got / replies)) if price and replies else None
-        there = endpoint_of(model)
-        place = (there.shown, there.key) if there else ("this machine", None)
-        return Estimate(stage, model.name, found.requests, found.known, found.sent, found.got, usd, expected, *place)
-
-
-@dataclass(slots=True)
-class _Sum:
-    """Requests to one model, the number of known ones, and the tokens of the others."""
-
-    requests: int = 0
-    known: int = 0
-    sent: int = 0
-    got: int = 0
-
-    def add(self, requests: Sequence[Request], model: Model, cache: RequestCache) -> None:
-        """Add a request, with those that may follow from its reply: only a stored reply tells whether they do."""
-        self.requests += 1
-        request, *others = requests
-        stored = cache.get(model.model, request)
-        if stored is None:
-            self.sent += sum(tokens_of(one.messages) for one in requests)
-            self.got += sum(one.max_tokens for one in requests)
-            return
-        self.known += 1
-        following = request.then(stored) if others and request.then else None
-        if following is not None and cache.get(model.model, following) is None:
-            self.requests += 1
-            self.sent += tokens_of(following.messages)
-            self.got += following.max_tokens
-
-    def add_unseen(self, requests: int, sent: int, got: int) -> None:
-        """Add requests without a stored reply."""
-        self.requests, self.sent, self.got = self.requests + requests, self.sent + sent, self.got + got
-
-
-def _unstyled(section: Judge, blocks: Iterable[pl.DataFrame]) -> list[pl.DataFrame]:
-    """Return the answers that are judged once more without their markdown."""
-    return [sample(pl.concat(blocks), section.style_check)] if section.style_check and blocks else []
-
-
-class _NotStored(Exception):
-    """Raised when a reply is not stored."""
-
-
-def _usable(block: pl.DataFrame) -> pl.DataFrame:
-    return block.filter(pl.col("problem").is_null())

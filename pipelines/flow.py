@@ -28,10 +28,11 @@ from pipelines.clients.budget import Budget
 from pipelines.clients.cache import RequestCache
 from pipelines.clients.dispatcher import Dispatcher, heed_interrupts
 from pipelines.clients.requests import Reply, Request, SendRequests
-from pipelines.estimate import Estimate, Estimator, requested_models
+from pipelines.estimator import Estimate, Estimator, requested_models
 from pipelines.inputs import read_origin
 from pipelines.judges.llm import LlmJudge
 from pipelines.judges.panel import judges_of
+from pipelines.summary import answer_report
 
 Count = Callable[[Estimator], list[Estimate]]
 
@@ -116,6 +117,9 @@ def _generated_pairs(store: Store, recipe: Recipe) -> flow.GeneratedPairs:
         scored = judged.scan().select(pl.col("score").is_not_null().any()).collect().item()
         if recipe.judge is None and section.strategy != "delta" and not scored:
             raise RecipeError("no answer has a score: add a judge section, or pair.strategy: delta")
+        measured = judged.scan().select(pl.col("logp_per_token").is_not_null().any()).collect().item()
+        if section.min_logp_per_token is not None and not measured:
+            raise RecipeError("pair.min_logp_per_token: the likelihood of no answer is known; see generate.on_policy")
         pairs = stages.pair(store, section, judged, now.stages["origin"])
         return flow.GeneratedPairs(pairs, now.stages, now.about())
 
@@ -139,6 +143,7 @@ class _Session:
         """Run all stages up to judged candidates, and write candidates.parquet."""
         self._origin()
         self._answers()
+        self._likelihood()
         self._verdicts()
         _write(self._store.folder / ANSWERS, self.stages["judged"])
         return self.stages["judged"]
@@ -149,7 +154,9 @@ class _Session:
         if (info := self.stages["origin"].info) and "generated" in info:
             generation["prompts"] = info["generated"]
         if self._recipe.generate is not None:
-            generation["answers"] = _answered(self.stages["answers"])
+            generation["answers"] = answer_report(self.stages["answers"])
+        if self._recipe.trained is not None:
+            generation["on_policy"] = (self.stages["answers"].info or {})["on_policy"]
         if self._recipe.judge is not None and (info := self.stages["judged"].info):
             generation |= {"judges": info["judges"], "panel": info["panel"]}
         spent = sorted(self._dispatcher.cache.spent().items())
@@ -190,6 +197,16 @@ class _Session:
             )
             self.stages["answers"] = stages.answer(self._store, section, origin, open_clients, self._dispatcher)
 
+    def _likelihood(self) -> None:
+        if (model := self._recipe.trained) is None:
+            return
+        answers, origin = self.stages["answers"], self.stages["origin"]
+        with ExitStack() as stack:
+            open_clients = self._opener(
+                stack, [model], "likelihood", lambda e: [e.measured(model, self._pending(answers, "likelihood"))]
+            )
+            self.stages["answers"] = stages.measure(self._store, model, answers, origin, open_clients, self._dispatcher)
+
     def _verdicts(self) -> None:
         section = self._recipe.judge
         if section is None:
@@ -202,7 +219,7 @@ class _Session:
             pending = self._pending(answers, "verdicts")
             open_clients = self._opener(stack, models, "judge", lambda e: e.judged(section, pending))
             self.stages["verdicts"], self.stages["judged"] = stages.judge(
-                self._store, section, judges, answers, origin, open_clients, self._dispatcher
+                self._store, section, judges, answers, origin, open_clients, self._dispatcher, pair=self._recipe.pair
             )
 
     def _pending(self, source: Stage, target: str) -> Iterator[pl.DataFrame]:
@@ -260,25 +277,6 @@ def _live(dispatcher: Dispatcher, what: str, total: int | None) -> Iterator[None
             yield
         finally:
             dispatcher.on_settled = lambda: None
-
-
-def _answered(answers: Stage) -> list[dict[str, Any]]:
-    """
-    Per model: number of answers, of failed and cut-off ones and of those without text with their most frequent problem,
-    mean length in tokens.
-    """
-    finish = pl.col("finish_reason")
-    silent = pl.col("response").is_null() & finish.is_not_null() & (finish != "length")
-    rows = answers.scan().group_by("model", maintain_order=True).agg(
-        answers=pl.len(),
-        failed=(pl.col("response").is_null() & finish.is_null()).sum(),
-        cut_off=(finish == "length").sum(),
-        without_text=silent.sum(),
-        problem=pl.col("error").filter(pl.col("response").is_null()).drop_nulls().mode(maintain_order=True).first(),
-        on_policy=pl.col("on_policy").any(),
-        mean_tokens=pl.col("output_tokens").mean().round(1),
-    )  # fmt: skip
-    return rows.collect().to_dicts()
 
 
 def _write(path: Path, candidates: Stage) -> None:

@@ -12,7 +12,7 @@ from curate.errors import RecipeError
 from curate.recipe.models import Generate, Model
 from curate.recipe.options import REQUEST, options
 from curate.schema import CANDIDATES, MESSAGES, digest
-from pipelines.clients.requests import Messages, Reply, Request, SendRequests
+from pipelines.clients.requests import OF_ANSWER, Messages, Reply, Request, SendRequests
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +24,15 @@ class Variant:
     system: str | None
     sample: int  # index among this model's answers: 0, 1, …
     retry_cut: float = 1  # times the tokens, for one more request after an answer that was cut off
+    on_policy: bool = False  # the model is the one to be trained
+    with_logps: bool = False  # its log-probs are asked for with the answer
 
     def request(self, prompt: Messages) -> Request:
         """Build the request for one prompt. A system prompt of the recipe replaces the prompt's own."""
         turns = [turn for turn in prompt if turn["role"] != "system"] if self.system else list(prompt)
         system = [{"role": "system", "content": self.system}] if self.system else []
-        request = Request([*system, *turns], self.params, self.sample)
+        params = {**OF_ANSWER, **self.params} if self.with_logps else self.params
+        request = Request([*system, *turns], params, self.sample)
         longer = self._longer(request)
         return replace(request, then=lambda reply: longer if reply.finish_reason == "length" else None)
 
@@ -89,7 +92,10 @@ def _variant(section: Generate, model: Model, sample: int) -> Variant:
         params["top_p"] = model.top_p
     if section.seed is not None:
         params["seed"] = section.seed + sample
-    return Variant(model, params | model.extra, system, sample, section.retry_cut)
+    on_policy = section.is_on_policy(model)
+    # Under a system prompt that the pairs do not have, an answer has another likelihood.
+    with_logps = on_policy and section.on_policy is not None and system is None
+    return Variant(model, params | model.extra, system, sample, section.retry_cut, on_policy, with_logps)
 
 
 def generate(prompts: pl.DataFrame, section: Generate, clients: Mapping[str, SendRequests]) -> pl.DataFrame:
@@ -135,12 +141,13 @@ def _answers(prompts: pl.DataFrame, variant: Variant, replies: Sequence[Reply]) 
         pl.lit(variant.model.name).alias("model"),
         pl.lit(variant.shown).alias("params"),
         pl.lit(variant.settings).alias("settings"),
-        pl.lit(variant.model.on_policy).alias("on_policy"),
+        pl.lit(variant.on_policy).alias("on_policy"),
         pl.Series("finish_reason", [r.finish_reason for r in replies], dtype=pl.String),
         pl.Series("input_tokens", [r.input_tokens for r in replies], dtype=pl.UInt32),
         pl.Series("output_tokens", [r.output_tokens for r in replies], dtype=pl.UInt32),
         pl.Series("error", [r.error for r in replies], dtype=pl.String),
         pl.Series("reasoning", [r.reasoning for r in replies], dtype=pl.String),
+        pl.Series("logp_per_token", [r.logp_per_token if variant.with_logps else None for r in replies], pl.Float64),
         pl.lit(None, CANDIDATES["score"]).alias("score"),
         pl.lit(None, CANDIDATES["scores"]).alias("scores"),
         pl.lit(None, pl.String).alias("reason"),

@@ -15,7 +15,7 @@ from pipelines.clients.cache import RequestCache
 from pipelines.clients.connect import open_models
 from pipelines.clients.dispatcher import Dispatcher, heed_interrupts
 from pipelines.clients.requests import Request
-from pipelines.estimate import requested_models
+from pipelines.estimator import requested_models
 
 QUESTION = {"role": "user", "content": "Hi"}
 PATIENCE, RETRIES = 15.0, 1  # seconds, and how often: a probe is to be quick

@@ -8,10 +8,11 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from curate import pairing
 from curate.errors import CurateError, ServiceError
 from curate.files import remove
-from curate.recipe.models import Generate, Pair, named_model
+from curate.pairing import pair as paired_answers
+from curate.pairing import pairable
+from curate.recipe.models import Generate, Model, Pair, named_model
 from curate.recipe.models import Judge as JudgeSection
 from curate.rundir.stage import Stage
 from curate.rundir.store import Store, fingerprint
@@ -26,6 +27,7 @@ from pipelines.judges.llm import rubrics_of
 from pipelines.judges.panel import verdicts
 from pipelines.judges.scoring import combine
 from pipelines.judges.style import sample
+from pipelines.likelihood import Likelihood, likelihood_report, topics_of, unmeasured
 
 VERSION = 1  # part of the stages' keys: increase it when the same replies lead to different rows
 PARTS_IN_FLIGHT = 2  # parts processed at once, so that the last answers of one do not leave the endpoints idle
@@ -36,9 +38,12 @@ def answer(store: Store, section: Generate, origin: Stage, open_clients: OpenCli
     """Prompts → CANDIDATES. Parts with failed answers are requested again at the next start."""
     stage = _stage(store, "answers", settings(section), origin)
     failed = pl.col("response").is_null() & pl.col("finish_reason").is_null()
+    # The request after an answer that was cut off may not have been sent for want of budget.
+    cut = (pl.col("finish_reason") == "length") & pl.lit(section.retry_cut > 1)
+    before = dispatcher.tally.unasked
 
     def make(number: int) -> dict[str, int]:
-        answers = _complete(stage, number, failed)
+        answers = _complete(stage, number, failed | cut)
         if answers is None:
             prompts = pl.read_parquet(origin.part(number), glob=False).filter(pl.col("problem").is_null())
             answers = generate(prompts, section, open_clients())
@@ -46,7 +51,8 @@ def answer(store: Store, section: Generate, origin: Stage, open_clients: OpenCli
         return {"answers": len(answers), "failed": len(answers.filter(failed))}
 
     if stage.info is None:
-        finish(stage, _each_part(origin, make, dispatcher))
+        counts = _each_part(origin, make, dispatcher)
+        finish(stage, {**counts, "unasked": dispatcher.tally.unasked - before})
     counts = _info(stage)
     _check_failed("generate", "answers", counts, section.max_failed, stage)
     return stage
@@ -65,7 +71,31 @@ def candidates_from_source(store: Store, origin: Stage) -> Stage:
     return stage
 
 
-def judge(
+def measure(
+    store: Store, model: Model, answers: Stage, origin: Stage, open_clients: OpenClients, dispatcher: Dispatcher
+) -> Stage:
+    """CANDIDATES → the same CANDIDATES with their likelihood under the model to be trained."""
+    stage = _stage(store, "likelihood", reply_settings(model), answers, origin)
+    likelihood = Likelihood(model)
+
+    def make(number: int) -> dict[str, int]:
+        failed = 0
+        there = stage.part(number).is_file()
+        if not there or len(unmeasured(pl.read_parquet(stage.part(number), glob=False))):
+            candidates = pl.read_parquet(answers.part(number), glob=False)
+            measured, failed = likelihood.measured(candidates, open_clients()[model.model])
+            stage.write(number, measured)
+        return {"failed": failed}
+
+    if stage.info is None:
+        counts = _each_part(answers, make, dispatcher)
+        topics = [topics_of(pl.read_parquet(part, glob=False)) for part in origin.parts()]
+        rows = likelihood_report(model, stage.scan().collect(), pl.concat(topics)) if topics else []
+        finish(stage, {"answers": _info(answers)["answers"], **counts, "on_policy": rows})
+    return stage
+
+
+def judge(  # noqa: PLR0913 - the sections, the stages before, and the clients
     store: Store,
     section: JudgeSection,
     judges: Sequence[Judge],
@@ -73,12 +103,16 @@ def judge(
     origin: Stage,
     open_clients: OpenClients,
     dispatcher: Dispatcher,
+    *,
+    pair: Pair | None = None,
 ) -> tuple[Stage, Stage]:
     """
     CANDIDATES → VERDICTS, and the same CANDIDATES with scores. Verdicts that failed or cannot be used are requested
-    again at the next start.
+    again at the next start. Answers that by `pair` cannot be in a pair are not judged.
     """
-    depends_on = [settings(section), [(rubric.name, rubric.hash) for rubric in rubrics_of(section)]]
+    pair = pair or Pair()
+    bounds = (pair.cut_off, pair.min_logp_per_token)
+    depends_on = [settings(section), [(rubric.name, rubric.hash) for rubric in rubrics_of(section)], bounds]
     # The reports depend on the origin's labels.
     verdict_stage, judged = (_stage(store, name, depends_on, answers, origin) for name in ("verdicts", "judged"))
     failed = pl.col("score").is_null() & pl.col("raw").is_null() & pl.col("error").is_not_null()
@@ -88,7 +122,7 @@ def judge(
         found = _complete(verdict_stage, number, failed | unusable) if judged.part(number).is_file() else None
         if found is None:
             candidates = pl.read_parquet(answers.part(number), glob=False)
-            found = verdicts(candidates, judges, open_clients())
+            found = verdicts(candidates.filter(pairable(*bounds)), judges, open_clients())
             verdict_stage.write(number, found)
             judged.write(number, combine(candidates, found))
         counts = {"failed": len(found.filter(failed)), "unusable": len(found.filter(unusable))}
@@ -96,7 +130,8 @@ def judge(
 
     if verdict_stage.info is None or judged.info is None:
         counts = _each_part(answers, make, dispatcher)
-        plain = _without_markdown(section, judges, answers, open_clients, dispatcher)
+        shown = answers.scan().filter(pairable(*bounds)) if answers.parts() and section.style_check else None
+        plain = _without_markdown(section, judges, shown, open_clients, dispatcher)
         finish(verdict_stage, counts)
         finish(judged, {**counts, **_reports(verdict_stage, answers, origin, plain)})
     counts = _info(judged)
@@ -126,7 +161,7 @@ def pairs_of(origin: pl.DataFrame, judged: pl.DataFrame, section: Pair) -> pl.Da
     in : rows of the origin, the CANDIDATES of those without a problem
     out: STAGED in the order of the origin; `extra` holds the notes of the pairing, and the origin's extra as `source`
     """
-    paired = pairing.pair(judged, **section.model_dump())
+    paired = paired_answers(judged, **section.model_dump())
     keys = ["source", "source_row"]
     known = pl.Series("known", [_as_json(text) for text in origin.get_column("extra")], dtype=pl.String)
     place = origin.select(*keys, known).with_row_index("place")
@@ -165,7 +200,7 @@ def _stage(store: Store, name: str, settings: Any, *before: Stage) -> Stage:
     """Return the stage for these settings and the content of earlier stages; one with failures is reopened."""
     made_from = [_info(stage).get("content", stage.key) for stage in before]
     stage = store.stage(name, fingerprint(name, VERSION, settings, made_from))
-    if stage.info is not None and (stage.info.get("failed") or stage.info.get("unusable")):
+    if stage.info is not None and any(stage.info.get(name) for name in ("failed", "unusable", "unasked")):
         remove(stage.folder / "stage.json")
     return stage
 
@@ -211,12 +246,16 @@ def _check_failed(what: str, unit: str, counts: Mapping[str, int], share: float,
 
 
 def _without_markdown(
-    section: JudgeSection, judges: Sequence[Judge], answers: Stage, open_clients: OpenClients, dispatcher: Dispatcher
+    section: JudgeSection,
+    judges: Sequence[Judge],
+    answers: pl.LazyFrame | None,
+    open_clients: OpenClients,
+    dispatcher: Dispatcher,
 ) -> pl.DataFrame | None:
     """Return VERDICTS on a sample of the answers without their markdown; None where the recipe asks for none."""
-    if not section.style_check or not answers.parts():
+    if answers is None:
         return None
-    shown = sample(answers.scan().collect(), section.style_check)
+    shown = sample(answers.collect(), section.style_check)
     try:
         return verdicts(shown, judges, open_clients())
     except CurateError:

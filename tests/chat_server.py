@@ -11,7 +11,8 @@ from typing import Any
 from aiohttp import web
 
 Messages = Sequence[Mapping[str, str]]
-# A text; a text with its finish_reason; the status of a refusal, with or without its message; or a message as it is.
+# A text; a text with its finish_reason; the status of a refusal, with or without its message; a message as it is;
+# or a whole body.
 Answer = str | tuple[str, str] | int | tuple[int, str] | dict[str, Any]
 Reply = Callable[[Messages, Mapping[str, Any]], Answer]
 
@@ -46,6 +47,8 @@ class ChatServer:
         answer = self.reply(body["messages"], params)
         if isinstance(answer, int):
             answer = (answer, f"refused with {answer}")
+        if isinstance(answer, dict) and "choices" in answer:
+            return web.json_response(answer)
         if isinstance(answer, dict):
             finish = answer.get("finish_reason", "stop")
             return web.json_response({"choices": [{"message": answer, "finish_reason": finish}]})

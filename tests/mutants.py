@@ -1,7 +1,7 @@
 """
 Mutates a seeded sample of the code that decides about data, and reports the mutants that its tests do not kill.
 
-    python -m tests.mutants --seed 1 --count 150 [--only curate/pairing.py] [--jobs 2]
+    python -m tests.mutants --seed 1 --count 150 [--only curate/pairing/strategies.py] [--jobs 2]
 
 `tests/mutants.yaml` names the modules, the tests of each, and mutations known to change nothing. Every mutant runs in a
 copy of the tree, one per job. A mutant whose tests do not end in time counts as killed: pytest-timeout would fail

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.errors import InputError, RecipeError
-from curate.pairing import ABOUT, STAGES, STRATEGIES, TOLERANCE, pair
+from curate.pairing import ABOUT, STAGES, STRATEGIES, pair
+from curate.pairing.settings import TOLERANCE
 from curate.recipe.models import Pair, Strategy
 from curate.schema import CANDIDATES, STAGED, with_ids
 
@@ -703,3 +704,35 @@ def test_delta_skips_answers_that_are_not_complete() -> None:
     assert paired(answers[0], *answers[3:], ended("more", None, "stop", "small"), **delta) == [
         "missing_model: answered: small"
     ]
+
+
+# Answers that the model to be trained would hardly give
+
+
+def likely(text: str, score: float, logp: float | None, **settings: Any) -> Answer:
+    return {"text": text, "score": score, "logp_per_token": logp, **settings}
+
+
+@pytest.mark.parametrize("strategy", SCORED)
+def test_an_answer_that_is_too_unlikely_is_in_no_pair(strategy: str) -> None:
+    answers = [likely("best", 5, -3.1), likely("good", 3, -3.0), likely("mid", 2, -0.5), likely("worst", 0, None)]
+    assert paired(*answers, strategy=strategy, max_pairs=1, min_logp_per_token=-3) == ["good > mid"]
+    assert paired(*answers, strategy=strategy, max_pairs=1) != ["good > mid"]
+
+
+def test_sets_without_two_likely_answers_are_named() -> None:
+    answers = [likely("a", 5, -3.1), likely("b", 3, None), likely("c", 1, -1.0)]
+    assert paired(*answers, min_logp_per_token=-3) == ["off_policy: likely enough 1 of 3"]
+    cut = likely("d", 4, -1.0, finish_reason="length")
+    assert paired(cut, answers[2], answers[0], min_logp_per_token=-3) == ["off_policy: likely enough 1 of 3"]
+    assert paired(cut, answers[2], min_logp_per_token=-3, cut_off="rejected") == [
+        "below_margin: best 1.0, worst 1.0, lead -3.0, min_margin 0.0"
+    ]
+    assert STAGES["off_policy"] == "pair"
+
+
+def test_delta_skips_answers_that_are_too_unlikely() -> None:
+    answers = [
+        likely("strong", 0, -5.0, model="s"), likely("second", 0, -1.0, model="s"), likely("weak", 0, -1.0, model="w"),
+    ]  # fmt: skip
+    assert paired(*answers, strategy="delta", order=["s", "w"], min_logp_per_token=-2) == ["second > weak"]

@@ -25,7 +25,7 @@ from curate.terminal import show, show_json
 
 if TYPE_CHECKING:
     from curate.recipe.load import Recipe
-    from pipelines.estimate import Estimate
+    from pipelines.estimator import Estimate
 
 CLEAN_EXAMPLES = """
 Examples:\n

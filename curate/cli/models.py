@@ -132,7 +132,8 @@ def quickstart(out: Out = Path("quickstart-run"), *, force: Force = False, as_js
 def _do(do: Do, recipe: "Recipe", name: str, out: Path, *, force: bool, as_json: bool, **ahead: bool) -> None:
     from curate.cli import render
     from pipelines import checks
-    from pipelines.estimate import Estimate, estimate
+    from pipelines.estimate import estimate
+    from pipelines.estimator import Estimate
 
     part = checks.only_answers(recipe) if name == "generate" else checks.up_to_verdicts(recipe)
 

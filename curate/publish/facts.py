@@ -28,6 +28,7 @@ GENERATION = {
         "other_language", "surplus", "topics", "difficulties",
     ),
     "answers": ("model", "answers", "failed", "cut_off", "without_text", "on_policy", "mean_tokens"),
+    "on_policy": ("under", "model", "topic", "answers", "measured", "mean", "low", "high"),
     "judges": (
         "judge", "method", "rubric", "rubric_hash", "verdicts", "null_rate", "problem", "problems", "tie_rate",
         "position_consistency", "first_position_rate", "length_bias", "style_flips", "style_pairs", "style_low",

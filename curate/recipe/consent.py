@@ -52,6 +52,8 @@ def uses(recipe: "Recipe", *, training: bool | None = None) -> list[Use]:
     sections = [name for name in type(recipe).model_fields if training is None or (name == TRAIN) == training]
     sections = [name for name in sections if name not in UNUSED]
     found = [use for name in sections for use in _of(getattr(recipe, name), name)]
+    if training is False:
+        found += _of_auto(recipe)
     own = recipe.overridden
     return [use for use in found if not any(use.key == key or use.key.startswith(f"{key}.") for key in own)]
 
@@ -112,6 +114,13 @@ def _of(value: Any, key: str) -> Iterator[Use]:
     elif isinstance(value, tuple):
         for place, item in enumerate(value):
             yield from _of(item, f"{key}.{place}")
+
+
+def _of_auto(recipe: "Recipe") -> Iterator[Use]:
+    """Yield the model of the train section where it is also the one under which answers are measured."""
+    section, model = recipe.generate, recipe.trained
+    if section and model and section.on_policy == "auto" and model.model not in [one.model for one in section.models]:
+        yield Use("train.model", _asked(model))
 
 
 def _of_field(value: Any, field: FieldInfo, key: str) -> Iterator[Use]:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_valid
 from curate.errors import RecipeError, nearest, shortened
 from curate.files import FILES, BoundedYaml, TextKeys, parse_yaml, read_yaml
 from curate.recipe.data import Decontaminate, Dedup, Publish, Rules, Select, Source, Split
-from curate.recipe.models import Budget, Generate, Judge, Pair, Prompts
+from curate.recipe.models import Budget, Generate, Judge, Model, Pair, Prompts
 from curate.recipe.training import Train
 from curate.rules import TEXT_COLUMNS
 from curate.schema.section import AS_IS, Section, refuse_remote_code
@@ -75,6 +75,28 @@ class Recipe(Section):
         """Whether candidates are generated or judged first, with `pipelines.run`; `curate.run` only reads pairs."""
         return any((self.prompts, self.generate, self.judge, self.pair))
 
+    @property
+    def trained(self) -> Model | None:
+        """
+        The model to be trained, under which the answers' likelihood is measured; None where the recipe does not ask.
+
+        Raises ValueError where `generate.on_policy: auto` leaves open which one it is.
+        """
+        section = self.generate
+        if section is None or section.on_policy is None:
+            return None
+        marked = {model.model: model for model in section.models if section.is_on_policy(model)}
+        if isinstance(section.on_policy, Model):
+            return marked.get(section.on_policy.model, section.on_policy)
+        if len(marked) > 1:
+            raise ValueError(f"generate.on_policy: auto may be {' or '.join(marked)}; name one of them instead")
+        if not marked and not (self.train and self.train.model):
+            raise ValueError(
+                "generate.on_policy: auto does not know the model to be trained; mark one of generate.models with "
+                "on_policy: true, set train.model, or name it (on_policy: transformers:ID_OR_FOLDER)"
+            )
+        return next(iter(marked.values()), None) or Model(model=f"transformers:{self.train and self.train.model}")
+
     def check_reads_pairs(self) -> None:
         """Raise RecipeError for a recipe that asks models."""
         if self.asks_models:
@@ -86,6 +108,9 @@ class Recipe(Section):
             raise ValueError("source.paths: name at least one source")
         if self.prompts and not self.generate:
             raise ValueError("prompts: no model answers them; add a generate section")
+        bound = self.pair and self.pair.min_logp_per_token
+        if self.trained is None and self.generate and bound is not None:
+            raise ValueError("pair.min_logp_per_token: nothing is measured; set generate.on_policy")
         if self.pair and self.pair.strategy == "delta" and len(self.pair.order) < 2:
             raise ValueError("pair.order: delta needs two or more models, the strongest first")
         return self

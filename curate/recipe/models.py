@@ -150,6 +150,16 @@ class Prompts(Section):
     seed: Seed = 0
 
 
+# `auto`, or a model in either of its forms.
+Trained = Annotated[
+    Model | Literal["auto"] | None,
+    BeforeValidator(
+        lambda value: value if value == "auto" else named(value),
+        json_schema_input_type=Literal["auto"] | str | Model | None,
+    ),
+]
+
+
 class Generate(Section):
     """Answers to every prompt: `n` per model, cycling through temperatures and system prompts."""
 
@@ -166,6 +176,15 @@ class Generate(Section):
     )  # fmt: skip
     seed: Seed | None = Field(0, description="Answer i is requested with seed + i; null = no seed is sent")
     max_failed: float = Field(0.05, ge=0, le=1, description="Share of failed answers above which the run stops")
+    on_policy: Trained = Field(
+        None,
+        description="Measure how likely each answer is under the model to be trained: a model, or auto = the one with "
+        "on_policy: true, else train.model",
+    )
+
+    def is_on_policy(self, model: Model) -> bool:
+        """Whether one of the models that answer is the model to be trained."""
+        return model.on_policy or (isinstance(self.on_policy, Model) and self.on_policy.model == model.model)
 
 
 class Judge(Section):
@@ -211,6 +230,10 @@ class Pair(Section):
         None, ge=1, le=COUNT, description="Maximum number of pairs per prompt; null = all that the strategy yields"
     )
     salt: Annotated[str, AS_IS] = Field("prefcurate", description="A different salt gives different random picks")
+    min_logp_per_token: float | None = Field(
+        None, ge=-100, le=0,
+        description="Answers whose log-likelihood per token under the model to be trained is lower are in no pair",
+    )  # fmt: skip
     cut_off: Literal["drop", "rejected"] = Field(
         "drop", description="Answers that were cut off are in no pair, or may be rejected; they are never chosen"
     )

@@ -126,7 +126,9 @@ def _section(kind: type[BaseModel], tree: Mapping[str, Any], section: str, say: 
         elif inner:
             here = section or name
             each = [_section(inner, one, here, say) for one in value] if isinstance(value, list) else None
-            plain[name] = each if each is not None else _section(inner, value, here, say) if value else value
+            plain[name] = (
+                each if each is not None else _section(inner, value, here, say) if isinstance(value, dict) else value
+            )
         elif _is_plain(fields[name].annotation):
             plain[name] = value
     return plain

@@ -35,6 +35,7 @@ class GenerationSummary:
         found = {
             "Prompts": [_prompts(self.found["prompts"])] if "prompts" in self.found else [],
             "Answers": [_answers(row) for row in self.found.get("answers", ())],
+            **self._likelihood(),
             _pull(judges, "Judges", "method"): judges,
             "Requests": [_requests(row) for row in self.found.get("requests", ())],
         }
@@ -62,11 +63,20 @@ class GenerationSummary:
                 sentences.append(
                     f"{_counted(count, 'answer')} of {row['model']} without text, mostly: {row['problem']}."
                 )
+        if any(row["mean"] is not None for row in self.found.get("on_policy", ())):
+            sentences.append(
+                "Log-likelihoods are in nats; the nearer to 0, the more an answer is like those that the model to be "
+                "trained would give itself."
+            )
         for row in self.found.get("judges", ()):
             if row["problem"]:
                 count = f"{_counted(row['problems'], 'verdict')} of {row['judge']}"
                 sentences.append(f"{count} cannot be used: {row.get('example') or row['problem']}.")
         return sentences
+
+    def _likelihood(self) -> dict[str, list[Row]]:
+        rows = self.found.get("on_policy", ())
+        return {f"Log-likelihood per token under {rows[0]['under']}": [_likely(row) for row in rows]} if rows else {}
 
     def _judges(self) -> list[Row]:
         return [_judge(row, self.found["panel"]) for row in self.found.get("judges", ())]
@@ -96,6 +106,17 @@ def _answers(row: Mapping[str, Any]) -> Row:
         "without text": row["without_text"] or None,
         "tokens, mean": None if row["mean_tokens"] is None else round(row["mean_tokens"]),
         "on policy": "yes" if row["on_policy"] else None,
+    }
+
+
+def _likely(row: Mapping[str, Any]) -> Row:
+    known = row["mean"] is not None
+    return {
+        "answers of": row["model"],
+        "topic": row["topic"],
+        "measured": f"{row['measured']:,} of {row['answers']:,}",
+        "mean": f"{row['mean']:.2f}" if known else None,
+        "10% to 90%": f"{row['low']:.2f} to {row['high']:.2f}" if known else None,
     }
 
 

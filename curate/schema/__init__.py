@@ -80,6 +80,7 @@ CANDIDATES = pl.Schema(
         "output_tokens": pl.UInt32(),
         "error": pl.String(),
         "reasoning": pl.String(),  # what the model thought first, where its endpoint tells it apart; null = unknown
+        "logp_per_token": pl.Float64(),  # log-likelihood under the model to be trained, nats; null = not measured
         "score": pl.Float64(),  # overall score; null = not judged
         "scores": pl.List(pl.Struct({"aspect": pl.String, "score": pl.Float64})),
         "reason": pl.String(),  # the judge's reason

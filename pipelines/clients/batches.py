@@ -10,6 +10,7 @@ from pipelines.clients.requests import Messages
 
 EXTRA = "embed"  # torch and transformers are in it
 NO_LIMIT = 10**9
+SCORED_AT_ONCE = 4  # sequences, whose logits over the whole vocabulary are in memory at the same time
 
 Ids = list[int]
 T = TypeVar("T")
@@ -70,6 +71,24 @@ def _halved(batch: Sequence[T], run: Callable[[Sequence[T]], list[R]], failed: C
             return [failed(one_line(error))]
     half = len(batch) // 2
     return _halved(batch[:half], run, failed) + _halved(batch[half:], run, failed)
+
+
+def log_probs(model: Any, answers: Sequence[tuple[Ids, Ids]]) -> list[list[float]]:
+    """
+    Return the log-prob of each token of each answer, in nats, under a causal model.
+
+    `answers`: tokens of the prompt (at least one) and tokens of the answer. All are computed in one batch.
+    """
+    torch = require("torch", EXTRA)
+    ids, mask = padded([prompt + answer for prompt, answer in answers], 0, model.device, left=False)
+    with torch.inference_mode():
+        logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits
+        found: list[list[float]] = []
+        for row, (prompt, answer) in enumerate(answers):
+            at = slice(len(prompt) - 1, len(prompt) + len(answer) - 1)
+            targets = torch.tensor(answer, device=ids.device, dtype=torch.long)
+            found.append(logits[row, at].float().log_softmax(-1).gather(-1, targets[:, None])[:, 0].tolist())
+    return found
 
 
 def one_line(error: Exception) -> str:

@@ -21,7 +21,7 @@ TABLES = (
     CREATE TABLE IF NOT EXISTS replies (
         key TEXT NOT NULL, room INTEGER NOT NULL, model TEXT NOT NULL, at REAL NOT NULL,
         text TEXT, finish_reason TEXT, input_tokens INTEGER, output_tokens INTEGER, error TEXT, reasoning TEXT,
-        checksum TEXT NOT NULL, PRIMARY KEY (key, room)
+        logp_per_token REAL, checksum TEXT NOT NULL, PRIMARY KEY (key, room)
     )
     """,
     """

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from curate import limits
+from pipelines.clients import logps
 from pipelines.clients.faults import UNREADABLE, Fault, fault_in
 from pipelines.clients.requests import Reply
 
@@ -60,6 +61,8 @@ class _Said:
     called: str = ""  # the tool that was called
     finish: str | None = None
     usage: Usage = field(default_factory=Usage)
+    tokens: list[Any] = field(default_factory=list)  # of the answer, with their log-probs
+    prompt: list[Any] | None = None  # log-probs of the prompt's tokens
     choices: int = 0
     fault: Fault | None = None
     is_empty: bool = True  # nothing in it has the form of a completion
@@ -72,6 +75,8 @@ class _Said:
         self.is_empty &= not isinstance(answer.get("choices"), list)
         if answer.get("usage") is not None:
             self.usage = Usage.of(answer["usage"])
+        if isinstance(listed := answer.get("prompt_logprobs"), list):
+            self.prompt = listed
         self.fault = self.fault or fault_in(answer)
         choices = answer.get("choices")
         firsts = [c for c in choices if isinstance(c, dict) and not c.get("index")] if isinstance(choices, list) else []
@@ -80,6 +85,9 @@ class _Said:
             self.fault = self.fault or fault_in(choice)
             if isinstance(reason := choice.get("finish_reason"), str) and reason:
                 self.finish = reason
+            reported = choice.get("logprobs")
+            if isinstance(reported, dict) and isinstance(content := reported.get("content"), list):
+                self.tokens += content
             message = next((m for m in (choice.get("message"), choice.get("delta")) if isinstance(m, dict)), {})
             self._hear(message if message else {"content": choice.get("text")})  # `text`: a plain completion
 
@@ -98,9 +106,11 @@ class _Said:
             self.called = (isinstance(named, dict) and _text(named.get("name"))) or "without a name"
 
 
-def read(body: bytes) -> Reply | Retry | Fault:
+def read(body: bytes, skip: int = 0) -> Reply | Retry | Fault:
     """
     Parse the body of a response with status 200, also one that streams although it was not asked to.
+
+    `skip`: tokens of the prompt that are left out of its mean log-prob, if the body holds log-probs of the prompt.
 
     A Fault is an error that came with status 200 and names its own status.
     """
@@ -119,10 +129,10 @@ def read(body: bytes) -> Reply | Retry | Fault:
         return said.fault
     if not said.choices:
         return _foreign(body, said.fault) if said.is_empty else Retry("the reply has no choices", said.usage)
-    return _reply(said)
+    return _reply(said, skip)
 
 
-def _reply(said: _Said) -> Reply | Retry:
+def _reply(said: _Said, skip: int) -> Reply | Retry:
     if said.fault is not None or said.finish == "error":
         why = f" ({said.fault})" if said.fault else ""
         return Retry(f"the endpoint ended the answer with an error{why}", said.usage)
@@ -131,8 +141,11 @@ def _reply(said: _Said) -> Reply | Retry:
     sent, got = said.usage.prompt_tokens, said.usage.completion_tokens
     text, thoughts, refusal = map("".join, (said.texts, said.thoughts, said.refusals))
     reasoning = thoughts if thoughts.strip() else None
+    if said.prompt is not None:  # what the model adds to the messages is of no interest
+        return Reply(text, said.finish, sent, got, logp_per_token=logps.of_prompt(said.prompt, skip))
     if text.strip():
-        return Reply(text, said.finish, sent, got, reasoning=reasoning)
+        likely = logps.of_answer(said.tokens, text)
+        return Reply(text, said.finish, sent, got, reasoning=reasoning, logp_per_token=likely)
     if (finish := (said.finish or "").lower()) in FILTERED:
         why, finish = f"filtered by the endpoint (finish_reason {finish})", "content_filter"
     elif said.called or finish in CALLED:

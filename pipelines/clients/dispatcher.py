@@ -25,6 +25,7 @@ class Tally:
     answered: int = 0  # by the model, since this start
     known: int = 0  # from the cache, or duplicates of a request in flight
     failed: int = 0
+    unasked: int = 0  # optional requests that the budget did not allow
     tokens: int = 0  # output tokens of `answered`
     started: float = field(default_factory=time.monotonic)
 
@@ -92,6 +93,7 @@ class Dispatcher:
             except BudgetReached as error:
                 if not request.optional:
                     raise
+                self.tally.unasked += 1
                 reply = Reply(None, error=str(error))
             self.settle(model, request, reply)
             future.set_result(reply)

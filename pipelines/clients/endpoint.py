@@ -217,7 +217,7 @@ class Endpoint:
     def _read(self, request: Request, response: Response, slot: Slot) -> Reply | Retry | Fault:
         if response.status != OK:
             return fault_of(response.status, response.body)
-        outcome = read(response.body)
+        outcome = read(response.body, request.skip)
         if isinstance(outcome, Retry):
             return replace(outcome, why=self._one_line(outcome.why))
         if isinstance(outcome, Reply):

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from pipelines.clients.faults import Fault
-from pipelines.clients.requests import Messages
+from pipelines.clients.requests import OF_PROMPT, Messages
 
 REFUSING = (400, 404, 422, 500, 501)  # statuses of a refused field; 500: a chat template that raises, in llama.cpp
 MAX_CHANGES = 8  # to one request
@@ -63,7 +63,7 @@ class Form:
         if has_system and SYSTEM.search(said) and (refused or "alternate" in said.lower()):
             return replace(self, system=False)
         name = _named(fault, said, body) if refused and fault.status < 500 else None
-        if name is None:
+        if name is None or name in OF_PROMPT:  # without these fields it would be another request
             return None
         if name in OTHER_NAMES:
             return None if TOO_LONG.search(_without(said, name)) else self._other_name(name)

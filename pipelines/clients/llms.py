@@ -80,7 +80,7 @@ class Loop:
 
 
 def _outputs(replies: Sequence[Reply]) -> dict[str, Any]:
-    """Convert replies to distilabel's output for one input; finish reasons, errors and reasoning as extra columns."""
+    """Convert replies to distilabel's output for one input; what else it has in extra columns."""
     return {
         "generations": [reply.text for reply in replies],
         "statistics": {
@@ -90,6 +90,7 @@ def _outputs(replies: Sequence[Reply]) -> dict[str, Any]:
         "finish_reason": [reply.finish_reason for reply in replies],
         "error": [reply.error for reply in replies],
         "reasoning": [reply.reasoning for reply in replies],
+        "logp_per_token": [reply.logp_per_token for reply in replies],
     }
 
 

@@ -1,4 +1,4 @@
-"""transformers models in this process: TransformersModel answers, RewardModel scores."""
+"""A transformers model in this process, which answers, and says how likely texts are."""
 
 import hashlib
 import math
@@ -9,14 +9,27 @@ from typing import Any
 from jinja2 import TemplateError
 
 from curate.errors import InputError, require
-from pipelines.clients.batches import EXTRA, Ids, batched, load, one_line, padded, rendered, token_limit
-from pipelines.clients.requests import Messages, Reply, Request
+from pipelines.clients.batches import (
+    EXTRA,
+    SCORED_AT_ONCE,
+    Ids,
+    batched,
+    load,
+    log_probs,
+    one_line,
+    padded,
+    rendered,
+    token_limit,
+)
+from pipelines.clients.requests import OF_ANSWER, OF_PROMPT, Messages, Reply, Request
 
 MAX_TOKENS = 1024  # of an answer, unless the request sets it
 SENTINEL = "userspeakshere"  # placeholder for the user's text, to find the beginning of a user turn in the template
-# `response_format` is accepted but not enforced: replies are parsed as they come.
+# `response_format` is accepted but not enforced: replies are parsed as they come. Log-probs are only reported of
+# messages: the answers of a model in this process are as quickly read once more.
 PARAMS = {
     "temperature", "top_p", "max_tokens", "seed", "stop", "continue_user", "chat_template_kwargs", "response_format",
+    *OF_ANSWER,
 }  # fmt: skip
 
 
@@ -81,8 +94,12 @@ class TransformersModel:
         """
         replies: dict[int, Reply] = {}
         groups: dict[Sampling, list[Job]] = {}
+        read: list[tuple[int, Ids, int]] = []
         for place, request in enumerate(requests):
             try:
+                if request.params.keys() >= OF_PROMPT.keys():
+                    read.append((place, self._whole(request), max(request.skip, 1)))
+                    continue
                 job = self._job(place, request)
             except (InputError, TemplateError, TypeError, ValueError) as error:
                 replies[place] = _failed(one_line(error))
@@ -92,6 +109,9 @@ class TransformersModel:
             jobs.sort(key=lambda job: -len(job.ids))  # little padding, and the largest batch first
             for job, reply in batched(jobs, self._batch_size, self._answer, _failed):
                 replies[job.place] = reply
+        read.sort(key=lambda one: -len(one[1]))
+        for (place, _, _), reply in batched(read, SCORED_AT_ONCE, self._log_probs, _failed):
+            replies[place] = reply
         return [replies[place] for place in range(len(requests))]
 
     def _job(self, place: int, request: Request) -> Job:
@@ -137,6 +157,25 @@ class TransformersModel:
             return before, (), ids[:1]
         return before, tuple(after.splitlines()[:1]), []
 
+    def _whole(self, request: Request) -> Ids:
+        """Return the tokens of a conversation up to the end of its last text."""
+        options = request.params.get("chat_template_kwargs", {})
+        text = rendered(self._tokenizer, request.messages, answer=False, continue_final_message=True, **options)
+        ids: Ids = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        if len(ids) > self._context:
+            raise InputError(
+                f"the conversation of {len(ids)} tokens does not fit into the model's context of {self._context}"
+            )
+        return ids
+
+    def _log_probs(self, read: Sequence[tuple[int, Ids, int]]) -> list[Reply]:
+        """Return the mean log-prob of the tokens of each conversation after the first ones; null without any."""
+        found = log_probs(self._model, [(ids[:skip], ids[skip:]) for _, ids, skip in read])
+        means = [math.fsum(tokens) / len(tokens) if tokens else None for tokens in found]
+        return [
+            Reply("", "stop", len(ids), 0, logp_per_token=mean) for (_, ids, _), mean in zip(read, means, strict=True)
+        ]
+
     def _answer(self, jobs: Sequence[Job]) -> list[Reply]:
         """Generate one batch."""
         torch = require("torch", EXTRA)
@@ -171,83 +210,6 @@ class TransformersModel:
         if not text.strip():
             return Reply(None, finish, len(job.ids), length, error="the reply is empty")
         return Reply(text, finish, len(job.ids), length)
-
-
-class RewardModel:
-    """
-    A sequence classifier with one label, as a judge: the higher its number, the better. From a folder or the Hub; in
-    bfloat16 on a GPU, in float32 on the CPU.
-    """
-
-    def __init__(self, name: str, *, device: str | None = None, batch_size: int = 8) -> None:
-        transformers = require("transformers", EXTRA)
-        self._batch_size = batch_size
-        kind = transformers.AutoModelForSequenceClassification
-        self._tokenizer, self._model = load(kind, name, device, "float32")
-        if self._model.config.num_labels != 1:
-            raise InputError(f"{name} is not a reward model: it has {self._model.config.num_labels} labels, expected 1")
-        self._context = token_limit(self._model, self._tokenizer.model_max_length)
-        self._pad: int | None = self._model.config.get_text_config().pad_token_id
-
-    def score(self, conversations: Sequence[Messages]) -> list[float | None]:
-        """
-        Return one score per conversation; the last turn of each is the answer to score.
-
-        If a conversation is too long for the model, its oldest exchanges are dropped as a whole; the system prompt
-        stays. The score is null if the last exchange alone is too long (truncated, it would be a different answer), or
-        if the chat template rejects the conversation.
-        """
-        fitted, refused = self._fitted(conversations)
-        if refused and not any(fitted):  # not a single odd conversation, but a mismatch with the model
-            raise InputError(f"the reward model's chat template rejects all conversations: {refused}")
-        jobs = sorted(((place, ids) for place, ids in enumerate(fitted) if ids), key=lambda job: -len(job[1]))
-        scored = batched(jobs, self._batch_size, self._numbers, lambda _: None)
-        scores = {place: number for (place, _), number in scored}
-        return [scores.get(place) for place in range(len(fitted))]
-
-    def _fitted(self, conversations: Sequence[Messages]) -> tuple[list[Ids | None], str]:
-        fitted: list[Ids | None] = []
-        refused = ""
-        for messages in conversations:
-            try:
-                fitted.append(self._fit(messages))
-            except TemplateError as error:  # an unsupported order of roles, or a system prompt
-                fitted.append(None)
-                refused = one_line(error)
-        return fitted, refused
-
-    def _fit(self, messages: Messages) -> Ids | None:
-        system = [message for message in messages[:1] if message["role"] in {"system", "developer"}]
-        turns = list(messages[len(system) :])
-        while len(ids := self._ids([*system, *turns])) > self._context:
-            if len(turns) < 4:
-                return None
-            turns = turns[2:]
-        return ids
-
-    def _ids(self, messages: Messages) -> Ids:
-        if self._tokenizer.chat_template:
-            text = rendered(self._tokenizer, messages, answer=False)
-        else:
-            text = "\n".join(f"{message['role']}: {message['content']}" for message in messages)
-        special = not self._tokenizer.chat_template  # a chat template includes them
-        ids: Ids = self._tokenizer(text, add_special_tokens=special)["input_ids"]
-        return ids
-
-    def _numbers(self, jobs: Sequence[tuple[int, Ids]]) -> list[float | None]:
-        """Score one batch."""
-        torch = require("torch", EXTRA)
-        rows = [ids for _, ids in jobs]
-        pad = self._pad
-        if pad is None:
-            # Decoders read the score at the last token that is not padding. Without a padding token of the model's own,
-            # any token works that is not the last one of a row.
-            pad = min(set(range(len(rows) + 1)) - {ids[-1] for ids in rows})
-            self._model.config.get_text_config().pad_token_id = pad
-        ids, mask = padded(rows, pad, self._model.device, left=False)
-        with torch.inference_mode():
-            numbers = self._model(input_ids=ids, attention_mask=mask).logits[:, 0].float().tolist()
-        return [number if math.isfinite(number) else None for number in numbers]
 
 
 def _token_ids(*values: int | Sequence[int] | None) -> tuple[int, ...]:

@@ -11,6 +11,9 @@ Messages = Sequence[Mapping[str, str]]  # [{"role": …, "content": …}, …]
 
 
 ROOM = ("max_tokens", "max_completion_tokens")  # the two names of the limit on output tokens
+# Fields of a request for the log-probs of its own messages, which vLLM and servers like it understand.
+OF_PROMPT = {"prompt_logprobs": 0, "continue_final_message": True, "add_generation_prompt": False}
+OF_ANSWER = {"logprobs": True, "top_logprobs": 1}  # for those of the answer; they change nothing about it
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,7 @@ class Request:
     accepts: "Callable[[Reply], bool] | None" = field(default=None, compare=False, repr=False)
     optional: bool = field(default=False, compare=False)  # the reply before it stands where it brings none
     follows: bool = field(default=False, compare=False)  # it follows from a reply, and goes before those that wait
+    skip: int = field(default=0, compare=False)  # tokens of the messages that do not count in `Reply.logp_per_token`
 
     @property
     def max_tokens(self) -> int:
@@ -40,9 +44,10 @@ class Request:
     def key(self, model: str) -> str:
         """
         Cache key: a hash of model, messages, parameters and sample. Without the address, so ports may change, and
-        without the limit on output tokens: an answer that ended by itself is the same under a larger one.
+        without what leaves the answer as it is: whether log-probs are reported, and the limit on output tokens (an
+        answer that ended by itself is the same under a larger one).
         """
-        params = {name: value for name, value in self.params.items() if name not in ROOM}
+        params = {name: value for name, value in self.params.items() if name not in (*ROOM, *OF_ANSWER)}
         plain = json.dumps(
             [model, list(map(dict, self.messages)), params, self.sample],
             sort_keys=True,
@@ -61,6 +66,8 @@ class Reply:
     output_tokens: int | None = None
     error: str | None = None
     reasoning: str | None = None  # what the model thought before it answered, where the endpoint tells it apart
+    # Mean log-prob of the answer's tokens, or of the request's own where it asked for those; null = not reported.
+    logp_per_token: float | None = None
 
     @property
     def is_final(self) -> bool:

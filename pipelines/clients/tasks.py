@@ -61,4 +61,5 @@ def _reply(row: dict[str, Any]) -> Reply:
         counted["output_tokens"],
         row["llm_ask_error"],
         row["llm_ask_reasoning"],
+        row["llm_ask_logp_per_token"],
     )

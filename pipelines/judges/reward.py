@@ -10,7 +10,7 @@ from curate.errors import require
 from pipelines.judges.base import LocalJudge
 
 if TYPE_CHECKING:
-    from pipelines.clients.local import RewardModel
+    from pipelines.clients.reward import RewardModel
 
 
 class RewardJudge(LocalJudge):
@@ -31,6 +31,6 @@ class RewardJudge(LocalJudge):
 
     @cached_property
     def _reward(self) -> "RewardModel":
-        from pipelines.clients.local import RewardModel
+        from pipelines.clients.reward import RewardModel
 
         return RewardModel(self.model.model.partition(":")[2])

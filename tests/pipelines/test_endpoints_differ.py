@@ -97,6 +97,31 @@ def test_a_larger_limit_requests_only_answers_that_were_cut_off(server: ChatServ
     assert server.asked == []  # all of it is known
 
 
+def test_an_answer_that_is_cut_off_is_not_judged_where_it_can_be_in_no_pair(server: ChatServer, tmp_path: Path) -> None:
+    def reply(messages: Messages, params: Mapping[str, Any]) -> Answer:
+        return rating(3) if params["model"] == "judge" else ("Only a", "length") if "1" in last(messages) else "All."
+
+    server.reply = reply
+    source = prompts(tmp_path / "p.jsonl", count=3)
+    for cut_off, verdicts in (("drop", 2), ("rejected", 1)):
+        server.forget()
+        judge(whole(server, source, pair={"cut_off": cut_off}), tmp_path / "RUN")
+        assert len(server.of("judge")) == verdicts  # equal answers once; the others are known then
+
+
+def test_a_raised_budget_asks_again_for_what_was_cut_off(server: ChatServer, tmp_path: Path) -> None:
+    server.reply = cut_below(100)
+    wanted: dict[str, Any] = {"generate": {"max_tokens": 16, "retry_cut": 100}}
+    cut = answered(server, tmp_path, **wanted, budget={"tokens": 1_500})
+    assert cut.get_column("finish_reason").to_list() == ["length"] * 6
+    server.forget()
+    assert answered(server, tmp_path, **wanted, budget={"tokens": 1_600}).equals(cut)
+    assert server.asked == []
+    whole_ones = answered(server, tmp_path, **wanted)
+    assert whole_ones.get_column("finish_reason").to_list() == ["stop"] * 6
+    assert [body["max_tokens"] for body in server.asked] == [1600] * 6
+
+
 def test_more_room_is_requested_only_where_the_budget_allows_it(server: ChatServer, tmp_path: Path) -> None:
     """The prompts cost little, an answer at most 16 tokens, and one with more room 1,600."""
     server.reply = cut_below(900)

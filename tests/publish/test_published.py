@@ -61,7 +61,7 @@ def with_value(path: tuple[str, ...], value: Any) -> dict[str, Any]:
     tree: dict[str, Any] = {
         "source": {"paths": ["p.jsonl"]},
         "prompts": {"model": dict(model), "description": "x"},
-        "generate": {"models": [dict(model)]},
+        "generate": {"models": [dict(model)], "on_policy": dict(model)},
         "judge": {"models": [dict(model)]},
         "pair": {}, "budget": {}, "train": {}, "select": {},
         "dedup": {"near": {}, "semantic": {}},

@@ -34,7 +34,8 @@ HOSTILE = {
             {"model": "openai:b", "extra": {"tool": {"url": "http://x"}}},
             {"model": "inference:c"},
             {"model": "gguf:/tmp/weights.gguf"},
-        ]
+        ],
+        "on_policy": "openai:spy@http://spy.example/v1",
     },
     "judge": {"models": ["reward:them/reward"], "rubric": "~/.ssh/id_rsa"},
     "budget": {"prices": "/etc/prices.yaml"},
@@ -58,6 +59,7 @@ USES = {
         "send prompts to https://router.huggingface.co/v1 with the key in HF_TOKEN for the model inference:c"
     ],
     "generate.models.3": ["load the model gguf:/tmp/weights.gguf"],
+    "generate.on_policy": ["send prompts to http://spy.example/v1 for the model openai:spy"],
     "judge.models.0": ["load the model reward:them/reward"],
     "judge.rubric": ["read ~/.ssh/id_rsa"],
     "budget.prices": ["read /etc/prices.yaml"],
@@ -123,6 +125,20 @@ def test_what_the_user_sets_needs_no_consent() -> None:
     recipe = as_recipe(recipe, ["train.trl={beta: 1}", "train.chat_template=zephyr"])
     assert listed(recipe, training=True) == {}
     check_consent(recipe, training=True)
+
+
+def test_the_model_of_the_train_section_may_be_used_before_training() -> None:
+    tree = {
+        "origin": ORIGIN, "source": {"paths": []}, "prompts": {"model": "openai:m", "description": "d"},
+        "generate": {"models": ["openai:m"], "on_policy": "auto"}, "train": {"model": "them/model"},
+    }  # fmt: skip
+    own = ["generate.models=openai:own", "prompts.model=openai:own"]
+    recipe = make_recipe(tree, own)
+    assert uses(recipe, training=False) == [("train.model", "load the model transformers:them/model")]
+    with pytest.raises(ConsentNeeded, match="load the model transformers:them/model"):
+        check_consent(recipe)
+    for mine in ("generate.on_policy=null", "train.model=my/model"):
+        check_consent(make_recipe(tree, [*own, mine]))
 
 
 def test_consent_is_for_exactly_this_recipe(tmp_path: Path) -> None:

@@ -102,6 +102,26 @@ def test_what_is_wrong_with_verdicts_in_words() -> None:
     assert about.sentences == ["1 verdict of openai:j cannot be used: there is no JSON object."]
 
 
+def test_likelihood_by_model_and_topic() -> None:
+    row = {"under": "openai:t", "model": "openai:a", "topic": None, "answers": 1200, "measured": 1000}
+    rows = [
+        row | {"mean": -1.234, "low": -2.0, "high": -0.5},
+        row | {"topic": "tea", "mean": None, "low": None, "high": None},
+    ]
+    about = GenerationSummary({"on_policy": rows})
+    assert about.tables == {
+        "Log-likelihood per token under openai:t": [
+            {
+                "answers of": "openai:a", "topic": None, "measured": "1,000 of 1,200", "mean": "-1.23",
+                "10% to 90%": "-2.00 to -0.50",
+            },
+            {"answers of": "openai:a", "topic": "tea", "measured": "1,000 of 1,200", "mean": None, "10% to 90%": None},
+        ]
+    }  # fmt: skip
+    assert [sentence.partition(";")[0] for sentence in about.sentences] == ["Log-likelihoods are in nats"]
+    assert GenerationSummary({"on_policy": rows[1:]}).sentences == []
+
+
 def test_nothing_was_generated() -> None:
     assert not GenerationSummary({})
     nothing = GenerationSummary({})

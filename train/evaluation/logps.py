@@ -1,5 +1,6 @@
 """Log-probs of both answers of each pair, as TRL computes them: sums over the answer's tokens, in nats."""
 
+import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -14,7 +15,6 @@ from curate.errors import InputError, require
 from train.models import EXTRA
 from train.tokens import SIDES, sequences
 
-SEQUENCES_PER_BATCH = 4  # their logits over the whole vocabulary are in memory at the same time
 TUNED, REFERENCE = "tuned", "reference"
 Answer = tuple[list[int], list[int]]  # tokens of the prompt, tokens of the answer
 
@@ -94,27 +94,12 @@ def score_columns(who: str, sums: Sequence[float | None]) -> pl.DataFrame:
 
 def score(model: Any, answers: Sequence[Answer | None]) -> list[float | None]:
     """Return the log-prob of each answer given its prompt, in nats; None for None."""
-    from pipelines.clients.batches import batched
+    from pipelines.clients.batches import SCORED_AT_ONCE, batched
+    from pipelines.clients.batches import log_probs as of_tokens
+
+    def sums(jobs: Sequence[tuple[int, Answer]]) -> list[float | None]:
+        return [math.fsum(tokens) for tokens in of_tokens(model, [answer for _, answer in jobs])]
 
     jobs = sorted(((n, answer) for n, answer in enumerate(answers) if answer), key=lambda job: -sum(map(len, job[1])))
-    scored = batched(
-        jobs, SEQUENCES_PER_BATCH, lambda batch: _score(model, [answer for _, answer in batch]), lambda _: None
-    )
-    found = {place: number for (place, _), number in scored}
+    found = {place: number for (place, _), number in batched(jobs, SCORED_AT_ONCE, sums, lambda _: None)}
     return [found.get(place) for place in range(len(answers))]
-
-
-def _score(model: Any, answers: Sequence[Answer]) -> list[float | None]:
-    from pipelines.clients.batches import padded
-
-    torch = require("torch", EXTRA)
-    ids, mask = padded([prompt + answer for prompt, answer in answers], 0, model.device, left=False)
-    with torch.inference_mode():
-        logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits
-        found: list[float | None] = []
-        for row, (prompt, answer) in enumerate(answers):
-            at = slice(len(prompt) - 1, len(prompt) + len(answer) - 1)
-            targets = torch.tensor(answer, device=ids.device)
-            logps = logits[row, at].float().log_softmax(-1).gather(-1, targets[:, None])
-            found.append(float(logps.sum().item()))
-    return found

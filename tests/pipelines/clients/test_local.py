@@ -9,8 +9,9 @@ import pytest
 
 from curate.errors import InputError, ServiceError
 from pipelines.clients.batches import batched
-from pipelines.clients.local import RewardModel, TransformersModel
-from pipelines.clients.requests import Request
+from pipelines.clients.local import TransformersModel
+from pipelines.clients.requests import OF_PROMPT, Request
+from pipelines.clients.reward import RewardModel
 
 pytestmark = pytest.mark.slow
 CHAT = (
@@ -95,6 +96,38 @@ def test_replies_are_reproducible_and_depend_on_seeds(model: TransformersModel) 
     assert len({reply.text for reply in replies}) == 6
     other = [user("Hello", seed=seed + 6, temperature=1.5, top_p=0.9) for seed in range(6)]
     assert model.generate(other) != replies
+
+
+def test_log_probs_of_an_answer_are_those_of_the_models_own_logits(model: TransformersModel) -> None:
+    import torch
+
+    turns = exchange("Which tea?", "Green.")
+    start = "<user>Which tea?<assistant>"
+    ids = model._tokenizer(start + "Green.", add_special_tokens=False, return_tensors="pt")["input_ids"]
+    skip = len(model._tokenizer(start, add_special_tokens=False)["input_ids"])
+    with torch.inference_mode():
+        logps = model._model(ids).logits[0].float().log_softmax(-1)
+    expected = [logps[place - 1, token].item() for place, token in enumerate(ids[0].tolist())][skip:]
+    longer = exchange("Which tea, and which cup?", "Black, in a glass.")
+    params = {"max_tokens": 1, "temperature": 0, **OF_PROMPT}
+    replies = model.generate(
+        [Request(turns, params, skip=skip), Request(longer, params, skip=2), Request(turns, params)]
+    )
+    assert len(expected) == len("Green.")
+    assert replies[0].logp_per_token == pytest.approx(sum(expected) / len(expected), abs=1e-5)
+    assert [(reply.text, reply.input_tokens, reply.output_tokens) for reply in replies] == [
+        ("", ids.shape[1], 0), ("", 45, 0), ("", ids.shape[1], 0),
+    ]  # fmt: skip
+    (nothing,) = model.generate([Request(turns, params, skip=ids.shape[1])])
+    assert (nothing.logp_per_token, nothing.error) == (None, None)
+
+
+def test_a_conversation_beyond_the_context_has_no_log_probs(model: TransformersModel) -> None:
+    params = {"max_tokens": 1, "temperature": 0, **OF_PROMPT}
+    (reply,) = model.generate([Request(exchange("x", "y" * CONTEXT), params, skip=3)])
+    assert (reply.logp_per_token, reply.error) == (
+        None, f"the conversation of {CONTEXT + 3} tokens does not fit into the model's context of {CONTEXT}",
+    )  # fmt: skip
 
 
 def test_parameters_differ_within_a_call(model: TransformersModel) -> None:
