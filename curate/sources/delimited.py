@@ -1,8 +1,10 @@
-"""CSV with a header, as blocks of text columns. A row of another width than the header's is a broken row."""
+"""CSV with a header, also with tabs or semicolons, as blocks of text columns. A row of another width is broken."""
 
 import csv
 import io
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import chain
 from typing import BinaryIO
 
 from curate.errors import InputError
@@ -13,7 +15,7 @@ def read_csv(stream: BinaryIO, bounds: Bounds) -> Iterator[RawBlock]:
     """Yield blocks of a csv file with a header; every column is text. Rows of a different width are broken rows."""
     csv.field_size_limit(max(csv.field_size_limit(), bounds.row_bytes))  # the limit of a row comes first
     lines = _Lines(stream, bounds)
-    rows = filter(None, csv.reader(lines))  # a blank line is no row
+    rows = filter(None, csv.reader(lines, delimiter=lines.delimiter))  # a blank line is no row
     names = next(rows, [])
     bounds.check_columns(len(names))
     if len(set(names)) < len(names):
@@ -43,6 +45,9 @@ def _block(names: list[str], rows: list[list[str]], numbers: list[int], broken: 
     return RawBlock(dict(zip(names, cells, strict=True)) if rows else {}, numbers, broken)
 
 
+DELIMITERS = (",", "\t", ";", "|")
+
+
 class _Lines:
     """The lines of a text. Raises InputError for a row of too many characters, which may be many lines."""
 
@@ -50,12 +55,15 @@ class _Lines:
         # Invalid UTF-8 is replaced by U+FFFD, which a signal reports. A byte-order mark is not part of the header.
         self._text = io.TextIOWrapper(stream, "utf-8-sig", errors="replace", newline="")
         self._bounds = bounds
+        self._first = self._text.readline(bounds.row_bytes + 1)
+        self.delimiter = _delimiter(self._first)
         self._rows, self._pending = 0, 0  # rows so far, and characters since the last one
         self.unclosed = False  # whether the last row ends with the text, inside a quoted cell
 
     def __iter__(self) -> Iterator[str]:
         most = self._bounds.row_bytes
-        while line := self._text.readline(most + 1):
+        lines = chain([self._first], iter(lambda: self._text.readline(most + 1), ""))
+        for line in filter(None, lines):
             self._pending += len(line)
             if self._pending > most:
                 self._bounds.check_row(self._pending, f"row {self._rows}" if self._rows else "the header")
@@ -67,3 +75,10 @@ class _Lines:
         size, self._pending = self._pending, 0
         self._rows += 1
         return size
+
+
+def _delimiter(header: str) -> str:
+    """Return the delimiter that gives the header the most columns; of several the first of DELIMITERS."""
+    with suppress(csv.Error):  # a header beyond all bounds, which is refused later
+        return max(DELIMITERS, key=lambda delimiter: len(next(csv.reader([header], delimiter=delimiter), [])))
+    return DELIMITERS[0]

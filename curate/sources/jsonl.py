@@ -1,4 +1,8 @@
-"""JSON: one object per line, or one array of objects. A broken line is reported; the others are still read."""
+"""
+JSON: one object per line, one array of objects, the same below a key, or objects over several lines each.
+
+A broken row is reported; the others are still read.
+"""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -6,16 +10,12 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from curate import limits
-from curate.errors import InputError
+from curate.sources.json_items import STRING, array_items, objects
 from curate.sources.raw_block import BLOCK_BYTES, MAX_BLOCK_CELLS, MAX_BLOCK_ROWS, Bounds, RawBlock
 
 ARRAY_ROWS = 2_000  # per block
-# Tokens of an array: a whole string, or punctuation. A lone quote opens a string whose end is not read yet.
-STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
-INSIDE = re.compile(STRING + rb'|["{}\[\]]', re.DOTALL)  # within an item
-BETWEEN = re.compile(STRING + rb'|["{}\[\],]', re.DOTALL)  # between items, where a comma ends one
-STEPS = {b"{": 1, b"[": 1, b"}": -1, b"]": -1}
+# What Python's json module writes for numbers that JSON does not have: they are not measured.
+NO_NUMBER = re.compile(STRING + rb"|-?\b(?:NaN|Infinity)\b")
 decoder = msgspec.json.Decoder()
 
 
@@ -34,11 +34,25 @@ def read_json_lines(stream: BinaryIO, bounds: Bounds) -> Iterator[RawBlock]:
 
 def read_json_array(stream: BinaryIO, bounds: Bounds) -> Iterator[RawBlock]:
     """Yield blocks of a JSON array. `source_row` counts its items; problems name the item, counted from 1."""
+    yield from _items(array_items(stream, bounds), "item", bounds)
+
+
+def read_json_below(stream: BinaryIO, bounds: Bounds, start: int) -> Iterator[RawBlock]:
+    """Yield blocks of an array inside of an object, as `read_json_array` does; `start`: of `json_items.rows_below`."""
+    yield from _items(array_items(stream, bounds, start=start, inside=2), "item", bounds)
+
+
+def read_json_objects(stream: BinaryIO, bounds: Bounds) -> Iterator[RawBlock]:
+    """Yield blocks of objects that are written over several lines each, as `read_json_array` does."""
+    yield from _items(objects(stream, bounds), "object", bounds)
+
+
+def _items(items: Iterator[bytes], what: str, bounds: Bounds) -> Iterator[RawBlock]:
     rows: list[tuple[int, dict[str, Any] | str]] = []
     size = 0
-    for number, item in enumerate(_array_items(stream, bounds)):
+    for number, item in enumerate(items):
         value = _decode(item)
-        rows.append((number, value if isinstance(value, dict) else f"item {number + 1}: {value}"))
+        rows.append((number, value if isinstance(value, dict) else f"{what} {number + 1}: {value}"))
         size += len(item)
         if size >= BLOCK_BYTES or len(rows) >= ARRAY_ROWS:
             yield from _blocks(rows, bounds)
@@ -57,34 +71,6 @@ def _blocks(rows: Sequence[tuple[int, dict[str, Any] | str]], bounds: Bounds) ->
         broken = [(number, row) for number, row in part if isinstance(row, str)]
         columns = {name: [row.get(name) for _, row in good] for name in names}
         yield RawBlock(columns, [number for number, _ in good], broken)
-
-
-def _array_items(stream: BinaryIO, bounds: Bounds) -> Iterator[bytes]:
-    """Yield the undecoded items of `[{"a": "x, y"}, {"b": [1, 2]}]`, so that a broken item does not affect others."""
-    text, start, at, depth = stream.read(BLOCK_BYTES).lstrip()[1:], 0, 0, 1  # after the opening bracket
-    number = 1
-    while depth:
-        found = (INSIDE if depth > 1 else BETWEEN).search(text, at)
-        if found is None or found[0] == b'"':  # a string continues in the next block
-            bounds.check_row(len(text) - start, f"item {number:,}")
-            more = stream.read(BLOCK_BYTES)
-            if not more:
-                raise InputError("the JSON array is not closed; the file is truncated")
-            text, start, at = text[start:] + more, 0, (found.start() if found else len(text)) - start
-            continue
-        if depth == 1 and found[0] in (b",", b"]"):
-            bounds.check_row(found.start() - start, f"item {number:,}")
-            item = text[start : found.start()].strip()
-            if item or found[0] == b",":
-                yield item
-                number += 1
-            start = found.end()
-        depth += STEPS.get(found[0], 0)
-        if depth > limits.JSON_DEPTH:
-            raise InputError(f"item {number:,} is nested more than {limits.JSON_DEPTH:,} levels deep")
-        at = found.end()
-    if text[at:].strip() or stream.read(BLOCK_BYTES).strip():
-        raise InputError("there is data after the end of the JSON array; is one of its items broken?")
 
 
 def _line_blocks(stream: BinaryIO, bounds: Bounds) -> Iterator[tuple[int, list[bytes]]]:
@@ -116,8 +102,14 @@ def _decode(line: bytes) -> dict[str, Any] | str:
     except RecursionError:
         return "nested too deeply"
     except msgspec.DecodeError as error:
+        if (plain := NO_NUMBER.sub(_as_null, line)) != line:
+            return _decode(plain)
         # The decoder expects the second half of a surrogate pair and finds other text or the end of the line.
         cut = "truncated" in str(error) and line.rstrip().endswith(b"}") and b"\\ud" in line.lower()
         surrogate = cut or "surrogate" in str(error)
         return "a lone surrogate escape (\\ud800 to \\udfff)" if surrogate else f"invalid JSON: {error}"
     return value if isinstance(value, dict) else f"{type(value).__name__} instead of an object with columns"
+
+
+def _as_null(token: re.Match[bytes]) -> bytes:
+    return token[0] if token[0].startswith(b'"') else b"null"

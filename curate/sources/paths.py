@@ -15,7 +15,7 @@ from curate.errors import InputError
 
 SHIPPED = "shipped:"  # prefix of a file that comes with prefcurate, wherever it is installed
 SHIPPED_FILES = Path(__file__).parent / "shipped"
-ENDINGS = (".jsonl", ".ndjson", ".json", ".csv", ".parquet", ".arrow", ".feather")
+ENDINGS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".tab", ".parquet", ".arrow", ".feather")
 PACKED = (".gz", ".zst")
 NOT_DATA = ("state.json", "dataset_info.json", "dataset_dict.json", "dataset_infos.json", "stage.json", "manifest.json")
 
@@ -128,4 +128,4 @@ def _is_data(path: Path) -> bool:
 def title(paths: Sequence[str]) -> str:
     """Return a short title for what was read: the first path without folders and extensions."""
     last = Path(paths[0].rstrip("/")).name or paths[0]
-    return re.sub(r"(\.(jsonl|ndjson|json|csv|parquet|arrow|feather|gz|zst))+$", "", last)
+    return re.sub(r"(\.(jsonl|ndjson|json|csv|tsv|tab|parquet|arrow|feather|gz|zst))+$", "", last)

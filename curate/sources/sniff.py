@@ -11,7 +11,9 @@ import pyarrow as pa
 
 from curate.errors import InputError
 from curate.sources.delimited import read_csv
-from curate.sources.jsonl import read_json_array, read_json_lines
+from curate.sources.encoding import AsUtf8, encoding_of
+from curate.sources.json_items import INSIDE, STEPS, rows_below
+from curate.sources.jsonl import read_json_array, read_json_below, read_json_lines, read_json_objects
 from curate.sources.paths import ENDINGS, PACKED, Input
 from curate.sources.raw_block import Bounds, RawBlock, Unpacked
 from curate.sources.tables import read_arrow, read_parquet
@@ -20,7 +22,9 @@ PACKED_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5": "zstd"}
 BOM = b"\xef\xbb\xbf"  # written before UTF-8 by Windows programs
 BUFFER_BYTES = 1 << 20
 TABLE_READERS = {"parquet": read_parquet, "arrow": read_arrow}
-TEXT_READERS = {"jsonl": read_json_lines, "json": read_json_array, "csv": read_csv}
+TEXT_READERS = {"jsonl": read_json_lines, "json": read_json_array, "objects": read_json_objects, "csv": read_csv}
+HEAD_BYTES = 1 << 20  # by which the type is told
+TABLES_OF_TEXT = (".csv", ".tsv", ".tab")
 
 
 def raw_blocks(source: Input, bounds: Bounds) -> Iterator[RawBlock]:
@@ -39,9 +43,11 @@ def raw_blocks(source: Input, bounds: Bounds) -> Iterator[RawBlock]:
 
 def _blocks(path: Path, bounds: Bounds) -> Iterator[RawBlock]:
     with _open(path) as stream:
-        head = stream.read(4096)
+        head = stream.read(HEAD_BYTES)
     if not head.strip():
         raise InputError("the file is empty")
+    if encoding := encoding_of(head):
+        head = head[: len(head) & -4].decode(encoding, "replace").encode("utf-8", "replace").removeprefix(BOM)
     kind = _kind(head, path)
     unpacked = Unpacked(path.stat().st_size, bounds)
     if kind in TABLE_READERS and _packing(path) is None:
@@ -49,6 +55,8 @@ def _blocks(path: Path, bounds: Bounds) -> Iterator[RawBlock]:
             yield from TABLE_READERS[kind](file, bounds, unpacked)
         return
     stream = io.BufferedReader(_Counted(_open(path), unpacked), BUFFER_BYTES)
+    if encoding:
+        stream = io.BufferedReader(AsUtf8(stream, encoding), BUFFER_BYTES)
     if kind in TABLE_READERS:  # these types need random access, so a compressed file is unpacked first
         with tempfile.TemporaryFile() as file:  # without a name, so that nothing of it remains if the process is killed
             shutil.copyfileobj(stream, file, BUFFER_BYTES)
@@ -57,6 +65,9 @@ def _blocks(path: Path, bounds: Bounds) -> Iterator[RawBlock]:
         return
     if kind != "csv" and head.startswith(BOM):  # not part of the JSON
         stream.read(len(BOM))
+    if kind == "below" and (start := rows_below(head.removeprefix(BOM).lstrip())):
+        yield from read_json_below(stream, bounds, start)
+        return
     yield from TEXT_READERS[kind](stream, bounds)
 
 
@@ -83,16 +94,30 @@ def _kind(head: bytes, path: Path) -> str:
     if start.startswith((b"ARROW1", b"\xff\xff\xff\xff")):
         return "arrow"
     if start.startswith(b"{"):
-        return "jsonl"
+        return _kind_of_objects(start)
     if start.startswith(b"["):
         return "json"
     ending = next((e for e in ENDINGS if _plain_name(path).endswith(e)), None)
-    if ending == ".csv":
+    if ending in TABLES_OF_TEXT:
         return "csv"
     if ending in (".jsonl", ".ndjson") and b"\0" not in head:
         return "jsonl"  # the first line is broken, but others may not be
     what = f"does not look like {ending}" if ending else "is of an unknown type"
     raise InputError(f"the content {what}. Supported: {', '.join(ENDINGS)}, each also as .gz or .zst")
+
+
+def _kind_of_objects(head: bytes) -> str:
+    """
+    Return how objects follow each other: one per line, or one over several lines ("objects"), or whether there is only
+    one, which holds the rows ("below").
+    """
+    line, _, others = head.partition(b"\n")
+    depth = sum(STEPS.get(token[0], 0) for token in INSIDE.finditer(line))
+    last, follows = line.rstrip()[-1:], others.lstrip()[:1]
+    goes_on = depth > 0 and last in (b"{", b"[", b",", b":") and not last == follows == b"{"
+    if rows_below(head) is not None and (goes_on or not others.strip()):
+        return "below"
+    return "objects" if goes_on else "jsonl"
 
 
 def _plain_name(path: Path) -> str:

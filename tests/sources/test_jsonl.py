@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.errors import InputError
-from curate.sources.jsonl import read_json_array, read_json_lines
+from curate.sources.json_items import rows_below
+from curate.sources.jsonl import read_json_array, read_json_below, read_json_lines, read_json_objects
 from curate.sources.raw_block import BLOCK_BYTES, Bounds
 from tests.staged import TEXTS, Row, read_all
 
@@ -71,7 +72,7 @@ def test_line_ends(tmp_path: Path, text: str) -> None:
         ("true", "bool instead of an object with columns"),
         (f"{GOOD} {GOOD}", "invalid JSON: JSON is malformed: trailing characters (byte 49)"),
         (f"{GOOD},", "invalid JSON: JSON is malformed: trailing characters (byte 48)"),
-        (GOOD.replace('"q"', "NaN"), "invalid JSON: JSON is malformed: invalid character (byte 11)"),
+        (GOOD.replace('"q"', "nul"), "invalid JSON: JSON is malformed: invalid character (byte 15)"),
         (GOOD.replace('"q"', "1e999"), "invalid JSON: Number out of range - at `$[...]`"),
         (GOOD.replace("q", "\x00"), "invalid JSON: JSON is malformed: invalid character (byte 12)"),
         (GOOD.replace("q", "\t"), "invalid JSON: JSON is malformed: invalid character (byte 12)"),
@@ -91,7 +92,7 @@ def test_problems_of_a_row(tmp_path: Path, line: str, detail: str) -> None:
         ("[1, {}]", "list instead of an object with columns"),
         ("3", "int instead of an object with columns"),
         ('"a, ]\\" text"', "str instead of an object with columns"),
-        (GOOD.replace('"q"', "NaN"), "invalid JSON: JSON is malformed: invalid character (byte 11)"),
+        (GOOD.replace('"q"', "nul"), "invalid JSON: JSON is malformed: invalid character (byte 15)"),
         (GOOD.replace("q", "\\ud83d"), "a lone surrogate escape (\\ud800 to \\udfff)"),
         (GOOD.replace('"q"', "[" * 5_000 + "]" * 5_000), "nested too deeply"),
         (f"{GOOD} {GOOD}", "invalid JSON: JSON is malformed: trailing characters (byte 49)"),
@@ -112,6 +113,17 @@ def test_invalid_utf_8_is_named_and_not_repaired(tmp_path: Path) -> None:
 def test_an_escaped_nul_and_a_surrogate_pair_are_text(tmp_path: Path) -> None:
     rows = read_bytes(tmp_path, GOOD.replace("q", "a\\u0000b").replace('"a"', '"\\ud83d\\ude00"'))
     assert [rows[0][name] for name in TEXTS] == ["user: a\0b", "assistant: 😀", "assistant: b"]
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+def test_numbers_that_json_does_not_have_are_not_measured(tmp_path: Path, number: str) -> None:
+    texts = '"prompt": "q NaN", "chosen": "a, -Infinity", "rejected": "b"'
+    row = f'{{{texts}, "chosen_score": {number}, "x": [{number}, 1]}}'
+    for name, text in (("rows.jsonl", f"{row}\n{GOOD}\n"), ("rows.json", f"[{row}, {GOOD}]")):
+        first, second = read_bytes(tmp_path, text, name)
+        assert (first["prompt"], first["chosen"]) == ("user: q NaN", "assistant: a, -Infinity")
+        assert (first["chosen_score"], first["extra"]) == (None, '{"x":[null,1]}')
+        assert second["problem"] is None
 
 
 def test_nothing_but_broken_lines(tmp_path: Path) -> None:
@@ -198,6 +210,30 @@ def test_arrays_are_read_as_by_the_standard_library(items: list[Row], indent: in
     names = [name for b in blocks for name in b.columns]
     assert rows == [tuple(item.get(name) for name in names) for item in items]
     assert [number for block in blocks for number in block.source_row] == list(range(len(items)))
+
+
+@pytest.mark.slow
+@settings(deadline=None)
+@given(
+    st.lists(st.dictionaries(st.sampled_from("ab"), JSON, min_size=1), min_size=1, max_size=5),
+    st.sampled_from([None, 1]),
+    st.integers(1, 9),
+)
+def test_objects_and_rows_below_a_key_are_read_as_by_the_standard_library(
+    items: list[Row], indent: int | None, size: int
+) -> None:
+    apart = "\n".join(json.dumps(item, indent=indent) for item in items)
+    whole = json.dumps({"version": [1, {}], "data": items, "n": {"x": []}}, indent=indent)
+    start = rows_below(whole.encode())
+    assert start
+    for blocks in (
+        list(read_json_objects(Dripping(apart.encode(), size), Bounds())),
+        list(read_json_below(Dripping(whole.encode(), max(size, start)), Bounds(), start)),
+    ):
+        rows = [row for b in blocks for row in zip(*b.columns.values(), strict=True)]
+        names = [name for b in blocks for name in b.columns]
+        assert rows == [tuple(item.get(name) for name in names) for item in items]
+        assert [number for block in blocks for number in block.source_row] == list(range(len(items)))
 
 
 VALUE = st.one_of(JSON, st.lists(st.fixed_dictionaries({"role": JSON | st.just("user"), "content": JSON}), max_size=2))

@@ -41,6 +41,14 @@ def pack(data: bytes, ending: str) -> bytes:
 JSONL = b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in ROWS)
 ARRAY = json.dumps(ROWS, ensure_ascii=False, indent=2).encode()
 CSV = b"prompt,chosen,rejected\n" + b"".join(f"{','.join(row.values())}\n".encode() for row in ROWS)
+FORMS = {
+    "jsonl": JSONL,
+    "json": ARRAY,
+    "objects": "\n".join(json.dumps(row, ensure_ascii=False, indent=2) for row in ROWS).encode(),
+    "below": json.dumps({"version": {"of": [1]}, "data": ROWS, "n": 3}, ensure_ascii=False, indent=2).encode(),
+    "below_line": json.dumps({"version": "1", "rows": ROWS}, ensure_ascii=False).encode() + b"\n",
+    "below_first": json.dumps({"train": ROWS, "note": "a [ or {"}, ensure_ascii=False).encode(),
+}
 KINDS = {
     "jsonl": JSONL,
     "json": ARRAY,
@@ -107,13 +115,75 @@ def test_an_empty_file(tmp_path: Path, name: str, data: bytes) -> None:
         ("rows.parquet", b"hello", "does not look like .parquet"),
         ("rows.json", b"hello", "does not look like .json"),
         ("rows.jsonl", b"\x00\x01\x02", "does not look like .jsonl"),
-        ("rows.jsonl", '{"a": 1}\n'.encode("utf-16"), "does not look like .jsonl"),
         ("rows.txt", b"hello", "is of an unknown type"),
         ("rows", b"PK\x03\x04", "is of an unknown type"),
     ],
 )
 def test_unknown_content(tmp_path: Path, name: str, data: bytes, message: str) -> None:
     assert f"{name}: the content {message}. Supported: .jsonl, " in failure(write(tmp_path, name, data))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize("kind", ["jsonl", "json", "objects", "below"])
+def test_json_in_another_encoding(tmp_path: Path, kind: str, encoding: str) -> None:
+    path = write(tmp_path, f"rows.json{'l' * (kind == 'jsonl')}", FORMS[kind].decode().encode(encoding))
+    assert [texts(row) for row in read_all(path)] == PAIRS
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])  # the last two with a mark
+@pytest.mark.parametrize("delimiter", ["\t", ";", "|", ","])
+@pytest.mark.parametrize("name", ["rows.csv", "rows.tsv", "rows.tab.gz"])
+def test_tables_of_text_with_any_delimiter(tmp_path: Path, name: str, delimiter: str, encoding: str) -> None:
+    text = CSV.decode().replace(",", delimiter).encode(encoding)
+    assert [texts(row) for row in read_all(write(tmp_path, name, pack(text, ".gz" * name.endswith(".gz"))))] == PAIRS
+
+
+def test_other_delimiters_in_cells_are_text(tmp_path: Path) -> None:
+    rows = read_all(write(tmp_path, "rows.csv", b'prompt;chosen;rejected\nq, w;"a; x\t|y";b\n'))
+    assert [texts(row) for row in rows] == [("user: q, w", "assistant: a; x\t|y", "assistant: b")]
+
+
+@pytest.mark.parametrize("name", ["rows.json", "rows.jsonl", "rows.json.zst"])
+@pytest.mark.parametrize("kind", ["objects", "below", "below_line", "below_first"])
+def test_other_forms_of_json(tmp_path: Path, kind: str, name: str) -> None:
+    data = pack(FORMS[kind], ".zst" * name.endswith(".zst"))
+    rows = read_all(write(tmp_path, name, data))
+    assert [texts(row) for row in rows] == PAIRS
+    assert [row["source_row"] for row in rows] == [0, 1, 2]
+
+
+def test_a_broken_object_over_several_lines_is_named_and_the_others_are_read(tmp_path: Path) -> None:
+    broken = json.dumps(ROWS[0], indent=1) + '\n{\n "prompt": oops\n}\n' + json.dumps(ROWS[2], indent=1)
+    rows = read_all(write(tmp_path, "rows.jsonl", broken.encode()))
+    assert [(row["source_row"], row["detail"]) for row in rows] == [
+        (0, None), (1, "object 2: invalid JSON: JSON is malformed: invalid character (byte 13)"), (2, None),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [
+        ('{"data": [{"prompt": "q", "chosen": "a", "rejected": "b"}]}\n{"data": []}', "the columns data"),  # two rows
+        ('{"messages": [{"role": "user", "content": "q"}]}', "the columns messages"),
+        ('{"data": {"rows": [{"prompt": "q"}]}}', "the columns data"),  # not below a key of the whole
+    ],
+)
+def test_lists_that_are_a_column_stay_one(tmp_path: Path, text: str, columns: str) -> None:
+    assert columns in failure(write(tmp_path, "rows.jsonl", text.encode()))
+
+
+@pytest.mark.parametrize(
+    ("end", "message"),
+    [
+        ("]", "the object around the rows is not closed; the file is truncated"),
+        ('], "n": "]}', "the object around the rows is not closed; the file is truncated"),
+        (']} {"data": []}', "there is data after the end of the object around the rows"),
+        ("", "the JSON array is not closed; the file is truncated"),
+    ],
+)
+def test_an_object_around_the_rows_that_ends_badly(tmp_path: Path, end: str, message: str) -> None:
+    data = b'{"data": [{"prompt": "q", "chosen": "a", "rejected": "b"}' + end.encode()
+    assert failure(write(tmp_path, "rows.json", data)) == f"rows.json: {message}"
 
 
 def test_jsonl_whose_first_line_is_broken(tmp_path: Path) -> None:
