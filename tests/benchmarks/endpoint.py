@@ -33,7 +33,7 @@ class Counts(NamedTuple):
 
     answered: int = 0
     refused: int = 0
-    peak: int = 0  # requests at once, without refused ones
+    peak: int = 0  # requests at once, without refused ones; 0 if answers take no time
 
 
 def counts(root: str) -> Counts:
@@ -77,10 +77,10 @@ def serve(port: int, capacity: int | None, delay: float) -> None:
             seen = seen._replace(refused=seen.refused + 1)
             return web.json_response(REFUSAL, status=429)
         active += 1
-        seen = seen._replace(peak=max(seen.peak, active))
         try:
             reply = completion(await request.json())
             if delay:
+                seen = seen._replace(peak=max(seen.peak, active))
                 await asyncio.sleep(delay * draws.uniform(0.5, 1.5))
         finally:
             active -= 1

@@ -52,11 +52,16 @@ class Run(NamedTuple):
     def rate(self) -> float:
         return self.counts.answered / self.seconds
 
+    @property
+    def lasting_rate(self) -> float:
+        """The rate of a job that is so long that its start does not count."""
+        return self.counts.answered / (self.seconds - self.start)
+
     def __str__(self) -> str:
         counts, limit = self.counts, self.limit or "default"
         return (
             f"| {self.tool} | {limit} | {self.prompts:,} | {self.prompts - self.rows:,} | {self.seconds:.1f} "
-            f"| {self.start:.1f} | {counts.answered:,} | {self.rate:,.0f} | {counts.refused:,} | {counts.peak} |"
+            f"| {self.start:.1f} | {counts.answered:,} | {self.rate:,.0f} | {counts.refused:,} | {counts.peak or '–'} |"
         )
 
 
@@ -86,13 +91,16 @@ def instant(options: argparse.Namespace) -> None:
             measured(root, options.others, DESIGNER, options.rows, limit)
             for limit in (INSTANT_LIMITS if options.others else ())
         ]
-    print(f"\nRequests per second of prefcurate: {ours.rate / plain.rate:.1f} times those of distilabel")
+    compared = {DISTILABEL: plain}
     if designed:
         best = max(designed, key=lambda run: run.rate)
-        print(
-            f"{ours.rate / designed[0].rate:.1f} times those of Data Designer with its default, "
-            f"{ours.rate / best.rate:.1f} times with its best limit ({best.limit or 'the default'})"
-        )
+        compared |= {
+            f"{DESIGNER}, its default": designed[0],
+            f"{DESIGNER}, best limit ({best.limit or 'default'})": best,
+        }
+    print("\nRequests per second of prefcurate, times those of the others (in brackets: without the start):")
+    for name, run in compared.items():
+        print(f"- {name}: {ours.rate / run.rate:.1f} ({ours.lasting_rate / run.lasting_rate:.1f})")
 
 
 def limited(options: argparse.Namespace) -> None:
@@ -110,17 +118,17 @@ def limited(options: argparse.Namespace) -> None:
             for limit in (CAPACITY_LIMITS if options.others else ())
         ]
     slowest = max(run.seconds for run in ours)
-    compared = {
-        f"fixed {OLD_DEFAULT}": fixed[0],
-        "the best fixed limit": min(fixed, key=lambda run: run.seconds),
-        DISTILABEL: plain,
-    }
+    best = min(fixed, key=lambda run: run.seconds)
+    compared = {f"fixed {OLD_DEFAULT}": fixed[0], f"best fixed limit ({best.limit})": best, DISTILABEL: plain}
     if designed:
-        compared[f"{DESIGNER}, its default"] = designed[0]
-        compared[f"{DESIGNER}, its best limit"] = min(designed, key=lambda run: run.seconds)
+        best = min(designed, key=lambda run: run.seconds)
+        compared |= {
+            f"{DESIGNER}, its default": designed[0],
+            f"{DESIGNER}, best limit ({best.limit or 'default'})": best,
+        }
     print(f"\nTimes as long as prefcurate by trying (slowest of {options.repeat} runs, {slowest:.1f} s):")
     for name, run in compared.items():
-        print(f"- {name}{f' ({run.limit})' if run.limit else ''}: {run.seconds / slowest:.2f}")
+        print(f"- {name}: {run.seconds / slowest:.2f}")
 
 
 def main() -> None:
