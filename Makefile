@@ -42,8 +42,8 @@ dist: $(VENV)/dev ## Wheel and sdist in dist/, checked
 
 bench: $(VENV)/dev $(OTHERS)/ready ## Side by side with other tools, in one run each; needs ../shared/data
 	$(BIN)/python tests/benchmarks/clean.py
-	$(BIN)/python tests/benchmarks/generate.py
-	$(BIN)/python tests/benchmarks/concurrency.py
+	$(BIN)/python -m tests.benchmarks.generate --others $(OTHERS)/bin/python
+	$(BIN)/python -m tests.benchmarks.concurrency
 	$(BIN)/python tests/benchmarks/judges.py
 	$(BIN)/python tests/benchmarks/near.py --others $(OTHERS)/bin/python
 	$(BIN)/python tests/benchmarks/semantic.py --semhash $(OTHERS)/bin/python

@@ -1,7 +1,7 @@
 """
 Seconds for 2,000 prompts x 4 against a local endpoint that takes a number of requests at once that nobody is told.
 
-    python tests/benchmarks/concurrency.py --capacity 96 --delay 0.2
+    python -m tests.benchmarks.concurrency --capacity 96 --delay 0.2
 
 Requests beyond the capacity get a 429 at once; the others take between half and one and a half times the delay. The
 client is the real one, with the limit that it finds by itself, and with fixed limits: 32 (the default of earlier
@@ -12,21 +12,11 @@ per second the client alone takes.
 """
 
 import argparse
-import asyncio
-import json
-import multiprocessing
 import os
 import platform
-import random
-import sys
 import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from typing import NamedTuple
 from unittest import mock
-
-from aiohttp import web
 
 from pipelines.clients import endpoint, limits
 from pipelines.clients.budget import Budget
@@ -34,6 +24,7 @@ from pipelines.clients.cache import RequestCache
 from pipelines.clients.connect import open_models
 from pipelines.clients.dispatcher import Dispatcher
 from pipelines.clients.requests import Request
+from tests.benchmarks.endpoint import counts, running
 
 OLD_DEFAULT, SAMPLES = 32, 4
 POWERS = (8, 16, 32, 64, 128, 256, 512)
@@ -71,66 +62,6 @@ class FixedLimiter(limits.Limiter):
         return limits.FIRST_DELAY
 
 
-def serve(port: int, capacity: int, delay: float) -> None:
-    """Answer up to the capacity, refuse beyond it, and count both."""
-    active = 0
-    counts = {"answered": 0, "refused": 0}
-    draws = random.Random(0)
-    refusal = {"error": {"message": "Rate limit reached", "code": "rate_limit_exceeded"}}
-    choice = {"index": 0, "message": {"role": "assistant", "content": "An answer."}, "finish_reason": "stop"}
-    usage = {"prompt_tokens": 40, "completion_tokens": 20, "total_tokens": 60}
-    text = json.dumps({"id": "1", "object": "chat.completion", "model": "m", "choices": [choice], "usage": usage})
-
-    async def chat(_: web.Request) -> web.Response:
-        nonlocal active
-        if active >= capacity:
-            counts["refused"] += 1
-            return web.json_response(refusal, status=429)
-        active += 1
-        try:
-            await asyncio.sleep(delay * draws.uniform(0.5, 1.5))
-        finally:
-            active -= 1
-        counts["answered"] += 1
-        return web.Response(text=text, content_type="application/json")
-
-    async def counted(_: web.Request) -> web.Response:
-        return web.json_response(counts)
-
-    app = web.Application()
-    app.router.add_post("/v1/chat/completions", chat)
-    app.router.add_get("/count", counted)
-    asyncio.set_event_loop(asyncio.new_event_loop())
-    web.run_app(app, host="127.0.0.1", port=port, print=None, access_log=None, handle_signals=False, backlog=1024)
-
-
-def count(root: str) -> dict[str, int]:
-    """Return how many requests the server has answered and refused."""
-    with urllib.request.urlopen(f"{root}/count") as response:
-        found: dict[str, int] = json.load(response)
-    return found
-
-
-@contextmanager
-def server(options: argparse.Namespace) -> Iterator[str]:
-    """Keep the endpoint running, in a process of its own; yields its address."""
-    arguments = (options.port, options.capacity, options.delay)
-    process = multiprocessing.get_context("spawn").Process(target=serve, args=arguments, daemon=True)
-    process.start()
-    root = f"http://127.0.0.1:{options.port}"
-    try:
-        for _ in range(100):
-            time.sleep(0.1)
-            with suppress(OSError):
-                count(root)
-                break
-        if not process.is_alive():  # another program may have the port
-            sys.exit("the server did not start; try another --port")
-        yield root
-    finally:
-        process.terminate()
-
-
 def timed(root: str, prompts: int, fixed: int | None = None) -> Run:
     """Send all requests with a fixed limit or, without one, with the default settings of a model."""
     from curate.recipe.models import Model
@@ -141,7 +72,7 @@ def timed(root: str, prompts: int, fixed: int | None = None) -> Run:
         for n in range(prompts)
         for sample in range(SAMPLES)
     ]
-    before = count(root)
+    counts(root)
     limiter = FixedLimiter if fixed else limits.Limiter
     with (
         mock.patch.object(endpoint, "Limiter", limiter),
@@ -153,7 +84,7 @@ def timed(root: str, prompts: int, fixed: int | None = None) -> Run:
         seconds = time.perf_counter() - started
     failed = sum(reply.error is not None for reply in replies)
     name = f"fixed {fixed}" if fixed else "found by trying"
-    run = Run(name, seconds, len(asked), count(root)["refused"] - before["refused"], failed)
+    run = Run(name, seconds, len(asked), counts(root).refused, failed)
     print(run, flush=True)
     return run
 
@@ -184,7 +115,7 @@ def main() -> None:
     options = parser.parse_args()
     head = "| limit | seconds | requests/s | 429s | failed |\n|---|--:|--:|--:|--:|"
     print(f"Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}, capacity {options.capacity}")
-    with server(options) as root:
+    with running(options.port, options.capacity, options.delay) as root:
         print(f"\nSearch, with {options.search:,} prompts x {SAMPLES}:\n\n{head}")
         best = searched(root, options.search)
         print(f"\nWith {options.prompts:,} prompts x {SAMPLES}:\n\n{head}")

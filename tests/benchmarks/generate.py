@@ -1,168 +1,152 @@
 """
-Requests per second against an instant local server: plain distilabel and these pipelines, in one run.
+Answers and verdicts: these pipelines, distilabel and Data Designer on the same work, in one run.
 
-    python tests/benchmarks/generate.py --rows 300
+    python -m tests.benchmarks.generate --others .venv-others/bin/python
 
-The same work on both sides: two models answer every prompt, a judge rates the answers. Plain distilabel is its own
-OpenAILLM, TextGeneration twice, GroupColumns and UltraFeedback at its default batch size of 50 (one judge request per
-prompt); ours rates every answer separately (two judge requests per prompt). The server counts the requests; seconds
-are those of the whole run, for ours with everything else that `curate run` does.
+The work of all tools: two models answer every prompt, and a judge grades every answer, which is four requests per
+prompt. A local endpoint answers (1) at once, or (2) in half to one and a half times the delay, with a capacity that it
+tells nobody: requests beyond it get a 429. In (1) slower tools get fewer prompts, since the rate is compared; in (2)
+all get the same.
+
+Every measurement is a process of its own, in the environment of the tool (`pip install '.[bench]'` for Data Designer,
+which needs older libraries than we do). Seconds are those of the whole job, without the start of Python and imports:
+`curate run` with pairs, cleaning, report and card; `Pipeline.run` with the processes that it starts; `create` with its
+checks of the models and its statistics. "Start" is what of it a job of four prompts takes. Data Designer runs with the
+default of max_parallel_requests and with others, of which the best is compared as well.
 """
 
 import argparse
-import asyncio
 import json
-import logging
-import multiprocessing
 import os
 import platform
+import subprocess
 import sys
-import tempfile
-import time
-import urllib.request
-import warnings
-from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
-from aiohttp import web
+from tests.benchmarks.concurrency import OLD_DEFAULT
+from tests.benchmarks.endpoint import Counts, running
 
-RATINGS = "#### Output for Text 1\nRating: 5\nRationale: good\n\n#### Output for Text 2\nRating: 3\nRationale: fair"
-VERDICT = '{{"reason": "as asked", "ratings": {{"overall": {grade}}}}}'
-
-
-def serve(port: int) -> None:
-    """Answer at once, and count."""
-    count = 0
-
-    async def chat(request: web.Request) -> web.Response:
-        nonlocal count
-        count += 1
-        body = await request.json()
-        asked = body["messages"][-1]["content"]
-        text = f"An answer of {body['model']} to {asked[:40]!r}."
-        if body["model"] == "judge":
-            plain = "Output for Text" in asked or "#### " in asked
-            text = RATINGS if plain else VERDICT.format(grade=5 if "writer-1" in asked else 3)
-        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
-        usage = {"prompt_tokens": 40, "completion_tokens": 20, "total_tokens": 60}
-        plain_fields = {"id": "1", "object": "chat.completion", "created": 1, "model": body["model"]}
-        return web.json_response({**plain_fields, "choices": [choice], "usage": usage})
-
-    async def counted(_: web.Request) -> web.Response:
-        return web.json_response(count)
-
-    app = web.Application()
-    app.router.add_post("/v1/chat/completions", chat)
-    app.router.add_get("/count", counted)
-    asyncio.set_event_loop(asyncio.new_event_loop())
-    web.run_app(app, host="127.0.0.1", port=port, print=None, access_log=None, handle_signals=False)
+ROOT = Path(__file__).resolve().parents[2]
+OURS, CLIENT, DISTILABEL, DESIGNER = "prefcurate", "prefcurate's client alone", "distilabel", "Data Designer"
+INSTANT_LIMITS = (None, 16, 64)  # max_parallel_requests of Data Designer; None is its default
+CAPACITY_LIMITS = (None, 16, 48)
+HEAD = (
+    "| tool | limit | prompts | incomplete | seconds | start | requests | requests/s | 429s | most at once |\n"
+    "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|"
+)
 
 
-def plain_distilabel(base_url: str, prompts: list[str]) -> int:
-    """Run distilabel's own classes as its documentation combines them; return the number of rows."""
-    warnings.simplefilter("ignore")
-    from distilabel.models import OpenAILLM
-    from distilabel.pipeline import Pipeline
-    from distilabel.steps import GroupColumns, LoadDataFromDicts
-    from distilabel.steps.tasks import TextGeneration, UltraFeedback
+class Run(NamedTuple):
+    """One tool with one limit."""
 
-    for name in ("httpx", "httpx2", "distilabel"):  # else every request prints a line
-        logging.getLogger(name).setLevel(logging.ERROR)
-    with Pipeline("plain") as pipeline:
-        load = LoadDataFromDicts(data=[{"instruction": prompt} for prompt in prompts])
-        writers = [
-            TextGeneration(name=f"writer_{n}", llm=OpenAILLM(model=f"writer-{n}", base_url=base_url, api_key="none"))
-            for n in (1, 2)
+    tool: str
+    limit: int | None
+    prompts: int
+    rows: int
+    seconds: float
+    start: float
+    counts: Counts
+
+    @property
+    def rate(self) -> float:
+        return self.counts.answered / self.seconds
+
+    @property
+    def lasting_rate(self) -> float:
+        """The rate of a job that is so long that its start does not count."""
+        return self.counts.answered / (self.seconds - self.start)
+
+    def __str__(self) -> str:
+        counts, limit = self.counts, self.limit or "default"
+        return (
+            f"| {self.tool} | {limit} | {self.prompts:,} | {self.prompts - self.rows:,} | {self.seconds:.1f} "
+            f"| {self.start:.1f} | {counts.answered:,} | {self.rate:,.0f} | {counts.refused:,} | {counts.peak or '–'} |"
+        )
+
+
+def measured(root: str, others: Path | None, tool: str, prompts: int, limit: int | None = None) -> Run:
+    """Run a tool in a process of its own."""
+    python = str(others) if tool == DESIGNER else sys.executable
+    command = [python, "-m", "tests.benchmarks.generate_tools", tool, root, str(prompts)]
+    command += ["--limit", str(limit)] if limit else []
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{tool} failed:\n{done.stderr[-2000:]}")
+    found = json.loads(done.stdout)
+    counts = Counts(*found.pop("counts"))
+    run = Run(tool=tool, limit=limit, prompts=prompts, counts=counts, **found)
+    print(run, flush=True)
+    return run
+
+
+def instant(options: argparse.Namespace) -> None:
+    """Print requests per second against an instant endpoint."""
+    print(f"\nInstant endpoint:\n\n{HEAD}")
+    with running(options.port) as root:
+        ours = measured(root, options.others, OURS, options.ours)
+        measured(root, options.others, CLIENT, options.ours)
+        plain = measured(root, options.others, DISTILABEL, options.rows)
+        designed = [
+            measured(root, options.others, DESIGNER, options.rows, limit)
+            for limit in (INSTANT_LIMITS if options.others else ())
         ]
-        group = GroupColumns(columns=["generation", "model_name"], output_columns=["generations", "model_names"])
-        judge = UltraFeedback(llm=OpenAILLM(model="judge", base_url=base_url, api_key="none"))
-        load >> writers >> group >> judge  # distilabel's way to connect steps
-    distiset = pipeline.run(use_cache=False)
-    root = logging.getLogger()
-    root.handlers = [handler for handler in root.handlers if type(handler).__name__ != "QueueHandler"]
-    return len(distiset["default"]["train"])
+    compared = {DISTILABEL: plain}
+    if designed:
+        best = max(designed, key=lambda run: run.rate)
+        compared |= {
+            f"{DESIGNER}, its default": designed[0],
+            f"{DESIGNER}, best limit ({best.limit or 'default'})": best,
+        }
+    print("\nRequests per second of prefcurate, times those of the others (in brackets: without the start):")
+    for name, run in compared.items():
+        print(f"- {name}: {ours.rate / run.rate:.1f} ({ours.lasting_rate / run.lasting_rate:.1f})")
 
 
-def these_pipelines(base_url: str, prompts: list[str], folder: Path) -> int:
-    """Run `curate run` with the same models: answers, verdicts, pairs, cleaning, report; return the number of pairs."""
-    from curate.recipe.load import make_recipe
-    from pipelines import run
-
-    source = folder / "prompts.jsonl"
-    source.write_text("".join(json.dumps({"prompt": prompt}) + "\n" for prompt in prompts), "utf-8")
-    models = [f"openai:writer-{n}@{base_url}" for n in (1, 2)]
-    tree = {
-        "source": {"paths": str(source)},
-        "generate": {"models": models, "n": 1},
-        "judge": {"models": f"openai:judge@{base_url}"},
-    }
-    return run(make_recipe(tree), folder / "RUN").counts["kept"]
-
-
-def bare_client(base_url: str, prompts: list[str]) -> int:
-    """Ask through the client alone, with limits, a cache in memory and a budget; return the number of replies."""
-    from curate.recipe.models import named_model
-    from pipelines.clients.budget import Budget
-    from pipelines.clients.cache import RequestCache
-    from pipelines.clients.connect import open_models
-    from pipelines.clients.dispatcher import Dispatcher
-    from pipelines.clients.requests import Request
-
-    model = named_model(f"openai:writer-1@{base_url}")
-    asked = [Request([{"role": "user", "content": prompt}], {"max_tokens": 64}) for prompt in prompts]
-    with RequestCache(":memory:") as cache, open_models([model], Dispatcher(cache, Budget(None, [model]))) as clients:
-        return sum(reply.error is None for reply in clients[model.model](asked))
-
-
-def measured(what: str, work: Callable[[], int], root: str) -> float:
-    """Return requests per second of some work, by the server's count."""
-    before, started = count(root), time.perf_counter()
-    rows = work()
-    seconds, requests = time.perf_counter() - started, count(root) - before
-    print(f"| {what} | {rows:,} | {requests:,} | {seconds:.1f} | {requests / seconds:,.0f} |", flush=True)
-    return requests / seconds
-
-
-def count(root: str) -> int:
-    """Return how many requests the server has answered."""
-    with urllib.request.urlopen(f"{root}/count") as response:
-        return int(response.read())
+def limited(options: argparse.Namespace) -> None:
+    """Print the seconds that the same prompts take against an endpoint with a capacity."""
+    print(f"\nCapacity of {options.capacity}, {options.delay} s per answer on average:\n\n{HEAD}")
+    with running(options.port, options.capacity, options.delay) as root:
+        ours = [measured(root, options.others, OURS, options.prompts) for _ in range(options.repeat)]
+        fixed = [
+            measured(root, options.others, OURS, options.prompts, limit)
+            for limit in (OLD_DEFAULT, options.capacity // 2, options.capacity * 2 // 3, options.capacity)
+        ]
+        plain = measured(root, options.others, DISTILABEL, options.prompts)
+        designed = [
+            measured(root, options.others, DESIGNER, options.prompts, limit)
+            for limit in (CAPACITY_LIMITS if options.others else ())
+        ]
+    slowest = max(run.seconds for run in ours)
+    best = min(fixed, key=lambda run: run.seconds)
+    compared = {f"fixed {OLD_DEFAULT}": fixed[0], f"best fixed limit ({best.limit})": best, DISTILABEL: plain}
+    if designed:
+        best = min(designed, key=lambda run: run.seconds)
+        compared |= {
+            f"{DESIGNER}, its default": designed[0],
+            f"{DESIGNER}, best limit ({best.limit or 'default'})": best,
+        }
+    print(f"\nTimes as long as prefcurate by trying (slowest of {options.repeat} runs, {slowest:.1f} s):")
+    for name, run in compared.items():
+        print(f"- {name}: {run.seconds / slowest:.2f}")
 
 
 def main() -> None:
-    """Print requests per second of both, and the ratio."""
+    """Print a table for each endpoint, and the ratios."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").strip().splitlines()[0])
-    parser.add_argument("--rows", type=int, default=300, help="prompts for plain distilabel")
-    parser.add_argument("--ours", type=int, default=3000, help="prompts for these pipelines")
+    parser.add_argument("--others", type=Path, help="a Python that has Data Designer; without it that is skipped")
+    parser.add_argument("--rows", type=int, default=300, help="prompts for the other tools, instant endpoint")
+    parser.add_argument("--ours", type=int, default=3000, help="prompts for these pipelines, instant endpoint")
+    parser.add_argument("--prompts", type=int, default=300, help="prompts for all, endpoint with a capacity")
+    parser.add_argument("--repeat", type=int, default=3, help="runs with the limit that is found by trying")
+    parser.add_argument("--capacity", type=int, default=96, help="requests that the endpoint takes at once")
+    parser.add_argument("--delay", type=float, default=0.2, help="seconds an answer takes, on average")
     parser.add_argument("--port", type=int, default=18199)
     options = parser.parse_args()
-    server = multiprocessing.get_context("spawn").Process(target=serve, args=(options.port,), daemon=True)
-    server.start()
-    root = f"http://127.0.0.1:{options.port}"
-    wait_for(root)
-    prompts = [f"Question {n}: what is {n} plus {n}?" for n in range(max(options.rows, options.ours))]
-    print(f"Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}\n")
-    print("| what | rows out | requests | seconds | requests/s |\n|---|--:|--:|--:|--:|")
-    base = f"{root}/v1"
-    with tempfile.TemporaryDirectory() as folder:
-        run = Path(folder)
-        ours = measured("these pipelines", lambda: these_pipelines(base, prompts[: options.ours], run), root)
-    measured("the client alone", lambda: bare_client(base, prompts), root)
-    plain = measured("plain distilabel", lambda: plain_distilabel(base, prompts[: options.rows]), root)
-    print(f"\nThese pipelines send {ours / plain:.1f} times as many requests per second.")
-    server.terminate()
-
-
-def wait_for(root: str) -> None:
-    """Wait until the server answers."""
-    for _ in range(100):
-        try:
-            count(root)
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return
-    sys.exit("the server did not start")
+    options.others = options.others and options.others.absolute()
+    print(f"Python {platform.python_version()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    instant(options)
+    limited(options)
 
 
 if __name__ == "__main__":
