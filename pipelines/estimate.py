@@ -26,6 +26,7 @@ from pipelines.judges.style import sample
 from pipelines.prompts.make import make_prompts
 
 NEW_PROMPT_TOKENS = 60  # estimated length of a prompt that is not generated yet
+NOT_STORED = "no stored reply"
 PROMPTS_SHOWN = 5  # seeds and instructions in a request for prompts, as a multiple of that length
 
 
@@ -63,7 +64,7 @@ def estimate(recipe: Recipe, out: Path | None = None) -> list[Estimate]:
     """
     check_consent(recipe)
     path = out / REQUESTS if out else None
-    with tempfile.TemporaryDirectory() as folder, _cache(path) as cache:
+    with tempfile.TemporaryDirectory() as folder, stored_replies(path) as cache:
         estimator = Estimator(recipe, cache)
         store = Store(Path(folder))
         if recipe.generate is None:
@@ -121,7 +122,8 @@ def _read(store: Store, recipe: Recipe, read: Read) -> Iterator[pl.DataFrame]:
     return (pl.read_parquet(part, glob=False) for part in stage.parts())
 
 
-def _cache(path: Path | None) -> RequestCache:
+def stored_replies(path: Path | None) -> RequestCache:
+    """Return the cache of a folder; an empty one where there is none."""
     return RequestCache(path if path and path.is_file() else ":memory:")
 
 
@@ -188,7 +190,7 @@ class Estimator:
         """Estimate verdicts on the answers to prompts: stored answers as they are, all others at maximum length."""
         judges = _requesting(section)
         sums = {judge.model.model: _Sum() for judge in judges}
-        clients = {model.model: self._stored(model) for model in generation.models}
+        clients = {model.model: self.stored(model) for model in generation.models}
         wanted = variants(generation)
         answer_tokens = sum(variant.at_most([])[-1].max_tokens for variant in wanted) // len(wanted)
         sets, prompt_tokens, there = new, new * NEW_PROMPT_TOKENS, list[pl.DataFrame]()
@@ -209,6 +211,13 @@ class Estimator:
                 sums[judge.model.model].add_unseen(*judge.expected(again, share, len(wanted), answer_tokens))
         return [self._row("judge", judge.model, sums[judge.model.model]) for judge in judges]
 
+    def requests(self, stage: str, model: Model, requests: Iterable[Request]) -> Estimate:
+        """Estimate given requests to one model."""
+        found = _Sum()
+        for request in requests:
+            found.add([request], model, self._cache)
+        return self._row(stage, model, found)
+
     def _judge(
         self, judges: Sequence[AnyJudge], candidates: Iterable[pl.DataFrame], sums: Mapping[str, "_Sum"]
     ) -> None:
@@ -217,11 +226,11 @@ class Estimator:
                 for request in judge.requests(block):
                     sums[judge.model.model].add([request], judge.model, self._cache)
 
-    def _stored(self, model: Model) -> SendRequests:
+    def stored(self, model: Model) -> SendRequests:
         """Return a stand-in for the model that returns stored replies only."""
 
         def ask(requests: Sequence[Request]) -> list[Reply]:
-            return [self._last_stored(model, request) or Reply(None, error="no stored reply") for request in requests]
+            return [self._last_stored(model, request) or Reply(None, error=NOT_STORED) for request in requests]
 
         return ask
 

@@ -152,21 +152,7 @@ class _Session:
             generation["answers"] = _answered(self.stages["answers"])
         if self._recipe.judge is not None and (info := self.stages["judged"].info):
             generation |= {"judges": info["judges"], "panel": info["panel"]}
-        spent = sorted(self._dispatcher.cache.spent().items())
-        generation["requests"] = [self._spent(model, of_model) for model, of_model in spent]
-        return generation
-
-    def _spent(self, line: str, spent: tuple[int, int, int]) -> dict[str, Any]:
-        requests, sent, got = spent
-        price = self._dispatcher.budget.prices.get(line)
-        usd = price.of(sent, got) if price else None
-        return {
-            "model": Model(model=line).name,
-            "requests": requests,
-            "input_tokens": sent,
-            "output_tokens": got,
-            "usd": usd,
-        }
+        return generation | {"requests": spent(self._dispatcher)}
 
     def _origin(self) -> None:
         prompts = self._recipe.prompts
@@ -225,7 +211,7 @@ class _Session:
                         for line in estimates:
                             say(str(line))
                         total = sum(line.requests for line in estimates)
-                    stack.enter_context(_live(self._dispatcher, what, total))
+                    stack.enter_context(live(self._dispatcher, what, total))
                     with busy(f"{what}: starting {', '.join(dict.fromkeys(model.name for model in models))}"):
                         opened.append(stack.enter_context(connecting.open_models(models, self._dispatcher)))
             return opened[0] if opened else {}
@@ -238,8 +224,18 @@ def _ask_first(open_clients: stages.OpenClients, requests: Sequence[Request]) ->
     return next(iter(open_clients().values()))(requests)
 
 
+def spent(dispatcher: Dispatcher) -> list[dict[str, Any]]:
+    """Per model: answered requests, their tokens, and their cost in US dollars, null where no price is known."""
+    found = []
+    for line, (requests, sent, got) in sorted(dispatcher.cache.spent().items()):
+        price = dispatcher.budget.prices.get(line)
+        counts = {"requests": requests, "input_tokens": sent, "output_tokens": got}
+        found.append({"model": Model(model=line).name, **counts, "usd": price.of(sent, got) if price else None})
+    return found
+
+
 @contextmanager
-def _live(dispatcher: Dispatcher, what: str, total: int | None) -> Iterator[None]:
+def live(dispatcher: Dispatcher, what: str, total: int | None) -> Iterator[None]:
     """Show a progress line: requests, requests and tokens per second, cost, time remaining."""
     started, before, known = time.monotonic(), dispatcher.tally.tokens, dispatcher.tally.known
     answered, cost = dispatcher.tally.answered, dispatcher.budget.spent["usd"]
