@@ -116,21 +116,24 @@ def _sentence(found: dict[str, Any], min_gain: float) -> str:
 
 def _about(recipe: Recipe, trial: Trial, drafts: Sequence[Draft], agreement: dict[int, float | None]) -> dict[str, Any]:
     """Describe what the comparison was made from; without addresses and folders."""
-    rubrics = {"in use": [rubric.hash for rubric in trial.judge().rubrics]}
-    rubrics |= {f"draft {draft.number}": [rubric_of(NAME, draft.text).hash] for draft in drafts if draft.text}
     labelled = trial.labelled
     return {
         "method": trial.section.method,
         "writer": trial.writer.name,
         "judge": trial.judge().model.name,
         "drafts": [
-            {"draft": one.number, "problem": one.problem, "agreement": agreement.get(one.number)} for one in drafts
+            {
+                "draft": draft.number,
+                "rubric_hash": rubric_of(NAME, draft.text).hash if draft.text else None,
+                "agreement": agreement.get(draft.number),
+                "problem": draft.problem,
+            }
+            for draft in drafts
         ],
         "pairs": {name: len(part) for name, part in labelled.parts.items()},
         "rows": labelled.rows,
         "left_out": dict(labelled.left_out),
         "inputs": dict(labelled.inputs),
-        "rubrics": rubrics,
         "settings": {
             **trial.plan.model_dump(mode="json"),
             "temperatures": list(trial.generate.temperatures),

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from curate import terminal
-from curate.report.generation import GenerationSummary
+from curate.report.generation import GenerationSummary, rubric_tables
 from curate.report.summary import Summary, cell, explanation
 from curate.rundir.result import Run
 
@@ -140,6 +140,22 @@ def generation(found: Mapping[str, Any], folder: Path, *, judged: bool) -> None:
     judge = "" if judged else " --set judge.models=MODEL"
     console.print(Text(f"candidates {folder / 'candidates.parquet'}"), soft_wrap=True)
     console.print(Text(f"next       curate run {folder / 'recipe.yaml'} -o {folder}{judge}"), soft_wrap=True)
+
+
+def rubric(found: Mapping[str, Any], folder: Path, judge: str) -> None:
+    """Print how a drafted rubric compares with the one in use, and how to use it with the judge, given as its line."""
+    for title, rows in rubric_tables(found).items():
+        console.print(f"[bold]{title}[/]")
+        table(rows)
+        console.print()
+    console.print(Text(f"{found['sentence']}\n", style="green" if found["kept"] else "yellow"))
+    if not found["kept"]:
+        console.print(Text(f"drafts {folder}/draft-*.txt"), soft_wrap=True)
+        return
+    method = "" if found["method"] == "rubric" else f" --method {found['method']}"
+    path = folder / "rubric.txt"
+    console.print(Text(f"rubric {path} (read it before you use it)"), soft_wrap=True)
+    console.print(Text(f"next   curate judge RUN --judge {judge}{method} --rubric {path} -o RUN2"), soft_wrap=True)
 
 
 def _generation(about: GenerationSummary) -> None:

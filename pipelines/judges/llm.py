@@ -188,8 +188,8 @@ class LlmJudge(Judge):
         if self._unusable_in_a_row >= self.max_unusable:
             raise ServiceError(
                 f"{self.model.name} gave {self.max_unusable:g} verdicts in a row that cannot be used. The last reply "
-                f"was {quoted(outcome.raw or '')}: {outcome.error}. Verdicts so far are kept; the same command asks for "
-                f"the others again. Try another judge{', or judge.structured=true' * (not self.section.structured)}"
+                f"was {quoted(outcome.raw or '')}: {outcome.error}. Verdicts so far are kept; the same command asks "
+                f"for the others again. Try another judge{', or judge.structured=true' * (not self.section.structured)}"
             )
         return None
 

@@ -31,7 +31,8 @@ def outcomes(candidates: pl.DataFrame, verdicts: pl.DataFrame, labels: pl.DataFr
 def figures(candidates: pl.DataFrame, verdicts: pl.DataFrame, labels: pl.DataFrame) -> dict[str, Any]:
     """
     in : as for `outcomes`
-    out: pairs: number of labels | agreement: mean outcome | decided, ties, unusable: numbers of pairs, which add up
+    out: rubric_hash: of the rubric, several joined by ", " | pairs: number of labels | agreement: mean outcome
+         decided, ties, unusable: numbers of pairs, which add up
          decided_agreement: share of the decided pairs decided as labelled | kappa: the same beyond chance
          position_consistency: share of pairs compared in both orders with the same result; null for ratings
          length_bias: share of decided pairs of unequal length won by the longer answer
@@ -42,6 +43,7 @@ def figures(candidates: pl.DataFrame, verdicts: pl.DataFrame, labels: pl.DataFra
     (report,) = judge_reports(candidates, verdicts, labels)
     decided, ties = report["human_pairs"], report["human_ties"]
     return {
+        "rubric_hash": report["rubric_hash"],
         "pairs": len(labels),
         "agreement": found.mean(),
         "decided": decided,
