@@ -44,7 +44,7 @@ Examples:\n
 Models = Annotated[
     list[str] | None,
     typer.Option(
-        "--model", "-m", help="openai:NAME[@URL], inference:, transformers:, gguf:, embedded; may be repeated"
+        "--model", "-m", help="openai:NAME\\[@URL], inference:, transformers:, gguf:, embedded; may be repeated"
     ),
 ]
 Judges = Annotated[
