@@ -156,13 +156,13 @@ def _claimed(folder: Path, labelled: Labelled, *, force: bool) -> Iterator[Path]
             check_ours(folder, KIND, beside=(LOCK,))
         with locked(folder):
             claim(folder, KIND, beside=(LOCK,))
-            if (folder / RESULT).is_file() and not force:
-                before = read_json(folder / RESULT, dict[str, Any]).get("inputs")
-                if before != labelled.inputs:
-                    names = ", ".join(before) if isinstance(before, dict) else "?"
-                    raise RecipeError(
-                        f"{folder} holds a rubric from other pairs ({names}); choose another --out, or use --force"
-                    )
+            before = read_json(folder / RESULT, dict[str, Any]) if (folder / RESULT).is_file() else {}
+            names = list(before.get("inputs", labelled.inputs))
+            if names != list(labelled.inputs) and not force:
+                shown = ", ".join(names)
+                raise RecipeError(
+                    f"{folder} holds a rubric from other pairs ({shown}); choose another --out, or use --force"
+                )
             yield folder
     except OSError as error:
         raise explained(error) or error from error

@@ -1,9 +1,4 @@
-"""
-Rubrics from data, with a scripted writer and judge on a server of their own.
-
-In the pairs the chosen answer is the shorter one. The judge knows that only from a rubric that says so ("brief"); by
-any other one it prefers neither answer. "mumble" in a rubric makes it give no verdict at all.
-"""
+"""Rubrics from data: what is kept, what is sent, and what is written."""
 
 import json
 import re
@@ -21,43 +16,10 @@ from pipelines.clients.budget import BudgetReached
 from pipelines.drafting import Drafting, drafting_recipe
 from pipelines.judges.rubrics import load_rubric
 from pipelines.rubric import draft_rubric, estimate_rubric
-from tests.chat_server import Answer, ChatServer, Messages, better, chat_server, last, rating
-from tests.data import write_jsonl
+from tests.chat_server import Answer, ChatServer, Messages, chat_server, last
+from tests.pipelines.rubric_story import GOOD, MUMBLE, NAMES, POOR, Script, draft, judge, labelled
 
-ANSWER = re.compile(r"<<<BEGIN ANSWER ?[AB]? \w+>>>\n(.*?)\n<<<END ANSWER", re.DOTALL)
-NAMES = ("amber", "basil", "cedar", "dune", "ember", "fjord", "grove", "heath", "inlet", "juniper", "kelp", "larch")
-GOOD, POOR, MUMBLE = "The brief answer wins.", "The kind answer wins.", "Please mumble."
 PLAN = Drafting(examples=2, development=3, held_out=6)
-
-
-def draft(criteria: str, method: str = "rubric") -> str:
-    """Return a writer's reply."""
-    parts = {"question": "Which is it?", "criteria": criteria}
-    rest = {"worst": "long", "middle": "so-so", "best": "short"} if method == "rubric" else {"tie": "Rarely."}
-    return json.dumps(parts | rest)
-
-
-def judge(messages: Messages) -> Answer:
-    """Return a verdict by the rubric in the system prompt."""
-    rubric, lengths = messages[0]["content"], [len(text) for text in ANSWER.findall(messages[1]["content"])]
-    if "mumble" in rubric:
-        return "Hm."
-    if '"better"' in messages[1]["content"]:
-        return better("tie" if "brief" not in rubric else "A" if lengths[0] < lengths[1] else "B")
-    (aspect,) = re.findall(r'"(\w+)": <1 to', messages[1]["content"])
-    return rating((5 if lengths[0] < 10 else 2) if "brief" in rubric else 3, aspect)
-
-
-class Script:
-    """The writer's replies, by the seed of the request; the last one stands for all later seeds."""
-
-    def __init__(self, *replies: Answer) -> None:
-        self.replies = replies
-
-    def __call__(self, messages: Messages, params: Mapping[str, Any]) -> Answer:
-        if params["model"] == "writer":
-            return self.replies[min(params["seed"], len(self.replies) - 1)]
-        return judge(messages)
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +33,7 @@ def _fresh(server: ChatServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     server.reply = Script(draft(GOOD))
     server.forget()
     monkeypatch.chdir(tmp_path)
-    pairs = [{"prompt": f"What is {name}?", "chosen": "Yes.", "rejected": f"Well, {name} is …"} for name in NAMES]
-    write_jsonl(Path("p.jsonl"), pairs)
+    labelled(Path("p.jsonl"))
 
 
 def call(server: ChatServer, *settings: str, plan: Drafting = PLAN, out: str = "OUT", **options: Any) -> dict[str, Any]:
@@ -307,7 +268,7 @@ def test_the_same_call_asks_nothing_twice(server: ChatServer) -> None:
 
 def test_an_interrupted_call_goes_on(server: ChatServer) -> None:
     working = Script(draft(POOR), draft(GOOD))
-    answered = []
+    answered: list[int] = []
 
     def failing(messages: Messages, params: Mapping[str, Any]) -> Answer:
         if len(answered) >= 20:
