@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import polars as pl
 
@@ -27,6 +27,12 @@ from pipelines.labelled import Labelled
 KIND, RESULT, KEPT = "rubric", "rubric.json", "rubric.txt"
 OURS = re.compile(r"draft-\d+\.txt")  # and no copy that somebody edits beside them
 LONGEST = "x" * MAX_CHARS  # in an estimate, in place of a draft that is not written yet
+
+
+class _Result(TypedDict):
+    """What is read of an earlier rubric.json."""
+
+    inputs: dict[str, Any]
 
 
 def draft_rubric(recipe: Recipe, plan: Drafting, out: str | Path, *, force: bool = False) -> dict[str, Any]:
@@ -156,30 +162,25 @@ def _claimed(folder: Path, labelled: Labelled, *, force: bool) -> Iterator[Path]
             check_ours(folder, KIND, beside=(LOCK,))
         with locked(folder):
             claim(folder, KIND, beside=(LOCK,))
-            before = read_json(folder / RESULT, dict[str, Any]) if (folder / RESULT).is_file() else {}
-            names = list(before.get("inputs", labelled.inputs))
-            if names != list(labelled.inputs) and not force:
-                shown = ", ".join(names)
-                raise RecipeError(
-                    f"{folder} holds a rubric from other pairs ({shown}); choose another --out, or use --force"
-                )
+            if (folder / RESULT).is_file() and not force:
+                before = read_json(folder / RESULT, _Result)["inputs"]
+                if list(before) != list(labelled.inputs):
+                    raise RecipeError(
+                        f"{folder} holds a rubric from other pairs ({', '.join(before)}); choose another --out, or use "
+                        f"--force"
+                    )
             yield folder
     except OSError as error:
         raise explained(error) or error from error
 
 
 def _write(folder: Path, found: dict[str, Any], drafts: Sequence[Draft]) -> None:
-    """Replace the result of an earlier call. rubric.json is written last: without it the others may not be of one."""
-    remove(folder / RESULT)
-    for old in folder.iterdir():
-        if OURS.fullmatch(old.name):
-            remove(old)
+    """Replace the result of an earlier call. rubric.json is written last: without it the others are not complete."""
+    for old in [folder / RESULT, folder / KEPT, *(path for path in folder.iterdir() if OURS.fullmatch(path.name))]:
+        remove(old)
     for draft in drafts:
         if draft.text is not None:
-            write_text(folder / f"draft-{draft.number}.txt", draft.text + "\n")
-    kept = next(draft.text for draft in drafts if draft.number == found["draft"])
+            write_text(folder / f"draft-{draft.number}.txt", f"{draft.text}\n")
     if found["kept"]:
-        write_text(folder / KEPT, f"{kept}\n")
-    else:
-        remove(folder / KEPT)
+        write_text(folder / KEPT, f"{drafts[found['draft'] - 1].text}\n")
     write_json(folder / RESULT, found)

@@ -140,6 +140,9 @@ def rubric(  # noqa: PLR0913 - the options of the command
     held_out: Annotated[int | None, typer.Option(help="Pairs by which it is compared with --against (100).")] = None,
     min_gain: Annotated[float | None, typer.Option(help="Least gain in agreement, from 0 to 1 (0).")] = None,
     about: Annotated[str | None, typer.Option(help="What the data set is for, told to the writer.")] = None,
+    chars: Annotated[
+        int | None, typer.Option(help="Characters of pairs in a request to the writer; long texts are cut (60000).")
+    ] = None,
     settings: Set = None,
     dry_run: DryRun = False,
     check: Check = False,
@@ -152,8 +155,9 @@ def rubric(  # noqa: PLR0913 - the options of the command
     from pipelines import rubric as pipeline
     from pipelines.drafting import Drafting, drafting_recipe
 
-    sizes = {"examples": examples, "development": development, "held_out": held_out, "min_gain": min_gain}
-    plan = checked(Drafting, about=about, **{name: size for name, size in sizes.items() if size is not None})
+    sizes = {"examples": examples, "development": development, "held_out": held_out, "chars": chars}
+    given = {name: value for name, value in (sizes | {"min_gain": min_gain}).items() if value is not None}
+    plan = checked(Drafting, about=about, **given)
     recipe = drafting_recipe(
         source, model, judge, method=method, against=against, drafts=drafts, settings=settings or ()
     )

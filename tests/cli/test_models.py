@@ -13,6 +13,7 @@ import yaml
 
 from curate.cli import main
 from curate.report import html
+from pipelines.drafting import Drafting
 from tests.chat_server import ChatServer, chat_server
 from tests.pipelines.rubric_story import GOOD, POOR, Script, draft, labelled
 from tests.pipelines.story import prompts, reply
@@ -378,6 +379,13 @@ def rubric_options(server: ChatServer, *more: str) -> list[str]:
     labelled(Path("p.jsonl"))
     models = ["-m", server.line("writer"), "--judge", server.line("judge")]
     return ["rubric", "p.jsonl", *models, "-o", "RUB", *SIZES, *more]
+
+
+def test_help_names_the_defaults_of_a_rubric(curate: Curate) -> None:
+    shown = " ".join(re.sub("[│ ]+", " ", curate("rubric", "--help").out).split())
+    for name, option in (("examples",) * 2, ("development",) * 2, ("held_out", "held-out"), ("chars",) * 2):
+        default = Drafting.model_fields[name].default
+        assert re.search(rf"--{option} <\w+> [^<]*\({default}\)", shown), name
 
 
 def test_a_kept_rubric(server: ChatServer, curate: Curate, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,6 +85,7 @@ def test_a_rubric_that_agrees_better_is_kept(server: ChatServer) -> None:
     assert result() == {name: value for name, value in found.items() if name != "rubric"}
 
 
+@pytest.mark.slow
 def test_the_kept_rubric_is_used_by_a_judge_as_it_was_tried(server: ChatServer) -> None:
     call(server)
     tried = [json.dumps(body, sort_keys=True) for body in server.of("judge")]
@@ -127,6 +128,7 @@ def test_a_useless_draft_is_not_kept_and_stays_to_be_looked_at(server: ChatServe
     assert POOR in Path("OUT/draft-1.txt").read_text()
 
 
+@pytest.mark.slow
 def test_a_gain_below_the_least_one_is_not_enough(server: ChatServer) -> None:
     found = call(server, plan=PLAN.model_copy(update={"min_gain": 0.51}))
     assert (found["kept"], found["gain"]["mean"]) == (False, 0.5)
@@ -134,6 +136,7 @@ def test_a_gain_below_the_least_one_is_not_enough(server: ChatServer) -> None:
     assert call(server, plan=PLAN.model_copy(update={"min_gain": 0.5}))["kept"] is True
 
 
+@pytest.mark.slow
 def test_another_rubric_in_use(server: ChatServer) -> None:
     Path("mine.txt").write_text(f"{GOOD}\n1: no. {{scale}}: yes.")
     found = call(server, against="mine.txt")
@@ -160,6 +163,7 @@ def test_only_the_best_draft_sees_the_held_out_pairs(server: ChatServer) -> None
     assert files() == ["draft-1.txt", "rubric.json"]  # those of the earlier call are gone
 
 
+@pytest.mark.slow
 def test_the_writer_is_shown_pairs_that_judge_nothing(server: ChatServer) -> None:
     server.reply = Script(draft(POOR), draft(GOOD))
     call(server, drafts=2, plan=PLAN.model_copy(update={"about": "a help desk"}))
@@ -200,6 +204,7 @@ def test_a_reply_is_repaired_once(server: ChatServer) -> None:
     assert len(server.of("writer")) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("reply", "problem"),
     [
@@ -288,6 +293,7 @@ def test_an_interrupted_call_goes_on(server: ChatServer) -> None:
     assert len(server.asked) == 18
 
 
+@pytest.mark.slow
 def test_a_budget_is_never_exceeded_and_the_call_goes_on_with_a_larger_one(server: ChatServer) -> None:
     with pytest.raises(BudgetReached):
         call(server, "budget.tokens=3000")
@@ -319,6 +325,7 @@ def test_a_folder_of_somebody_else_is_refused(server: ChatServer) -> None:
     assert server.asked == []
 
 
+@pytest.mark.slow
 def test_a_result_of_other_pairs_is_replaced_with_force_only(server: ChatServer) -> None:
     call(server)
     Path("OUT/draft-1-mine.txt").write_text("edited")
@@ -327,6 +334,10 @@ def test_a_result_of_other_pairs_is_replaced_with_force_only(server: ChatServer)
     with pytest.raises(RecipeError, match=r"OUT holds a rubric from other pairs \(p\.jsonl\)"):
         call(server, paths=["other.jsonl"])
     assert result() == before
+    damaged = json.dumps(before | {"inputs": 3})
+    Path("OUT/rubric.json").write_text(damaged)
+    with pytest.raises(InputError, match=r"OUT/rubric\.json cannot be read"):
+        call(server)
     assert call(server, paths=["other.jsonl"], force=True)["inputs"].keys() == {"other.jsonl"}
     assert files() == ["draft-1-mine.txt", "draft-1.txt", "rubric.json", "rubric.txt"]
 
@@ -351,6 +362,7 @@ def test_mistakes(server: ChatServer, settings: list[str], options: dict[str, An
     assert not Path("OUT").exists()
 
 
+@pytest.mark.slow
 def test_from_python_with_pairs_in_memory(server: ChatServer) -> None:
     pairs = curate.read("p.jsonl")
     options: dict[str, Any] = {"judge": server.line("judge"), "examples": 2, "held_out": 6, "drafts": 1}
@@ -360,6 +372,7 @@ def test_from_python_with_pairs_in_memory(server: ChatServer) -> None:
         curate.rubric(pairs, "openai:x", out="OUT", exampels=3)
 
 
+@pytest.mark.slow
 def test_the_result_names_no_address_and_no_folder(server: ChatServer, tmp_path: Path) -> None:
     call(server, paths=[str(tmp_path / "p.jsonl")], against=str(write_rubric(tmp_path)))
     text = Path("OUT/rubric.json").read_text()

@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.clients.requests import Reply
@@ -88,6 +88,7 @@ def test_long_texts_are_shortened_and_short_ones_leave_them_room() -> None:
     assert whole["ANSWER A OF 1"] == "a" * 5_000
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 4_000), min_size=1, max_size=12), st.integers(1_000, 9_000))
 def test_a_request_is_bounded(lengths: list[int], chars: int) -> None:
     pairs = [pair(n, chosen="a" * length, rejected="b" * length) for n, length in enumerate(lengths)]
