@@ -71,7 +71,7 @@ def test_what_labels_nothing_is_left_out_and_counted() -> None:
         three | {"rejected": None},
     ]  # fmt: skip
     found = read(rows)
-    assert found.left_out == {"labelled_both_ways": 2, "identical": 1, "missing_rejected": 1}
+    assert list(found.left_out.items()) == [("labelled_both_ways", 2), ("identical", 1), ("missing_rejected", 1)]
     assert {name for part in SIZES for name in prompts(found, part)} == {f"What is {name}?" for name in TOPICS[3:10]}
 
 
@@ -116,6 +116,8 @@ def test_no_prompt_nor_one_like_it_is_drawn_twice(rows: list[tuple[str, int]], s
 
 
 def test_more_prompts_are_read_where_many_are_similar() -> None:
-    similar = [f"{LONG.format(number)} of {topic}" for number in range(40) for topic in TOPICS[:2]]
-    found = read([{"prompt": text, "chosen": "y", "rejected": "n"} for text in similar] + pairs(*TOPICS[:6]))
+    similar = [{"prompt": LONG.format(number), "chosen": "y", "rejected": "n"} for number in range(60)]
+    found = read(similar + pairs(*TOPICS[:6]))
     assert sum(map(len, found.parts.values())) == 7
+    with pytest.raises(InputError, match="there are 6 in 65 rows"):
+        read(similar + pairs(*TOPICS[:5]))

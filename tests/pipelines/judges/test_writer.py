@@ -88,6 +88,11 @@ def test_long_texts_are_shortened_and_short_ones_leave_them_room() -> None:
     assert whole["ANSWER A OF 1"] == "a" * 5_000
 
 
+def test_of_very_many_texts_one_character_remains() -> None:
+    inner = {text for _, _, text in FENCED.findall(asked(*(pair(number) for number in range(400)), chars=1_000))}
+    assert inner == {" […] ?", " […] d"}
+
+
 @settings(deadline=None)
 @given(st.lists(st.integers(1, 4_000), min_size=1, max_size=12), st.integers(1_000, 9_000))
 def test_a_request_is_bounded(lengths: list[int], chars: int) -> None:
