@@ -13,7 +13,6 @@ from curate.recipe.load import Recipe, make_recipe
 from curate.recipe.models import Generate, Model
 from curate.recipe.models import Judge as JudgeSection
 from curate.schema.section import AS_IS, COUNT, Section
-from pipelines import checks
 from pipelines.clients.requests import Request, SendRequests
 from pipelines.estimate import NOT_STORED
 from pipelines.generate import variants
@@ -23,7 +22,6 @@ from pipelines.judges.panel import judges_of
 from pipelines.judges.rubrics import Rubric, rubric_of
 from pipelines.judges.validation import outcomes
 from pipelines.judges.writer import NAME, PARTS, Draft, draft_schema, read_draft, writing_messages, writing_request
-from pipelines.labelled import Labelled, read_labelled
 
 HELD_OUT, DEVELOPMENT, EXAMPLES = "held out", "for development", "as examples"
 WRITER_TOKENS = 2048  # of a reply: about twice what the longest draft takes
@@ -40,6 +38,11 @@ class Drafting(Section):
     min_gain: float = Field(0, ge=0, le=1, description="Least gain in agreement by which a draft is kept")
 
 
+def sizes(plan: Drafting, drafts: int) -> dict[str, int]:
+    """Return how many pairs each part needs; to choose among drafts there have to be several."""
+    return {HELD_OUT: plan.held_out, DEVELOPMENT: plan.development if drafts > 1 else 0, EXAMPLES: plan.examples}
+
+
 def drafting_recipe(
     paths: Sequence[str], model: Any, judge: Any = None, *, method: str, against: str, drafts: int,
     settings: Sequence[str] = (),
@@ -53,12 +56,8 @@ def drafting_recipe(
     return make_recipe({"source": {"paths": list(paths)}, "generate": generate, "judge": section}, settings)
 
 
-def check(recipe: Recipe, *, keys: bool = True) -> tuple[Generate, JudgeSection]:
-    """
-    Return the sections of the writer and the judge. Raises CurateError for models, rubrics and prices as `checks.check`
-    does, and for a judge without a rubric.
-    """
-    checks.check(recipe, keys=keys)
+def sections(recipe: Recipe) -> tuple[Generate, JudgeSection]:
+    """Return the sections of writer and judge. Raises RecipeError where there are several, or a judge has no rubric."""
     if recipe.generate is None or len(recipe.generate.models) != 1:
         raise RecipeError("one model writes the drafts: --model openai:NAME[@URL]")
     judges = judges_of(recipe.judge) if recipe.judge else []
@@ -74,15 +73,7 @@ class Trial:
     plan: Drafting
     generate: Generate
     section: JudgeSection
-    labelled: Labelled
-
-    @staticmethod
-    def of(recipe: Recipe, plan: Drafting, *, keys: bool = True) -> "Trial":
-        """Check the recipe, read its source and draw the pairs. Raises CurateError."""
-        generate, section = check(recipe, keys=keys)
-        development = plan.development if generate.n > 1 else 0
-        sizes = {HELD_OUT: plan.held_out, DEVELOPMENT: development, EXAMPLES: plan.examples}
-        return Trial(plan, generate, section, read_labelled(recipe, sizes, spare=(generate.n - 1) * plan.examples))
+    parts: Mapping[str, pl.DataFrame]  # of the labelled pairs, by `sizes`
 
     @property
     def writer(self) -> Model:
@@ -98,7 +89,7 @@ class Trial:
     def judge(self, text: str | None = None) -> LlmJudge:
         """Return the judge by the rubric in use, or by a draft, which has the name of the file that it may become."""
         (judge,) = judges_of(self.section)
-        assert isinstance(judge, LlmJudge)  # noqa: S101 - see `check`
+        assert isinstance(judge, LlmJudge)  # noqa: S101 - see `sections`
         if text is None:
             return judge
         judge = type(judge)(judge.model, self.section, [rubric_of(NAME, text)])
@@ -107,15 +98,15 @@ class Trial:
 
     def candidates(self, part: str) -> pl.DataFrame:
         """CANDIDATES: both answers of every pair of a part."""
-        return answers_of(self.labelled.parts[part])
+        return answers_of(self.parts[part])
 
     def labels(self, part: str) -> pl.DataFrame:
         """The labels of a part, as HUMAN."""
-        return labels_of(self.labelled.parts[part])
+        return labels_of(self.parts[part])
 
     def writing(self) -> list[Request]:
         """The requests for drafts: each shows examples of its own, as far as there are enough."""
-        pool, size, requests = self.labelled.parts[EXAMPLES].to_dicts(), self.plan.examples, list[Request]()
+        pool, size, requests = self.parts[EXAMPLES].to_dicts(), self.plan.examples, list[Request]()
         rubrics: list[Rubric] = self.judge().rubrics
         method, structured = self.section.method, self.section.structured
         for place, variant in enumerate(variants(self.generate)):

@@ -40,9 +40,9 @@ def read_labelled(recipe: Recipe, sizes: Mapping[str, int], *, spare: int = 0) -
     """
     Read the recipe's source and draw parts of these sizes; the last one takes up to `spare` pairs more.
 
-    Which pairs these are depends on a hash of their prompts and `split.salt` alone, neither on the order of the rows
-    nor on the sizes of later parts. Left out are ties and unreadable rows, pairs of two identical answers, and those
-    that are labelled both ways. Raises InputError if there are too few.
+    Pairs are drawn in the order of a hash of their prompts and `split.salt`, whatever the order of the rows. Left out
+    are ties and unreadable rows, pairs of two identical answers, and those that are labelled both ways. Raises
+    InputError if there are too few.
     """
     needed = sum(sizes.values())
     with TemporaryDirectory(prefix="prefcurate-") as folder:

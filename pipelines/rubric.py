@@ -12,17 +12,18 @@ from curate.errors import CurateError, RecipeError, explained
 from curate.files import check_ours, claim, read_json, remove, write_json, write_text
 from curate.recipe.load import Recipe
 from curate.rundir.store import LOCK, REQUESTS, locked
+from pipelines import checks
 from pipelines.clients.budget import Budget
 from pipelines.clients.cache import RequestCache
 from pipelines.clients.connect import open_models
 from pipelines.clients.dispatcher import Dispatcher, heed_interrupts
-from pipelines.drafting import DEVELOPMENT, HELD_OUT, Drafting, Trial, best_of
+from pipelines.clients.progress import live, spent
+from pipelines.drafting import DEVELOPMENT, HELD_OUT, Drafting, Trial, best_of, sections, sizes
 from pipelines.estimate import Estimate, Estimator, requested_models, stored_replies
-from pipelines.flow import live, spent
 from pipelines.judges.rubrics import rubric_of
 from pipelines.judges.validation import figures, gain, outcomes
 from pipelines.judges.writer import MAX_CHARS, NAME, Draft
-from pipelines.labelled import Labelled
+from pipelines.labelled import Labelled, read_labelled
 
 KIND, RESULT, KEPT = "rubric", "rubric.json", "rubric.txt"
 OURS = re.compile(r"draft-\d+\.txt")  # and no copy that somebody edits beside them
@@ -45,10 +46,10 @@ def draft_rubric(recipe: Recipe, plan: Drafting, out: str | Path, *, force: bool
     call goes on where it stopped. Raises InputError for too few pairs, ServiceError if no draft can be used or an
     endpoint fails for good, BudgetReached when the budget is spent.
     """
-    trial = Trial.of(recipe, plan)
+    trial, labelled = _trial(recipe, plan)
     models = requested_models(recipe)
     heed_interrupts()
-    with _claimed(Path(out), trial.labelled, force=force) as folder, RequestCache(folder / REQUESTS) as cache:
+    with _claimed(Path(out), labelled, force=force) as folder, RequestCache(folder / REQUESTS) as cache:
         dispatcher = Dispatcher(cache, Budget(recipe.budget, models))
         with live(dispatcher, KIND, trial.requests), open_models(models, dispatcher) as clients:
             try:
@@ -63,14 +64,14 @@ def draft_rubric(recipe: Recipe, plan: Drafting, out: str | Path, *, force: bool
                 dispatcher.abort()
                 raise
         compared = _compared(trial, before, after, best)
-        found = compared | _about(recipe, trial, drafts, agreement) | {"requests": spent(dispatcher)}
+        found = compared | _about(recipe, trial, labelled, drafts, agreement) | {"requests": spent(dispatcher)}
         _write(folder, found, drafts)
     return found | {"rubric": best.text}
 
 
 def estimate_rubric(recipe: Recipe, plan: Drafting, out: Path) -> list[Estimate]:
     """Estimate the requests of `draft_rubric`; a draft that is not written yet counts as long as it can be."""
-    trial = Trial.of(recipe, plan, keys=False)
+    trial, _ = _trial(recipe, plan, keys=False)
     judge = trial.judge()
     with stored_replies(out / REQUESTS) as cache:
         estimator = Estimator(recipe, cache)
@@ -86,6 +87,15 @@ def estimate_rubric(recipe: Recipe, plan: Drafting, out: Path) -> list[Estimate]
         verdicts += trial.judge(best).requests(trial.candidates(HELD_OUT))
         writing = estimator.requests("draft", trial.writer, trial.writing())
         return [writing, estimator.requests("judge", judge.model, verdicts)]
+
+
+def _trial(recipe: Recipe, plan: Drafting, *, keys: bool = True) -> tuple[Trial, Labelled]:
+    """Check the recipe, read its source and draw the pairs. Raises CurateError."""
+    checks.check(recipe, keys=keys)
+    generate, section = sections(recipe)
+    spare = (generate.n - 1) * plan.examples  # so that each draft has examples of its own
+    labelled = read_labelled(recipe, sizes(plan, generate.n), spare=spare)
+    return Trial(plan, generate, section, labelled.parts), labelled
 
 
 def _compared(trial: Trial, before: pl.DataFrame, after: pl.DataFrame, best: Draft) -> dict[str, Any]:
@@ -112,7 +122,9 @@ def _sentence(found: dict[str, Any], min_gain: float) -> str:
         f"on {old['pairs']:,} held-out pairs, verdicts by {new['rubric']} agree with {new['agreement']:.1%} of the "
         f"labels, by {old['rubric']} with {old['agreement']:.1%}: {points} points (95 % interval {low} to {high})"
     )
-    if better["low"] <= 0 <= better["high"]:
+    if not old["decided"] + new["decided"]:
+        said += ". Neither decides a single pair: a stronger judge may, or --method pairwise"
+    elif better["low"] <= 0 <= better["high"]:
         said += ". The interval includes 0: the difference may be chance, and more held-out pairs would tell"
     if found["kept"]:
         return f"Kept: {said}."
@@ -120,9 +132,10 @@ def _sentence(found: dict[str, Any], min_gain: float) -> str:
     return f"Not kept, for want of a gain{least}: {said}."
 
 
-def _about(recipe: Recipe, trial: Trial, drafts: Sequence[Draft], agreement: dict[int, float | None]) -> dict[str, Any]:
+def _about(
+    recipe: Recipe, trial: Trial, labelled: Labelled, drafts: Sequence[Draft], agreement: dict[int, float | None]
+) -> dict[str, Any]:
     """Describe what the comparison was made from; without addresses and folders."""
-    labelled = trial.labelled
     return {
         "method": trial.section.method,
         "writer": trial.writer.name,

@@ -1,6 +1,7 @@
 """Output of the command for people. Texts from the data are printed as text, never as markup."""
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -148,14 +149,17 @@ def rubric(found: Mapping[str, Any], folder: Path, judge: str) -> None:
         console.print(f"[bold]{title}[/]")
         table(rows)
         console.print()
+    notes = "agreement: a tie or no usable verdict counts half · as labelled, κ, longer wins: of the decided pairs"
+    console.print(f"{notes}\n", style="dim")
     console.print(Text(f"{found['sentence']}\n", style="green" if found["kept"] else "yellow"))
     if not found["kept"]:
         console.print(Text(f"drafts {folder}/draft-*.txt"), soft_wrap=True)
         return
     method = "" if found["method"] == "rubric" else f" --method {found['method']}"
-    path = folder / "rubric.txt"
+    path, line = folder / "rubric.txt", shlex.quote(judge)
     console.print(Text(f"rubric {path} (read it before you use it)"), soft_wrap=True)
-    console.print(Text(f"next   curate judge RUN --judge {judge}{method} --rubric {path} -o RUN2"), soft_wrap=True)
+    command = f"curate judge RUN --judge {line}{method} --rubric {shlex.quote(str(path))} -o RUN2"
+    console.print(Text(f"next   {command}"), soft_wrap=True)
 
 
 def _generation(about: GenerationSummary) -> None:

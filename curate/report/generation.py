@@ -100,7 +100,7 @@ def _rubric(row: Mapping[str, Any]) -> Row:
         "decided": _percent(row["decided"] / row["pairs"]),
         "ties": row["ties"],
         "unusable": row["unusable"],
-        "of the decided": _percent(row["decided_agreement"]),
+        "as labelled": _percent(row["decided_agreement"]),
         "κ": None if row["kappa"] is None else f"{row['kappa']:.2f}",
         "same both ways": _percent(row["position_consistency"]),
         "longer wins": _percent(row["length_bias"]),

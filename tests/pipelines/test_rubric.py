@@ -121,8 +121,8 @@ def test_a_useless_draft_is_not_kept_and_stays_to_be_looked_at(server: ChatServe
     assert found["gain"]["mean"] == 0
     assert found["sentence"] == (
         "Not kept, for want of a gain: on 6 held-out pairs, verdicts by draft 1 agree with 50.0% of the labels, by "
-        "overall with 50.0%: +0.0 points (95 % interval -24.5 to +24.5). The interval includes 0: the difference may "
-        "be chance, and more held-out pairs would tell."
+        "overall with 50.0%: +0.0 points (95 % interval -24.5 to +24.5). Neither decides a single pair: a stronger "
+        "judge may, or --method pairwise."
     )
     assert files() == ["draft-1.txt", "rubric.json"]
     assert POOR in Path("OUT/draft-1.txt").read_text()
@@ -141,6 +141,10 @@ def test_another_rubric_in_use(server: ChatServer) -> None:
     Path("mine.txt").write_text(f"{GOOD}\n1: no. {{scale}}: yes.")
     found = call(server, against="mine.txt")
     assert found["kept"] is False
+    assert found["sentence"].endswith(
+        "(95 % interval -24.5 to +24.5). The interval includes 0: the difference may be chance, and more held-out "
+        "pairs would tell."
+    )
     assert [row["rubric"] for row in found["figures"]] == ["mine", "draft 1"]
     assert [row["agreement"] for row in found["figures"]] == [1.0, 1.0]
     assert GOOD in server.of("writer")[0]["messages"][0]["content"]
