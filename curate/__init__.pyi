@@ -11,6 +11,7 @@ from .api.publishing import push as push
 from .api.runs import clean as clean
 from .api.runs import generate as generate
 from .api.runs import judge as judge
+from .api.runs import rubric as rubric
 from .api.runs import run as run
 from .api.runs import trust as trust
 from .api.training import bakeoff as bakeoff

@@ -25,7 +25,7 @@ def estimate(recipe: Recipe, out: Path | None = None) -> list[Estimate]:
     """
     check_consent(recipe)
     path = out / REQUESTS if out else None
-    with tempfile.TemporaryDirectory() as folder, _cache(path) as cache:
+    with tempfile.TemporaryDirectory() as folder, stored_replies(path) as cache:
         estimator = Estimator(recipe, cache)
         store = Store(Path(folder))
         if recipe.generate is None:
@@ -67,5 +67,6 @@ def _read(store: Store, recipe: Recipe, read: Read) -> Iterator[pl.DataFrame]:
     return (pl.read_parquet(part, glob=False) for part in stage.parts())
 
 
-def _cache(path: Path | None) -> RequestCache:
+def stored_replies(path: Path | None) -> RequestCache:
+    """Return the cache of a folder; an empty one where there is none."""
     return RequestCache(path if path and path.is_file() else ":memory:")

@@ -20,6 +20,7 @@ from pipelines.likelihood import answer_request, prefix_request, unmeasured
 from pipelines.prompts.make import make_prompts
 
 NEW_PROMPT_TOKENS = 60  # estimated length of a prompt that is not generated yet
+NOT_STORED = "no stored reply"
 PROMPTS_SHOWN = 5  # seeds and instructions in a request for prompts, as a multiple of that length
 
 
@@ -121,14 +122,14 @@ class Estimator:
 
     def measured(self, model: Model, answers: Iterable[pl.DataFrame]) -> Estimate:
         """Estimate the requests for the likelihood of answers that exist."""
-        found = _Sum()
-        for block in answers:
-            rows = unmeasured(block)
-            for prompt in rows.unique("prompt_id").get_column("prompt").to_list():
-                found.add([prefix_request(prompt)], model, self._cache)
-            for prompt, response in rows.select("prompt", "response").iter_rows():
-                found.add([answer_request(prompt, response, 0)], model, self._cache)
-        return self._row("likelihood", model, found)
+        requests: list[Request] = []
+        for rows in map(unmeasured, answers):
+            requests += map(prefix_request, rows.unique("prompt_id").get_column("prompt").to_list())
+            requests += (
+                answer_request(prompt, response, 0)
+                for prompt, response in rows.select("prompt", "response").iter_rows()
+            )
+        return self.requests("likelihood", model, requests)
 
     def measured_unseen(
         self, model: Model, generation: Generate, blocks: Sequence[pl.DataFrame], new: int = 0
@@ -168,7 +169,7 @@ class Estimator:
         return [self._row("judge", judge.model, sums[judge.model.model]) for judge in judges]
 
     def _ahead(self, generation: Generate, blocks: Sequence[pl.DataFrame], new: int) -> "_Ahead":
-        clients = {model.model: self._stored(model) for model in generation.models}
+        clients = {model.model: self.stored(model) for model in generation.models}
         wanted = variants(generation)
         answer_tokens = sum(variant.at_most([])[-1].max_tokens for variant in wanted) // len(wanted)
         ahead = _Ahead([], new, new * NEW_PROMPT_TOKENS, len(wanted), answer_tokens)
@@ -182,6 +183,13 @@ class Estimator:
             ahead.prompt_tokens += sum(map(tokens_of, prompts))
         return ahead
 
+    def requests(self, stage: str, model: Model, requests: Iterable[Request]) -> Estimate:
+        """Estimate given requests to one model."""
+        found = _Sum()
+        for request in requests:
+            found.add([request], model, self._cache)
+        return self._row(stage, model, found)
+
     def _judge(
         self, judges: Sequence[AnyJudge], candidates: Iterable[pl.DataFrame], sums: Mapping[str, "_Sum"]
     ) -> None:
@@ -190,11 +198,11 @@ class Estimator:
                 for request in judge.requests(block.filter(self._pairable)):
                     sums[judge.model.model].add([request], judge.model, self._cache)
 
-    def _stored(self, model: Model) -> SendRequests:
+    def stored(self, model: Model) -> SendRequests:
         """Return a stand-in for the model that returns stored replies only."""
 
         def ask(requests: Sequence[Request]) -> list[Reply]:
-            return [self._last_stored(model, request) or Reply(None, error="no stored reply") for request in requests]
+            return [self._last_stored(model, request) or Reply(None, error=NOT_STORED) for request in requests]
 
         return ask
 

@@ -1,7 +1,6 @@
 """Prompts → candidates → verdicts → pairs, ahead of curate's own flow, with one run directory and one reply cache."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -20,13 +19,14 @@ from curate.rundir.stage import Stage
 from curate.rundir.store import ANSWERS, RECIPE, REQUESTS, STAGES, Store, open_store
 from curate.rundir.writers import TableWriter
 from curate.schema import CANDIDATES
-from curate.terminal import busy, is_watched, progress, say
+from curate.terminal import busy, is_watched, say
 from pipelines import stages
 from pipelines.checks import check, check_run, only_answers, up_to_verdicts
 from pipelines.clients import connect as connecting
 from pipelines.clients.budget import Budget
 from pipelines.clients.cache import RequestCache
 from pipelines.clients.dispatcher import Dispatcher, heed_interrupts
+from pipelines.clients.progress import live, spent
 from pipelines.clients.requests import Reply, Request, SendRequests
 from pipelines.estimator import Estimate, Estimator, requested_models
 from pipelines.inputs import read_origin
@@ -159,21 +159,7 @@ class _Session:
             generation["on_policy"] = (self.stages["answers"].info or {})["on_policy"]
         if self._recipe.judge is not None and (info := self.stages["judged"].info):
             generation |= {"judges": info["judges"], "panel": info["panel"]}
-        spent = sorted(self._dispatcher.cache.spent().items())
-        generation["requests"] = [self._spent(model, of_model) for model, of_model in spent]
-        return generation
-
-    def _spent(self, line: str, spent: tuple[int, int, int]) -> dict[str, Any]:
-        requests, sent, got = spent
-        price = self._dispatcher.budget.prices.get(line)
-        usd = price.of(sent, got) if price else None
-        return {
-            "model": Model(model=line).name,
-            "requests": requests,
-            "input_tokens": sent,
-            "output_tokens": got,
-            "usd": usd,
-        }
+        return generation | {"requests": spent(self._dispatcher)}
 
     def _origin(self) -> None:
         prompts = self._recipe.prompts
@@ -242,7 +228,7 @@ class _Session:
                         for line in estimates:
                             say(str(line))
                         total = sum(line.requests for line in estimates)
-                    stack.enter_context(_live(self._dispatcher, what, total))
+                    stack.enter_context(live(self._dispatcher, what, total))
                     with busy(f"{what}: starting {', '.join(dict.fromkeys(model.name for model in models))}"):
                         opened.append(stack.enter_context(connecting.open_models(models, self._dispatcher)))
             return opened[0] if opened else {}
@@ -253,30 +239,6 @@ class _Session:
 def _ask_first(open_clients: stages.OpenClients, requests: Sequence[Request]) -> list[Reply]:
     """Send requests to the only model."""
     return next(iter(open_clients().values()))(requests)
-
-
-@contextmanager
-def _live(dispatcher: Dispatcher, what: str, total: int | None) -> Iterator[None]:
-    """Show a progress line: requests, requests and tokens per second, cost, time remaining."""
-    started, before, known = time.monotonic(), dispatcher.tally.tokens, dispatcher.tally.known
-    answered, cost = dispatcher.tally.answered, dispatcher.budget.spent["usd"]
-    with progress(what, total, "requests") as advance:
-
-        def update() -> None:
-            seconds = max(time.monotonic() - started, 1e-3)
-            rate = (dispatcher.tally.answered - answered) / seconds
-            tokens = (dispatcher.tally.tokens - before) / seconds
-            usd = dispatcher.budget.spent["usd"] - cost  # 0 where no price is known
-            notes = [f"{rate:,.1f}/s", f"{tokens:,.0f} tokens/s", *([f"${usd:,.4f}"] if usd else [])]
-            notes += [f"{dispatcher.tally.known - known:,} known"] if dispatcher.tally.known > known else []
-            notes += [f"{dispatcher.tally.failed:,} failed"] if dispatcher.tally.failed else []
-            advance(1, " · ".join(notes))
-
-        dispatcher.on_settled = update
-        try:
-            yield
-        finally:
-            dispatcher.on_settled = lambda: None
 
 
 def _write(path: Path, candidates: Stage) -> None:

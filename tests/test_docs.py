@@ -33,8 +33,9 @@ PAGES = [README, CURATE, SECURITY, *(ROOT / path for path in (
 WITH_CODE = [page for page in PAGES if "```" in page.read_text("utf-8")]
 MOST_LINES = 150  # of the README
 # Commands that run here, on the files of `folder`; the others need a Hub, a model, a GPU or real data, and are parsed.
-LOCAL = {"clean", "run", "why", "export", "generate", "judge", "signals", "evals", "recipe"}
-ELSEWHERE = re.compile(r"OWNER|\.\./shared|gsm8k|evals\.parquet|--again|--raw")  # these need a run that asked a judge
+LOCAL = {"clean", "run", "why", "export", "generate", "judge", "rubric", "signals", "evals", "recipe"}
+# The last of these need a run that asked a judge, or a rubric of a model.
+ELSEWHERE = re.compile(r"OWNER|\.\./shared|gsm8k|evals\.parquet|--again|--raw|RUBRIC/")
 
 
 def name_of(page: Path) -> str:
@@ -218,6 +219,7 @@ def test_named_files_and_modules_exist(page: Path) -> None:
 def fill(folder: Path) -> None:
     """Write the files that the pages' examples name."""
     write_jsonl(folder / "pairs.jsonl", rows(20))
+    write_jsonl(folder / "labelled.jsonl", rows(250))
     write_jsonl(folder / "prompts.jsonl", [{"prompt": f"What is {n} times {n}?"} for n in range(3)])
     write_jsonl(folder / "mine.jsonl", [{"prompt": "An item of an exam of your own."}])
     (folder / "recipe.yaml").write_text("source: {paths: pairs.jsonl.gz}\n")

@@ -5,7 +5,6 @@ from typing import Any, Literal
 import polars as pl
 
 from curate.api.frames import measure
-from curate.dedup.clusters import components
 from curate.dedup.frames import FrameCorpus
 from curate.recipe.data import Select
 from curate.recipe.load import make_recipe
@@ -16,7 +15,7 @@ from curate.signals import signal_of
 from curate.sources.frames import as_pairs
 from curate.splits import split as assign
 from curate.stages.select import not_selected
-from curate.stages.split import STRATA, prompt_edges
+from curate.stages.split import STRATA, prompt_groups
 
 Source = Any  # what `curate.read` takes
 
@@ -134,7 +133,7 @@ def split(
     recipe = make_recipe({"source": {"paths": ["-"]}, "split": section})
     corpus = FrameCorpus(frame)
     rows = frame.select("prompt_id").with_row_index("row").with_columns(pl.col("row").cast(pl.UInt64))
-    rows = rows.with_columns(pl.Series("cluster", components(len(rows), prompt_edges(recipe, corpus, rows))))
+    rows = rows.with_columns(pl.Series("cluster", prompt_groups(recipe, corpus, rows)))
     if stratify == "cluster":
         texts = pl.concat(list(corpus.texts("prompt")()))
         labels, _ = prompt_clusters(corpus.vectors("prompt", None), texts, None)

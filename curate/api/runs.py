@@ -14,6 +14,7 @@ from curate.recipe.consent import trust as give_consent
 from curate.recipe.load import Recipe, as_recipe, make_recipe
 from curate.rundir.result import Run
 from curate.rundir.store import ANSWERS
+from curate.schema.section import checked
 from curate.sources.memory import readable_paths
 
 Source = Any  # what `curate.read` takes
@@ -193,6 +194,70 @@ def judge(
     if isinstance(source, str | Path) and (Path(source) / ANSWERS).is_file():
         source = Path(source) / ANSWERS
     return _asked("judge", source, models, out, section)
+
+
+def rubric(  # noqa: PLR0913 - the options of the command
+    pairs: Source,
+    model: Any,
+    *,
+    out: str | Path,
+    judge: Any = None,
+    method: str = "rubric",
+    against: str = "overall",
+    drafts: int = 3,
+    settings: Sequence[str] = (),
+    force: bool = False,
+    **sizes: Any,
+) -> dict[str, Any]:
+    """
+    Draft a rubric from labelled pairs; keep it if a judge then agrees better with held-out labels (extra: generate).
+
+    Parameters
+    ----------
+    pairs
+        Anything that `curate.read` takes. Left out are ties, unreadable rows, pairs of identical answers, and those
+        labelled both ways; of similar prompts one is used.
+    model
+        Writes the drafts: a line as for `generate`, or a mapping with its settings.
+    out
+        The folder of the result: `rubric.txt` (only where one is kept), `draft-1.txt`, …, `rubric.json`, and every
+        reply, so that the same call asks nothing twice.
+    judge
+        The model that judges by the rubrics; None = `model`.
+    method, against
+        "rubric" (each answer is rated) or "pairwise", and the rubric in use: the name of a shipped one, or a text file.
+    drafts
+        How many are written, each from examples of its own. The best of them is chosen by the development pairs, and it
+        alone is compared on the held-out ones.
+    settings
+        `section.key=value` texts: budget, judge (max_tokens, …), generate (of the writer), source, split.salt.
+    force
+        Use a folder with a rubric from other pairs.
+    **sizes
+        examples (24), development (50), held_out (100): how many pairs; about: what the data set is for; chars: of all
+        pairs in a request to the writer; min_gain: least gain in agreement, 0 to 1.
+
+    Returns
+    -------
+    A dict, also in `rubric.json`: kept (bool), sentence, draft (its number), gain (mean, low and high end of its 95 %
+    interval), figures (of the rubric in use and of the draft), drafts, pairs, left_out, requests; and rubric, the text
+    of the best draft. In figures a share of zero pairs is None.
+
+    Raises
+    ------
+    InputError for too few pairs, ServiceError if no draft can be used or an endpoint fails for good, BudgetReached when
+    the budget is spent, RecipeError for a setting.
+
+        curate.rubric("pairs.jsonl", "openai:gpt-4.1", judge="openai:gpt-4.1-mini", out="RUBRIC")["kept"]
+    """
+    check_not_hidden("pipelines")
+    from pipelines.drafting import Drafting, drafting_recipe
+    from pipelines.rubric import draft_rubric
+
+    plan = checked(Drafting, **sizes)
+    with readable_paths(pairs) as paths:
+        recipe = drafting_recipe(paths, model, judge, method=method, against=against, drafts=drafts, settings=settings)
+        return draft_rubric(recipe, plan, out, force=force)
 
 
 def _asked(name: str, source: Source, models: Any, out: str | Path | None, section: dict[str, Any]) -> pl.DataFrame:

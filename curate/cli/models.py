@@ -1,7 +1,8 @@
-"""Commands that use models: generate, judge, quickstart."""
+"""Commands that use models: generate, judge, rubric, quickstart."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -43,7 +44,7 @@ Examples:\n
 Models = Annotated[
     list[str] | None,
     typer.Option(
-        "--model", "-m", help="openai:NAME[@URL], inference:, transformers:, gguf:, embedded; may be repeated"
+        "--model", "-m", help="openai:NAME\\[@URL], inference:, transformers:, gguf:, embedded; may be repeated"
     ),
 ]
 Judges = Annotated[
@@ -54,6 +55,12 @@ Again = Annotated[
     list[str] | None,
     typer.Option("--again", metavar="JUDGE", help="Ask this judge of the run for all verdicts again. May be repeated."),
 ]
+RUBRIC_EXAMPLES = """
+Examples:\n
+[bold]curate rubric pairs.jsonl --model openai:gpt-4.1 --judge openai:gpt-4.1-mini -o RUBRIC --dry-run[/]\n
+[bold]curate rubric RUN --model openai:gpt-4.1 --method pairwise --about "Answers of a help desk" -o RUBRIC[/]\n
+[bold]curate judge RUN --judge openai:gpt-4.1-mini --rubric RUBRIC/rubric.txt -o RUN2[/] (with the rubric that was kept)
+"""
 Do = Callable[..., Mapping[str, Any]]
 
 
@@ -114,6 +121,53 @@ def judge(  # noqa: PLR0913 - the options of the command
     recipe = _recipe(found, "judge", section, settings or ())
     ask_consent(recipe, trusted=trust, yes=yes)
     _do(flow.judge, recipe, "judge", out, dry_run=dry_run, check=check, force=force, as_json=as_json)
+
+
+@app.command(epilog=RUBRIC_EXAMPLES)
+def rubric(  # noqa: PLR0913 - the options of the command
+    source: Annotated[list[str], typer.Argument(metavar="PAIRS...", help="Labelled pairs: files, folders, Hub ids.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder of drafts and result; created if needed.")],
+    *,
+    model: Annotated[str, typer.Option("--model", "-m", help="Writes the drafts: openai:NAME\\[@URL], embedded, …")],
+    judge: Annotated[str | None, typer.Option("--judge", help="Judges by them. By default the same model.")] = None,
+    method: Annotated[str, typer.Option(help="rubric: rate each answer; pairwise: compare two.")] = "rubric",
+    against: Annotated[
+        str, typer.Option(help="The rubric in use: one that ships with prefcurate, or a file.")
+    ] = "overall",
+    drafts: Annotated[int, typer.Option(min=1, help="Drafts, each from examples of its own.")] = 3,
+    examples: Annotated[int | None, typer.Option(help="Pairs that the writer of a draft is shown (24).")] = None,
+    development: Annotated[int | None, typer.Option(help="Pairs by which the best draft is chosen (50).")] = None,
+    held_out: Annotated[int | None, typer.Option(help="Pairs by which it is compared with --against (100).")] = None,
+    min_gain: Annotated[float | None, typer.Option(help="Least gain in agreement, from 0 to 1 (0).")] = None,
+    about: Annotated[str | None, typer.Option(help="What the data set is for, told to the writer.")] = None,
+    chars: Annotated[
+        int | None, typer.Option(help="Characters of pairs in a request to the writer; long texts are cut (60000).")
+    ] = None,
+    settings: Set = None,
+    dry_run: DryRun = False,
+    check: Check = False,
+    force: Annotated[bool, typer.Option("--force", help="Use a folder with a rubric from other pairs.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Draft a rubric from labelled pairs, and keep it only if a judge then agrees better with held-out labels."""
+    from curate.cli import render
+    from curate.schema.section import checked
+    from pipelines import rubric as pipeline
+    from pipelines.drafting import Drafting, drafting_recipe
+
+    sizes = {"examples": examples, "development": development, "held_out": held_out, "chars": chars}
+    given = {name: value for name, value in (sizes | {"min_gain": min_gain}).items() if value is not None}
+    plan = checked(Drafting, about=about, **given)
+    recipe = drafting_recipe(
+        source, model, judge, method=method, against=against, drafts=drafts, settings=settings or ()
+    )
+    estimated = partial(pipeline.estimate_rubric, recipe, plan, out)
+    if look_ahead(recipe, estimated, dry_run=dry_run, check=check, as_json=as_json):
+        return
+    found = pipeline.draft_rubric(recipe, plan, out, force=force)
+    show_json({"folder": str(out), **found}) if as_json else render.rubric(found, out, judge or model)
+    if not found["kept"]:
+        raise typer.Exit(1)
 
 
 @app.command(epilog="Example: [bold]curate quickstart -o quickstart-run[/] (offline, some minutes)")

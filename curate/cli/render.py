@@ -1,6 +1,7 @@
 """Output of the command for people. Texts from the data are printed as text, never as markup."""
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from curate import terminal
-from curate.report.generation import GenerationSummary
+from curate.report.generation import GenerationSummary, rubric_tables
 from curate.report.summary import Summary, cell, explanation
 from curate.rundir.result import Run
 
@@ -140,6 +141,25 @@ def generation(found: Mapping[str, Any], folder: Path, *, judged: bool) -> None:
     judge = "" if judged else " --set judge.models=MODEL"
     console.print(Text(f"candidates {folder / 'candidates.parquet'}"), soft_wrap=True)
     console.print(Text(f"next       curate run {folder / 'recipe.yaml'} -o {folder}{judge}"), soft_wrap=True)
+
+
+def rubric(found: Mapping[str, Any], folder: Path, judge: str) -> None:
+    """Print how a drafted rubric compares with the one in use, and how to use it with the judge, given as its line."""
+    for title, rows in rubric_tables(found).items():
+        console.print(f"[bold]{title}[/]")
+        table(rows)
+        console.print()
+    notes = "agreement: a tie or no usable verdict counts half · as labelled, κ, longer wins: of the decided pairs"
+    console.print(f"{notes}\n", style="dim")
+    console.print(Text(f"{found['sentence']}\n", style="green" if found["kept"] else "yellow"))
+    if not found["kept"]:
+        console.print(Text(f"drafts {folder}/draft-*.txt"), soft_wrap=True)
+        return
+    method = "" if found["method"] == "rubric" else f" --method {found['method']}"
+    path, line = folder / "rubric.txt", shlex.quote(judge)
+    console.print(Text(f"rubric {path} (read it before you use it)"), soft_wrap=True)
+    command = f"curate judge RUN --judge {line}{method} --rubric {shlex.quote(str(path))} -o RUN2"
+    console.print(Text(f"next   {command}"), soft_wrap=True)
 
 
 def _generation(about: GenerationSummary) -> None:

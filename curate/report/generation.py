@@ -92,6 +92,36 @@ class GenerationSummary:
         return any(row["method"] == "heuristic" for row in self.found.get("judges", ()))
 
 
+def rubric_tables(found: Mapping[str, Any]) -> dict[str, list[Row]]:
+    """Tables by title for the content of a rubric.json: both rubrics side by side, the drafts, the requests."""
+    held_out, development = found["pairs"]["held out"], found["pairs"]["for development"]
+    tables = {
+        f"Rubrics, by {held_out:,} held-out pairs": [_rubric(row) for row in found["figures"]],
+        f"Drafts, by {development:,} other pairs": [_draft(row) for row in found["drafts"] if development],
+        "Requests": [_requests(row) for row in found["requests"]],
+    }
+    return {title: _without_empty_columns(rows) for title, rows in tables.items() if rows}
+
+
+def _rubric(row: Mapping[str, Any]) -> Row:
+    return {
+        "rubric": row["rubric"],
+        "agreement": f"{row['agreement']:.1%}",
+        "decided": _percent(row["decided"] / row["pairs"]),
+        "ties": row["ties"],
+        "unusable": row["unusable"],
+        "as labelled": _percent(row["decided_agreement"]),
+        "κ": None if row["kappa"] is None else f"{row['kappa']:.2f}",
+        "same both ways": _percent(row["position_consistency"]),
+        "longer wins": _percent(row["length_bias"]),
+    }
+
+
+def _draft(row: Mapping[str, Any]) -> Row:
+    agreement = None if row["agreement"] is None else f"{row['agreement']:.1%}"
+    return {"draft": str(row["draft"]), "agreement": agreement, "not usable": row["problem"]}
+
+
 def _prompts(row: Mapping[str, Any]) -> Row:
     dropped = {name.replace("_", " "): row[name] or None for name in NOT_KEPT}
     return {"method": row["method"], "model": row["model"], "new prompts": row["kept"], **dropped}

@@ -84,7 +84,7 @@ def open_store(folder: Path, recipe: dict[str, Any], recipe_text: str, *, force:
             if (folder / MANIFEST).is_file() and not (folder / OWNER).is_file():
                 Manifest.read(folder / MANIFEST)  # raises for a run of version 0.1
             check_ours(folder, "run", beside=(LOCK,))
-        with _locked(folder):
+        with locked(folder):
             claim(folder, "run", beside=(LOCK,))
             _check_place(folder, recipe, force=force)
             (folder / MANIFEST).unlink(missing_ok=True)
@@ -95,7 +95,8 @@ def open_store(folder: Path, recipe: dict[str, Any], recipe_text: str, *, force:
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
+    """Create the folder if needed and lock it. Raise RecipeError if another process uses it, or it cannot be one."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         held = FileLock(folder / LOCK).acquire(timeout=0)

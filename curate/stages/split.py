@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 import polars as pl
 
 from curate.dedup.clusters import components
@@ -35,7 +36,7 @@ def assign_splits(store: Store, recipe: Recipe, remaining: Remaining, clusters: 
         corpus = RunCorpus(store, remaining)
         cluster = pl.col("row")
         if any(shares.values()):  # by cluster, which must stay within one split
-            found = components(corpus.rows, prompt_edges(recipe, corpus, pairs))
+            found = prompt_groups(recipe, corpus, pairs)
             cluster = pl.lit(pl.Series(found[pairs.get_column("row").to_numpy()]))
         pairs = pairs.with_columns(cluster=cluster)
         if settings.stratify is not None:
@@ -68,6 +69,11 @@ def leaks(store: Store, recipe: Recipe) -> int:
     edges = prompt_edges(recipe, TextCorpus(store, texts, len(rows)), rows)
     sides = rows.get_column("split")
     return int((sides[edges.get_column("row_a")] != sides[edges.get_column("row_b")]).sum())
+
+
+def prompt_groups(recipe: Recipe, corpus: Corpus, rows: pl.DataFrame) -> np.ndarray:
+    """Return a number per row of the corpus, the same for rows whose prompts are equal or similar (split.clusters)."""
+    return components(corpus.rows, prompt_edges(recipe, corpus, rows))
 
 
 def prompt_edges(recipe: Recipe, corpus: Corpus, rows: pl.DataFrame) -> pl.DataFrame:

@@ -1,7 +1,7 @@
 """LLM judges: every answer rated alone by rubrics, or every two answers of a prompt compared in both orders."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
@@ -30,7 +30,7 @@ from pipelines.judges.rubrics import (
 CUT_OFF = "it is longer than max_tokens and was cut off; be brief"  # sent to the judge in the request to repair
 COMPARED = {"A": 1.0, "B": 0.0, "tie": 0.5}  # for the answer that is shown first
 INSTRUCTION_TOKENS = 200  # around a rubric in a request, roughly
-MAX_UNUSABLE = 10  # verdicts in a row, after which a judge is not asked any more
+MAX_UNUSABLE = 10
 MORE_ROOM = 2  # times the tokens, for a judge whose reasoning left none for the verdict
 SHOWN_CHARS = 200  # of a reply in a message
 
@@ -68,10 +68,12 @@ class LlmJudge(Judge):
     sends_requests: ClassVar[bool] = True
     shared_scale: ClassVar[bool] = True
 
-    def __init__(self, model: Model, section: JudgeSection) -> None:
+    def __init__(self, model: Model, section: JudgeSection, rubrics: Sequence[Rubric] = ()) -> None:
+        """`rubrics`: in place of those that the section names."""
         self.model, self.section = model, section
-        self.rubrics = rubrics_of(section)
+        self.rubrics = list(rubrics) or rubrics_of(section)
         self.params = self._params()
+        self.max_unusable: float = MAX_UNUSABLE  # verdicts in a row, after which it is not asked any more
         self._unusable_in_a_row = 0
 
     @abstractmethod
@@ -183,11 +185,11 @@ class LlmJudge(Judge):
             self._unusable_in_a_row = 0
         elif outcome.raw is not None:
             self._unusable_in_a_row += 1
-        if self._unusable_in_a_row >= MAX_UNUSABLE:
+        if self._unusable_in_a_row >= self.max_unusable:
             raise ServiceError(
-                f"{self.model.name} gave {MAX_UNUSABLE} verdicts in a row that cannot be used. The last reply was "
-                f"{_quoted(outcome.raw or '')}: {outcome.error}. Verdicts so far are kept; the same command asks for "
-                f"the others again. Try another judge{', or judge.structured=true' * (not self.section.structured)}"
+                f"{self.model.name} gave {self.max_unusable:g} verdicts in a row that cannot be used. The last reply "
+                f"was {quoted(outcome.raw or '')}: {outcome.error}. Verdicts so far are kept; the same command asks "
+                f"for the others again. Try another judge{', or judge.structured=true' * (not self.section.structured)}"
             )
         return None
 
@@ -252,7 +254,7 @@ class PairwiseJudge(LlmJudge):
         return comparison_schema()
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """Return the beginning of a reply on one line, in quotation marks."""
     line = " ".join(text.split())
     return f"“{line[:SHOWN_CHARS]}…”" if len(line) > SHOWN_CHARS else f"“{line}”"

@@ -46,25 +46,28 @@ class Comparison:
 
 def parse_rating(reply: str, aspects: Sequence[str], scale: int) -> Rating:
     """Parse exactly one grade 1..scale per aspect. Raises BadReply."""
-    found = _the_object(reply, ("reason", "ratings"))
+    found = parse_object(reply, ("reason", "ratings"))
     ratings = found["ratings"]
     if not isinstance(ratings, dict):
-        raise BadReply(f"ratings is {_shown(ratings)}, expected an object")
+        raise BadReply(f"ratings is {shown(ratings)}, expected an object")
     _expect_keys(ratings, aspects, "ratings")
     return Rating({aspect: _grade(aspect, ratings[aspect], scale) for aspect in aspects}, _reason(found))
 
 
 def parse_comparison(reply: str) -> Comparison:
     """Parse A, B or tie. Raises BadReply."""
-    found = _the_object(reply, ("reason", "better"))
+    found = parse_object(reply, ("reason", "better"))
     better = found["better"]
     if better not in ("A", "B", "tie"):
-        raise BadReply(f'better is {_shown(better)}, expected "A", "B" or "tie"')
+        raise BadReply(f'better is {shown(better)}, expected "A", "B" or "tie"')
     return Comparison(better, _reason(found))
 
 
-def _the_object(reply: str, keys: Sequence[str]) -> dict[str, Any]:
-    """Return the only object in the reply; an object that is repeated verbatim counts as one."""
+def parse_object(reply: str, keys: Sequence[str]) -> dict[str, Any]:
+    """
+    Parse the only object in a reply, which has exactly these keys; one that is repeated verbatim counts as one. Raises
+    BadReply.
+    """
     if len(reply) > MAX_CHARS:
         raise BadReply(f"the reply has {len(reply):,} characters, at most {MAX_CHARS:,} are read")
     text = _final_text(reply)
@@ -77,14 +80,14 @@ def _the_object(reply: str, keys: Sequence[str]) -> dict[str, Any]:
                 raise BadReply("the reply holds more than one JSON object, and they differ")
             found = value
     except json.JSONDecodeError as error:
-        near = _shown(text[max(error.pos - 20, 0) : error.pos + 20])
+        near = shown(text[max(error.pos - 20, 0) : error.pos + 20])
         raise BadReply(f"malformed JSON, {error.msg} near {near}") from error
     except ValueError as error:  # a number with thousands of digits
         raise BadReply(f"malformed JSON, {_clean(str(error))[:SHOWN_CHARS]}") from error
     except RecursionError as error:
         raise BadReply("the JSON is nested too deeply") from error
     if found is None:
-        raise BadReply(f"there is no JSON object in {_shown(text.strip())}")
+        raise BadReply(f"there is no JSON object in {shown(text.strip())}")
     _expect_keys(found, keys, "the object")
     return found
 
@@ -111,13 +114,13 @@ def _grade(aspect: str, value: Any, scale: int) -> int:
     if isinstance(value, float) and value.is_integer():
         grade = int(value)
     if isinstance(grade, bool) or not isinstance(grade, int) or not 1 <= grade <= scale:
-        raise BadReply(f"the rating {aspect} is {_shown(value)}, expected a whole number from 1 to {scale}")
+        raise BadReply(f"the rating {aspect} is {shown(value)}, expected a whole number from 1 to {scale}")
     return grade
 
 
 def _reason(found: dict[str, Any]) -> str:
     if not isinstance(found["reason"], str):
-        raise BadReply(f"reason is {_shown(found['reason'])}, expected a text")
+        raise BadReply(f"reason is {shown(found['reason'])}, expected a text")
     return _clean(found["reason"]).strip()
 
 
@@ -126,7 +129,7 @@ def _clean(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """Format a value on one line, shortened."""
     if type(value) in NAMES:
         return NAMES[type(value)]

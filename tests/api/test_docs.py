@@ -23,7 +23,7 @@ PACKAGES = [curate, pipelines, train] + [
 # Functions that need a network, a model or a training have an example that is not run.
 NOT_RUN = {
     "bakeoff", "decontaminate", "evaluate", "export", "generate", "judge", "open_run", "preflight", "pull", "push",
-    "run", "train", "trust",
+    "rubric", "run", "train", "trust",
 }  # fmt: skip
 MODULES = [
     "curate.api.choosing", "curate.api.frames", "curate.api.runs", "curate.dedup.frames", "curate.schema.result",

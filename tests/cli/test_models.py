@@ -13,7 +13,9 @@ import yaml
 
 from curate.cli import main
 from curate.report import html
+from pipelines.drafting import Drafting
 from tests.chat_server import ChatServer, chat_server
+from tests.pipelines.rubric_story import GOOD, POOR, Script, draft, labelled
 from tests.pipelines.story import prompts, reply
 
 PAIR = {"prompt": "What?", "chosen": "This is quality 3.", "rejected": "This is quality 1."}
@@ -63,7 +65,7 @@ def recipe_file(**sections: Any) -> str:
     return "recipe.yaml"
 
 
-@pytest.mark.parametrize("command", ["generate", "judge", "run", "quickstart"])
+@pytest.mark.parametrize("command", ["generate", "judge", "rubric", "run", "quickstart"])
 def test_help_shows_an_example(curate: Curate, command: str) -> None:
     done = curate(command, "--help")
     assert done.code == 0
@@ -92,7 +94,7 @@ def test_generate(server: ChatServer, curate: Curate) -> None:
     done = curate("run", "RUN/recipe.yaml", "-o", "RUN", "--set", f"judge.models={server.line('judge')}")
     assert (done.code, done.err) == (0, "")
     assert "2 pairs (2 train, 0 test) from 3 prompts with 18 answers · 1 dropped" in done.out  # the long one is cut off
-    assert len(server.asked) == 18 + 6 + 18
+    assert len(server.asked) == 18 + 6 + 12
 
 
 @pytest.mark.slow
@@ -214,6 +216,15 @@ def test_a_dry_run_of_existing_pairs(curate: Curate) -> None:
             ["judge", "pairs.jsonl", "--judge", "embedded", "--method", "pairs"],
             "unknown judge.method 'pairs'. Did you mean 'pairwise'? Known: pairwise, rubric",
         ),
+        (["rubric", "pairs.jsonl"], "Missing option '--model'"),
+        (["rubric", "pairs.jsonl", "-m", "gpt-4o"], "write 'openai:gpt-4o'"),
+        (["rubric", "pairs.jsonl", "-m", "openai:gpt-4o"], "the environment variable OPENAI_API_KEY is not set"),
+        (["rubric", "pairs.jsonl", "-m", "embedded", "--judge", "heuristic"], "has to be an LLM"),
+        (["rubric", "pairs.jsonl", "-m", "embedded", "--against", "mine.txt"], "unknown rubric 'mine.txt'"),
+        (["rubric", "pairs.jsonl", "-m", "embedded", "--method", "pairs"], "Did you mean 'pairwise'?"),
+        (["rubric", "pairs.jsonl", "-m", "embedded", "--held-out", "0"], "held_out: Input should be greater than"),
+        (["rubric", "pairs.jsonl", "-m", "embedded", "--drafts", "1"], "124 labelled pairs with different prompts are"),
+        (["rubric", "p.jsonl", "-m", "embedded"], "match none of the formats"),
         (["judge", "p.jsonl", "--judge", "heuristic"], "match none of the formats"),
         (["generate", "p.jsonl", "-m", "embedded", "-o", "p.jsonl"], "p.jsonl is a file; --out must be a folder"),
         (["generate", "p.jsonl", "-m", "embedded", "-o", "."], "is not empty and contains no run"),
@@ -357,3 +368,88 @@ def test_judge_again_and_raw_replies(server: ChatServer, curate: Curate) -> None
     assert server.asked == []
     without = curate("judge", "p.jsonl", "--judge", server.line("judge"))
     assert (without.code, "--out" in without.err) == (2, True)
+
+
+# ---- rubrics ----
+
+SIZES = ("--examples", "2", "--development", "3", "--held-out", "6", "--drafts", "2")
+
+
+def rubric_options(server: ChatServer, *more: str) -> list[str]:
+    labelled(Path("p.jsonl"))
+    models = ["-m", server.line("writer"), "--judge", server.line("judge")]
+    return ["rubric", "p.jsonl", *models, "-o", "RUB", *SIZES, *more]
+
+
+def test_help_names_the_defaults_of_a_rubric(curate: Curate) -> None:
+    shown = " ".join(re.sub("[│ ]+", " ", curate("rubric", "--help").out).split())
+    for name, option in (("examples",) * 2, ("development",) * 2, ("held_out", "held-out"), ("chars",) * 2):
+        default = Drafting.model_fields[name].default
+        assert re.search(rf"--{option} <\w+> [^<]*\({default}\)", shown), name
+
+
+def test_a_kept_rubric(server: ChatServer, curate: Curate, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "reply", Script(draft(POOR), draft(GOOD)))
+    options = rubric_options(server)
+    ahead = curate(*options, "--dry-run")
+    assert (ahead.code, ahead.err, server.asked, Path("RUB").exists()) == (0, "", [], False)
+    requests = [line.split()[:4] for line in ahead.out.splitlines()[1:3]]
+    assert requests == [["draft", "openai:writer", "2", "0"], ["judge", "openai:judge", "36", "0"]]
+    done = curate(*options)
+    assert (done.code, done.err) == (0, "")
+    lines = done.out.splitlines()
+    words = [line.split() for line in lines]
+    assert "Rubrics, by 6 held-out pairs" in lines
+    assert ["overall", "50.0%", "0%", "6", "0", "–", "–", "–"] in words
+    assert [row[:6] for row in words if row[:2] == ["draft", "2"]] == [["draft", "2", "100.0%", "100%", "0", "0"]]
+    assert "Drafts, by 3 other pairs" in lines
+    assert [row for row in words if row and row[0] in ("1", "2")] == [["1", "50.0%"], ["2", "100.0%"]]
+    assert "Kept: on 6 held-out pairs, verdicts by draft 2 agree with 100.0% of the labels" in " ".join(lines)
+    assert "rubric RUB/rubric.txt (read it before you use it)" in lines
+    (following,) = (line.split()[1:] for line in lines if line.startswith("next "))
+    judged = curate(*(word.replace("RUN", "p.jsonl") if word == "RUN" else word for word in following[1:]))
+    assert judged.code == 0
+    assert "100% of 12" in judged.out.replace("\u00a0", " ")
+    server.forget()
+    again = curate(*options, "--json")
+    assert (again.code, server.asked) == (0, [])
+    found = json.loads(again.out)
+    assert (found["folder"], found["kept"], found["draft"]) == ("RUB", True, 2)
+
+
+def test_a_rubric_that_is_not_kept_exits_with_1(
+    server: ChatServer, curate: Curate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "reply", Script(draft(POOR)))
+    done = curate(*rubric_options(server))
+    assert done.code == 1
+    assert "Not kept, for want of a gain: on 6 held-out pairs" in done.out
+    assert "drafts RUB/draft-*.txt" in done.out
+    assert not Path("RUB/rubric.txt").exists()
+    assert json.loads(curate(*rubric_options(server, "--json")).out)["kept"] is False
+
+
+def test_both_models_of_a_rubric_are_checked(
+    server: ChatServer, curate: Curate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "reply", lambda *_: "Hi")
+    done = curate(*rubric_options(server, "--check", "--json"))
+    assert [(one["model"], one["problem"]) for one in json.loads(done.out)] == [
+        ("openai:writer", None), ("openai:judge", None),
+    ]  # fmt: skip
+
+
+def test_a_hostile_writer_reaches_no_terminal(
+    server: ChatServer, curate: Curate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evil = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202egnp\x7f"
+    monkeypatch.setattr(server, "reply", Script(f"{evil} {evil}", draft(f"{evil} {GOOD}")))
+    done = curate(*rubric_options(server))
+    assert done.code == 0
+    assert "]0;owned" in done.out
+    for text in (done.out, done.err, Path("RUB/rubric.txt").read_text("utf-8")):
+        assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", text)
+    monkeypatch.setattr(server, "reply", Script(evil))
+    failed = curate(*rubric_options(server, "--set", "generate.seed=7"))
+    assert (failed.code, failed.err.count("\n")) == (3, 1)
+    assert r"“\x1b]0;owned" in failed.err

@@ -55,7 +55,12 @@ def load_rubric(name_or_path: str) -> Rubric:
     text = text.replace("\r\n", "\n").strip()  # the same hash on every system
     if not text:
         raise RecipeError(f"rubric {name_or_path!r} is empty; describe what to look at and what the grades mean")
-    return Rubric(path.stem, text, hashlib.sha256(text.encode()).hexdigest()[:16])
+    return rubric_of(path.stem, text)
+
+
+def rubric_of(name: str, text: str) -> Rubric:
+    """Return a rubric from its text."""
+    return Rubric(name, text, hashlib.sha256(text.encode()).hexdigest()[:16])
 
 
 def fence(text: str, label: str, *, beside: Sequence[str] = ()) -> str:
@@ -78,7 +83,7 @@ def rating_messages(
     criteria = "\n\n".join(f"## {rubric.name}\n{_at_scale(rubric, scale)}" for rubric in rubrics)
     grades = ", ".join(f"{json.dumps(aspect, ensure_ascii=False)}: <1 to {scale}>" for aspect in aspects)
     system = f"{RATE}\n{MATERIAL}\n\nGrades are whole numbers from 1 (worst) to {scale} (best).\n\n{criteria}"
-    conversation, answer = _turns(prompt), _answer(response)
+    conversation, answer = conversation_text(prompt), answer_text(response)
     asked = (
         f"Grade the answer. Reply with one JSON object of this form and nothing else:\n"
         f'{{"reason": "<why, in one or two sentences>", "ratings": {{{grades}}}}}'
@@ -89,7 +94,8 @@ def rating_messages(
 def comparison_messages(rubric: Rubric, prompt: Messages, first: Messages, second: Messages) -> list[dict[str, str]]:
     """Build the request to compare two answers; `first` is shown as A."""
     system = f"{COMPARE}\n{MATERIAL}\n\n{_at_scale(rubric, COMPARED_SCALE)}"
-    material = {"CONVERSATION": _turns(prompt), "ANSWER A": _answer(first), "ANSWER B": _answer(second)}
+    answers = {"ANSWER A": answer_text(first), "ANSWER B": answer_text(second)}
+    material = {"CONVERSATION": conversation_text(prompt), **answers}
     asked = (
         "Which answer is better? Reply with one JSON object of this form and nothing else:\n"
         '{"reason": "<why, in one or two sentences>", "better": <"A", "B" or "tie">}'
@@ -123,6 +129,11 @@ def comparison_schema() -> dict[str, Any]:
     return _response_format("comparison", _object_schema({"reason": {"type": "string"}, "better": better}))
 
 
+def texts_schema(name: str, keys: Sequence[str]) -> dict[str, Any]:
+    """`response_format` of an object of texts."""
+    return _response_format(name, _object_schema({key: {"type": "string"} for key in keys}))
+
+
 def _code(*texts: str) -> str:
     """Derive 16 hex digits from the texts that occur in none of them."""
     whole = hashlib.sha256()
@@ -139,13 +150,14 @@ def _at_scale(rubric: Rubric, scale: int) -> str:
     return rubric.text.replace("{scale}", str(scale)).replace("{middle}", str((scale + 1) // 2))
 
 
-def _turns(messages: Messages) -> str:
+def conversation_text(messages: Messages) -> str:
+    """Return the turns with their roles."""
     return "\n\n".join(f"[{message['role']}]\n{message['content']}" for message in messages)
 
 
-def _answer(messages: Messages) -> str:
+def answer_text(messages: Messages) -> str:
     """Return a single turn as plain text, and several turns with their roles."""
-    return messages[0]["content"] if len(messages) == 1 else _turns(messages)
+    return messages[0]["content"] if len(messages) == 1 else conversation_text(messages)
 
 
 def _chat(system: str, material: dict[str, str], asked: str) -> list[dict[str, str]]:
