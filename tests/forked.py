@@ -1,4 +1,10 @@
-"""The real command in a separate process without its start-up time: forked from one that has imported it."""
+"""
+The real command in a separate process without its start-up time: forked from one that has imported it.
+
+A command that is waited for may run in a process in which others ran before it: the memory that a fresh one touches
+first costs as much time as a command on a few rows. Such a process ends, and the next command gets a new one, where
+something remains of a command: a thread, an import that reads the environment, much memory, or a death.
+"""
 
 import atexit
 import json
@@ -18,7 +24,7 @@ from typing import Any
 # compile again is preloaded (fastText's model, templates, the options of the command); HOME and the environment are
 # read later.
 PROGRAM = r"""
-import gc, json, os, runpy, signal, sys, time
+import gc, json, os, resource, runpy, select, signal, sys, threading, time
 import curate.__main__, curate.cli, curate.api.runs, curate.flow, curate.publish.export, curate.signals.language
 import pipelines.flow
 import anyio, h11, httpx2, mlcroissant  # and not huggingface_hub, which reads its settings on import
@@ -31,23 +37,29 @@ curate.signals.language._model()
 for name in ("report.html.j2", "card.md.j2", "overview.md.j2"):
     environment("curate.report", html=".html." in name).get_template(name)
 
-def child(order):
+MOST_RUNS, MOST_MB = 40, 700  # of one process
+READ_ENVIRONMENT = {"huggingface_hub", "datasets", "torch", "transformers", "trl", "distilabel"} - set(sys.modules)
+connects = None
+def watch(event, arguments):
+    if event == "socket.connect" and connects is not None:
+        os.write(connects, (json.dumps(str(arguments[1])) + "\n").encode())
+
+def perform(order):
+    global connects
     os.chdir(order["cwd"])
     os.environ.clear()
     os.environ.update(order["env"])
     for number, name in enumerate(("in", "out", "err")):
         flags = os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-        os.dup2(os.open(order[name], flags, 0o600), number)
+        opened = os.open(order[name], flags, 0o600)
+        os.dup2(opened, number)
+        os.close(opened)
     for number, name in enumerate(("stdin", "stdout", "stderr")):  # as Python opens them, for a file or a terminal
         buffering = 1 if number and os.isatty(number) else -1
         errors = "backslashreplace" if number == 2 else "strict"
         stream = open(number, "w" if number else "r", buffering, encoding="utf-8", errors=errors, closefd=False)
         setattr(sys, name, stream)
     connects = os.open(order["connects"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    def watch(event, arguments):
-        if event == "socket.connect":
-            os.write(connects, (json.dumps(str(arguments[1])) + "\n").encode())
-    sys.addaudithook(watch)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     is_script = order["argv"][:1] == ["python"]
     sys.argv = order["argv"][1:] if is_script else ["curate", *order["argv"]]
@@ -63,16 +75,69 @@ def child(order):
         import traceback
         traceback.print_exc()
         code = 99
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return code
+
+def child(order):
+    sys.addaudithook(watch)
+    code = 99
     try:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        code = perform(order)
     finally:
         os._exit(code)
+
+def worker(orders, replies):
+    global connects
+    sys.addaudithook(watch)
+    with open(orders) as lines:
+        for count, line in enumerate(lines, 1):
+            code, memory = perform(json.loads(line)), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+            os.close(connects)
+            connects = None
+            remains = threading.active_count() > 1 or READ_ENVIRONMENT & set(sys.modules) or memory > MOST_MB
+            is_last = bool(remains or count == MOST_RUNS)
+            os.write(replies, (json.dumps([code, memory, is_last]) + "\n").encode())
+            if is_last:
+                break
+    os._exit(0)
+
+used = None  # process, where its orders are written, where its replies are read
+def reused(order):
+    global used
+    if used is None:
+        (theirs, orders), (replies, ours) = os.pipe(), os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.close(orders)
+            os.close(replies)
+            worker(theirs, ours)
+        os.close(theirs)
+        os.close(ours)
+        used = pid, orders, replies
+    pid, orders, replies = used
+    os.write(orders, (json.dumps(order) + "\n").encode())
+    ready, _, _ = select.select([replies], [], [], order["seconds"])
+    if not ready:
+        os.kill(pid, signal.SIGKILL)
+    reply = os.read(replies, 1000) if ready else b""
+    code, memory, is_last = json.loads(reply) if reply else (None, 0, True)
+    if is_last:
+        _, status, usage = os.wait4(pid, 0)
+        os.close(orders)
+        os.close(replies)
+        used = None
+        if code is None:  # it died of its command
+            code, memory = os.waitstatus_to_exitcode(status), usage.ru_maxrss // 1024
+    return [code, memory]
 
 gc.collect()
 gc.freeze()  # a collection in a child would touch, and so copy, every page
 for line in sys.stdin:
     order = json.loads(line)
+    if "argv" in order and "seconds" in order:
+        print(json.dumps(reused(order)), flush=True)
+        continue
     if "argv" in order:
         pid = os.fork()
         if pid == 0:
@@ -102,17 +167,32 @@ class Ended:
     connects: tuple[str, ...]  # addresses
 
 
+class _Files:
+    """The standard streams of a command, and the addresses that it connects to, as files of a temporary folder."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        self.paths = {name: Path(self._folder.name) / name for name in ("in", "out", "err", "connects")}
+        for path in self.paths.values():
+            path.touch()
+
+    def ended(self, code: int, memory_mb: int, seconds: float) -> Ended:
+        """Return how the command ended, and remove the files."""
+        read = (self.paths[name].read_bytes() for name in ("out", "err", "connects"))
+        out, err, connects = (text.decode("utf-8", "replace") for text in read)
+        self._folder.cleanup()
+        addresses = tuple(json.loads(line) for line in connects.splitlines())
+        return Ended(code, out, err, memory_mb, seconds, addresses)
+
+
 class Started:
     """A running command, with the interface of a subprocess.Popen in text mode."""
 
     def __init__(
         self, zygote: "Zygote", argv: list[str], cwd: Path, env: Mapping[str, str], terminal: str | None = None
     ) -> None:
-        self._zygote, self._folder, self._begun = zygote, tempfile.TemporaryDirectory(), time.monotonic()
-        self._files = {name: Path(self._folder.name) / name for name in ("in", "out", "err", "connects")}
-        for path in self._files.values():
-            path.touch()
-        files = {name: str(path) for name, path in self._files.items()}
+        self._zygote, self._files, self._begun = zygote, _Files(), time.monotonic()
+        files = {name: str(path) for name, path in self._files.paths.items()}
         files |= dict.fromkeys(("in", "out", "err"), terminal) if terminal else {}
         self.pid: int = zygote.ask({**files, "argv": argv, "cwd": str(cwd), "env": dict(env)})
         self.returncode: int | None = None
@@ -139,11 +219,7 @@ class Started:
             self.kill()
         code = self.poll(seconds=60)
         assert code is not None
-        read = (self._files[name].read_bytes() for name in ("out", "err", "connects"))
-        out, err, connects = (text.decode("utf-8", "replace") for text in read)
-        self._folder.cleanup()
-        addresses = tuple(json.loads(line) for line in connects.splitlines())
-        return Ended(code, out, err, self._memory, self._seconds, addresses)
+        return self._files.ended(code, self._memory, self._seconds)
 
     def communicate(self, timeout: float = 300) -> tuple[str, str]:
         """Wait for its end and return its output and its errors."""
@@ -174,7 +250,10 @@ class Zygote:
 
     def run(self, argv: list[str], cwd: Path, env: Mapping[str, str], seconds: float) -> Ended:
         """Run the command with these arguments in a folder; kill it after `seconds`."""
-        return self.start(argv, cwd, env).ended(seconds)
+        files, begun = _Files(), time.monotonic()
+        streams = {name: str(path) for name, path in files.paths.items()}
+        code, memory = self.ask({**streams, "argv": argv, "cwd": str(cwd), "env": dict(env), "seconds": seconds})
+        return files.ended(code, memory, time.monotonic() - begun)
 
     def close(self) -> None:
         """End the process."""

@@ -3,10 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from curate.files import write_text
-from curate.recipe.load import to_plain_yaml
+from curate.files import write_text, yaml_text
 from curate.recipe.published import published_section
 from curate.report.card_header import hub_sources
 from curate.report.environment import environment
@@ -33,14 +30,14 @@ def write_card(folder: Path, run: Run, result: dict[str, Any]) -> None:
         environment("train", html=False)
         .get_template("card.md.j2")
         .render(
-            header=yaml.safe_dump(header, sort_keys=False),
+            header=yaml_text(header),
             base=options["model"],
             result=result,
             # A backtick in a name would end the code span it is shown in.
             inputs={" ".join(name.replace("`", "").split()): entry for name, entry in inputs.items()},
             revision=run.recipe.source.revision if inputs else None,
             cell=cell,
-            options=to_plain_yaml(options),
+            options=yaml_text(options),
         )
     )
     write_text(folder / "README.md", text)

@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
 
 from curate.errors import RecipeError, nearest, shortened
-from curate.files import FILES, BoundedYaml, TextKeys, parse_yaml, read_yaml
+from curate.files import FILES, BoundedYaml, TextKeys, parse_yaml, read_yaml, yaml_text
 from curate.recipe.data import Decontaminate, Dedup, Publish, Rules, Select, Source, Split
 from curate.recipe.models import Budget, Generate, Judge, Model, Pair, Prompts
 from curate.recipe.training import Train
@@ -210,12 +210,7 @@ def resolved(recipe: Recipe) -> dict[str, Any]:
 
 def to_yaml(recipe: Recipe) -> str:
     """Return the resolved recipe as YAML."""
-    return to_plain_yaml(resolved(recipe))
-
-
-def to_plain_yaml(tree: Mapping[str, Any]) -> str:
-    """Return plain data as YAML, in its own order."""
-    return yaml.safe_dump(dict(tree), sort_keys=False, allow_unicode=True, width=120)
+    return yaml_text(resolved(recipe))
 
 
 def _override(tree: dict[str, Any], text: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import yaml
 
-from curate.files import parse_yaml
+from curate.files import parse_yaml, yaml_text
 from curate.rundir.store import DATA, SPLITS
 from curate.schema import PAIR
 from curate.sources.hub import HUB_ID
@@ -138,7 +138,7 @@ def read_header(card: str) -> tuple[Header, str]:
 
 def to_text(header: Header) -> str:
     """Return the header as YAML, without the `---` fences."""
-    return visible(yaml.safe_dump(header, sort_keys=False, allow_unicode=True, width=120))
+    return visible(yaml_text(header))
 
 
 def infos_of(header: Header) -> list[dict[str, Any]]:

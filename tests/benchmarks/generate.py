@@ -30,7 +30,7 @@ from tests.benchmarks.endpoint import Counts, running
 ROOT = Path(__file__).resolve().parents[2]
 OURS, CLIENT, DISTILABEL, DESIGNER = "prefcurate", "prefcurate's client alone", "distilabel", "Data Designer"
 INSTANT_LIMITS = (None, 16, 64)  # max_parallel_requests of Data Designer; None is its default
-CAPACITY_LIMITS = (None, 16, 48)
+CAPACITY_LIMITS = (None, 16, 32, 48)
 HEAD = (
     "| tool | limit | prompts | incomplete | seconds | start | requests | requests/s | 429s | most at once |\n"
     "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|"
