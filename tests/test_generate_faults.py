@@ -201,7 +201,9 @@ def test_a_judge_with_unusable_replies_is_asked_once_more_and_then_has_no_verdic
     said = f"judge at {server.url} refuses what is usual; it is asked without response_format\n"
     assert (done.returncode, done.stderr) == (0, said * len(options))
     verdicts = pl.read_parquet(tmp_path / "RUN" / "stages" / "verdicts" / "*.parquet")
-    assert len(verdicts) == 80
+    finishes = pl.read_parquet(tmp_path / "RUN" / "candidates.parquet").get_column("finish_reason").to_list()
+    complete = finishes.count("stop")
+    assert 40 < len(verdicts) == complete < 80  # one that was cut off is in no pair, and is not judged
     none = verdicts.filter(pl.col("score").is_null())
     assert 1 <= len(none) <= 25  # about 0.35 * 0.35 of them
     assert none.get_column("raw").null_count() == 0
@@ -210,7 +212,7 @@ def test_a_judge_with_unusable_replies_is_asked_once_more_and_then_has_no_verdic
     judged = [line["did"] for line in server.lines() if line["model"] == "judge"]
     bad = judged.count("chatter") + judged.count("foreign")
     assert bad > len(none)
-    assert 60 < judged.count("answered") <= 80 - len(none)  # equal answers to a prompt are judged once
+    assert complete / 2 < judged.count("answered") <= complete - len(none)  # equal answers to a prompt are judged once
 
 
 @pytest.mark.parametrize("when", ["waiting", "busy"])
