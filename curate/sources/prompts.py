@@ -19,10 +19,10 @@ import polars as pl
 from curate import limits
 from curate.errors import InputError, RecipeError, unknown
 from curate.schema import MESSAGES, PROMPTS, prompt_ids
-from curate.sources.columns import Field, kind_of, typed
+from curate.sources.columns import Field, kind_of, text_field, typed
 from curate.sources.formats import FORMATS, by_columns, detect, mapped, own
 from curate.sources.formats.base import DetectedFormat
-from curate.sources.formats.comparison import as_messages, text_field
+from curate.sources.formats.comparison import as_messages
 from curate.sources.formats.preference import context_fields, join_context
 from curate.sources.input import Feed, staged_blocks
 from curate.sources.raw_block import Bounds, Columns, RawBlock
@@ -107,19 +107,27 @@ def _problem(prompts: pl.DataFrame) -> dict[str, pl.Expr]:
 
 def _fill_missing_side(frame: pl.DataFrame, name: str) -> pl.DataFrame:
     """Copy a side that is a whole conversation to the other side where that is missing, so that its prompt is read."""
+    own: list[pl.Expr]
     given: list[pl.Expr]
     for sides in SIDES:
         if not set(sides) <= set(frame.columns):
             continue
         if name == "hh_rlhf":
-            given = [pl.when(pl.col(side).str.strip_chars() != "").then(side) for side in sides]
+            own = given = [pl.when(pl.col(side).str.strip_chars() != "").then(side) for side in sides]
         elif {frame.schema[side] for side in sides if frame[side].null_count() < len(frame)} == {MESSAGES}:
-            given = [pl.col(side) if frame.schema[side] == MESSAGES else pl.lit(None, MESSAGES) for side in sides]
+            none = pl.lit(None, MESSAGES)
+            own = [pl.col(side) if frame.schema[side] == MESSAGES else none for side in sides]
+            given = [_conversation(side) if frame.schema[side] == MESSAGES else none for side in sides]
         else:
             continue
-        either = pl.coalesce(given), pl.coalesce(given[::-1])
+        either = (pl.coalesce(mine, theirs) for mine, theirs in zip(own, given[::-1], strict=True))
         frame = frame.with_columns(**dict(zip(sides, either, strict=True)))
     return frame
+
+
+def _conversation(side: str) -> pl.Expr:
+    """Return the turns of a side that is a conversation; null where it is a plain text."""
+    return pl.when(pl.col(side).list.first().struct.field("role").is_not_null()).then(side)
 
 
 def _detect(columns: Columns, name: str | None) -> DetectedFormat:

@@ -9,8 +9,9 @@ from functools import partial
 from typing import Any
 
 from curate.errors import InputError, unknown
-from curate.sources.formats import alpaca_eval, hh_rlhf, llmbar, mapped, own, preference
+from curate.sources.formats import alpaca_eval, arena_55k, hh_rlhf, llmbar, mapped, own, preference
 from curate.sources.formats.base import DetectedFormat, Format
+from curate.sources.formats.duel import DUELS
 from curate.sources.raw_block import Columns, RawBlock
 
 __all__ = ["FORMATS", "DetectedFormat", "Format", "by_columns", "detect"]
@@ -20,7 +21,9 @@ FORMATS: dict[str, Format] = {
     "prefcurate": own,
     "alpaca_eval": alpaca_eval,
     "llmbar": llmbar,
+    "arena_55k": arena_55k,
     "hh_rlhf": hh_rlhf,
+    **DUELS,
     "preference": preference,
 }
 

@@ -10,8 +10,8 @@ https://github.com/tatsu-lab/alpaca_eval
 
 import polars as pl
 
-from curate.sources.columns import Field
-from curate.sources.formats.comparison import orient, text_field
+from curate.sources.columns import Field, text_field
+from curate.sources.formats.comparison import orient
 from curate.sources.raw_block import Columns
 
 MARKS = ("instruction", "output_1", "output_2", "preference")

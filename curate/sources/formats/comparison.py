@@ -2,20 +2,31 @@
 
 import polars as pl
 
-from curate.schema import MESSAGES
-from curate.sources.columns import Field, kind_of
-from curate.sources.raw_block import Columns
+from curate.schema import MESSAGE, MESSAGES
 from curate.text.messages import one_message
 
 
-def text_field(column: str, columns: Columns, *, needed: bool = True) -> Field:
-    """Return a field of texts or of messages, depending on the column's first values."""
-    return Field(column, kind_of(columns[column]) or "text", needed)
-
-
 def as_messages(name: str, role: str, schema: pl.Schema) -> pl.Expr:
-    """Return a text column as one message of the role; a column of messages is returned unchanged."""
-    return pl.col(name) if schema[name] == MESSAGES else one_message(role, pl.col(name)).alias(name)
+    """Return a text column as one message of the role; in a column of turns, a plain text gets the role."""
+    return with_role(name, role) if schema[name] == MESSAGES else one_message(role, pl.col(name)).alias(name)
+
+
+def with_role(name: str, role: str) -> pl.Expr:
+    """Return a column of turns as messages: a plain text gets the role."""
+    turn = pl.element().struct
+    given = pl.struct(role=turn.field("role").fill_null(role), content=turn.field("content"), schema=dict(MESSAGE))
+    return pl.col(name).list.eval(given)
+
+
+def is_text(name: str) -> pl.Expr:
+    """Return whether each value of a column of turns is a plain text; false where it is null."""
+    first = pl.col(name).list.first().struct
+    return (first.field("content").is_not_null() & first.field("role").is_null()).fill_null(value=False)
+
+
+def text(name: str) -> pl.Expr:
+    """Return the plain texts of a column of turns; null for conversations."""
+    return pl.when(is_text(name)).then(pl.col(name).list.first().struct.field("content")).alias(name)
 
 
 def add_problem(frame: pl.DataFrame, bad: pl.Expr, rule: str, detail: str) -> pl.DataFrame:

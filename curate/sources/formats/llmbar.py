@@ -9,8 +9,8 @@ https://github.com/princeton-nlp/LLMBar
 
 import polars as pl
 
-from curate.sources.columns import Field
-from curate.sources.formats.comparison import orient, text_field
+from curate.sources.columns import Field, text_field
+from curate.sources.formats.comparison import orient
 from curate.sources.raw_block import Columns
 
 MARKS = ("input", "output_1", "output_2", "label")

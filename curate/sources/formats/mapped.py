@@ -11,7 +11,7 @@ import polars as pl
 from curate.errors import RecipeError, unknown
 from curate.sources.columns import Field, Kind
 from curate.sources.formats import preference
-from curate.sources.formats.comparison import orient, text_field
+from curate.sources.formats.comparison import orient
 from curate.sources.raw_block import Columns, RawBlock
 
 TEXTS = ("prompt", "chosen", "rejected", "response_a", "response_b")
@@ -42,7 +42,7 @@ def fields(columns: Columns, mapping: Mapping[str, str]) -> dict[str, Field]:
             raise unknown("field in source.columns", name, [*TEXTS, *OTHERS])
         if column not in columns:
             raise unknown(f"column for {name}", column, columns)
-        found[name] = text_field(column, columns) if name in TEXTS else Field(column, OTHERS[name], needed=False)
+        found[name] = Field(column, "turns") if name in TEXTS else Field(column, OTHERS[name], needed=False)
     if not ({"chosen", "rejected"} <= set(found) or {"prompt", "response_a", "response_b", "winner"} <= set(found)):
         raise RecipeError("source.columns must name chosen and rejected, or prompt, response_a, response_b and winner")
     if "chosen" in found and (more := [name for name in DUEL if name in found]):

@@ -1,8 +1,10 @@
 """
-Chosen and rejected, with or without a prompt, as texts or as messages: TRL's preference types and similar ones.
+Chosen and rejected, with or without a prompt, as texts or as conversations: TRL's preference types and similar ones.
 
-in : chosen, rejected: str or list[message] | prompt: str or list[message], optional
-     system, input: str, optional, added to the prompt | scores and model names under their usual names
+in : chosen, rejected (or accepted, preferred, …: `NAMES`): a text or a conversation, see `readers.read_turns`
+     prompt, optional: the same | a conversation before it, texts it is about, a system prompt: joined in this order
+     scores and model names under their usual names | a verdict: its ties are no pairs
+     images, tools: a row that has any cannot be read, because they would be lost
 out: PAIR
 
 Repaired:
@@ -10,6 +12,7 @@ Repaired:
   (ultrafeedback_binarized and distilabel write a text prompt next to whole conversations, which TRL no longer splits
   since 0.29)
 - plain texts without a prompt: their common prefix, up to its last whitespace, becomes the prompt
+- a question that both answers repeat is cut off them
 
 https://huggingface.co/docs/trl/dataset_formats
 """
@@ -21,13 +24,28 @@ import polars as pl
 
 from curate.schema import MESSAGES
 from curate.sources.columns import Field, kind_of
-from curate.sources.formats.comparison import add_problem, as_messages, text_field
+from curate.sources.formats.comparison import add_problem, as_messages, is_text, text, with_role
 from curate.sources.raw_block import Columns
 from curate.text.messages import last_user_text, one_message, split_conversations, split_texts
 
-PROMPT = ("prompt", "instruction", "question", "query", "input", "context")
-SYSTEM = ("system", "system_prompt")
+PROMPT = ("prompt", "instruction", "question", "query", "problem", "user_prompt", "input", "context")
+# Conversations up to the answers: the prompt, where there is no other; else the turns before it.
+CONVERSATION = ("messages", "conversations", "conversation", "trajectory", "dialogue", "history", "chat_history")
+SYSTEM = ("system", "system_prompt", "system_message")
+# Texts that the question is about, after it.
+REFERENCE = ("input", "context", "schema", "initial_reason_steps")
+VERDICT = ("status", "winner", "verdict", "tie", "is_tie")  # beside the two sides, where both may be equally good
+TIED = ("tie", "tied", "draw", "both", "both_bad", "bothbad", "tie (bothbad)", "equal", "same", "neither", "true", "1")
+LOST = (
+    "image", "images", "video", "videos", "audio", "audios", "pixel_values", "tools", "tool_calls", "functions",
+)  # fmt: skip
 SIDES = ("chosen", "rejected")
+NAMES = (
+    SIDES, ("chosen_response", "rejected_response"), ("chosen_messages", "rejected_messages"), ("accepted", "rejected"),
+    ("preferred", "dispreferred"), ("preferred_output", "non_preferred_output"), ("chosen_answer", "rejected_answer"),
+    ("chosen_text", "rejected_text"), ("response_j", "response_k"), ("messages", "rejected_response"),
+    ("messages", "rejected_messages"),
+)  # fmt: skip
 # Numbers and labels found in many datasets, with their usual names.
 NUMBERS: dict[str, tuple[str, ...]] = {
     f"{side}_score": (f"{side}_score", f"score_{side}", f"{side}-rating", f"{side}_rating", f"{side}_avg_rating")
@@ -40,41 +58,108 @@ LABELS: dict[str, tuple[str, ...]] = {
 
 def fields(columns: Columns) -> dict[str, Field] | None:
     """Return the fields of chosen, rejected and all other known columns; None without chosen and rejected."""
-    if not {"chosen", "rejected"} <= set(columns):
+    if (sides := next((names for names in NAMES if set(names) <= set(columns)), None)) is None:
         return None
-    found = {"chosen": text_field("chosen", columns), "rejected": text_field("rejected", columns)}
-    if prompt := _first(PROMPT, columns):
-        found["prompt"] = text_field(prompt, columns, needed=False)
+    found = {side: Field(column, "turns") for side, column in zip(SIDES, sides, strict=True)}
+    prompt = _first(PROMPT, columns)
+    earlier = _first([name for name in CONVERSATION if name not in sides], columns)
+    if prompt or earlier:
+        found["prompt"] = Field(prompt or str(earlier), "turns", needed=False)
+    if prompt and earlier:
+        found["earlier"] = Field(earlier, "earlier", needed=False)
     found |= context_fields(columns, prompt)
     numbers = {name: Field(column, "number", needed=False) for name, column in _present(NUMBERS, columns)}
     labels = {name: Field(column, "label", needed=False) for name, column in _present(LABELS, columns)}
-    return found | numbers | labels
+    if verdict := _first(VERDICT, columns):
+        found["verdict"] = Field(verdict, "label", needed=False, is_kept=True)
+    return found | numbers | labels | lost_fields(columns)
+
+
+def lost_fields(columns: Columns) -> dict[str, Field]:
+    """Return the fields of columns whose values say something that the texts do not: images, tools."""
+    return {f"lost_{name}": Field(name, "absent", needed=False) for name in LOST if name in columns}
 
 
 def context_fields(columns: Columns, prompt: str | None) -> dict[str, Field]:
-    """Return the fields `system` and `input`, where such columns exist next to the prompt column."""
+    """Return the fields `system` and of references, where such columns exist next to the prompt column."""
     found: dict[str, Field] = {}
     if system := _first(SYSTEM, columns):
         found["system"] = Field(system, "text", needed=False)
-    if "input" in columns and prompt != "input" and kind_of(columns["input"]) != "messages":
-        found["input"] = Field("input", "text", needed=False)
+    for name in REFERENCE:
+        if name in columns and prompt != name and kind_of(columns[name]) != "messages":
+            found[name] = Field(name, "text", needed=False)
     return found
 
 
 def to_pairs(frame: pl.DataFrame) -> pl.DataFrame:
-    """Convert every variant to prompt, chosen and rejected as messages, then add system and input to the prompt."""
+    """Convert every variant to prompt, chosen and rejected as messages, then add what else belongs to the prompt."""
     if "prompt" not in frame.columns:
-        implicit = frame.schema["chosen"] == pl.String and frame.schema["rejected"] == pl.String
-        frame = split_texts(frame) if implicit else frame.with_columns(prompt=pl.lit(None, MESSAGES))
-    frame = frame.with_columns(
-        as_messages("prompt", "user", frame.schema),
-        as_messages("chosen", "assistant", frame.schema),
-        as_messages("rejected", "assistant", frame.schema),
-    )
-    frame = join_context(_unpack_conversations(frame))
+        frame = _split(frame)
+    frame = frame.with_columns(_with_role(frame, "prompt", "user"), *(_with_role(frame, s, "assistant") for s in SIDES))
+    frame = _unrepeated(_unpack_conversations(frame))
+    if "earlier" in frame.columns:
+        frame = _with_earlier(frame)
+    frame = join_context(frame)
+    if "verdict" in frame.columns:
+        tied = pl.col("verdict").str.strip_chars().str.to_lowercase().is_in(TIED)
+        frame = add_problem(frame, tied.fill_null(value=False), "tie", "the source marks it as a tie")
     no_prompt = pl.col("prompt").list.len().fill_null(0) == 0
     return add_problem(
         frame, no_prompt, "missing_prompt", "no prompt column, and chosen and rejected share no user turn"
+    )
+
+
+def _with_role(frame: pl.DataFrame, name: str, role: str) -> pl.Expr:
+    """Return `with_role`; the column itself where all of its turns have one."""
+    turns = frame.get_column(name).explode(empty_as_null=True, keep_nulls=True).struct
+    given = (turns.field("role").is_not_null() | turns.field("content").is_null()).all()
+    return pl.col(name) if given else with_role(name, role)
+
+
+def _split(frame: pl.DataFrame) -> pl.DataFrame:
+    """Cut the common beginning off two plain texts, as their prompt; conversations keep theirs for now."""
+    for side, other in (SIDES, SIDES[::-1]):  # the last turn of a conversation, and another text in its place
+        talks = pl.col(other).list.first().struct.field("role").is_not_null().fill_null(value=False)
+        ended = pl.concat_list(pl.col(other).list.head(pl.col(other).list.len() - 1), with_role(side, "assistant"))
+        frame = frame.with_columns(pl.when(is_text(side) & talks).then(ended).otherwise(side).alias(side))
+    plain = frame.select(pl.all_horizontal(is_text(side) for side in SIDES)).to_series()
+    if not plain.any():
+        return frame.with_columns(prompt=pl.lit(None, MESSAGES))
+    texts = split_texts(frame.select(text(side) for side in SIDES))
+    cut = texts.select(
+        as_messages("prompt", "user", texts.schema), *(as_messages(s, "assistant", texts.schema) for s in SIDES)
+    )
+    none = pl.Series([None] * len(frame), dtype=MESSAGES)
+    return frame.with_columns(
+        cut.get_column("prompt").zip_with(plain, none).alias("prompt"),
+        *(cut.get_column(side).zip_with(plain, frame.get_column(side)) for side in SIDES),
+    )
+
+
+def _unrepeated(frame: pl.DataFrame) -> pl.DataFrame:
+    """Cut the question off the answers where both begin with it, as a text of its own line."""
+    question = last_user_text("prompt").str.strip_chars()
+    contents = {side: pl.col(side).list.first().struct.field("content") for side in SIDES}
+    begins = [content.str.starts_with(question) & (pl.col(s).list.len() == 1) for s, content in contents.items()]
+    rest = {s: content.str.slice(question.str.len_chars()).str.strip_chars() for s, content in contents.items()}
+    apart = [content.str.slice(question.str.len_chars(), 1).str.contains(r"^\s$") for content in contents.values()]
+    both = pl.all_horizontal(question.str.len_chars() > 0, *begins, *apart, *(text != "" for text in rest.values()))
+    repeated = frame.select(both.fill_null(value=False)).to_series()
+    if not repeated.any():
+        return frame
+    return frame.with_columns(
+        pl.when(repeated).then(one_message("assistant", rest[side])).otherwise(side).alias(side) for side in SIDES
+    )
+
+
+def _with_earlier(frame: pl.DataFrame) -> pl.DataFrame:
+    """Put the earlier turns before the prompt, unless they are the prompt itself, or the whole conversation with it."""
+    frame = frame.with_columns(with_role("earlier", "user"))
+    contents = pl.col("earlier").list.eval(pl.element().struct.field("content").str.strip_chars())
+    known = contents.list.contains(last_user_text("prompt").str.strip_chars()).fill_null(value=False)
+    some = (pl.col("earlier").list.len() > 0).fill_null(value=False)
+    return frame.with_columns(
+        prompt=pl.when(some & ~known).then(pl.concat_list("earlier", "prompt")).otherwise("prompt")
     )
 
 
@@ -122,13 +207,14 @@ def _before(prompt: list[Any], conversation: list[Any]) -> list[Any]:
 
 
 def join_context(frame: pl.DataFrame) -> pl.DataFrame:
-    """Append `input` to the last user turn after a blank line; prepend `system` unless there is a system turn."""
-    if "input" in frame.columns:
-        given = pl.col("input").str.strip_chars() != ""
-        joined = one_message("user", pl.concat_str(last_user_text(), pl.lit("\n\n"), pl.col("input")))
-        one_turn = pl.col("prompt").list.last().struct.field("role") == "user"
-        with_input = pl.concat_list(pl.col("prompt").list.head(pl.col("prompt").list.len() - 1), joined)
-        frame = frame.with_columns(prompt=pl.when(given & one_turn).then(with_input).otherwise("prompt"))
+    """Append references to the last user turn, each after a blank line; prepend `system` unless there is one."""
+    for name in REFERENCE:
+        if name in frame.columns:
+            given = pl.col(name).str.strip_chars() != ""
+            joined = one_message("user", pl.concat_str(last_user_text(), pl.lit("\n\n"), pl.col(name)))
+            one_turn = pl.col("prompt").list.last().struct.field("role") == "user"
+            with_text = pl.concat_list(pl.col("prompt").list.head(pl.col("prompt").list.len() - 1), joined)
+            frame = frame.with_columns(prompt=pl.when(given & one_turn).then(with_text).otherwise("prompt"))
     if "system" in frame.columns:
         given = pl.col("system").str.strip_chars() != ""
         absent = pl.col("prompt").list.first().struct.field("role") != "system"

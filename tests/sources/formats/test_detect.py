@@ -16,11 +16,44 @@ ROWS: dict[str, list[Row]] = {
     "prefcurate": [OWN, OWN | {"more": 1}],
     "alpaca_eval": [{"instruction": "q", "output_1": "a", "output_2": "b", "preference": 1, "input": "x", "label": 1}],
     "llmbar": [{"input": "q", "output_1": "a", "output_2": "b", "label": 1}],
+    "arena_55k": [
+        {
+            "prompt": '["q"]',
+            "response_a": '["a"]',
+            "response_b": '["b"]',
+            "winner_model_a": 1,
+            "winner_model_b": 0,
+            "winner_tie": 0,
+        }
+    ],
     "hh_rlhf": [
         {"chosen": TALK, "rejected": TALK},
         {"chosen": "Human: q\n\nAssistant: a", "rejected": ""},
         {"chosen": " \nAssistant: a", "rejected": None, "topic": 3},
     ],
+    "helpsteer2_preference": [{"prompt": "q", "response_1": "a", "response_2": "b", "preference_strength": -3}],
+    "helpsteer3": [{"context": [user("q")], "response1": "a", "response2": "b", "overall_preference": 0}],
+    "pku_saferlhf": [
+        {"prompt": "q", "response_0": "a", "response_1": "b", "better_response_id": 0, "safer_response_id": 1}
+    ],
+    "shp": [{"history": "q", "human_ref_A": "a", "human_ref_B": "b", "labels": 0, "score_A": 1, "score_B": 2}],
+    "arena": [{"conversation_a": [user("q")], "conversation_b": [user("q")], "winner": "tie (bothbad)", "turn": 1}],
+    "unified_feedback": [{"conv_A": [user("q")], "conv_B": [user("q")], "conv_A_rating": 1.0, "conv_B_rating": 0.0}],
+    "preference_collection": [
+        {
+            "orig_instruction": "q",
+            "orig_response_A": "a",
+            "orig_response_B": "b",
+            "orig_preference": "B",
+            "instruction": "x",
+        }
+    ],
+    "response_ab": [
+        {"prompt": "q", "response_a": "a", "response_b": "b", "winner": w} for w in ("model_a", "B", "tie")
+    ],
+    "response_ab_preference": [{"prompt": "q", "response_a": "a", "response_b": "b", "preference": "A"}],
+    "response_ab_scores": [{"prompt": "q", "response_a": "a", "response_b": "b", "score_a": 1, "score_b": "2"}],
+    "webgpt": [{"question": {"full_text": "q"}, "answer_0": "a", "answer_1": "b", "score_0": 0.5, "score_1": -0.5}],
     "preference": [
         {"chosen": "a", "rejected": "b"},
         {"chosen": "a Human: b", "rejected": "b"},
@@ -62,9 +95,9 @@ def test_junk_in_the_first_rows_does_not_decide(values: list[Any], name: str) ->
 
 def test_a_table_is_detected_by_its_column_types() -> None:
     talk = pl.Series([None, [user("q")]], dtype=MESSAGES)
-    assert detect({"chosen": talk, "rejected": talk}).fields["chosen"].kind == "messages"
+    assert detect({"chosen": talk, "rejected": talk}).fields["chosen"].kind == "turns"
     assert detect({"chosen": pl.Series([None, TALK]), "rejected": pl.Series(["", ""])}).name == "hh_rlhf"
-    assert detect({"chosen": pl.Series([1]), "rejected": pl.Series([2])}).fields["chosen"].kind == "text"
+    assert detect({"chosen": pl.Series([1]), "rejected": pl.Series([2])}).fields["chosen"].kind == "turns"
 
 
 def test_a_requested_format_takes_precedence_over_detection() -> None:

@@ -211,9 +211,12 @@ def test_a_row_without_a_response_keeps_its_prompt() -> None:
     assert (row["prompt"], *problem(row)) == ("user: q", "missing_chosen", "chosen: null")
 
 
-def test_texts_among_messages_are_reported() -> None:
-    rows = staged({"chosen": Q + A, "rejected": Q + B}, {"chosen": "a", "rejected": "b"})
-    assert [problem(row)[0] for row in rows] == [None, "not_messages"]
+def test_texts_among_messages_are_read() -> None:
+    rows = staged(
+        {"chosen": Q + A, "rejected": Q + B}, {"chosen": "a", "rejected": "b"}, {"chosen": "q a", "rejected": "q b"}
+    )
+    assert [problem(row)[0] for row in rows] == [None, "missing_prompt", None]
+    assert [texts(row) for row in rows[::2]] == [EXPECTED, EXPECTED]
 
 
 def test_junk_before_the_first_good_row_does_not_hide_it() -> None:
@@ -221,7 +224,7 @@ def test_junk_before_the_first_good_row_does_not_hide_it() -> None:
     messages = staged(junk, {"prompt": Q, "chosen": A, "rejected": B})
     plain = staged(junk, {"prompt": "q", "chosen": "a", "rejected": "b"})
     assert [texts(rows[1]) for rows in (messages, plain)] == [EXPECTED, EXPECTED]
-    assert [problem(rows[0])[0] for rows in (messages, plain)] == ["no_messages", "not_text"]
+    assert [problem(rows[0])[0] for rows in (messages, plain)] == ["no_messages", "no_messages"]
 
 
 def test_empty_texts_are_pairs_which_a_rule_may_drop() -> None:
