@@ -28,6 +28,8 @@ class FaultServer:
         self.log, self._options, self._port = log, options, 0
         self._environment = os.environ | ({"FAULT_SERVER_KEY": key} if key else {})
         log.touch()
+        self._lines: list[dict[str, Any]] = []
+        self._read = 0  # bytes of the log
 
     def start(self) -> None:
         command = [sys.executable, "-m", "tests.fault_server", "--log", self.log, "--port", self._port, *self._options]
@@ -59,8 +61,13 @@ class FaultServer:
 
     def lines(self, since: int = 0) -> list[dict[str, Any]]:
         """Return what the server did with each request; the last line may be incomplete."""
-        whole = self.log.read_text("utf-8").rpartition("\n")[0].splitlines()
-        return [json.loads(line) for line in whole[since:]]
+        with self.log.open("rb") as log:  # only what is new: tests look every few milliseconds
+            log.seek(self._read)
+            whole = log.read().rpartition(b"\n")[0]
+        if whole:
+            self._lines += map(json.loads, whole.splitlines())
+            self._read += len(whole) + 1
+        return self._lines[since:]
 
     def did(self, since: int = 0) -> Counter[str]:
         return Counter(line["did"] for line in self.lines(since))

@@ -223,7 +223,7 @@ def test_an_interrupt_stops_it_quickly_and_keeps_the_answers(
     server = serve()
     if when == "waiting":
         server.control(hold_after=300)
-    yaml = recipe(tmp_path, server, 1_100, n=2, timeout=100)
+    yaml = recipe(tmp_path, server, 1_100, n=2, timeout=100, concurrency=32)
     process = started("generate", yaml, "-o", tmp_path / "RUN")
     while server.answers().total() < 300:
         time.sleep(0.01)

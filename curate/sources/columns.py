@@ -99,10 +99,17 @@ def read_earlier(values: Sequence[Any] | pl.Series) -> Read:
 
 
 def read_absent(values: Sequence[Any] | pl.Series) -> Read:
-    """Read nothing: any value but null and an empty list or text is a problem (`not_supported`)."""
+    """Read nothing: any value but null and an empty list, object or text is a problem (`not_supported`)."""
     plain = listed(values) if isinstance(values, pl.Series) else values
     lost = Problem("not_supported", "it would be lost; only text is supported")
-    return pl.Series([None] * len(plain), dtype=pl.Null), {i: lost for i, value in enumerate(plain) if value}
+    return pl.Series([None] * len(plain), dtype=pl.Null), {i: lost for i, v in enumerate(plain) if _holds(v)}
+
+
+def _holds(value: Any) -> bool:
+    """Whether a value holds anything; a list or object of nulls, and the same written as JSON, do not."""
+    if isinstance(value, list | dict):
+        return any(map(_holds, value.values() if isinstance(value, dict) else value))
+    return bool(value) and value not in ("[]", "{}", "null", "None")
 
 
 Reader = Callable[[Sequence[Any] | pl.Series], Read]

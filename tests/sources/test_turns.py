@@ -151,13 +151,20 @@ def test_what_belongs_to_the_prompt(row: Row, prompt: str) -> None:
     [
         ({"status": "tie"}, "tie"), ({"is_tie": True}, "tie"), ({"winner": "Tie (bothbad)"}, "tie"),
         ({"image": {"bytes": "x"}}, "not_supported"), ({"images": ["a.png"]}, "not_supported"),
-        ({"tools": [{"name": "f"}]}, "not_supported"),
+        ({"tools": [{"name": "f"}]}, "not_supported"), ({"tools": '[{"name": "f"}]'}, "not_supported"),
     ],
 )  # fmt: skip
 def test_what_a_column_beside_the_sides_says(more: Row, problem: str) -> None:
     row, plain = staged({"prompt": "q", **PAIR, **more}, {"prompt": "q", **PAIR, **dict.fromkeys(more)})
     assert (row["problem"], plain["problem"]) == (problem, None)
     assert texts(plain) == EXPECTED
+
+
+@pytest.mark.parametrize(
+    "more", [{"winner": "1"}, {"winner": 1}, {"status": True}, {"tie": 0}, {"images": [None]}, {"tools": "[]"}]
+)
+def test_what_a_column_does_not_say(more: Row) -> None:
+    assert texts(staged({"prompt": "q", **PAIR, **more})[0]) == EXPECTED
 
 
 def test_the_word_of_a_verdict_stays_in_extra() -> None:

@@ -34,8 +34,11 @@ CONVERSATION = ("messages", "conversations", "conversation", "trajectory", "dial
 SYSTEM = ("system", "system_prompt", "system_message")
 # Texts that the question is about, after it.
 REFERENCE = ("input", "context", "schema", "initial_reason_steps")
-VERDICT = ("status", "winner", "verdict", "tie", "is_tie")  # beside the two sides, where both may be equally good
-TIED = ("tie", "tied", "draw", "both", "both_bad", "bothbad", "tie (bothbad)", "equal", "same", "neither", "true", "1")
+# Columns beside the two sides by which they may be equally good, and the values that say so.
+VERDICT = {
+    **dict.fromkeys(("status", "winner", "verdict"), ("tie", "tied", "draw", "both_bad", "bothbad", "tie (bothbad)")),
+    **dict.fromkeys(("tie", "is_tie"), ("true", "1", "yes")),
+}
 LOST = (
     "image", "images", "video", "videos", "audio", "audios", "pixel_values", "tools", "tool_calls", "functions",
 )  # fmt: skip
@@ -70,8 +73,8 @@ def fields(columns: Columns) -> dict[str, Field] | None:
     found |= context_fields(columns, prompt)
     numbers = {name: Field(column, "number", needed=False) for name, column in _present(NUMBERS, columns)}
     labels = {name: Field(column, "label", needed=False) for name, column in _present(LABELS, columns)}
-    if verdict := _first(VERDICT, columns):
-        found["verdict"] = Field(verdict, "label", needed=False, is_kept=True)
+    for name in (name for name in VERDICT if name in columns):
+        found[f"verdict_{name}"] = Field(name, "label", needed=False, is_kept=True)
     return found | numbers | labels | lost_fields(columns)
 
 
@@ -100,9 +103,10 @@ def to_pairs(frame: pl.DataFrame) -> pl.DataFrame:
     if "earlier" in frame.columns:
         frame = _with_earlier(frame)
     frame = join_context(frame)
-    if "verdict" in frame.columns:
-        tied = pl.col("verdict").str.strip_chars().str.to_lowercase().is_in(TIED)
-        frame = add_problem(frame, tied.fill_null(value=False), "tie", "the source marks it as a tie")
+    for name, words in VERDICT.items():
+        if f"verdict_{name}" in frame.columns:
+            tied = pl.col(f"verdict_{name}").str.strip_chars().str.to_lowercase().is_in(words).fill_null(value=False)
+            frame = add_problem(frame, tied, "tie", "the source marks it as a tie")
     no_prompt = pl.col("prompt").list.len().fill_null(0) == 0
     return add_problem(
         frame, no_prompt, "missing_prompt", "no prompt column, and chosen and rejected share no user turn"
