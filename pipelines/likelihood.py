@@ -1,6 +1,6 @@
 """How likely each answer is under the model to be trained: on-policy answers are, those of other models less so."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -44,28 +44,37 @@ class Likelihood:
              how many requests failed
         """
         rows = unmeasured(candidates)
-        if rows.is_empty() or not self._is_able:
+        if rows.is_empty() or not self._can_tell(rows.row(0, named=True), send):
             return candidates, 0
         prompts = rows.unique("prompt_id", maintain_order=True)
         counted = send([prefix_request(prompt) for prompt in prompts.get_column("prompt").to_list()])
         skip = dict(zip(prompts.get_column("prompt_id"), (reply.input_tokens for reply in counted), strict=True))
         wanted = [
-            (row["row"], answer_request(row["prompt"], row["response"], skip[row["prompt_id"]] or 0))
+            (row["row"], answer_request(row["prompt"], row["response"], skip[row["prompt_id"]]))
             for row in rows.with_row_index("row").select("row", "prompt_id", "prompt", "response").iter_rows(named=True)
             if skip[row["prompt_id"]]
         ]
-        # The first one alone: an endpoint that ignores what it does not know would answer, and charge for, all of them.
-        replies = send([request for _, request in wanted[:1]])
-        if replies and replies[0].is_final and replies[0].logp_per_token is None:
-            self._is_able = False
-            tell(f"{self.model.name}: {UNSUPPORTED}; only its own answers are measured (transformers: measures all)")
-            return candidates, 0
-        replies += send([request for _, request in wanted[1:]])
+        replies = send([request for _, request in wanted])
         found: list[float | None] = [None] * len(rows)
         for (place, _), reply in zip(wanted, replies, strict=True):
             found[place] = reply.logp_per_token
         failed = sum(reply.error is not None for reply in [*counted, *replies])
         return _filled(candidates, rows, found), failed
+
+    def _can_tell(self, row: Mapping[str, Any], send: SendRequests) -> bool:
+        """Ask about one answer: an endpoint that ignores what it does not know would charge for all of them."""
+        if self._is_able:
+            (counted,) = send([prefix_request(row["prompt"])])
+            self._is_able = counted.input_tokens is not None or not counted.is_final
+            if counted.input_tokens:
+                (reply,) = send([answer_request(row["prompt"], row["response"], counted.input_tokens)])
+                refused = any(name in (reply.error or "") for name in OF_PROMPT)
+                self._is_able = reply.logp_per_token is not None or not (reply.is_final or refused)
+            if not self._is_able:
+                tell(
+                    f"{self.model.name}: {UNSUPPORTED}; only its own answers are measured (transformers: measures all)"
+                )
+        return self._is_able
 
 
 def likelihood_report(trained: Model, candidates: pl.DataFrame, topics: pl.DataFrame) -> list[dict[str, Any]]:
