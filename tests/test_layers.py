@@ -11,8 +11,8 @@ from tests.structure import ROOT, arrows, circles, graph, longest_chain, modules
 ROOMS = [
     {"errors", "limits", "terminal"},
     {"schema", "files"},
-    {"text", "embeddings"},
-    {"sources", "signals", "pairing", "splits", "selection"},
+    {"text", "embeddings", "pairing"},
+    {"sources", "signals", "splits", "selection"},
     {"rules", "dedup", "contamination"},
     {"recipe"},
     {"rundir"},

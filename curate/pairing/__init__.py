@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from curate.errors import RecipeError, unknown
+from curate.errors import unknown
 from curate.pairing.reasons import ABOUT, STAGES, problems_of
-from curate.pairing.settings import Settings, is_complete, pairable
+from curate.pairing.settings import Settings, is_complete, judged, pairable
 from curate.pairing.strategies import STRATEGIES, pool_of
 from curate.schema import CANDIDATES, STAGED, canonical, check, with_ids
 
-__all__ = ["ABOUT", "STAGES", "STRATEGIES", "pair", "pairable"]
+__all__ = ["ABOUT", "STAGES", "STRATEGIES", "Settings", "pair", "pairable", "picked"]
 
 RESPONSES = ("chosen", "rejected")
 # Of each side, in `extra`.
@@ -55,28 +55,44 @@ def pair(  # noqa: PLR0913 - the recipe's section
     `length_matched` (not for all and delta): answers within `near` of the score of chosen count as equal to it, and
     likewise for rejected. Of these, the two closest in length form the pair if chosen still leads by the margin.
     """
-    if strategy not in STRATEGIES:
-        raise unknown("strategy", strategy, STRATEGIES)
-    models = tuple(dict.fromkeys(order))
-    if strategy == "delta" and len(models) < 2:
-        raise RecipeError(f"pair.order: delta needs at least two models, the strongest first; found {list(models)}")
     settings = Settings(
-        strategy, min_margin, min_chosen_score, near, length_matched, models, salt, cut_off, min_logp_per_token
+        strategy=strategy,
+        min_margin=min_margin,
+        min_chosen_score=min_chosen_score,
+        near=near,
+        length_matched=length_matched,
+        order=tuple(dict.fromkeys(order)),
+        max_pairs=max_pairs,
+        salt=salt,
+        cut_off=cut_off,
+        min_logp_per_token=min_logp_per_token,
     )
     candidates = check(candidates, CANDIDATES, "candidates")
+    return _staged(candidates, picked(candidates, settings), strategy)
+
+
+def picked(candidates: pl.DataFrame, settings: Settings) -> pl.DataFrame:
+    """
+    Return which candidates are in a pair, by their place in the frame.
+
+    in : CANDIDATES, as in `pair`
+    out: set (the place of its first answer); chosen, rejected: places, null where the set yields no pair; problem,
+         detail: why it does not. Sets are in the order of their first answers.
+    """
+    if settings.strategy not in STRATEGIES:
+        raise unknown("strategy", settings.strategy, STRATEGIES)
     answers = _answers(candidates, settings)
     pool = pool_of(answers, settings)
-    picks = STRATEGIES[strategy](pool, settings).select("set", *RESPONSES)
-    if max_pairs is not None:
-        picks = picks.filter(pl.int_range(pl.len()).over("set") < max_pairs)
+    picks = STRATEGIES[settings.strategy](pool, settings).select("set", *RESPONSES)
+    if settings.max_pairs is not None:
+        picks = picks.filter(pl.int_range(pl.len()).over("set") < settings.max_pairs)
     problems = problems_of(answers.join(picks, on="set", how="anti"), pool, settings)
-    outcome = pl.concat([picks, problems], how="diagonal").sort("set", maintain_order=True)
-    return _staged(candidates.with_columns(answers.get_column("score")), outcome, strategy)
+    return pl.concat([picks, problems], how="diagonal").sort("set", maintain_order=True)
 
 
 def _answers(candidates: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     """Return one row per candidate, with numbers in place of texts; `set` is the row of its set's first answer."""
-    score, text, last = pl.col("score"), canonical("response"), pl.col("response").list.last()
+    text, last = canonical("response"), pl.col("response").list.last()
     return candidates.with_row_index("row").select(
         "row",
         *("candidate_id", "model", "error"),
@@ -85,7 +101,7 @@ def _answers(candidates: pl.DataFrame, settings: Settings) -> pl.DataFrame:
         # A hash of the messages, of which 64 bits are ample within a set; null = no answer.
         text=pl.when(text.str.len_bytes() > 0).then(text.hash()),
         chars=last.struct.field("content").str.len_chars().fill_null(0).cast(pl.Int64),
-        score=pl.when(score.is_finite()).then(score),
+        score=judged(),
         complete=is_complete(),
         pairable=pairable(settings.cut_off, settings.min_logp_per_token),
         finish=pl.col("finish_reason"),
@@ -94,6 +110,7 @@ def _answers(candidates: pl.DataFrame, settings: Settings) -> pl.DataFrame:
 
 def _staged(candidates: pl.DataFrame, outcome: pl.DataFrame, strategy: str) -> pl.DataFrame:
     """Convert set, chosen, rejected (rows of the candidates), problem and detail to STAGED, row by row."""
+    candidates = candidates.with_columns(score=judged())
 
     def gathered(column: str, row: str) -> pl.Series:
         return candidates.get_column(column).gather(outcome.get_column(row))

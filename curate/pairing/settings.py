@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from curate.errors import RecipeError
 from curate.schema import COMPLETE
 
 # Rounding errors: 4.6 - 3.6 is slightly less than 1, and two means of equal ratings may differ slightly.
@@ -12,17 +13,23 @@ TOLERANCE = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The recipe's pair section."""
+    """The recipe's pair section. Raises RecipeError where it fits no strategy."""
 
-    strategy: str
-    min_margin: float
-    min_chosen_score: float | None
-    near: float
-    length_matched: bool
-    order: tuple[str, ...]
-    salt: str
-    cut_off: str
-    min_logp_per_token: float | None
+    strategy: str = "max_min"
+    min_margin: float = 0.0
+    min_chosen_score: float | None = None
+    near: float = 0.0
+    length_matched: bool = False
+    order: tuple[str, ...] = ()
+    max_pairs: int | None = None
+    salt: str = "prefcurate"
+    cut_off: str = "drop"
+    min_logp_per_token: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.strategy == "delta" and len(set(self.order)) < 2:
+            found = list(dict.fromkeys(self.order))
+            raise RecipeError(f"pair.order: delta needs at least two models, the strongest first; found {found}")
 
     def wins(self, lead: pl.Expr) -> pl.Expr:
         """Return whether a lead is positive and at least `min_margin`."""
@@ -48,3 +55,8 @@ def pairable(cut_off: str = "drop", min_logp_per_token: float | None = None) -> 
 def is_complete() -> pl.Expr:
     """Return whether each of CANDIDATES ended by itself; an unknown finish reason counts as such."""
     return pl.col("finish_reason").str.to_lowercase().is_in(COMPLETE).fill_null(value=True)
+
+
+def judged() -> pl.Expr:
+    """Return the score of each of CANDIDATES; NaN and infinity count as not judged."""
+    return pl.when(pl.col("score").is_finite()).then("score")

@@ -5,7 +5,9 @@ from typing import Any
 
 import polars as pl
 
+from curate.pairing import Settings
 from curate.schema import PAIR, STAGED, empty, with_ids
+from curate.sources.answers import Gathered, paired
 from curate.sources.columns import typed
 from curate.sources.formats import by_columns, detect
 from curate.sources.formats.base import DetectedFormat
@@ -25,17 +27,35 @@ def read(
     format: str | None = None,  # noqa: A002 - named as in the recipe
     columns: Mapping[str, str] | None = None,
     winners: Mapping[Any, Sequence[Any]] | None = None,
+    pair: Settings | None = None,
 ) -> Iterator[tuple[pl.DataFrame, str]]:
-    """Yield the feed's rows as blocks of STAGED with the name of their format ("unknown" before the first row)."""
+    """
+    Yield the feed's rows as blocks of STAGED with the name of their format ("unknown" before the first row).
+
+    `pair` says which of several answers form pairs.
+    """
+    settings = pair or Settings()
+    gathered = Gathered(feed.name, settings)
 
     def find(block: RawBlock) -> DetectedFormat:
         return by_columns(block, columns, winners or {}) if columns else detect(block.columns, format)
 
-    return staged_blocks(feed, STAGED, find, convert)
+    def staged(block: RawBlock, found: DetectedFormat, name: str) -> pl.DataFrame:
+        if found.answers is None:
+            return convert(block, found, name)
+        rows = found.answers.to_rows(typed(found.prepare(block), found.fields))
+        if "key" not in rows.columns:
+            return paired(rows, found.answers, name, settings)
+        gathered.add(rows, found)
+        return pl.DataFrame(schema=STAGED)
+
+    yield from staged_blocks(feed, STAGED, find, staged)
+    for frame in gathered.pairs():
+        yield frame, gathered.format_name
 
 
 def convert(block: RawBlock, found: DetectedFormat, name: str) -> pl.DataFrame:
-    """Return one raw block as STAGED, row for row."""
+    """Return one raw block of pairs as STAGED, row for row."""
     frame = found.to_pairs(typed(found.prepare(block), found.fields))
     known = pl.col("source") if "source" in frame.columns else pl.lit(None, pl.String)
     frame = frame.with_columns(source=known.fill_null(name))

@@ -11,8 +11,8 @@ from curate.sources.raw_block import Columns, RawBlock
 from curate.sources.readers import Problem, Read, listed, read_label, read_messages, read_number, read_text, read_turns
 
 # turns: a text or a conversation, row by row; earlier: the same, or an empty list; absent: nothing, since what the
-# column holds would be lost
-Kind = Literal["text", "messages", "turns", "earlier", "number", "label", "absent"]
+# column holds would be lost; json: anything, as JSON
+Kind = Literal["text", "messages", "turns", "earlier", "number", "label", "absent", "json"]
 SAMPLE = 100  # values of a typed column that are looked at to tell its kind
 
 
@@ -105,6 +105,24 @@ def read_absent(values: Sequence[Any] | pl.Series) -> Read:
     return pl.Series([None] * len(plain), dtype=pl.Null), {i: lost for i, v in enumerate(plain) if _holds(v)}
 
 
+def read_json(values: Sequence[Any] | pl.Series) -> Read:
+    """Read any value as JSON; a text that is a JSON list or object is taken for what it holds."""
+    plain = listed(values) if isinstance(values, pl.Series) else values
+    encode = msgspec.json.Encoder(enc_hook=str).encode
+    rows = [None if value is None else value if _is_json(value) else encode(value).decode() for value in plain]
+    return pl.Series(rows, dtype=pl.String), {}
+
+
+def _is_json(value: Any) -> bool:
+    if not isinstance(value, str) or value.strip()[:1] + value.strip()[-1:] not in ("[]", "{}"):
+        return False
+    try:
+        msgspec.json.decode(value)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True
+
+
 def _holds(value: Any) -> bool:
     """Whether a value holds anything; a list or object of nulls, and the same written as JSON, do not."""
     if isinstance(value, list | dict):
@@ -115,5 +133,5 @@ def _holds(value: Any) -> bool:
 Reader = Callable[[Sequence[Any] | pl.Series], Read]
 READERS: dict[Kind, Reader] = {
     "text": read_text, "messages": read_messages, "turns": read_turns, "number": read_number, "label": read_label,
-    "earlier": read_earlier, "absent": read_absent,
+    "earlier": read_earlier, "absent": read_absent, "json": read_json,
 }  # fmt: skip

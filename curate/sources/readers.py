@@ -52,7 +52,7 @@ Read = tuple[pl.Series, dict[int, Problem]]
 Turns = Sequence[Mapping[str, str | None]]
 
 
-def _messages(rows: Sequence[Turns | None]) -> pl.Series:
+def messages_of(rows: Sequence[Turns | None]) -> pl.Series:
     """Return lists of messages as a column. By way of Arrow: polars takes 20 times as long for dicts in lists."""
     turns = [turn for row in rows if row for turn in row]
     parts = [pa.array([turn[name] for turn in turns], pa.large_string()) for name in ("role", "content")]
@@ -88,7 +88,7 @@ def read_messages(values: Sequence[Any] | pl.Series) -> Read:
         except Problem as problem:
             rows.append(None)
             problems[i] = problem
-    return _messages(rows), problems
+    return messages_of(rows), problems
 
 
 def read_turns(values: Sequence[Any] | pl.Series) -> Read:
@@ -109,7 +109,7 @@ def read_turns(values: Sequence[Any] | pl.Series) -> Read:
         except Problem as problem:
             rows.append(None)
             problems[place] = problem
-    return _messages(rows), problems
+    return messages_of(rows), problems
 
 
 def turns(value: Any) -> list[dict[str, str | None]]:
@@ -197,7 +197,7 @@ def _of_texts(texts: pl.Series) -> Read:
             problems[place] = problem
     if not decoded:
         return rows, problems
-    plain_rows = _messages([decoded.get(place) for place in range(len(rows))])
+    plain_rows = messages_of([decoded.get(place) for place in range(len(rows))])
     is_decoded = pl.Series([place in decoded for place in range(len(rows))])
     return plain_rows.zip_with(is_decoded, rows), problems
 

@@ -18,6 +18,7 @@ PROBLEM_STAGES = {
     DUPLICATE_PROMPT: "prompts",
     SEED: "prompts",
     **pairing.STAGES,
+    **dict.fromkeys(("rejected_side", "not_picked", "too_many_answers"), "pair"),
 }
 
 

@@ -9,22 +9,32 @@ from functools import partial
 from typing import Any
 
 from curate.errors import InputError, unknown
+from curate.sources.columns import Field
 from curate.sources.formats import alpaca_eval, arena_55k, hh_rlhf, llmbar, mapped, own, preference
-from curate.sources.formats.base import DetectedFormat, Format
+from curate.sources.formats.answer_lists import LISTS
+from curate.sources.formats.answer_rows import ROWS
+from curate.sources.formats.base import AnswerFormat, DetectedFormat, Format
 from curate.sources.formats.duel import DUELS
+from curate.sources.formats.exports import EXPORTS
+from curate.sources.formats.trees import TREES
 from curate.sources.raw_block import Columns, RawBlock
 
-__all__ = ["FORMATS", "DetectedFormat", "Format", "by_columns", "detect"]
+__all__ = ["FORMATS", "AnswerFormat", "DetectedFormat", "Format", "by_columns", "detect"]
 
 # The first format that recognizes the columns is used, so specific formats come before the general one.
-FORMATS: dict[str, Format] = {
+FORMATS: dict[str, Format | AnswerFormat] = {
     "prefcurate": own,
     "alpaca_eval": alpaca_eval,
     "llmbar": llmbar,
     "arena_55k": arena_55k,
     "hh_rlhf": hh_rlhf,
+    "correct_answers": LISTS["correct_answers"],
     **DUELS,
     "preference": preference,
+    **EXPORTS,
+    **LISTS,
+    **TREES,
+    **ROWS,
 }
 
 
@@ -34,12 +44,19 @@ def detect(columns: Columns, name: str | None = None) -> DetectedFormat:
         raise unknown("format", name, FORMATS)
     for known, shape in FORMATS.items():
         if name in (None, known) and (fields := shape.fields(columns)) is not None:
-            return DetectedFormat(known, fields, shape.to_pairs)
+            return detected(known, fields, shape)
     names = ", ".join(repr(column)[1:-1] for column in columns)  # a name may contain a line break
     found = f"the columns {names}" if columns else "no columns"
     mismatch = f"do not match the format {name}" if name else f"match none of the formats {', '.join(FORMATS)}"
     hint = "Name them: --columns prompt=…,chosen=…,rejected=… (source.columns in a recipe)"
     raise InputError(f"{found} {mismatch}.", hint)
+
+
+def detected(name: str, fields: Mapping[str, Field], shape: Format | AnswerFormat) -> DetectedFormat:
+    """Return a format with its fields, whichever of the two protocols it follows."""
+    if isinstance(shape, AnswerFormat):
+        return DetectedFormat(name, fields, answers=shape)
+    return DetectedFormat(name, fields, shape.to_pairs)
 
 
 def by_columns(block: RawBlock, columns: Mapping[str, str], winners: Mapping[str, Sequence[Any]]) -> DetectedFormat:

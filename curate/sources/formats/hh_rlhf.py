@@ -1,7 +1,8 @@
 r"""
 Transcripts as in Anthropic's hh-rlhf: each side is a whole dialogue as one text.
 
-in : chosen, rejected: str, "\n\nHuman: …\n\nAssistant: …\n\nHuman: …\n\nAssistant: …"
+in : chosen, rejected: str, "\n\nHuman: …\n\nAssistant: …\n\nHuman: …\n\nAssistant: …", or in another spelling, such as
+     "### Human: …\n### Assistant: …" (see `transcripts.SPELLINGS`)
 out: PAIR. The prompt is the shared turns up to the last shared Human turn.
 
 Irregularities in the data: the two dialogues may diverge before the last turn (the responses then have several turns),
@@ -14,15 +15,12 @@ from itertools import islice
 
 import polars as pl
 
-from curate.schema import MESSAGE
 from curate.sources.columns import Field, kind_of
 from curate.sources.formats.comparison import add_problem
+from curate.sources.formats.transcripts import SPELLINGS, begins, turns_of
 from curate.sources.raw_block import Columns
 from curate.text.messages import split_conversations
 
-# Marks the start of a turn while splitting; control characters, so that no transcript contains it by chance.
-TURN = "\x1e\x1fturn\x1f\x1e"
-MARKER = r"(?:^\s*|\r?\n\r?\n)(Human|Assistant):"
 SAMPLE = 20
 
 
@@ -31,35 +29,17 @@ def fields(columns: Columns) -> dict[str, Field] | None:
     if not {"chosen", "rejected"} <= set(columns) or "prompt" in columns or kind_of(columns["chosen"]) != "text":
         return None
     texts = (value for value in columns["chosen"] if isinstance(value, str) and value)
-    begins = pl.Series(list(islice(texts, SAMPLE)), dtype=pl.String).str.contains(r"^\s*(Human|Assistant):")
-    if 2 * begins.sum() < max(len(begins), 1):
+    marked = begins(pl.Series(list(islice(texts, SAMPLE)), dtype=pl.String))
+    if 2 * marked.sum() < max(len(marked), 1):
         return None
     return {"chosen": Field("chosen", "text"), "rejected": Field("rejected", "text")}
 
 
 def to_pairs(frame: pl.DataFrame) -> pl.DataFrame:
     """Split the texts into turns, then move the shared turns to the prompt."""
-    frame = frame.with_columns(transcript("chosen"), transcript("rejected"))
+    frame = frame.with_columns(turns_of(frame.get_column(side), SPELLINGS[0]) for side in ("chosen", "rejected"))
     no_turns = pl.any_horizontal(pl.col("chosen", "rejected").list.len() == 0)
     frame = add_problem(frame, no_turns, "no_transcript", "no 'Human:' or 'Assistant:' turn found")
     frame = split_conversations(frame)
     unshared = pl.col("prompt").list.len() == 0
     return add_problem(frame, unshared, "no_shared_prompt", "chosen and rejected share no Human turn")
-
-
-def transcript(column: str) -> pl.Expr:
-    """Return a transcript as messages; text before the first marker becomes a system message."""
-    turn = pl.element()
-    role = (
-        pl.when(turn.str.starts_with("Human:")).then(pl.lit("user"))
-        .when(turn.str.starts_with("Assistant:")).then(pl.lit("assistant"))
-        .otherwise(pl.lit("system"))
-    )  # fmt: skip
-    content = turn.str.replace(r"^(Human|Assistant):", "").str.strip_chars()
-    message = pl.struct(role=role, content=content, schema=dict(MESSAGE))
-    turns = pl.col(column).str.replace_all(MARKER, TURN + "${1}:").str.strip_prefix(TURN).str.split(TURN)
-    return turns.list.eval(message).list.eval(
-        pl.element().filter(
-            (pl.element().struct.field("role") != "system") | (pl.element().struct.field("content") != "")
-        )
-    )

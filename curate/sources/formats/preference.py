@@ -25,6 +25,7 @@ import polars as pl
 from curate.schema import MESSAGES
 from curate.sources.columns import Field, kind_of
 from curate.sources.formats.comparison import add_problem, as_messages, is_text, text, with_role
+from curate.sources.formats.transcripts import begins, is_unanswered, unanswered
 from curate.sources.raw_block import Columns
 from curate.text.messages import last_user_text, one_message, split_conversations, split_texts
 
@@ -98,6 +99,7 @@ def to_pairs(frame: pl.DataFrame) -> pl.DataFrame:
     """Convert every variant to prompt, chosen and rejected as messages, then add what else belongs to the prompt."""
     if "prompt" not in frame.columns:
         frame = _split(frame)
+    frame = _transcribed(frame)
     frame = frame.with_columns(_with_role(frame, "prompt", "user"), *(_with_role(frame, s, "assistant") for s in SIDES))
     frame = _unrepeated(_unpack_conversations(frame))
     if "earlier" in frame.columns:
@@ -111,6 +113,38 @@ def to_pairs(frame: pl.DataFrame) -> pl.DataFrame:
     return add_problem(
         frame, no_prompt, "missing_prompt", "no prompt column, and chosen and rejected share no user turn"
     )
+
+
+def prompt_fields(columns: Columns, names: Sequence[str] = PROMPT) -> dict[str, Field]:
+    """Return the fields that `with_prompt` joins: the prompt, turns before it, a system prompt, references."""
+    prompt, earlier = _first(names, columns), _first(CONVERSATION, columns)
+    found = {"prompt": Field(prompt or str(earlier), "turns", needed=False)} if prompt or earlier else {}
+    if prompt and earlier and prompt != earlier:
+        found["earlier"] = Field(earlier, "earlier", needed=False)
+    return found | context_fields(columns, prompt)
+
+
+def with_prompt(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return the frame with its whole prompt as messages, from the fields of `prompt_fields`."""
+    frame = _transcribed(frame)
+    frame = frame.with_columns(_with_role(frame, "prompt", "user"))
+    return join_context(_with_earlier(frame) if "earlier" in frame.columns else frame)
+
+
+def _transcribed(frame: pl.DataFrame) -> pl.DataFrame:
+    """Split prompts that are transcripts in one text, up to where the answer begins."""
+    texts = frame.select(text("prompt")).to_series()
+    likely = begins(texts) | texts.str.contains("<extra_id_1>", literal=True)
+    places = likely.fill_null(value=False).arg_true()
+    if not len(places):
+        return frame
+    some = texts.gather(places)
+    are = is_unanswered(some)
+    turns = unanswered(some.filter(are)).to_frame("turns").with_columns(row=places.filter(are))
+    split = frame.select(row=pl.int_range(pl.len(), dtype=pl.UInt32)).join(
+        turns.with_columns(pl.col("row").cast(pl.UInt32)), on="row", how="left", maintain_order="left"
+    )
+    return frame.with_columns(pl.coalesce(split.get_column("turns"), "prompt").alias("prompt"))
 
 
 def _with_role(frame: pl.DataFrame, name: str, role: str) -> pl.Expr:

@@ -1,0 +1,171 @@
+"""
+Rows with all answers to a prompt: a list of objects, lists side by side, numbered columns, or objects by model.
+
+in : prompt, and what belongs to it: as for `preference`
+     the answers, and their scores, ranks or choices, as in `LISTS`
+out: ANSWERS; of several measures the first of `MEASURES` that any answer of the row has is used
+
+A set is recognized by the names of its columns and by the first values in them.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from curate.sources.formats.answer_items import MEASURES, MODELS, RANKS, SCORES, TEXTS, Item, first_of
+from curate.sources.formats.answer_list import AnswerList, sample
+from curate.sources.raw_block import Columns
+from curate.sources.readers import Problem
+
+OBJECTS = ("completions", "answers", "responses", "candidates", "generations", "outputs", "replies", "choices")
+# Lists side by side: each answer has the same place in all of them.
+LISTS_OF_TEXTS = ("generations", "responses", "completions", "answers", "candidates", "outputs", "generated_responses")
+LISTS_OF = {
+    "score": ("ratings", "scores", "rewards", "overall_scores", "rm_scores", "all_rm_scores"),
+    "rank": ("ranks",),
+    "model": ("generation_models", "models", "model_names", "generators"),
+    "rationale": ("rationales", "critiques"),
+}
+# response_1, response_2 …; score_1, score_2 …
+NUMBERED = re.compile(r"^(response|answer|completion|output|generation|candidate)_?(\d{1,2}|[a-h])$")
+
+
+def _is_list_of(values: Sequence[Any] | pl.Series, kind: Any) -> bool:
+    """Whether the first values are lists of the kind, at least one of which has two items."""
+    known = sample(values)
+    lists = all(
+        isinstance(value, list) and all(isinstance(item, kind) for item in value if item is not None) for value in known
+    )
+    return lists and any(len(value) > 1 for value in known)
+
+
+def _objects(columns: Columns) -> dict[str, str] | None:
+    for name in (name for name in OBJECTS if name in columns and _is_list_of(columns[name], dict)):
+        items = [item for value in sample(columns[name]) for item in value if item]
+        if any(first_of(TEXTS, item) is not None for item in items) and any(
+            m(i) is not None for m in MEASURES for i in items
+        ):
+            return {"answers": name}
+    return None
+
+
+def _parallel(columns: Columns) -> dict[str, str] | None:
+    texts = next((n for n in LISTS_OF_TEXTS if n in columns and _is_list_of(columns[n], str | list)), None)
+    found = {f"answers_{key}": name for key, names in LISTS_OF.items() for name in names[::-1] if name in columns}
+    if texts is None or not {"answers_score", "answers_rank"} & set(found):
+        return None
+    return {"answers": texts} | found
+
+
+def _by_model(columns: Columns) -> dict[str, str] | None:
+    """Objects whose keys are models: the answers, and the scores."""
+    texts = next((n for n in LISTS_OF_TEXTS if n in columns and _is_object_of(columns[n], str)), None)
+    scores = next((n for n in LISTS_OF["score"] if n in columns and _is_object_of(columns[n], int | float)), None)
+    return {"answers": texts, "answers_score": scores} if texts and scores else None
+
+
+def _is_object_of(values: Sequence[Any] | pl.Series, kind: Any) -> bool:
+    known = sample(values)
+    return bool(known) and all(
+        isinstance(v, dict) and all(isinstance(i, kind) for i in v.values() if i is not None) for v in known
+    )
+
+
+def _numbered(columns: Columns) -> dict[str, str] | None:
+    """Columns response_1, response_2, … and score_1, score_2, …, or rank_1, … in place of scores."""
+    found: dict[str, str] = {}
+    for name in columns:
+        if not (match := NUMBERED.match(name)):
+            continue
+        end = name.removeprefix(match[1])
+        measure = next((f"{m}{end}" for m in (*SCORES, *RANKS) if f"{m}{end}" in columns), None)
+        if measure is None:
+            return None
+        kind = "rank" if measure.removesuffix(end) in RANKS else "score"
+        found |= {f"answers_text_{match[2]}": name, f"answers_{kind}_{match[2]}": measure}
+        found |= {f"answers_model_{match[2]}": f"{m}{end}" for m in MODELS[::-1] if f"{m}{end}" in columns}
+    return found if len(found) >= 4 else None
+
+
+def _correct(columns: Columns) -> dict[str, str] | None:
+    sides = {"answers_chosen": "chosen", "answers_rejected": "rejected"}
+    lists = set(sides.values()) <= set(columns) and all(_is_list(columns[name]) for name in sides.values())
+    several = lists and any(_is_list_of(columns[name], str) for name in sides.values())
+    return sides if several else None
+
+
+def _is_list(values: Sequence[Any] | pl.Series) -> bool:
+    known = sample(values)
+    return bool(known) and all(isinstance(value, list) and all(isinstance(v, str) for v in value) for value in known)
+
+
+def _first_is_best(columns: Columns) -> dict[str, str] | None:
+    known = {"instruction", "input", "output", "system", "history"}
+    fits = {"instruction", "output"} <= set(columns) <= known and _is_list_of(columns["output"], str)
+    return {"answers": "output"} if fits else None
+
+
+def _of_objects(values: Mapping[str, Any]) -> list[Item]:
+    return [item for item in _list(values.get("answers")) if isinstance(item, dict)]
+
+
+def _of_parallel(values: Mapping[str, Any]) -> list[Item]:
+    texts = _list(values.get("answers"))
+    others = {name.removeprefix("answers_"): _list(value) for name, value in values.items() if name != "answers"}
+    if uneven := [name for name, each in others.items() if each and len(each) != len(texts)]:
+        raise Problem("uneven_lists", f"{len(texts)} answers, {len(others[uneven[0]])} values of {uneven[0]}")
+    named = [
+        dict(zip(others, row, strict=True))
+        for row in zip(*(e or [None] * len(texts) for e in others.values()), strict=True)
+    ]
+    return [{"response": text, **item} for text, item in zip(texts, named or [{}] * len(texts), strict=True)]
+
+
+def _of_models(values: Mapping[str, Any]) -> list[Item]:
+    texts, scores = ({} if not isinstance(v := values.get(n), dict) else v for n in ("answers", "answers_score"))
+    return [{"response": text, "model": model, "score": scores.get(model)} for model, text in texts.items()]
+
+
+def _of_numbered(values: Mapping[str, Any]) -> list[Item]:
+    items: dict[str, dict[str, Any]] = {}
+    for name, value in values.items():
+        _, kind, number_ = name.split("_", 2)
+        items.setdefault(number_, {})["response" if kind == "text" else kind] = value
+    return list(items.values())
+
+
+def _of_correct(values: Mapping[str, Any]) -> list[Item]:
+    sides = {"answers_chosen": 1, "answers_rejected": 0}
+    return [{"response": text, "score": score} for name, score in sides.items() for text in _list(values.get(name))]
+
+
+def _of_ordered(values: Mapping[str, Any]) -> list[Item]:
+    return [{"response": text, "rank": place} for place, text in enumerate(_list(values.get("answers")))]
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+LISTS: dict[str, AnswerList] = {
+    "correct_answers": AnswerList(
+        "Correct and incorrect answers in two lists: every one of the first is better (RewardBench 2).",
+        _correct, _of_correct,
+    ),
+    "answer_objects": AnswerList(
+        "A list of objects with a text and a score, rank or choice: UltraFeedback, Nectar, Stack Exchange, NeMo-RL.",
+        _objects, _of_objects,
+    ),
+    "answer_lists": AnswerList(
+        "Lists of texts and of scores or ranks, side by side: distilabel's ratings.", _parallel, _of_parallel
+    ),
+    "answers_by_model": AnswerList("Objects of texts and of scores by model.", _by_model, _of_models),
+    "numbered_answers": AnswerList(
+        "Columns response_1, response_2, … with score_1, score_2, … or ranks.", _numbered, _of_numbered
+    ),
+    "ordered_answers": AnswerList(
+        "LLaMA-Factory's older ranking form: in `output`, the first answer is the best.", _first_is_best, _of_ordered
+    ),
+}  # fmt: skip
