@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 import curate
-from curate.contamination.eval_sets import EvalSet
+from curate.contamination.eval_set import EvalSet
 from curate.contamination.index import EvalIndex
 from curate.errors import RecipeError
 from curate.flow import run as run_recipe

@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 import polars as pl
 
-from curate.contamination.eval_sets import EvalSet, uniquely_named
+from curate.contamination.eval_set import EvalSet, uniquely_named
 from curate.contamination.hits import FOUND, check_threshold, flattened, to_hits
 from curate.embeddings.encoder import Encoder
 

@@ -1,17 +1,17 @@
 """Eval sets, whose items must not be trained on: from a file, the Hub, or the names in `eval_sets.yaml`."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import polars as pl
 import yaml
 
-from curate.errors import InputError, RecipeError, unknown
+from curate.contamination.eval_set import EvalSet
+from curate.errors import InputError, unknown
 from curate.sources.formats import mapped
 from curate.sources.hub import is_hub
 from curate.sources.input import Feed, open_feeds
@@ -21,35 +21,6 @@ from curate.sources.prompts import read_prompts
 NAME = re.compile(r"[\w-]+")  # a name of `eval_sets.yaml`; anything else is a path or a Hub id
 DEPTH = 4  # of nested lists and objects that are searched for text
 Item = tuple[str, str]  # id and text
-
-
-@dataclass(frozen=True, slots=True)
-class EvalSet:
-    """An eval set: its name, and the text and id of every item."""
-
-    name: str
-    items: pl.Series  # str
-    ids: pl.Series  # str, unique
-
-    @classmethod
-    def of(cls, name: str, texts: Sequence[str], ids: Sequence[str] | None = None) -> Self:
-        """Return the set of these texts, without blank ones; ids default to positions. Raises InputError if empty."""
-        numbers = map(str, range(len(texts))) if ids is None else ids
-        kept = [(number, text) for number, text in zip(numbers, texts, strict=True) if text.strip()]
-        if not kept:
-            raise InputError(f"the eval set {name!r} is empty: none of its {len(texts)} items contains text")
-        return cls(name, *(pl.Series([item[side] for item in kept], dtype=pl.String) for side in (1, 0)))
-
-
-def uniquely_named(sets: Iterable[EvalSet]) -> list[EvalSet]:
-    """Return the sets as a list. Raises RecipeError for no sets, and for two of the same name."""
-    listed = list(sets)
-    names = [one.name for one in listed]
-    if not names:
-        raise RecipeError("no eval set is named")
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise RecipeError(f"two eval sets are named {twice[0]!r}; names must be unique")
-    return listed
 
 
 @cache

@@ -11,7 +11,7 @@ from typing import Self
 import numpy as np
 import polars as pl
 
-from curate.contamination.eval_sets import EvalSet, uniquely_named
+from curate.contamination.eval_set import EvalSet, uniquely_named
 from curate.errors import InputError, RecipeError
 from curate.files import atomic
 from curate.schema import check

@@ -7,10 +7,11 @@ import polars as pl
 
 from curate.pairing import Settings
 from curate.schema import PAIR, STAGED, empty, with_ids
-from curate.sources.answers import Gathered, paired
+from curate.sources.answers import paired
 from curate.sources.columns import typed
 from curate.sources.formats import by_columns, detect
 from curate.sources.formats.base import DetectedFormat
+from curate.sources.groups import Groups
 from curate.sources.input import Feed, open_feeds, staged_blocks
 from curate.sources.paths import title
 from curate.sources.prompts import STAGED_PROMPTS, read_prompts
@@ -35,23 +36,28 @@ def read(
     `pair` says which of several answers form pairs.
     """
     settings = pair or Settings()
-    gathered = Gathered(feed.name, settings)
 
     def find(block: RawBlock) -> DetectedFormat:
         return by_columns(block, columns, winners or {}) if columns else detect(block.columns, format)
 
-    def staged(block: RawBlock, found: DetectedFormat, name: str) -> pl.DataFrame:
-        if found.answers is None:
-            return convert(block, found, name)
-        rows = found.answers.to_rows(typed(found.prepare(block), found.fields))
-        if "key" not in rows.columns:
-            return paired(rows, found.answers, name, settings)
-        gathered.add(rows, found)
-        return pl.DataFrame(schema=STAGED)
+    with Groups() as groups:
+        gathered: DetectedFormat | None = None
 
-    yield from staged_blocks(feed, STAGED, find, staged)
-    for frame in gathered.pairs():
-        yield frame, gathered.format_name
+        def staged(block: RawBlock, found: DetectedFormat, name: str) -> pl.DataFrame:
+            nonlocal gathered
+            if found.answers is None:
+                return convert(block, found, name)
+            rows = found.answers.to_rows(typed(found.prepare(block), found.fields))
+            if "key" not in rows.columns:
+                return paired(rows, found.answers, name, settings)
+            gathered = found
+            groups.add(rows.drop("key"), rows.get_column("key"))
+            return pl.DataFrame(schema=STAGED)
+
+        yield from staged_blocks(feed, STAGED, find, staged)
+        if gathered and gathered.answers:
+            for rows in groups:
+                yield paired(rows, gathered.answers, feed.name, settings), gathered.name
 
 
 def convert(block: RawBlock, found: DetectedFormat, name: str) -> pl.DataFrame:

@@ -3,41 +3,15 @@ Answers → pairs. Every row is accounted for: a pair has the row of its chosen 
 reason why.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-
 import msgspec
 import polars as pl
 
 from curate import pairing
 from curate.schema import CANDIDATES, STAGED, canonical, digest, empty, with_ids
-from curate.sources.formats.base import ANSWERS, AnswerFormat, DetectedFormat
-from curate.sources.groups import Groups
+from curate.sources.formats.base import ANSWERS, AnswerFormat
 
 MAX_SET = 1_000  # answers to one prompt; comparing more would need much memory, and says little
 PAIRED = ("chosen_row", "rejected_row", "chosen_reason", "rejected_reason")  # in `extra`, where they are known
-
-
-@dataclass(slots=True)
-class Gathered:
-    """The rows of one input whose answers belong together across blocks, until all are read."""
-
-    name: str
-    settings: pairing.Settings
-    _groups: Groups = field(default_factory=Groups)
-    format_name: str = "unknown"
-    _format: AnswerFormat | None = None
-
-    def add(self, rows: pl.DataFrame, found: DetectedFormat) -> None:
-        """Store rows that have a key."""
-        self._format, self.format_name = found.answers, found.name
-        self._groups.add(rows.drop("key"), rows.get_column("key"))
-
-    def pairs(self) -> Iterator[pl.DataFrame]:
-        """Yield the pairs, and the rows without one, as STAGED, in the order of the first row of each group."""
-        for frame in self._groups:
-            if self._format:
-                yield paired(frame, self._format, self.name, self.settings)
 
 
 def paired(frame: pl.DataFrame, shape: AnswerFormat, name: str, settings: pairing.Settings) -> pl.DataFrame:

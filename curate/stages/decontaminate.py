@@ -7,7 +7,8 @@ from pathlib import Path
 import polars as pl
 
 from curate.contamination.embedding import EvalVectors, similar_hits
-from curate.contamination.eval_sets import EvalSet, load_eval
+from curate.contamination.eval_set import EvalSet
+from curate.contamination.eval_sets import load_eval
 from curate.contamination.hits import HITS, by_set, closest, row_texts
 from curate.contamination.index import EvalIndex
 from curate.contamination.ngram import exact_hits, hits

@@ -2,24 +2,13 @@
 
 import polars as pl
 
-from curate import pairing
 from curate import signals as measuring
 from curate.recipe.load import Recipe
 from curate.rules import apply_rules
 from curate.rundir.stage import Stage
 from curate.rundir.store import Store, fingerprint
-from curate.schema import DUPLICATE_PROMPT, SEED
+from curate.sources.problems import STAGES
 from curate.stages.remaining import each_part
-
-# Problems of rows that were read successfully, with the ledger's stage for them; all other problems are of `read`.
-PROBLEM_STAGES = {
-    "tie": "pair",
-    "no_preference": "pair",
-    DUPLICATE_PROMPT: "prompts",
-    SEED: "prompts",
-    **pairing.STAGES,
-    **dict.fromkeys(("rejected_side", "not_picked", "too_many_answers"), "pair"),
-}
 
 
 def measure(store: Store, pairs: Stage) -> Stage:
@@ -42,7 +31,7 @@ def decide(store: Store, recipe: Recipe, pairs: Stage, signals: Stage) -> Stage:
         usable = pl.col("problem").is_null()
         problem = pl.concat_str("problem", "detail", separator=": ", ignore_nulls=True)
         return pl.concat([problems, broken], how="horizontal").select(
-            stage=pl.when(~usable).then(pl.col("problem").replace_strict(PROBLEM_STAGES, default="read"))
+            stage=pl.when(~usable).then(pl.col("problem").replace_strict(STAGES, default="read"))
             .when(pl.col("rule").is_not_null()).then(pl.lit("rules")),
             rule=pl.coalesce("problem", "rule"),
             value=pl.when(usable).then("value"),

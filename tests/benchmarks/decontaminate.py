@@ -23,7 +23,7 @@ from pathlib import Path
 
 import polars as pl
 
-from curate.contamination.eval_sets import EvalSet
+from curate.contamination.eval_set import EvalSet
 from curate.contamination.hits import by_set
 from curate.contamination.index import EvalIndex
 from curate.contamination.ngram import hits

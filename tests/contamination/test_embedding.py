@@ -8,7 +8,7 @@ import pytest
 
 from curate.contamination import embedding
 from curate.contamination.embedding import EvalVectors, similar_hits
-from curate.contamination.eval_sets import EvalSet
+from curate.contamination.eval_set import EvalSet
 from curate.contamination.hits import by_set, closest
 from curate.errors import RecipeError
 

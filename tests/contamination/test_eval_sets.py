@@ -10,7 +10,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from curate.contamination.eval_sets import EvalSet, known_evals, load_eval, text_of
+from curate.contamination.eval_set import EvalSet
+from curate.contamination.eval_sets import known_evals, load_eval, text_of
 from curate.errors import InputError, RecipeError
 from tests.data import write_jsonl
 from tests.hub_server import HubServer

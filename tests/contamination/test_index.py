@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from curate.contamination import index as indexing
-from curate.contamination.eval_sets import EvalSet
+from curate.contamination.eval_set import EvalSet
 from curate.contamination.index import EvalIndex
 from curate.contamination.ngram import hits
 from curate.errors import InputError, RecipeError

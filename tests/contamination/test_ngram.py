@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.contamination import ngram as matching
-from curate.contamination.eval_sets import EvalSet
+from curate.contamination.eval_set import EvalSet
 from curate.contamination.hits import by_set, closest, in_blocks, row_texts
 from curate.contamination.index import EvalIndex
 from curate.contamination.ngram import exact_hits, hits

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from curate.contamination.eval_sets import EvalSet
+from curate.contamination.eval_set import EvalSet
 from curate.contamination.index import EvalIndex
 from curate.contamination.ngram import hits
 from curate.dedup.clusters import components

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from curate.sources.formats.answer_items import Item, first_of, number
-from curate.sources.formats.answer_list import AnswerList, Values, sample
+from curate.sources.formats.answer_lists import AnswerList, Values, sample
 from curate.sources.formats.preference import PROMPT
 from curate.sources.raw_block import Columns
 
