@@ -29,7 +29,7 @@ from pipelines.clients.dispatcher import Dispatcher, heed_interrupts
 from pipelines.clients.progress import live, spent
 from pipelines.clients.requests import Reply, Request, SendRequests
 from pipelines.estimator import Estimate, Estimator, requested_models
-from pipelines.inputs import read_origin
+from pipelines.inputs import has_scored_answers, read_origin
 from pipelines.judges.llm import LlmJudge
 from pipelines.judges.panel import judges_of
 from pipelines.summary import answer_report
@@ -45,7 +45,7 @@ def run(recipe: Recipe, out: str | Path, *, force: bool = False) -> Run:
     the requests that changed. Raises CurateError and its subclasses: ServiceError when an endpoint fails permanently,
     BudgetReached when the budget is spent.
     """
-    if not recipe.asks_models:
+    if not recipe.asks_models or has_scored_answers(recipe):
         return flow.run(recipe, out, force=force)
     check_run(recipe)
     recipe = recipe.model_copy(update={"pair": recipe.pair or Pair()})  # every default is written out

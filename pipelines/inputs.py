@@ -19,6 +19,7 @@ from curate.recipe.models import Model, Prompts
 from curate.rundir.stage import Stage
 from curate.rundir.store import Store, fingerprint
 from curate.schema import CANDIDATES, DUPLICATE_PROMPT, SEED, canonical, check, digest, empty, prompt_ids
+from curate.sources.formats import detect
 from curate.sources.prompts import STAGED_PROMPTS, read_prompts
 from curate.stages.read import Read, read_rows
 from curate.text.messages import last_user_text
@@ -42,6 +43,7 @@ TRANSPORT_SETTINGS = (
     "input_price",
     "output_price",
 )
+CANDIDATES_TABLE = sources.DetectedFormat("candidates", {})
 LABELS = {"source": pl.String, "source_row": pl.UInt64, "better_id": pl.String, "worse_id": pl.String}
 NO_PREFERENCE = ("tie", "no_preference")  # problems of pairs that can be judged nevertheless
 
@@ -170,7 +172,7 @@ def new_prompts(recipe: Recipe) -> Read:
     """Return a reader of prompts in parts of SETS_PER_PART, which marks all but the first of equal prompts."""
     source, sets, first = recipe.source, _Sets(), dict[str, str]()
 
-    def read(feed: sources.Feed) -> Iterator[tuple[pl.DataFrame, str]]:
+    def read(feed: sources.Feed) -> Iterator[tuple[pl.DataFrame, sources.DetectedFormat]]:
         for block, shape in read_prompts(feed, format=source.format, columns=source.columns):
             again: list[str | None] = []
             for prompt_id, name, row in block.select("prompt_id", *SET).iter_rows():
@@ -188,15 +190,27 @@ def new_prompts(recipe: Recipe) -> Read:
     return read
 
 
+def has_scored_answers(recipe: Recipe) -> bool:
+    """Whether a recipe that asks no model forms pairs of answers that its source has scored, in any format but ours."""
+    source = recipe.source
+    if recipe.prompts or recipe.generate or recipe.judge or not source.paths or source.columns:
+        return False
+    feed = sources.open_feeds(source.paths, split=source.split, config=source.config, revision=source.revision)[0]
+    head = next(iter(feed.blocks()), None)
+    if head is None or set(head.columns) >= CANDIDATE_COLUMNS:
+        return False
+    return detect(head.columns, source.format).answers is not None
+
+
 def pairs_or_candidates(recipe: Recipe) -> Read:
     """Return a reader, in parts of SETS_PER_PART, of pairs (STAGED) or of sets of candidates in column `answers`."""
     source, sets = recipe.source, _Sets()
 
-    def read(feed: sources.Feed) -> Iterator[tuple[pl.DataFrame, str]]:
+    def read(feed: sources.Feed) -> Iterator[tuple[pl.DataFrame, sources.DetectedFormat]]:
         head = next(iter(feed.blocks()), None)
-        found: Iterator[tuple[pl.DataFrame, str]]
+        found: Iterator[tuple[pl.DataFrame, sources.DetectedFormat]]
         if head is not None and set(head.columns) >= CANDIDATE_COLUMNS:
-            found = ((sets.checked(block, feed.name), "candidates") for block in _grouped_sets(feed))
+            found = ((sets.checked(block, feed.name), CANDIDATES_TABLE) for block in _grouped_sets(feed))
         else:
             named = sources.read(feed, format=source.format, columns=source.columns, winners=source.winners)
             found = ((sets.made_distinct(block), shape) for block, shape in named)

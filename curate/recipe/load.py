@@ -98,8 +98,8 @@ class Recipe(Section):
         return next(iter(marked.values()), None) or Model(model=f"transformers:{self.train and self.train.model}")
 
     def check_reads_pairs(self) -> None:
-        """Raise RecipeError for a recipe that asks models."""
-        if self.asks_models:
+        """Raise RecipeError for a recipe that asks models. A pair section alone may be about the source's answers."""
+        if self.prompts or self.generate or self.judge:
             raise RecipeError("this recipe generates its pairs: run it with pipelines.run, or `curate run`")
 
     @model_validator(mode="after")

@@ -19,6 +19,8 @@ class Input(msgspec.Struct, frozen=True):
     fingerprint: str
     rows: int
     format: str = "unknown"
+    columns: dict[str, str] = {}  # the columns that were read, by field
+    unused: dict[str, str] = {}  # all others, with what they may contribute to the pair; "" for metadata
 
 
 class StageKey(msgspec.Struct, frozen=True):

@@ -10,14 +10,27 @@ from curate.schema import PAIR, STAGED, empty, with_ids
 from curate.sources.answers import paired
 from curate.sources.columns import typed
 from curate.sources.formats import by_columns, detect
-from curate.sources.formats.base import DetectedFormat
+from curate.sources.formats.base import UNKNOWN, DetectedFormat
 from curate.sources.groups import Groups
 from curate.sources.input import Feed, open_feeds, staged_blocks
 from curate.sources.paths import title
 from curate.sources.prompts import STAGED_PROMPTS, read_prompts
 from curate.sources.raw_block import Bounds, RawBlock
 
-__all__ = ["STAGED_PROMPTS", "VERSION", "Bounds", "Feed", "convert", "open_feeds", "read", "read_prompts", "title"]
+__all__ = [
+    "STAGED_PROMPTS",
+    "UNKNOWN",
+    "VERSION",
+    "Bounds",
+    "DetectedFormat",
+    "Feed",
+    "Settings",
+    "convert",
+    "open_feeds",
+    "read",
+    "read_prompts",
+    "title",
+]
 
 VERSION = 1  # part of the stage's key: raise it when the same input yields different rows
 
@@ -29,9 +42,9 @@ def read(
     columns: Mapping[str, str] | None = None,
     winners: Mapping[Any, Sequence[Any]] | None = None,
     pair: Settings | None = None,
-) -> Iterator[tuple[pl.DataFrame, str]]:
+) -> Iterator[tuple[pl.DataFrame, DetectedFormat]]:
     """
-    Yield the feed's rows as blocks of STAGED with the name of their format ("unknown" before the first row).
+    Yield the feed's rows as blocks of STAGED, with their format; UNKNOWN before the first row.
 
     `pair` says which of several answers form pairs.
     """
@@ -57,7 +70,7 @@ def read(
         yield from staged_blocks(feed, STAGED, find, staged)
         if gathered and gathered.answers:
             for rows in groups:
-                yield paired(rows, gathered.answers, feed.name, settings), gathered.name
+                yield paired(rows, gathered.answers, feed.name, settings), gathered
 
 
 def convert(block: RawBlock, found: DetectedFormat, name: str) -> pl.DataFrame:

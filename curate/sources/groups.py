@@ -45,7 +45,7 @@ class Groups:
             return
         of_row, buckets = self._plan()
         for file in self._files if buckets == 1 else self._distributed(of_row, buckets):
-            whole = pl.concat(file.read(), how="vertical_relaxed").with_row_index("place")
+            whole = pl.concat(file.read(), how="diagonal_relaxed").with_row_index("place")
             # Rows without a key are told apart by their place, which no text contains.
             key = pl.coalesce("key", pl.format("\x00{}", "place"))
             group = pl.col("place").first().over(key).alias("group")

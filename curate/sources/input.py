@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -10,7 +10,8 @@ import polars as pl
 
 from curate.errors import InputError
 from curate.schema import empty
-from curate.sources.formats.base import DetectedFormat
+from curate.sources.accounting import unused
+from curate.sources.formats.base import UNKNOWN, DetectedFormat
 from curate.sources.hub import find_dataset, is_hub
 from curate.sources.paths import find_inputs
 from curate.sources.raw_block import Bounds, RawBlock
@@ -67,21 +68,39 @@ def staged_blocks(
     schema: pl.Schema,
     find: Callable[[RawBlock], DetectedFormat],
     convert: Callable[[RawBlock, DetectedFormat, str], pl.DataFrame],
-) -> Iterator[tuple[pl.DataFrame, str]]:
-    """Yield the feed's rows as blocks of the schema, with the name of their format ("unknown" before the first row)."""
-    found: DetectedFormat | None = None
+) -> Iterator[tuple[pl.DataFrame, DetectedFormat]]:
+    """Yield the feed's rows as blocks of the schema, with their format; UNKNOWN before the first row."""
+    found, seen = UNKNOWN, set[str]()
     for block in feed.blocks():
         with _named(feed.name):
-            if found is None and len(block.source_row):
-                found = find(block)
-            frame = convert(block, found, feed.name) if found and len(block.source_row) else pl.DataFrame(schema=schema)
+            if len(block.source_row) and block.columns.keys() - seen:
+                found = _with_new_columns(found, block, find)
+                seen |= block.columns.keys()
+            frame = convert(block, found, feed.name) if len(block.source_row) else pl.DataFrame(schema=schema)
         if block.broken:
             # Sorted by position in the file: in our own tables `source_row` refers to the file they were made from.
             place = pl.Series("place", [*block.source_row, *(row for row, _ in block.broken)])
             broken = _broken(block, schema, feed.name)
             frame = pl.concat([frame, broken]).with_columns(place).sort("place").drop("place")
         if len(frame):
-            yield frame, found.name if found else "unknown"
+            yield frame, found
+
+
+def _with_new_columns(
+    found: DetectedFormat, block: RawBlock, find: Callable[[RawBlock], DetectedFormat]
+) -> DetectedFormat:
+    """Return the format of a block that has columns which no block before had: the same one, with their fields."""
+    if found is UNKNOWN:
+        found = find(block)
+        return replace(found, unused=unused(found.prepare(block).columns, found.fields))
+    try:
+        later = find(block)
+    except InputError:
+        later = found
+    fields = {**later.fields, **found.fields} if later.name == found.name else found.fields
+    used = {field.column for field in fields.values()}
+    before = {name: holds for name, holds in found.unused.items() if name not in used}
+    return replace(found, fields=fields, unused=unused(found.prepare(block).columns, fields) | before)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ PROBLEMS = pairing.ABOUT | {
     "no_content": "a message has no content",
     "unknown_role": "a message has a role that chat templates do not know",
     "not_supported": "a message contains an image or another part that is not text",
+    "no_assistant_turn": "a side has no turn of the assistant",
     "missing_prompt": "there is no prompt, neither in a column nor shared by both sides",
     "no_shared_prompt": "the two dialogues share no user turn",
     "no_transcript": "the text contains no turns",

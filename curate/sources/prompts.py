@@ -21,7 +21,7 @@ from curate.errors import InputError, RecipeError, unknown
 from curate.schema import MESSAGES, PROMPTS, prompt_ids
 from curate.sources.columns import Field, kind_of, text_field, typed
 from curate.sources.formats import FORMATS, by_columns, detect, mapped, own
-from curate.sources.formats.base import DetectedFormat
+from curate.sources.formats.base import AnswerFormat, DetectedFormat
 from curate.sources.formats.comparison import as_messages
 from curate.sources.formats.preference import context_fields, join_context
 from curate.sources.input import Feed, staged_blocks
@@ -47,9 +47,9 @@ def read_prompts(
     *,
     format: str | None = None,  # noqa: A002 - named as in the recipe
     columns: Mapping[str, str] | None = None,
-) -> Iterator[tuple[pl.DataFrame, str]]:
+) -> Iterator[tuple[pl.DataFrame, DetectedFormat]]:
     """
-    Yield the feed's rows as blocks of STAGED_PROMPTS, row for row, with the name of their format.
+    Yield the feed's rows as blocks of STAGED_PROMPTS, row for row, with their format.
 
     A prompt that occurs twice is read twice. A .txt file holds one prompt per line. A prompt has the same id here as in
     pairs read from the same input.
@@ -135,6 +135,8 @@ def _detect(columns: Columns, name: str | None) -> DetectedFormat:
     if name not in (None, PROMPTS_ONLY, *FORMATS):
         raise unknown("format", str(name), [*FORMATS, PROMPTS_ONLY])
     for known, shape in FORMATS.items():
+        if isinstance(shape, AnswerFormat):  # their prompts, if in a column of their own, are read as such
+            continue
         if name in (None, known) and shape.fields(columns) is not None:
             return detect(columns, known)
     if name in (None, "prefcurate") and set(PROMPTS) <= set(columns) and kind_of(columns["prompt"]) == "messages":

@@ -32,10 +32,10 @@ def feed_of(*rows: Row) -> Feed:
 
 def found(*rows: Row, **options: Any) -> tuple[list[Row], str]:
     """Return rows as STAGED_PROMPTS, and their format."""
-    ((frame, name),) = read_prompts(feed_of(*rows), **options)
+    ((frame, shape),) = read_prompts(feed_of(*rows), **options)
     assert frame.schema == STAGED_PROMPTS
     assert len(frame) == len(rows)
-    return [row | {"prompt": line(row["prompt"])} for row in frame.rows(named=True)], name
+    return [row | {"prompt": line(row["prompt"])} for row in frame.rows(named=True)], shape.name
 
 
 def one(row: Row, **options: Any) -> Row:
@@ -222,8 +222,8 @@ def test_a_written_table_is_read_as_it_was(tmp_path: Path) -> None:
     ((frame, _),) = read_prompts(feed_of({"prompt": "q", "topic": "x"}, {"prompt": "r", "topic": "y"}))
     path = tmp_path / "prompts.parquet"
     frame.select(list(PROMPTS)).write_parquet(path)
-    ((again, name),) = read_prompts(open_feeds([str(path)])[0])
-    assert name == "prefcurate"
+    ((again, shape),) = read_prompts(open_feeds([str(path)])[0])
+    assert shape.name == "prefcurate"
     assert again.equals(frame)
 
 

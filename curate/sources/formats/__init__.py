@@ -11,6 +11,7 @@ from typing import Any
 from curate.errors import InputError, unknown
 from curate.sources.columns import Field
 from curate.sources.formats import alpaca_eval, arena_55k, hh_rlhf, llmbar, mapped, own, preference
+from curate.sources.formats.advice import advice
 from curate.sources.formats.answer_lists import LISTS
 from curate.sources.formats.answer_rows import ROWS
 from curate.sources.formats.base import AnswerFormat, DetectedFormat, Format
@@ -20,6 +21,8 @@ from curate.sources.formats.trees import TREES
 from curate.sources.raw_block import Columns, RawBlock
 
 __all__ = ["FORMATS", "AnswerFormat", "DetectedFormat", "Format", "by_columns", "detect"]
+
+NAME_THEM = "Name them: --columns prompt=…,chosen=…,rejected=…"
 
 # The first format that recognizes the columns is used, so specific formats come before the general one.
 FORMATS: dict[str, Format | AnswerFormat] = {
@@ -47,9 +50,18 @@ def detect(columns: Columns, name: str | None = None) -> DetectedFormat:
             return detected(known, fields, shape)
     names = ", ".join(repr(column)[1:-1] for column in columns)  # a name may contain a line break
     found = f"the columns {names}" if columns else "no columns"
-    mismatch = f"do not match the format {name}" if name else f"match none of the formats {', '.join(FORMATS)}"
-    hint = "Name them: --columns prompt=…,chosen=…,rejected=… (source.columns in a recipe)"
-    raise InputError(f"{found} {mismatch}.", hint)
+    if name:
+        raise InputError(f"{found} do not match the format {name}.", NAME_THEM)
+    what, hint = advice(columns, marks()) if columns else ("there is nothing to read", NAME_THEM)
+    raise InputError(f"{found} match no known format: {what}.", f"{hint} (source.columns in a recipe)")
+
+
+def marks() -> dict[str, set[str]]:
+    """Return the columns by which a format is known, where they are fixed."""
+    fixed = {name: {*shape.sides, *shape.verdict} for name, shape in DUELS.items()}
+    fixed |= {name: {*shape.named[:1], *shape.marks, "response"} for name, shape in ROWS.items() if shape.marks}
+    fixed |= {name: set(names) for name, names in (("alpaca_eval", alpaca_eval.MARKS), ("llmbar", llmbar.MARKS))}
+    return fixed | {"preference": {"prompt", *preference.SIDES}}
 
 
 def detected(name: str, fields: Mapping[str, Field], shape: Format | AnswerFormat) -> DetectedFormat:
@@ -62,8 +74,11 @@ def detected(name: str, fields: Mapping[str, Field], shape: Format | AnswerForma
 def by_columns(block: RawBlock, columns: Mapping[str, str], winners: Mapping[str, Sequence[Any]]) -> DetectedFormat:
     """Return the format described by the user's mapping of columns."""
     reach = partial(mapped.reach, mapping=columns)
-    fields = mapped.fields(reach(block).columns, columns)
-    return DetectedFormat("columns", fields, partial(mapped.to_pairs, winners=winners), reach)
+    reached = reach(block).columns
+    if set(columns) >= mapped.ANSWER:
+        shape, found = mapped.answers(reached, columns)
+        return DetectedFormat("columns", found, prepare=reach, answers=shape)
+    return DetectedFormat("columns", mapped.fields(reached, columns), partial(mapped.to_pairs, winners=winners), reach)
 
 
 def __dir__() -> list[str]:

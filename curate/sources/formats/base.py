@@ -1,7 +1,7 @@
 """The protocols of a format, and the format detected for one input."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import polars as pl
@@ -83,3 +83,7 @@ class DetectedFormat:
     to_pairs: Callable[[pl.DataFrame], pl.DataFrame] = lambda frame: frame  # row for row; not if there are `answers`
     prepare: Callable[[RawBlock], RawBlock] = lambda block: block  # applied before the fields are read
     answers: AnswerFormat | None = None  # set if the rows hold answers, not pairs
+    unused: Mapping[str, str] = field(default_factory=dict)  # other columns, see `accounting.unused`
+
+
+UNKNOWN = DetectedFormat("unknown", {})  # before the first row

@@ -1,20 +1,24 @@
 """
 Any other columns, mapped by the user: `{prompt: q, chosen: good, rejected: bad}`, or two responses and a winner,
-`{prompt: q, response_a: x, response_b: y, winner: w}`. A dot selects a field of an object: `info.post`.
+`{prompt: q, response_a: x, response_b: y, winner: w}`, or an answer per row, `{prompt: q, response: x, score: s}`. A
+dot selects a field of an object: `info.post`.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 import polars as pl
 
 from curate.errors import RecipeError, unknown
 from curate.sources.columns import Field, Kind
 from curate.sources.formats import preference
+from curate.sources.formats.answer_rows import AnswerRows
 from curate.sources.formats.comparison import orient
 from curate.sources.raw_block import Columns, RawBlock
 
 TEXTS = ("prompt", "chosen", "rejected", "response_a", "response_b")
+ANSWER = {"prompt", "response", "score"}
 DUEL = ("response_a", "response_b", "winner", "model_a", "model_b")
 OTHERS: dict[str, Kind] = {
     "system": "text",
@@ -48,6 +52,24 @@ def fields(columns: Columns, mapping: Mapping[str, str]) -> dict[str, Field]:
     if "chosen" in found and (more := [name for name in DUEL if name in found]):
         raise RecipeError(f"source.columns names chosen and rejected, so it cannot name {', '.join(more)}")
     return found
+
+
+def answers(columns: Columns, mapping: Mapping[str, str]) -> tuple[AnswerRows, dict[str, Field]]:
+    """Return the shape and the fields of rows with an answer each. Raise RecipeError as `fields` does."""
+    for name, column in mapping.items():
+        if name not in ANSWER | {"system", "model"}:
+            raise unknown("field of an answer in source.columns", name, [*sorted(ANSWER), "system", "model"])
+        if column not in columns:
+            raise unknown(f"column for {name}", column, columns)
+    named = {name: columns[column] for name, column in mapping.items()}
+    measures: tuple[Literal["score", "label"], ...] = ("score", "label")
+    for measure in measures:
+        shape = AnswerRows("An answer per row.", measure, ("score",))
+        if found := shape.fields(named):
+            return shape, {field: replace(each, column=mapping[each.column]) for field, each in found.items()}
+    raise RecipeError(
+        f"source.columns: {mapping['score']} is neither a number nor a label such as true, false, good, bad"
+    )
 
 
 def reach(block: RawBlock, mapping: Mapping[str, str]) -> RawBlock:

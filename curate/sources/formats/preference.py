@@ -101,6 +101,10 @@ def to_pairs(frame: pl.DataFrame) -> pl.DataFrame:
         frame = _split(frame)
     frame = _transcribed(frame)
     frame = frame.with_columns(_with_role(frame, "prompt", "user"), *(_with_role(frame, s, "assistant") for s in SIDES))
+    for side in SIDES:
+        roles = pl.col(side).list.eval(pl.element().struct.field("role"))
+        silent = (pl.col(side).list.len() > 0) & ~roles.list.contains("assistant")
+        frame = add_problem(frame, silent, "no_assistant_turn", f"{side} has no turn of the assistant")
     frame = _unrepeated(_unpack_conversations(frame))
     if "earlier" in frame.columns:
         frame = _with_earlier(frame)
