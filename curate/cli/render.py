@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from curate import terminal
+from curate.cli.inputs import described
 from curate.report.generation import GenerationSummary, rubric_tables
 from curate.report.summary import Summary, cell, explanation
-from curate.rundir.manifest import Input
 from curate.rundir.result import Run
 
 SHOWN_CHARS = 1_000
@@ -34,40 +34,12 @@ def table(rows: Sequence[Mapping[str, Any]]) -> None:
     console.print(shown)
 
 
-def _columns(name: str, found: Input) -> None:
-    """Print an input's rows and format, which columns went where, and which of them may be missed in the pairs."""
-    shown = terminal.visible
-    console.print(Text(shown(f"{name}: {found.rows:,} rows, format {found.format}")))
-    used = [_origin(field, column) for field, column in found.columns.items() if not field.startswith("lost_")]
-    rest = [column for column, holds in found.unused.items() if not holds]
-    parts = [f"read: {', '.join(used)}"] if used else []
-    parts += [f"in extra: {', '.join(rest)}"] if rest else []
-    if parts:
-        console.print(Text(shown(f"  {' · '.join(parts)}"), style="dim"))
-    for column, holds in found.unused.items():
-        if holds:
-            console.print(
-                Text(shown(f"  {column} holds {holds} and is not part of the pairs (it is in extra)"), style="yellow")
-            )
-
-
-def _origin(field: str, column: str) -> str:
-    """Return a field with its column, in words: "prompt from question"."""
-    for known, word in (
-        ("verdict", "verdict"),
-        ("answers", "answers"),
-        ("measure", "score"),
-        ("earlier", "earlier turns"),
-    ):
-        field = word if field.split("_", maxsplit=1)[0] == known else field
-    return field if field == column else f"{field} from {column}"
-
-
 def run(finished: Run) -> None:
     """Print counts, reasons, and paths of the output."""
     counts, manifest = finished.counts, finished.manifest
     for name, found in manifest.inputs.items():
-        _columns(name, found)
+        for text, style in described(name, found):
+            console.print(Text(terminal.visible(text), style=style))
     summary = Summary(finished)
     _generation(summary.generation)
     splits = f"({', '.join(f'{rows:,} {name}' for name, rows in summary.splits.items())})"

@@ -28,6 +28,7 @@ class Groups:
     def __init__(self, bucket_bytes: int = BUCKET_BYTES) -> None:
         self._bucket_bytes = bucket_bytes
         self._files = [_Frames()]
+        self._rows = 0
         self._hashes: list[np.ndarray] = []
         self._sizes: list[np.ndarray] = []
 
@@ -36,7 +37,9 @@ class Groups:
         if not len(frame):
             return
         self._files[0].write(frame, keys)
-        self._hashes.append(keys.hash().to_numpy())
+        rows = pl.int_range(self._rows, self._rows + len(frame), dtype=pl.UInt64, eager=True)
+        self._hashes.append(keys.hash().zip_with(keys.is_not_null(), rows).to_numpy())
+        self._rows += len(frame)
         self._sizes.append(np.full(len(frame), frame.estimated_size() / len(frame)))
 
     def __iter__(self) -> Iterator[pl.DataFrame]:

@@ -71,7 +71,7 @@ def test_rows_that_are_not_pairs_are_counted_raised_or_returned() -> None:
         ({"prompt": "Tea?"}, "dict cannot be read"),
         ([1], "row 0 is int"),
         ([], "no rows to read"),
-        (pl.DataFrame({"a": ["x"]}), "match none of the formats"),
+        (pl.DataFrame({"a": ["x"]}), "match no known format"),
         ("nowhere.jsonl", "does not exist"),
     ],
 )

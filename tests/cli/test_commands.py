@@ -44,7 +44,7 @@ def test_nothing_kept_exits_with_1(tmp_path: Path) -> None:
     [
         (None, (), "does not exist"),
         ("", (), "the file is empty"),
-        ('{"a": 1}\n', (), "the columns a match none of the formats"),
+        ('{"a": 1}\n', (), "the columns a match no known format"),
         ('{"chosen": "x", "rejected": "y"}\n', ("--columns", "prompt=q"), "unknown column for prompt 'q'"),
         ('{"chosen": "x", "rejected": "y"}\n', ("--columns", "prompt"), "expected prompt=COLUMN"),
         ('{"chosen": "x", "rejected": "y"}\n', ("--format", "hhrlhf"), "Did you mean 'hh_rlhf'?"),

@@ -110,7 +110,7 @@ def test_csv_cells_of_megabytes(tmp_path: Path, place: int, size: int) -> None:
             "prompt,chosen,chosen,rejected\nq,a,a,b\n",
             "two columns have the same name: prompt, chosen, chosen, rejected",
         ),
-        ("prompt:chosen:rejected\nq:a:b\n", "the columns prompt:chosen:rejected match none of the formats"),
+        ("prompt:chosen:rejected\nq:a:b\n", "the columns prompt:chosen:rejected match no known format"),
         (f"{HEADER}\nq,a,b\n{'q' * (32 << 20)},a,b\n", "row 2 is larger than 32 MB"),
         (HEADER + '\nq,a,b\nq,"' + ("line " * 200 + "\n") * 34_000, "row 2 is larger than 32 MB"),
         (f"{HEADER}{',x' * (20 << 20)}", "the header is larger than 32 MB"),
