@@ -47,7 +47,7 @@ LISTS_OF = {
     "rationale": ("rationales", "critiques"),
 }
 # response_1, response_2 …; score_1, score_2 …
-NUMBERED = re.compile(r"^(response|answer|completion|output|generation|candidate)_?(\d{1,2}|[a-h])$")
+NUMBERED = re.compile(r"^(response|answer|completion|output|generation|candidate)_?(\d{1,2}|[a-hA-H])$")
 
 Values = Mapping[str, Any]  # of a row, by the names that `find` gives to its columns; they begin with "answers"
 Reading = Callable[[Values], list[Item]]

@@ -24,24 +24,31 @@ from curate.sources.readers import listed, read_label, read_number
 
 SIDES = ("a", "b", "tie")
 SAMPLE = 100  # values of a verdict that are looked at
+TIES = ("tie", "tied", "draw", "tie (bothbad)", "both_bad", "bothbad", "both", "neither", "equal", "same", "a=b", "b=a")
 WORDS = {
-    "a": ("a", "model_a", "response_a", "response a", "answer_a", "assistant_a", "[[a]]"),
-    "b": ("b", "model_b", "response_b", "response b", "answer_b", "assistant_b", "[[b]]"),
-    "tie": (
-        "tie",
-        "tied",
-        "draw",
-        "tie (bothbad)",
-        "both_bad",
-        "bothbad",
-        "both",
-        "neither",
-        "equal",
-        "same",
-        "c",
-        "[[c]]",
-    ),
+    "a": ("a", "model_a", "response_a", "response a", "answer_a", "assistant_a", "[[a]]", "a>b", "a>>b", "left"),
+    "b": ("b", "model_b", "response_b", "response b", "answer_b", "assistant_b", "[[b]]", "b>a", "b>>a", "right"),
+    "tie": (*TIES, "c", "[[c]]"),
 }
+STEMS = ("response", "answer", "output", "completion", "assistant", "text", "reply", "model")
+VERDICTS = (
+    "winner", "preference", "preferred", "label", "better", "choice", "verdict", "chosen", "selected", "vote",
+    "human_preference", "gpt_preference", "better_response", "preferred_response",
+)  # fmt: skip
+
+
+def sides_of(first: str, second: str) -> tuple[tuple[str, str], ...]:
+    """Return the names of two columns under every stem, with and without an underscore: response_1, response1, …"""
+    return tuple((f"{stem}{by}{first}", f"{stem}{by}{second}") for stem in STEMS[:-1] for by in ("_", ""))
+
+
+def numbered(first: str, second: str) -> dict[str, str]:
+    """Return what labels mean beside numbered columns: the number, and the names of the columns; or a tie."""
+    words = {
+        f"{stem}{by}{n}": side for stem in STEMS for by in ("_", " ", "") for side, n in (("a", first), ("b", second))
+    }
+    more = {f"{first}>{second}": "a", f"{second}>{first}": "b"}
+    return {first: "a", second: "b", **words, **more, **dict.fromkeys(TIES, "tie")}
 
 
 @dataclass(frozen=True)
@@ -62,21 +69,26 @@ class Duel:
     prompt: tuple[str, ...] = preference.PROMPT
     scores: tuple[str, ...] = ()  # of the sides, beside another verdict
     strongest: float = 1  # the largest size of a sign
+    more_sides: tuple[tuple[str, str], ...] = ()  # other names of the sides
+    more_verdicts: tuple[str, ...] = ()  # other names of a verdict in one column
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "__doc__", self.about)
 
     def fields(self, columns: Columns) -> dict[str, Field] | None:
         """Return the fields of the sides, the verdict and what belongs to them; None for other columns."""
-        if not {*self.sides, *self.verdict} <= set(columns) or not all(self._fits(columns[v]) for v in self.verdict):
+        sides = next((names for names in (self.sides, *self.more_sides) if set(names) <= set(columns)), None)
+        verdicts = (self.verdict, *((name,) for name in self.more_verdicts))
+        verdict = next((names for names in verdicts if sides and self._are(names, columns, sides)), None)
+        if sides is None or verdict is None:
             return None
         kind: Kind = "number" if self.kind in ("sign", "scores") else "label"
-        found = {f"response_{side}": Field(column, "turns") for side, column in zip("ab", self.sides, strict=True)}
+        found = {f"response_{side}": Field(column, "turns") for side, column in zip("ab", sides, strict=True)}
         if prompt := next((name for name in self.prompt if name in columns), None):
             found["prompt"] = Field(prompt, "turns", needed=False)
             found |= preference.context_fields(columns, prompt)
-        found |= {f"verdict_{n}": Field(column, kind, needed=False) for n, column in enumerate(self.verdict)}
-        for side, column in zip("ab", self.verdict if self.kind == "scores" else self.scores, strict=False):
+        found |= {f"verdict_{n}": Field(column, kind, needed=False) for n, column in enumerate(verdict)}
+        for side, column in zip("ab", verdict if self.kind == "scores" else self.scores, strict=False):
             found[f"score_{side}"] = Field(column, "number", needed=False)
         found |= {f"model_{s}": Field(f"model_{s}", "label", needed=False) for s in "ab" if f"model_{s}" in columns}
         return found | preference.lost_fields(columns)
@@ -110,6 +122,10 @@ class Duel:
         word = first.str.strip_chars().str.to_lowercase()
         meant = {word: side for side, words in WORDS.items() for word in words} if self.kind == "word" else self.values
         return word.replace_strict(dict(meant), default=None, return_dtype=pl.String)
+
+    def _are(self, names: Sequence[str], columns: Columns, sides: Sequence[str]) -> bool:
+        """Return whether these columns are the verdict."""
+        return set(names) <= set(columns) - set(sides) and all(self._fits(columns[name]) for name in names)
 
     def _fits(self, values: Sequence[Any] | pl.Series) -> bool:
         """Return whether the first values of a verdict are all of its kind, and there is one."""
@@ -157,11 +173,20 @@ DUELS: dict[str, Duel] = {
         ("orig_response_A", "orig_response_B"), "word", ("orig_preference",), prompt=("orig_instruction",),
         scores=("orig_score_A", "orig_score_B"),
     ),
-    "response_ab": Duel(
-        "Two responses a and b, and the winner in words.", ("response_a", "response_b"), "word", ("winner",)
+    "two_answers": Duel(
+        "Two answers a and b, and which is better, in words: model_a, B, A>B, tie.",
+        ("response_a", "response_b"), "word", ("winner",),
+        more_sides=(*sides_of("a", "b"), *sides_of("A", "B")), more_verdicts=VERDICTS,
     ),
-    "response_ab_preference": Duel(
-        "Two responses a and b, and the preference in words.", ("response_a", "response_b"), "word", ("preference",)
+    "two_answers_from_1": Duel(
+        "Two answers in columns numbered 1 and 2, and which is better: 1, 2, response_2, tie.",
+        ("response_1", "response_2"), "index", ("winner",), numbered("1", "2"),
+        more_sides=sides_of("1", "2"), more_verdicts=VERDICTS,
+    ),
+    "two_answers_from_0": Duel(
+        "Two answers in columns numbered 0 and 1, and which is better: 0, 1, response_1, tie.",
+        ("response_0", "response_1"), "index", ("winner",), numbered("0", "1"),
+        more_sides=sides_of("0", "1"), more_verdicts=VERDICTS,
     ),
     "response_ab_scores": Duel(
         "Two responses a and b with scores.", ("response_a", "response_b"), "scores", ("score_a", "score_b")

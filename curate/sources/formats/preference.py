@@ -23,7 +23,7 @@ from typing import Any
 import polars as pl
 
 from curate.schema import MESSAGES
-from curate.sources.columns import Field, kind_of
+from curate.sources.columns import SAMPLE, Field, kind_of
 from curate.sources.formats.comparison import add_problem, as_messages, is_text, text, with_role
 from curate.sources.formats.transcripts import begins, is_unanswered, unanswered
 from curate.sources.raw_block import Columns
@@ -46,10 +46,17 @@ LOST = (
 SIDES = ("chosen", "rejected")
 NAMES = (
     SIDES, ("chosen_response", "rejected_response"), ("chosen_messages", "rejected_messages"), ("accepted", "rejected"),
-    ("preferred", "dispreferred"), ("preferred_output", "non_preferred_output"), ("chosen_answer", "rejected_answer"),
-    ("chosen_text", "rejected_text"), ("response_j", "response_k"), ("messages", "rejected_response"),
-    ("messages", "rejected_messages"),
+    ("preferred", "dispreferred"), ("preferred_output", "non_preferred_output"),
+    ("preferred_response", "dispreferred_response"),
+    *((f"chosen_{what}", f"rejected_{what}") for what in ("answer", "text", "output", "completion", "conversations")),
+    ("better_response", "worse_response"), ("better", "worse"), ("best", "worst"), ("positive", "negative"),
+    ("winning", "losing"), ("winner_response", "loser_response"), ("accepted_response", "rejected_response"),
+    ("y_w", "y_l"), ("response_j", "response_k"), ("messages", "rejected_response"), ("messages", "rejected_messages"),
 )  # fmt: skip
+# Values of sides that name one of two other columns; they are no answers.
+LABELS_OF_SIDES = frozenset(
+    ("a", "b", "0", "1", "2", "model_a", "model_b", "response_a", "response_b", "left", "right")
+)
 # Numbers and labels found in many datasets, with their usual names.
 NUMBERS: dict[str, tuple[str, ...]] = {
     f"{side}_score": (f"{side}_score", f"score_{side}", f"{side}-rating", f"{side}_rating", f"{side}_avg_rating")
@@ -62,7 +69,8 @@ LABELS: dict[str, tuple[str, ...]] = {
 
 def fields(columns: Columns) -> dict[str, Field] | None:
     """Return the fields of chosen, rejected and all other known columns; None without chosen and rejected."""
-    if (sides := next((names for names in NAMES if set(names) <= set(columns)), None)) is None:
+    sides = next((names for names in NAMES if set(names) <= set(columns)), None)
+    if sides is None or _are_labels(sides, columns):
         return None
     found = {side: Field(column, "turns") for side, column in zip(SIDES, sides, strict=True)}
     prompt = _first(PROMPT, columns)
@@ -77,6 +85,16 @@ def fields(columns: Columns) -> dict[str, Field] | None:
     for name in (name for name in VERDICT if name in columns):
         found[f"verdict_{name}"] = Field(name, "label", needed=False, is_kept=True)
     return found | numbers | labels | lost_fields(columns)
+
+
+def _are_labels(sides: tuple[str, str], columns: Columns) -> bool:
+    """Whether the sides only name two other columns, which hold the answers."""
+    texts = [name for name, values in columns.items() if name not in (*sides, *PROMPT, *SYSTEM) and kind_of(values)]
+    if len(texts) < 2:
+        return False
+    first = [v.head(SAMPLE) if isinstance(v := columns[side], pl.Series) else v[:SAMPLE] for side in sides]
+    known = {str(value).strip().lower() for values in first for value in values if value is not None}
+    return bool(known) and known <= LABELS_OF_SIDES
 
 
 def lost_fields(columns: Columns) -> dict[str, Field]:

@@ -49,10 +49,11 @@ ROWS: dict[str, list[Row]] = {
             "instruction": "x",
         }
     ],
-    "response_ab": [
+    "two_answers": [
         {"prompt": "q", "response_a": "a", "response_b": "b", "winner": w} for w in ("model_a", "B", "tie")
     ],
-    "response_ab_preference": [{"prompt": "q", "response_a": "a", "response_b": "b", "preference": "A"}],
+    "two_answers_from_1": [{"prompt": "q", "response_1": "a", "response_2": "b", "preference": 2}],
+    "two_answers_from_0": [{"prompt": "q", "response_0": "a", "response_1": "b", "preference": "0"}],
     "response_ab_scores": [{"prompt": "q", "response_a": "a", "response_b": "b", "score_a": 1, "score_b": "2"}],
     "webgpt": [{"question": {"full_text": "q"}, "answer_0": "a", "answer_1": "b", "score_0": 0.5, "score_1": -0.5}],
     "correct_answers": [{"prompt": "q", "chosen": ["a"], "rejected": ["b", "c"]}],

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from curate.errors import InputError
 from curate.sources.formats import FORMATS
 from curate.sources.formats.duel import DUELS
 from tests.staged import assistant, staged, texts, user
@@ -39,12 +40,13 @@ ROWS: dict[str, list[dict[str, Any]]] = {
         }
         for w in ("A", "B")
     ],
-    "response_ab": [
+    "two_answers": [
         {"prompt": "q", "response_a": "a", "response_b": "b", "winner": w} for w in ("Response A", "b", "neither")
     ],
-    "response_ab_preference": [
-        {"prompt": "q", "response_a": "a", "response_b": "b", "preference": w} for w in ("A", "B", "tie")
+    "two_answers_from_1": [
+        {"prompt": "q", "answer_1": "a", "answer_2": "b", "label": w} for w in (1, "answer_2", "tie")
     ],
+    "two_answers_from_0": [{"prompt": "q", "output0": "a", "output1": "b", "better": w} for w in (0, 1.0, "draw")],
     "response_ab_scores": [
         {"prompt": "q", "response_a": "a", "response_b": "b", "score_a": a, "score_b": b}
         for a, b in ((2, "1"), (-1, 0.5), (3, 3.0))
@@ -68,6 +70,22 @@ def test_the_better_one_is_chosen_and_a_tie_is_none(name: str) -> None:
     assert [row["problem"] for row in rows] == [None, None, "tie"][: len(rows)]
 
 
+@pytest.mark.parametrize("winner", ["A", "A>B", "[[A]]", "model_a", "left"])
+@pytest.mark.parametrize(
+    ("a", "b"), [("response_A", "response_B"), ("answer_a", "answer_b"), ("completionA", "completionB")]
+)
+@pytest.mark.parametrize("name", ["winner", "label", "chosen", "human_preference"])
+def test_other_names_and_words(a: str, b: str, name: str, winner: str) -> None:
+    (row,) = staged({"prompt": "q", a: "a", b: "b", name: winner})
+    assert texts(row) == BETTER
+
+
+def test_labels_of_sides_are_no_answers() -> None:
+    row = {"prompt": "q", "ans_one": "a", "ans_two": "b", "chosen": "A", "rejected": "B"}
+    with pytest.raises(InputError, match="says which answer is better"):
+        staged(row)
+
+
 def test_what_the_verdict_says_besides() -> None:
     rows = staged(*ROWS["helpsteer2_preference"])
     assert [row["strength"] for row in rows[:2]] == [1.0, pytest.approx(1 / 3)]
@@ -83,9 +101,11 @@ def test_what_the_verdict_says_besides() -> None:
     [
         ("pku_saferlhf", {"better_response_id": 2}),  # from 1?
         ("shp", {"labels": 2}),
-        ("response_ab", {"winner": "gpt-4"}),
-        ("response_ab", {"winner": 1}),
-        ("response_ab", {"winner": None}),
+        ("two_answers", {"winner": "gpt-4"}),
+        ("two_answers", {"winner": 1}),
+        ("two_answers", {"winner": None}),
+        ("two_answers_from_1", {"label": 0}),
+        ("two_answers_from_0", {"better": 2}),
         ("helpsteer2_preference", {"preference_strength": "much better"}),
     ],
 )
