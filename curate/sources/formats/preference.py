@@ -17,6 +17,7 @@ Repaired:
 https://huggingface.co/docs/trl/dataset_formats
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -54,6 +55,7 @@ NAMES = (
     ("y_w", "y_l"), ("response_j", "response_k"), ("messages", "rejected_response"), ("messages", "rejected_messages"),
 )  # fmt: skip
 # Values of sides that name one of two other columns; they are no answers.
+ANSWER_NAME = re.compile("response|answer|^ans|output|completion|generation|candidate|reply", re.IGNORECASE)
 LABELS_OF_SIDES = frozenset(
     ("a", "b", "0", "1", "2", "model_a", "model_b", "response_a", "response_b", "left", "right")
 )
@@ -89,8 +91,8 @@ def fields(columns: Columns) -> dict[str, Field] | None:
 
 def _are_labels(sides: tuple[str, str], columns: Columns) -> bool:
     """Whether the sides only name two other columns, which hold the answers."""
-    texts = [name for name, values in columns.items() if name not in (*sides, *PROMPT, *SYSTEM) and kind_of(values)]
-    if len(texts) < 2:
+    answers = [name for name, values in columns.items() if ANSWER_NAME.search(name) and kind_of(values) == "text"]
+    if len(set(answers) - set(sides)) < 2:
         return False
     first = [v.head(SAMPLE) if isinstance(v := columns[side], pl.Series) else v[:SAMPLE] for side in sides]
     known = {str(value).strip().lower() for values in first for value in values if value is not None}
