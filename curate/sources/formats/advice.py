@@ -35,7 +35,7 @@ def advice(columns: Columns, marks: Mapping[str, Iterable[str]]) -> tuple[str, s
 
 def _of_texts(columns: Columns) -> tuple[str, str]:
     """Return what columns without images are, and what to do, by how many of them hold texts."""
-    texts = [name for name in columns if kind_of(columns[name]) and not _labels(columns[name])]
+    texts = [name for name in columns if kind_of(columns[name]) and not _labels(name, columns[name])]
     prompt = next((name for name in (*PROMPT, *CONVERSATION) if name in texts), texts[0] if texts else None)
     answers = [name for name in texts if name != prompt]
     if prompt is None:
@@ -59,7 +59,7 @@ def _unpaired(columns: Columns, prompt: str, answer: str) -> tuple[str, str]:
 
 
 def _two(columns: Columns, prompt: str, a: str, b: str) -> tuple[str, str]:
-    choice = next((name for name in columns if CHOICES.search(name) and _labels(columns[name])), None)
+    choice = next((name for name in columns if CHOICES.search(name) and _labels(name, columns[name])), None)
     if choice is None:
         line = _line(prompt=prompt, chosen=a, rejected=b)
         return "nothing says which answer is better", f"Name them: {line} if {a} is the better one"
@@ -110,13 +110,12 @@ def _is_image(value: Any) -> bool:
     return isinstance(value, bytes) or (isinstance(value, dict) and "bytes" in value)
 
 
-def _labels(values: Sequence[Any] | pl.Series) -> bool:
-    """Whether a column has a few short values, which label rows."""
-    first = _first(values)
-    plain = all(
-        isinstance(value, str | int | float) and len(str(value)) <= 30 and " " not in str(value) for value in first
-    )
-    return plain and bool(first) and len(set(map(str, first))) <= FEW
+def _labels(name: str, values: Sequence[Any] | pl.Series) -> bool:
+    """Whether a column has a few short values that label rows; a text that occurs once may be an answer."""
+    first = [str(value) for value in _first(values) if isinstance(value, str | int | float)]
+    short = all(len(value) <= 30 and " " not in value for value in first)
+    repeated = len(set(first)) < len(first) or CHOICES.search(name) is not None
+    return bool(first) and short and repeated and len(set(first)) <= FEW
 
 
 def _is_measure(values: Sequence[Any] | pl.Series) -> bool:
