@@ -5,6 +5,7 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
+from curate.dedup.equal_form import SIDES, equal_ids
 from curate.dedup.finder import DuplicateFinder
 from curate.dedup.near_finder import Near, NearFinder
 from curate.dedup.resolve import Contradictions, resolve_duplicates
@@ -135,7 +136,8 @@ def exact(pairs: Any, *, contradictions: Contradictions = "drop", keep: str = "f
     Returns
     -------
     Result; `dropped` has the columns of `pairs`, rule ("duplicate_pair" or "contradiction") and duplicate_of (str, the
-    pair_id of the kept or the contradicting pair). Equal is decided by prompt, chosen and rejected, byte for byte.
+    pair_id of the kept or the contradicting pair). Prompt, chosen and rejected are compared in Unicode's form NFC, with
+    white space folded and trimmed; case, punctuation and roles count.
 
     Examples
     --------
@@ -149,6 +151,7 @@ def exact(pairs: Any, *, contradictions: Contradictions = "drop", keep: str = "f
     """
     frame = as_pairs(pairs)
     rows, best = _numbered(frame, keep)
+    rows = equal_ids(rows, lambda: [frame.select(*SIDES).with_columns(rows.get_column("pair_id"))])
     found = resolve_duplicates(rows, exact=True, contradictions=contradictions, best=best)
     return _result(frame, found.select("row", "rule", "duplicate_of"))
 

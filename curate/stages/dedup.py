@@ -1,12 +1,14 @@
 """Remaining pairs → those that are dropped as duplicates or contradictions."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import chain
 
 import numpy as np
 import polars as pl
 
 from curate.dedup.clusters import components
+from curate.dedup.equal_form import SIDES, equal_ids
 from curate.dedup.finder import DuplicateFinder
 from curate.dedup.finders import FINDERS
 from curate.dedup.jaccard import similarities
@@ -24,7 +26,7 @@ from curate.stages.remaining import DROPS, Remaining, best_of, with_matched
 from curate.stages.vectors import RunCorpus
 from curate.text.messages import compared_text
 
-VERSION = 1
+VERSION = 2
 OTHER_SET = "in_other_set"
 RESPONSES = "duplicate_responses"
 
@@ -58,7 +60,7 @@ class _Duplicates:
         """Return DROPS of everything that the section asks for."""
         settings = self._settings
         in_others = self._in_other_sets() if settings.against else pl.DataFrame(schema=DROPS)
-        pairs = self._pairs.join(in_others, on="row", how="anti", maintain_order="left")
+        pairs = self._equal().join(in_others, on="row", how="anti", maintain_order="left")
         of_prompts: list[pl.DataFrame] = []  # edges between prompts
         caps: dict[str, tuple[str, int]] = {}
         for name, finder in self._finders.items():
@@ -79,7 +81,13 @@ class _Duplicates:
             clusters=caps,
             max_pairs_per_prompt=settings.max_pairs_per_prompt,
         )
-        return pl.concat([in_others, with_matched(self._measured(duplicates), pairs)]).sort("row")
+        return pl.concat([in_others, with_matched(self._measured(duplicates), self._pairs)]).sort("row")
+
+    def _equal(self) -> pl.DataFrame:
+        """Return the pairs; those of equal texts have equal ids, where these are compared."""
+        if not self._settings.exact and self._settings.contradictions == "keep":
+            return self._pairs
+        return equal_ids(self._pairs, partial(self._remaining.blocks, "pair_id", *SIDES))
 
     def _with_similar_responses(
         self, pairs: pl.DataFrame, of_prompts: list[pl.DataFrame], threshold: float

@@ -96,6 +96,12 @@ class Remaining:
         together = pl.concat(parts, how="horizontal").with_row_index("row").filter("remaining").drop("remaining")
         return together.with_columns(pl.col("row").cast(pl.UInt64)).collect(engine="streaming")
 
+    def blocks(self, *columns: str) -> Iterator[pl.DataFrame]:
+        """Yield columns of the remaining pairs, part by part."""
+        for number, (start, stop) in enumerate(self.spans):
+            part = pl.read_parquet(self.pairs.part(number), columns=list(columns), glob=False)
+            yield part.filter(self.mask.slice(start, stop - start))
+
     def texts(self, compare: str, rows: pl.Series | None = None) -> Callable[[], Iterator[pl.Series]]:
         """
         Return a function that yields the text of every row, part by part, each time it is called. Rows that do not
