@@ -38,10 +38,10 @@ def equal_form(text: pl.Expr) -> pl.Expr:
 
 def equal_ids(ids: pl.DataFrame, blocks: Callable[[], Iterable[pl.DataFrame]]) -> pl.DataFrame:
     """
-    Return the ids with those of equal pairs replaced by the ids of their equal form, so that equal pairs share them.
+    Replace the ids of equal pairs by those of their equal form, so that equal pairs have equal ids.
 
     in : pair_id and flipped_id; `blocks` returns pair_id and the sides of the same rows, the same at every call
-    out: the same rows and columns; pair_id and flipped_id of a pair that equals no other one are unchanged
+    out: the same rows and columns. The ids serve to compare pairs only: of a unique pair they may or may not change.
     """
     if ids.is_empty():
         return ids
