@@ -26,11 +26,11 @@ WEIGHTS[list(UNCHANGED)] = mixed(np.arange(1, len(UNCHANGED) + 1, dtype=np.uint6
 
 
 def equal_form(text: pl.Expr) -> pl.Expr:
-    """
+    r"""
     Return texts in the form in which they are compared: str -> str; null stays null, a text of spaces becomes "".
 
     >>> import polars as pl
-    >>> pl.select(equal_form(pl.lit(" Cafe\\u0301  at\\r\\nnoon "))).item()
+    >>> pl.select(equal_form(pl.lit(" Cafe\u0301  at\r\nnoon "))).item()
     'Café at noon'
     """
     return text.str.normalize("NFC").str.replace_all(r"\s+", " ").str.strip_chars(" ")

@@ -24,7 +24,7 @@ from curate.text.tokens import Tokens, words
 
 __all__ = ["COLUMNS", "RESPONSES", "SIDES", "SIGNALS", "Signal", "as_signal", "columns_of", "measure", "signal_of"]
 
-VERSION = 1  # part of the stage's key: increase it when a signal's value changes
+VERSION = 2  # part of the stage's key: increase it when a signal's value changes
 
 SIGNALS: dict[str, Signal] = {
     signal.name: signal
