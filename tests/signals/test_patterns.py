@@ -84,6 +84,13 @@ EXAMPLES: dict[tuple[str, str], list[list[str]]] = {
         ],
         ["soy solo una ia", "soy un modelo de lenguaje", "soy sólo una inteligencia artificial"],
     ],
+    ("about_form", "en"): [
+        ["add the missing comma", "fix the punctuation", "a semi-colon", "with quotes", "an en dash", "hyphenate it"],
+        ["format this as a list", "in **bold**", "bullet points", "as json", "write code", "indentation"],
+        ["check the grammar", "proofread this", "the corrected text", "corrections", "find the typos"],
+    ],
+    ("about_form", "pt"): [["onde falta a vírgula", "entre aspas", "corrija a frase", "em negrito", "a pontuação"]],
+    ("about_form", "es"): [["faltan comas", "entre comillas", "corrige la frase", "en negrita", "puntúa esto"]],
     ("role_label", "any"): [
         ["Hi.\nUser: and then?", "Hi.\n\n  **Assistant:** yes", "Hi.\nHUMAN :\n", "Hi.\nChatGPT:", "Hi.\n**AI**: no"]
     ],
@@ -212,6 +219,15 @@ NEAR_MISSES: dict[str, list[str]] = {
         "sou uma pessoa",
         "como una persona",
         "soy un modelo de ropa",
+    ],
+    "about_form": [
+        "what shall we do?",
+        "when was he born?",
+        "how far is the moon?",
+        "a colony of ants",
+        "in a comatose state",
+        "que horas são?",
+        "qué hora es?",
     ],
     "role_label": [
         "User: first line",
