@@ -1,6 +1,5 @@
 """Duplicate finders: the protocol behind `dedup.near` and `dedup.semantic`."""
 
-from collections.abc import Iterable
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -25,7 +24,7 @@ class Corpus(Protocol):
         """The number of rows, dropped ones included."""
 
     def texts(self, compare: str) -> Blocks:
-        """Return the texts of all rows: str, null for dropped rows."""
+        """Return the texts of all rows: str, null for dropped rows. Of prompts, what they ask (`dedup.questions`)."""
 
     def vectors(self, compare: str, model: str | None) -> np.ndarray:
         """Return unit vectors of all rows, [rows, dim] float32; zeros for dropped rows and texts without a word."""
@@ -53,5 +52,5 @@ class DuplicateFinder(Protocol):
     def similarity(self, pairs: pl.DataFrame) -> pl.Series:
         """Return the similarity (f64) of each `row` to its `duplicate_of` (u64 both)."""
 
-    def against(self, texts: Iterable[pl.Series]) -> pl.DataFrame:
-        """Return MATCHES in another set, given by its texts."""
+    def against(self, others: Corpus) -> pl.DataFrame:
+        """Return MATCHES in another set."""

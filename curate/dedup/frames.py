@@ -2,40 +2,21 @@
 
 from typing import Any, Literal
 
-import numpy as np
 import polars as pl
 
+from curate.dedup.corpus import BlockCorpus
 from curate.dedup.equal_form import SIDES, equal_ids
 from curate.dedup.finder import DuplicateFinder
 from curate.dedup.near_finder import Near, NearFinder
 from curate.dedup.resolve import Contradictions, resolve_duplicates
 from curate.dedup.semantic_finder import Semantic, SemanticFinder
-from curate.dedup.tables import Blocks
-from curate.embeddings.cache import embed
-from curate.embeddings.encoder import load_encoder
 from curate.schema import with_ids
 from curate.schema.result import Result
 from curate.schema.section import checked
 from curate.signals import measure, signal_of
 from curate.sources.frames import as_pairs
-from curate.text.messages import compared_text
 
 Compared = Literal["prompt", "prompt+chosen", "chosen", "rejected"]
-
-
-class FrameCorpus:
-    """The pairs of a frame, as a `DuplicateFinder` reads them."""
-
-    def __init__(self, pairs: pl.DataFrame) -> None:
-        self._pairs, self.rows = pairs, len(pairs)
-
-    def texts(self, compare: str) -> Blocks:
-        """Return the text of every row."""
-        return lambda: [self._pairs.select(text=compared_text(compare)).to_series()]
-
-    def vectors(self, compare: str, model: str | None) -> np.ndarray:
-        """Return their unit vectors, by `model`, or all-MiniLM-L6-v2."""
-        return embed(self.texts(compare)(), load_encoder(model), total=self.rows)
 
 
 def near(
@@ -93,7 +74,7 @@ def near(
     frame = as_pairs(pairs)
     options = {"shingle_size": shingle_size, "bands": bands, "max_per_cluster": max_per_cluster}
     settings = checked(Near, compare=on, threshold=threshold, **options)
-    return _resolved(frame, "near", NearFinder(settings, FrameCorpus(frame)), on, keep, max_per_cluster)
+    return _resolved(frame, "near", NearFinder(settings, BlockCorpus.of(frame)), on, keep, max_per_cluster)
 
 
 def semantic(
@@ -117,7 +98,7 @@ def semantic(
     """
     frame = as_pairs(pairs)
     settings = checked(Semantic, compare=on, threshold=threshold, model=model, max_per_cluster=max_per_cluster)
-    return _resolved(frame, "semantic", SemanticFinder(settings, FrameCorpus(frame)), on, keep, max_per_cluster)
+    return _resolved(frame, "semantic", SemanticFinder(settings, BlockCorpus.of(frame)), on, keep, max_per_cluster)
 
 
 def exact(pairs: Any, *, contradictions: Contradictions = "drop", keep: str = "first") -> Result:

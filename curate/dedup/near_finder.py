@@ -1,7 +1,6 @@
 """Near-duplicates (`dedup.near`): texts that share most of their word n-grams, by MinHash and verified Jaccard."""
 
 import math
-from collections.abc import Iterable
 from itertools import chain
 from typing import Annotated, Any, ClassVar
 
@@ -68,11 +67,11 @@ class NearFinder:
         texts, size = self._corpus.texts(self._settings.compare), self._settings.shingle_size
         return similarities(texts, rows, size=size).get_column("similarity")
 
-    def against(self, texts: Iterable[pl.Series]) -> pl.DataFrame:
+    def against(self, others: Corpus) -> pl.DataFrame:
         """Return MATCHES, by comparing their texts and ours as one set."""
-        theirs, ours = list(texts), self._corpus.texts(self._settings.compare)
-        count = sum(map(len, theirs))
-        edges = near_edges(lambda: chain(theirs, ours()), **self._options())
+        theirs, ours = others.texts(self._settings.compare), self._corpus.texts(self._settings.compare)
+        count = others.rows
+        edges = near_edges(lambda: chain(theirs(), ours()), **self._options())
         across = edges.filter(pl.col("row_a") < count, pl.col("row_b") >= count)
         # Among ours of the same words only the first is compared with theirs; its matches are those of its copies.
         same = edges.filter(pl.col("row_a") >= count, pl.col("similarity") == 1).select("row_a", copy="row_b")

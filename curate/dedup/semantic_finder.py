@@ -1,6 +1,5 @@
 """Semantic duplicates (`dedup.semantic`): texts whose embeddings have a high cosine, whatever their words."""
 
-from collections.abc import Iterable
 from functools import cached_property
 from typing import Annotated, ClassVar
 
@@ -10,9 +9,7 @@ from pydantic import Field
 
 from curate.dedup.finder import Corpus, FinderSection
 from curate.dedup.semantic_edges import semantic_edges, semantic_matches, star_clusters
-from curate.embeddings.cache import embed
 from curate.embeddings.cosine import cosines
-from curate.embeddings.encoder import load_encoder
 from curate.schema.section import COUNT, NAME, Compared
 
 
@@ -49,9 +46,9 @@ class SemanticFinder:
         a, b = (pairs.get_column(name).to_numpy().astype(np.int64) for name in ("row", "duplicate_of"))
         return pl.Series(cosines(self._vectors, a, self._vectors, b))
 
-    def against(self, texts: Iterable[pl.Series]) -> pl.DataFrame:
-        """Return MATCHES with the embeddings of their texts."""
-        theirs = embed(texts, load_encoder(self._settings.model))
+    def against(self, others: Corpus) -> pl.DataFrame:
+        """Return MATCHES with their embeddings."""
+        theirs = others.vectors(self._settings.compare, self._settings.model)
         return semantic_matches(self._vectors, theirs, threshold=self._settings.threshold)
 
     @cached_property

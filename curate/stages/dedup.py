@@ -23,8 +23,8 @@ from curate.sources import read
 from curate.sources.input import Feed, open_feeds
 from curate.sources.prompts import read_prompts
 from curate.stages.remaining import DROPS, Remaining, best_of, with_matched
-from curate.stages.vectors import RunCorpus
-from curate.text.messages import compared_text
+from curate.stages.vectors import run_corpus
+from curate.text.messages import COMPARED
 
 VERSION = 2
 OTHER_SET = "in_other_set"
@@ -51,9 +51,9 @@ class _Duplicates:
         self._settings, self._remaining = settings, remaining
         self._best = best_of(settings.keep)
         self._pairs = remaining.frame("pair_id", "flipped_id", "prompt_id", *([self._best] if self._best else []))
-        corpus = RunCorpus(store, remaining)
+        self._corpus = run_corpus(store, remaining)
         self._finders: dict[str, DuplicateFinder] = {
-            name: FINDERS[name](section, corpus) for name, section in settings.finders.items()
+            name: FINDERS[name](section, self._corpus) for name, section in settings.finders.items()
         }
 
     def drops(self) -> pl.DataFrame:
@@ -130,10 +130,9 @@ class _Duplicates:
         """Return DROPS of rows that are also in a set of `against`."""
         found = [pl.DataFrame(schema=DROPS)]
         for name, finder in self._finders.items():
-            other = list(_other_texts(self._settings, self._settings.finders[name].compare))
-            names = pl.concat([block.select("name") for block in other]).to_series()
-            matches = finder.against(block.get_column("text") for block in other)
-            matched = names[matches["other_row"]]
+            other = pl.concat(_others(self._settings, self._settings.finders[name].compare))
+            matches = finder.against(self._corpus.beside(other))
+            matched = other.get_column("name")[matches["other_row"]]
             rows = matches.select("row", rule=pl.lit(OTHER_SET), value="similarity", matched=matched)
             found.append(rows.cast(DROPS))
         return pl.concat(found).unique("row", keep="first", maintain_order=True).sort("row")
@@ -143,14 +142,12 @@ def _feeds(settings: Dedup) -> list[Feed]:
     return open_feeds(list(settings.against)) if settings.against else []
 
 
-def _other_texts(settings: Dedup, compare: str) -> Iterator[pl.DataFrame]:
-    """Yield name (SET:row) and text of every row of the other sets."""
+def _others(settings: Dedup, compare: str) -> Iterator[pl.DataFrame]:
+    """Yield name (SET:row) and the compared sides of every row of the other sets."""
     for feed in _feeds(settings):
         for block, _ in read_prompts(feed) if compare == "prompt" else read(feed):
             broken = block.filter(pl.col("problem") == "broken_row")
             if len(broken):
                 raise InputError(f"dedup.against: {feed.name}: {broken.item(0, 'detail')}")
-            yield block.select(
-                name=pl.concat_str(pl.lit(feed.name), pl.lit(":"), "source_row"),
-                text=compared_text(compare),
-            )
+            name = pl.concat_str(pl.lit(feed.name), pl.lit(":"), "source_row")
+            yield block.select(name.alias("name"), *COMPARED[compare])

@@ -12,7 +12,7 @@ from curate.schema import MESSAGES
 from curate.text.end_tokens import end_tokens, without_end_tokens
 
 SIDES = ("prompt", "chosen")
-SCHEMA = {"prompt": MESSAGES, "chosen": MESSAGES, "extra": pl.String}
+SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {"prompt": MESSAGES, "chosen": MESSAGES, "extra": pl.String}
 
 
 def stripped(text: str | None, extra: str | None = None) -> tuple[str | None, str | None]:
