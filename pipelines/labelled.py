@@ -12,7 +12,6 @@ from typing import Any
 
 import polars as pl
 
-from curate.dedup.corpus import blocks_of
 from curate.errors import InputError
 from curate.recipe.load import Recipe
 from curate.rundir.stage import Stage
@@ -20,7 +19,7 @@ from curate.rundir.store import Store
 from curate.schema import digest
 from curate.stages.read import read_pairs
 from curate.stages.split import prompt_groups
-from curate.stages.vectors import stored_corpus
+from curate.stages.vectors import frame_corpus
 
 MORE = 4  # times as many prompts are read where similar ones leave too few
 
@@ -91,7 +90,7 @@ def _drawn(store: Store, stage: Stage, recipe: Recipe, rows: pl.DataFrame, most:
         chosen = order.head(size).lazy()
         found = stage.scan().with_row_index("row").join(chosen, on="row").sort("place").collect()
         ids = found.select("prompt_id", row=pl.int_range(pl.len(), dtype=pl.UInt64))
-        groups = prompt_groups(recipe, stored_corpus(store, blocks_of(found), len(ids)), ids)
+        groups = prompt_groups(recipe, frame_corpus(store, found), ids)
         different = found.filter(pl.Series(groups).is_first_distinct()).drop("row", "place")
         if len(different) >= most or size >= len(order):
             return different.head(most)

@@ -49,23 +49,28 @@ class BlockCorpus:
         """Return another set, to be compared with this one: it has the same contexts."""
         return BlockCorpus(blocks_of(frame), len(frame), self._embed, self._questions)
 
-    def texts(self, compare: str) -> Blocks:
-        """Return the texts of all rows, null for those that are not compared. Context in prompts is only named."""
-        return lambda: (self._questions.texts(block, compare) for block in self._read(COMPARED[compare]))
+    def texts(self, compare: str, *, whole: bool = False) -> Blocks:
+        """Return the texts of all rows, null for those that are not compared; context is named, or `whole`."""
+        return lambda: self._texts(compare, "whole" if whole else "named")
 
-    def vectors(self, compare: str, model: str | None) -> np.ndarray:
+    def vectors(self, compare: str, model: str | None, *, whole: bool = False) -> np.ndarray:
         """
         Return unit vectors of all rows, [rows, dim] float32; zeros for rows not compared and texts without a word.
 
-        Where prompts share context, each vector is that of the question beside that of the whole prompt, weighted.
+        Where prompts share context and are not compared whole, each vector is that of the question beside that of the
+        whole prompt, weighted.
         """
-        own = self._embed(self._forms(compare, "own"), model, self.rows)
-        if "prompt" not in COMPARED[compare] or self._questions.contexts.is_empty():
-            return own
-        whole = self._embed(self._forms(compare, "whole"), model, self.rows)
-        alone = ~whole.any(axis=1)
-        whole[alone] = own[alone]
-        return np.hstack([own * np.float32(OF_QUESTION**0.5), whole * np.float32(OF_WHOLE**0.5)])
+        of_whole = self._embed(self._texts(compare, "whole"), model, self.rows)
+        if whole or not self.contexts(compare).any():
+            return of_whole
+        own = self._embed(self._texts(compare, "own"), model, self.rows)
+        return np.hstack([own * np.float32(OF_QUESTION**0.5), of_whole * np.float32(OF_WHOLE**0.5)])
 
-    def _forms(self, compare: str, form: str) -> Iterator[pl.Series]:
+    def contexts(self, compare: str) -> np.ndarray:
+        """Return the context of each row's prompt: uint64, 0 for none."""
+        if "prompt" not in COMPARED[compare] or self._questions.contexts.is_empty():
+            return np.zeros(self.rows, np.uint64)
+        return np.concatenate([self._questions.context_of(block).to_numpy() for block in self._read(("prompt",))])
+
+    def _texts(self, compare: str, form: str) -> Iterator[pl.Series]:
         return (self._questions.texts(block, compare, form) for block in self._read(COMPARED[compare]))

@@ -26,8 +26,8 @@ class Questions:
 
     in : blocks with the column `prompt` (list[message]; rows that are null do not count), the same ones at every call
 
-    Forms: `named` compares words, a few numbers stand for the context; `own` is without context; `whole` is the whole
-    text of prompts with context, null for others. A prompt that is nothing but context is compared whole.
+    Forms: `named` compares words, a few numbers stand for the context; `own` is without context; `whole` is with it.
+    A prompt that is nothing but context is compared whole in each.
     """
 
     def __init__(self, blocks: Callable[[], Iterable[pl.DataFrame]]) -> None:
@@ -36,7 +36,9 @@ class Questions:
     def texts(self, frame: pl.DataFrame, compare: str, form: str = "named") -> pl.Series:
         """Return the text of every pair to compare: a key of COMPARED -> str, null where a side is null."""
         first, *others = COMPARED[compare]
-        text = self._of_prompts(asked(frame), form) if first == "prompt" else frame.select(text_of(first)).to_series()
+        text = asked(frame) if first == "prompt" else frame.select(text_of(first)).to_series()
+        if first == "prompt" and form != "whole" and len(self.contexts):
+            text = self._forms(text).get_column(form)
         return frame.select(text=pl.concat_str([text, *map(text_of, others)], separator="\n\n")).to_series()
 
     @cached_property
@@ -44,18 +46,26 @@ class Questions:
         """The hashes of all contexts (u64)."""
         return shared_contexts(lambda: map(asked, self._blocks()))
 
-    def _of_prompts(self, texts: pl.Series, form: str) -> pl.Series:
-        plain = pl.lit(None, pl.String) if form == "whole" else pl.col("text")
+    def context_of(self, frame: pl.DataFrame) -> pl.Series:
+        """Return the hash of the context that `own` leaves out of each prompt: u64, 0 for none."""
+        return self._forms(asked(frame)).get_column("context").fill_null(0)
+
+    def _forms(self, texts: pl.Series) -> pl.DataFrame:
+        """Return named and own (the text itself where there is no context) and context, one row per text."""
         frame = texts.alias("text").to_frame()
-        if self.contexts.is_empty():
-            return frame.select(plain.alias("text")).to_series()
         distinct = frame.unique(maintain_order=True)
-        own = _without(distinct.get_column("text"), self.contexts)
-        forms = distinct.with_row_index("row").join(own, on="row", how="left", maintain_order="left")
-        values = {"named": pl.concat_str("own", "name", separator="\n"), "own": pl.col("own"), "whole": pl.col("text")}
-        value = pl.when(pl.col("own").is_null()).then(plain).otherwise(values[form])
-        found = forms.select("text", value=value)
-        return frame.join(found, on="text", how="left", maintain_order="left", nulls_equal=True).get_column("value")
+        without = _without(distinct.get_column("text"), self.contexts)
+        forms = (
+            distinct.with_row_index("row")
+            .join(without, on="row", how="left", maintain_order="left")
+            .select(
+                "text",
+                "context",
+                named=pl.coalesce(pl.concat_str("own", "name", separator="\n"), "text"),
+                own=pl.coalesce("own", "text"),
+            )
+        )
+        return frame.join(forms, on="text", how="left", maintain_order="left", nulls_equal=True)
 
 
 def asked(frame: pl.DataFrame) -> pl.Series:
@@ -68,19 +78,19 @@ def asked(frame: pl.DataFrame) -> pl.Series:
 
 def _without(texts: pl.Series, contexts: pl.Series) -> pl.DataFrame:
     """
-    Return row, own (the text without context) and name (of the context), for texts that are mostly context.
+    Return row, own (the text without context), context (its hash) and name (words made of it).
 
-    Texts with less context, or nothing else, are left out.
+    Texts that are not mostly context, or nothing else, are left out.
     """
     lines = with_unit(split_lines(texts), contexts)
     own = pl.col("unit").is_null()
     rows = lines.group_by("row", maintain_order=True).agg(
         own=pl.col("text").filter(own).str.join("\n"),
         words=pl.col("words").filter(own).sum(),
-        context=pl.col("unit").min(),  # one of them names all, so that a line more or less seldom changes the name
+        context=pl.col("unit").unique().sum(),
         share=pl.col("size").filter(~own).sum() / pl.col("size").sum(),
     )
     rows = rows.filter(pl.col("words") > 0, pl.col("share") > MOSTLY)
     numbers = (pl.col("words") // WORDS_PER_NUMBER).clip(FEWEST, MOST)
     digits = pl.col("context").cast(pl.String).str.zfill(2 * MOST).str.replace_all(r"(\d\d)", "$1 ")
-    return rows.select("row", "own", name=digits.str.head(3 * numbers))
+    return rows.select("row", "own", "context", name=digits.str.head(3 * numbers))

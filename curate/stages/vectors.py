@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import polars as pl
 
-from curate.dedup.corpus import BlockCorpus, Read
+from curate.dedup.corpus import BlockCorpus, Read, blocks_of
 from curate.embeddings.cache import embed
 from curate.embeddings.encoder import DEFAULT, load_encoder
 from curate.rundir.store import STAGES, Store, fingerprint
@@ -21,6 +21,11 @@ def run_corpus(store: Store, remaining: Remaining) -> BlockCorpus:
 def stored_corpus(store: Store, read: Read, rows: int) -> BlockCorpus:
     """Return a corpus whose vectors are cached in the run."""
     return BlockCorpus(read, rows, partial(embedded, store))
+
+
+def frame_corpus(store: Store, frame: pl.DataFrame) -> BlockCorpus:
+    """Return the corpus of a frame, with vectors cached in the run."""
+    return stored_corpus(store, blocks_of(frame), len(frame))
 
 
 def embedded(store: Store, texts: Iterable[pl.Series], model: str | None, total: int) -> np.ndarray:

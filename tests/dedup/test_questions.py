@@ -88,10 +88,15 @@ def test_one_prompt_with_many_pairs_counts_once() -> None:
 def test_what_nearly_equal_prompts_share_is_no_context() -> None:
     text = "please tell me in which year of the war the old bridge over the river was built again and by whom"
     words = text.split()
-    edited = [" ".join([*words[:at], f"indeed{at}", *words[at:]]) for at in range(0, len(words), 4)]
+    edited = [" ".join([*words[:at], "indeed", *words[at + 1 :]]) for at in range(0, len(words), 4)]
     prompts = [f"{DOCUMENT}\n\n{question}" for question in edited]
     assert own(*prompts) == prompts
     assert {row for edge in similar(*prompts) for row in edge} == set(range(len(prompts)))
+
+
+def test_prompts_of_which_one_has_no_recognized_context_are_compared_whole() -> None:
+    prompts = [f"{DOCUMENT}\n\n{question}" for question in QUESTIONS]
+    assert similar(*prompts, prompts[1].replace("\n\n", " ")) == [(1, 3)]
 
 
 def test_context_that_is_the_smaller_part_stays() -> None:
@@ -109,7 +114,7 @@ def test_responses_are_compared_whole_and_prompts_beside_them_are_not() -> None:
     questions = Questions(lambda: [pairs])
     assert questions.texts(pairs, "chosen").to_list() == ["Answer 0.", "Answer 1.", "Answer 2."]
     assert questions.texts(pairs, "prompt+chosen", "own")[1] == "How many workers were hired?\n\nAnswer 1."
-    assert questions.texts(pairs, "chosen", "whole").to_list() == ["Answer 0.", "Answer 1.", "Answer 2."]
+    assert questions.texts(pairs, "prompt", "whole")[1] == f"{DOCUMENT}\n\n{QUESTIONS[1]}"
 
 
 def test_near_and_split_go_by_the_question() -> None:
