@@ -48,7 +48,10 @@ class NearFinder:
     """MinHash with LSH bands finds candidates; their Jaccard similarity decides. Clusters are connected components."""
 
     section: ClassVar = Near
-    about: ClassVar = "a pair that is kept has nearly the same words"
+    about: ClassVar = (
+        "a pair that is kept has nearly the same words, or is linked to it by others (their own similarity, the value, may "
+        "then lie below the threshold)"
+    )
 
     def __init__(self, settings: Near, corpus: Corpus) -> None:
         self._settings, self._corpus = settings, corpus

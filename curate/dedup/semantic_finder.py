@@ -29,7 +29,10 @@ class SemanticFinder:
     """Embeddings are compared by cosine, in full or by IVF search. Clusters are stars around their densest row."""
 
     section: ClassVar = Semantic
-    about: ClassVar = "a pair that is kept says nearly the same in other words"
+    about: ClassVar = (
+        "a pair that is kept says nearly the same in other words, or both are similar to a third one (their own similarity, "
+        "the value, may then lie below the threshold)"
+    )
 
     def __init__(self, settings: Semantic, corpus: Corpus) -> None:
         self._settings, self._corpus = settings, corpus
