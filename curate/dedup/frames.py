@@ -91,8 +91,8 @@ def semantic(
 
     Parameters are as for `near`; `threshold` is the least cosine, `model` a folder or Hub id of a sentence-transformers
     model, None = all-MiniLM-L6-v2. Every row of a cluster is at least that similar to the cluster's densest row.
-    `dropped` has rule ("semantic_duplicate"), duplicate_of and similarity (f64, the cosine to the kept one, which may lie
-    below the threshold where both are similar to a third one). Raises
+    `dropped` has rule ("semantic_duplicate"), duplicate_of and similarity (f64, the cosine to the kept one, which may
+    lie below the threshold where both are similar to a third one). Raises
     MissingExtra without the extra, InputError for a model that cannot be loaded.
 
         curate.dedup.semantic(pairs, threshold=0.95)

@@ -49,8 +49,8 @@ class NearFinder:
 
     section: ClassVar = Near
     about: ClassVar = (
-        "a pair that is kept has nearly the same words, or is linked to it by others (their own similarity, the value, may "
-        "then lie below the threshold)"
+        "a pair that is kept has nearly the same words, or is linked to it by others (their own similarity, the value, "
+        "may then lie below the threshold)"
     )
 
     def __init__(self, settings: Near, corpus: Corpus) -> None:

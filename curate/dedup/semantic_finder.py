@@ -30,8 +30,8 @@ class SemanticFinder:
 
     section: ClassVar = Semantic
     about: ClassVar = (
-        "a pair that is kept says nearly the same in other words, or both are similar to a third one (their own similarity, "
-        "the value, may then lie below the threshold)"
+        "a pair that is kept says nearly the same in other words, or both are similar to a third one (their own "
+        "similarity, the value, may then lie below the threshold)"
     )
 
     def __init__(self, settings: Semantic, corpus: Corpus) -> None:

@@ -14,6 +14,7 @@ import polars as pl
 import yaml
 
 NOTE = "stripped_end_token"  # the key in `extra`
+TAIL = 64  # characters at the end of a text in which a token is looked for first
 STRUCK = r"(?s).<s>"  # HTML: its </s> ends what is struck out
 
 
@@ -34,9 +35,10 @@ def without_end_tokens(frame: pl.DataFrame, sides: Sequence[str]) -> pl.DataFram
     """
     final = "(?:" + "|".join(map(re.escape, end_tokens())) + ")"
     content = pl.element().struct.field("content")
-    ends = content.str.contains(rf"{final}\s*\z") & ~content.str.contains(STRUCK)
-    if not frame.select(pl.any_horizontal(pl.col(side).list.eval(ends).list.any().any() for side in sides)).item():
+    maybe = content.str.tail(TAIL).str.contains(rf"{final}\s*\z")
+    if not frame.select(pl.any_horizontal(pl.col(side).list.eval(maybe).list.any().any() for side in sides)).item():
         return frame  # as nearly all blocks are
+    ends = content.str.contains(rf"{final}\s*\z") & ~content.str.contains(STRUCK)
     plain = pl.when(ends).then(content.str.replace(rf"(?:\s*{final})+\s*\z", "")).otherwise(content)
     token = pl.when(ends).then(content.str.extract(rf"({final})\s*\z"))
     tokens = [pl.col(side).list.eval(token).list.drop_nulls().list.last() for side in reversed(sides)]
