@@ -21,7 +21,7 @@ DEFAULTS: dict[str, tuple[float | bool, str]] = {
     "no_prompt_empty": (True, "the prompt is empty"),
     "no_chosen_empty": (True, "teaches the model to answer with nothing"),
     "no_rejected_empty": (True, "any answer is better than none: nothing to learn"),
-    "no_identical_normalized": (True, "the sides differ in spacing and punctuation only"),
+    "no_identical_normalized": (True, "the sides differ in layout and punctuation only, where these say nothing"),
     "no_truncated": (True, "one side is a truncated copy of the other: teaches length, not quality"),
     "no_tie": (True, "the scores prefer neither side"),
     "no_scores_contradict": (True, "the scores prefer the other side"),

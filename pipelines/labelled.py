@@ -6,7 +6,6 @@ Similar prompts are never in two parts, nor twice in one: all pairs of a sample 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,8 +19,7 @@ from curate.rundir.store import Store
 from curate.schema import digest
 from curate.stages.read import read_pairs
 from curate.stages.split import prompt_groups
-from curate.stages.vectors import TextCorpus
-from curate.text.messages import text_of
+from curate.stages.vectors import frame_corpus
 
 MORE = 4  # times as many prompts are read where similar ones leave too few
 
@@ -91,9 +89,8 @@ def _drawn(store: Store, stage: Stage, recipe: Recipe, rows: pl.DataFrame, most:
     while True:
         chosen = order.head(size).lazy()
         found = stage.scan().with_row_index("row").join(chosen, on="row").sort("place").collect()
-        texts = [found.select(text=text_of("prompt")).to_series()]
         ids = found.select("prompt_id", row=pl.int_range(pl.len(), dtype=pl.UInt64))
-        groups = prompt_groups(recipe, TextCorpus(store, partial(iter, texts), len(ids)), ids)
+        groups = prompt_groups(recipe, frame_corpus(store, found), ids)
         different = found.filter(pl.Series(groups).is_first_distinct()).drop("row", "place")
         if len(different) >= most or size >= len(order):
             return different.head(most)

@@ -5,7 +5,7 @@ from typing import Any, Literal
 import polars as pl
 
 from curate.api.frames import measure
-from curate.dedup.frames import FrameCorpus
+from curate.dedup.corpus import BlockCorpus
 from curate.recipe.data import Select
 from curate.recipe.load import make_recipe
 from curate.schema.result import Result
@@ -16,6 +16,7 @@ from curate.sources.frames import as_pairs
 from curate.splits import split as assign
 from curate.stages.select import not_selected
 from curate.stages.split import STRATA, prompt_groups
+from curate.text.messages import text_of
 
 Source = Any  # what `curate.read` takes
 
@@ -74,10 +75,10 @@ def select(  # noqa: PLR0913 - the recipe's section
     column = {"longest": "chosen_chars"}.get(by, by)
     values = frame if column in frame.columns else measure(frame, [signal_of(column)])
     rows = rows.with_columns(values.get_column(column))
-    corpus = FrameCorpus(frame)
+    corpus = BlockCorpus.of(frame)
     labels = pl.zeros(len(frame), pl.Int64, eager=True).to_numpy()
     if max_per_cluster is not None:
-        texts = pl.concat(list(corpus.texts("prompt")()))
+        texts = frame.select(text_of("prompt")).to_series()
         labels, _ = prompt_clusters(corpus.vectors("prompt", model), texts, clusters)
     found = not_selected(settings, rows, labels, lambda: corpus.vectors("prompt", model))
     numbered = frame.with_row_index("row")
@@ -131,11 +132,11 @@ def split(
     frame = as_pairs(pairs)
     section = {"test": test, "validation": validation, "clusters": clusters, "stratify": stratify, "salt": salt}
     recipe = make_recipe({"source": {"paths": ["-"]}, "split": section})
-    corpus = FrameCorpus(frame)
+    corpus = BlockCorpus.of(frame)
     rows = frame.select("prompt_id").with_row_index("row").with_columns(pl.col("row").cast(pl.UInt64))
     rows = rows.with_columns(pl.Series("cluster", prompt_groups(recipe, corpus, rows)))
     if stratify == "cluster":
-        texts = pl.concat(list(corpus.texts("prompt")()))
+        texts = frame.select(text_of("prompt")).to_series()
         labels, _ = prompt_clusters(corpus.vectors("prompt", None), texts, None)
         rows = rows.with_columns(stratum=pl.Series(labels).cast(pl.String))
     elif stratify is not None:

@@ -1,6 +1,5 @@
 """Duplicate finders: the protocol behind `dedup.near` and `dedup.semantic`."""
 
-from collections.abc import Iterable
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -24,11 +23,17 @@ class Corpus(Protocol):
     def rows(self) -> int:
         """The number of rows, dropped ones included."""
 
-    def texts(self, compare: str) -> Blocks:
-        """Return the texts of all rows: str, null for dropped rows."""
+    def texts(self, compare: str, *, whole: bool = False) -> Blocks:
+        """Return the texts of all rows: str, null for dropped rows. Of prompts, what they ask, or the whole."""
 
-    def vectors(self, compare: str, model: str | None) -> np.ndarray:
+    def vectors(self, compare: str, model: str | None, *, whole: bool = False) -> np.ndarray:
         """Return unit vectors of all rows, [rows, dim] float32; zeros for dropped rows and texts without a word."""
+
+    def contexts(self, compare: str) -> np.ndarray:
+        """
+        Return the context of each row that many prompts share: uint64, 0 for none. Rows of the same context are
+        compared by what they ask, all other pairs of rows whole.
+        """
 
 
 class DuplicateFinder(Protocol):
@@ -53,5 +58,5 @@ class DuplicateFinder(Protocol):
     def similarity(self, pairs: pl.DataFrame) -> pl.Series:
         """Return the similarity (f64) of each `row` to its `duplicate_of` (u64 both)."""
 
-    def against(self, texts: Iterable[pl.Series]) -> pl.DataFrame:
-        """Return MATCHES in another set, given by its texts."""
+    def against(self, others: Corpus) -> pl.DataFrame:
+        """Return MATCHES in another set."""

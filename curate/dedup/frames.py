@@ -2,39 +2,21 @@
 
 from typing import Any, Literal
 
-import numpy as np
 import polars as pl
 
+from curate.dedup.corpus import BlockCorpus
+from curate.dedup.equal_form import SIDES, equal_ids
 from curate.dedup.finder import DuplicateFinder
 from curate.dedup.near_finder import Near, NearFinder
 from curate.dedup.resolve import Contradictions, resolve_duplicates
 from curate.dedup.semantic_finder import Semantic, SemanticFinder
-from curate.dedup.tables import Blocks
-from curate.embeddings.cache import embed
-from curate.embeddings.encoder import load_encoder
 from curate.schema import with_ids
 from curate.schema.result import Result
 from curate.schema.section import checked
 from curate.signals import measure, signal_of
 from curate.sources.frames import as_pairs
-from curate.text.messages import compared_text
 
 Compared = Literal["prompt", "prompt+chosen", "chosen", "rejected"]
-
-
-class FrameCorpus:
-    """The pairs of a frame, as a `DuplicateFinder` reads them."""
-
-    def __init__(self, pairs: pl.DataFrame) -> None:
-        self._pairs, self.rows = pairs, len(pairs)
-
-    def texts(self, compare: str) -> Blocks:
-        """Return the text of every row."""
-        return lambda: [self._pairs.select(text=compared_text(compare)).to_series()]
-
-    def vectors(self, compare: str, model: str | None) -> np.ndarray:
-        """Return their unit vectors, by `model`, or all-MiniLM-L6-v2."""
-        return embed(self.texts(compare)(), load_encoder(model), total=self.rows)
 
 
 def near(
@@ -92,7 +74,7 @@ def near(
     frame = as_pairs(pairs)
     options = {"shingle_size": shingle_size, "bands": bands, "max_per_cluster": max_per_cluster}
     settings = checked(Near, compare=on, threshold=threshold, **options)
-    return _resolved(frame, "near", NearFinder(settings, FrameCorpus(frame)), on, keep, max_per_cluster)
+    return _resolved(frame, "near", NearFinder(settings, BlockCorpus.of(frame)), on, keep, max_per_cluster)
 
 
 def semantic(
@@ -109,14 +91,15 @@ def semantic(
 
     Parameters are as for `near`; `threshold` is the least cosine, `model` a folder or Hub id of a sentence-transformers
     model, None = all-MiniLM-L6-v2. Every row of a cluster is at least that similar to the cluster's densest row.
-    `dropped` has rule ("semantic_duplicate"), duplicate_of and similarity (f64, the cosine to the kept one). Raises
+    `dropped` has rule ("semantic_duplicate"), duplicate_of and similarity (f64, the cosine to the kept one, which may
+    lie below the threshold where both are similar to a third one). Raises
     MissingExtra without the extra, InputError for a model that cannot be loaded.
 
         curate.dedup.semantic(pairs, threshold=0.95)
     """
     frame = as_pairs(pairs)
     settings = checked(Semantic, compare=on, threshold=threshold, model=model, max_per_cluster=max_per_cluster)
-    return _resolved(frame, "semantic", SemanticFinder(settings, FrameCorpus(frame)), on, keep, max_per_cluster)
+    return _resolved(frame, "semantic", SemanticFinder(settings, BlockCorpus.of(frame)), on, keep, max_per_cluster)
 
 
 def exact(pairs: Any, *, contradictions: Contradictions = "drop", keep: str = "first") -> Result:
@@ -135,7 +118,8 @@ def exact(pairs: Any, *, contradictions: Contradictions = "drop", keep: str = "f
     Returns
     -------
     Result; `dropped` has the columns of `pairs`, rule ("duplicate_pair" or "contradiction") and duplicate_of (str, the
-    pair_id of the kept or the contradicting pair). Equal is decided by prompt, chosen and rejected, byte for byte.
+    pair_id of the kept or the contradicting pair). Prompt, chosen and rejected are compared in Unicode's form NFC, with
+    white space folded and trimmed; case, punctuation and roles count.
 
     Examples
     --------
@@ -149,6 +133,7 @@ def exact(pairs: Any, *, contradictions: Contradictions = "drop", keep: str = "f
     """
     frame = as_pairs(pairs)
     rows, best = _numbered(frame, keep)
+    rows = equal_ids(rows, lambda: [frame.select(*SIDES).with_columns(rows.get_column("pair_id"))])
     found = resolve_duplicates(rows, exact=True, contradictions=contradictions, best=best)
     return _result(frame, found.select("row", "rule", "duplicate_of"))
 

@@ -1,9 +1,9 @@
 """Near-duplicates (`dedup.near`): texts that share most of their word n-grams, by MinHash and verified Jaccard."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from itertools import chain
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 import polars as pl
@@ -13,10 +13,11 @@ from curate.dedup.clusters import components
 from curate.dedup.finder import Corpus, FinderSection
 from curate.dedup.jaccard import similarities
 from curate.dedup.near_edges import near_edges
-from curate.dedup.tables import MATCHES
+from curate.dedup.tables import MATCHES, in_one_context, joined_edges
 from curate.schema.section import COUNT, Compared
 
 Bands = Annotated[int, Field(ge=1, le=1000)]
+OPTIONS = {"threshold", "shingle_size", "bands"}  # of `near_edges`
 MOST_MINIMA = 4096  # per text: 16 KB
 
 
@@ -47,14 +48,29 @@ class NearFinder:
     """MinHash with LSH bands finds candidates; their Jaccard similarity decides. Clusters are connected components."""
 
     section: ClassVar = Near
-    about: ClassVar = "a pair that is kept has nearly the same words"
+    about: ClassVar = (
+        "a pair that is kept has nearly the same words, or is linked to it by others (their own similarity, the value, "
+        "may then lie below the threshold)"
+    )
 
     def __init__(self, settings: Near, corpus: Corpus) -> None:
         self._settings, self._corpus = settings, corpus
 
     def edges(self) -> pl.DataFrame:
         """Return verified EDGES of the texts."""
-        return near_edges(self._corpus.texts(self._settings.compare), **self._options())
+        contexts = self._corpus.contexts(self._settings.compare)
+        return self._edges([self._corpus], contexts)
+
+    def _edges(self, sets: Sequence[Corpus], contexts: np.ndarray) -> pl.DataFrame:
+        """Return verified EDGES of the texts of several sets, one after the other."""
+        compare, options = self._settings.compare, self._settings.model_dump(include=OPTIONS)
+
+        def edges(*, whole: bool) -> pl.DataFrame:
+            blocks = [one.texts(compare, whole=whole) for one in sets]
+            return near_edges(lambda: chain(*(read() for read in blocks)), **options)
+
+        found = edges(whole=True)
+        return joined_edges(edges(whole=False), found, contexts) if contexts.any() else found
 
     def clusters(self, edges: pl.DataFrame) -> pl.DataFrame:
         """Return the connected components."""
@@ -64,15 +80,19 @@ class NearFinder:
 
     def similarity(self, pairs: pl.DataFrame) -> pl.Series:
         """Return the Jaccard similarities of the n-grams."""
-        rows = pairs.select(row_a="row", row_b="duplicate_of")
-        texts, size = self._corpus.texts(self._settings.compare), self._settings.shingle_size
-        return similarities(texts, rows, size=size).get_column("similarity")
+        compare, size = self._settings.compare, self._settings.shingle_size
+        rows = pairs.select(row_a="row", row_b="duplicate_of").with_row_index("place")
+        both = in_one_context(rows, self._corpus.contexts(compare), "row_a", "row_b")
+        parts = [
+            some.select("place", similarities(self._corpus.texts(compare, whole=whole), some, size=size)["similarity"])
+            for whole, some in ((True, rows.filter(~both)), (False, rows.filter(both)))
+        ]
+        return pl.concat(parts).sort("place").get_column("similarity")
 
-    def against(self, texts: Iterable[pl.Series]) -> pl.DataFrame:
+    def against(self, others: Corpus) -> pl.DataFrame:
         """Return MATCHES, by comparing their texts and ours as one set."""
-        theirs, ours = list(texts), self._corpus.texts(self._settings.compare)
-        count = sum(map(len, theirs))
-        edges = near_edges(lambda: chain(theirs, ours()), **self._options())
+        sets, count = [others, self._corpus], others.rows
+        edges = self._edges(sets, np.concatenate([one.contexts(self._settings.compare) for one in sets]))
         across = edges.filter(pl.col("row_a") < count, pl.col("row_b") >= count)
         # Among ours of the same words only the first is compared with theirs; its matches are those of its copies.
         same = edges.filter(pl.col("row_a") >= count, pl.col("similarity") == 1).select("row_a", copy="row_b")
@@ -83,6 +103,3 @@ class NearFinder:
         direct = across.select(row="row_b", other_row="row_a", similarity="similarity")
         found = pl.concat([direct, copies]).sort("row", "similarity", "other_row", descending=[False, True, False])
         return found.unique("row", maintain_order=True).with_columns(pl.col("row") - count).match_to_schema(MATCHES)
-
-    def _options(self) -> dict[str, Any]:
-        return self._settings.model_dump(include={"threshold", "shingle_size", "bands"})

@@ -1,6 +1,5 @@
 """Semantic duplicates (`dedup.semantic`): texts whose embeddings have a high cosine, whatever their words."""
 
-from collections.abc import Iterable
 from functools import cached_property
 from typing import Annotated, ClassVar
 
@@ -10,9 +9,8 @@ from pydantic import Field
 
 from curate.dedup.finder import Corpus, FinderSection
 from curate.dedup.semantic_edges import semantic_edges, semantic_matches, star_clusters
-from curate.embeddings.cache import embed
+from curate.dedup.tables import joined_edges
 from curate.embeddings.cosine import cosines
-from curate.embeddings.encoder import load_encoder
 from curate.schema.section import COUNT, NAME, Compared
 
 
@@ -31,14 +29,21 @@ class SemanticFinder:
     """Embeddings are compared by cosine, in full or by IVF search. Clusters are stars around their densest row."""
 
     section: ClassVar = Semantic
-    about: ClassVar = "a pair that is kept says nearly the same in other words"
+    about: ClassVar = (
+        "a pair that is kept says nearly the same in other words, or both are similar to a third one (their own "
+        "similarity, the value, may then lie below the threshold)"
+    )
 
     def __init__(self, settings: Semantic, corpus: Corpus) -> None:
         self._settings, self._corpus = settings, corpus
 
     def edges(self) -> pl.DataFrame:
         """Return EDGES of the embeddings, verified in float64."""
-        return semantic_edges(self._vectors, threshold=self._settings.threshold)
+        threshold = self._settings.threshold
+        found = semantic_edges(self._whole, threshold=threshold)
+        if not self._contexts.any():
+            return found
+        return joined_edges(semantic_edges(self._vectors, threshold=threshold), found, self._contexts)
 
     def clusters(self, edges: pl.DataFrame) -> pl.DataFrame:
         """Return clusters in which every row is similar to the centre, so that chains are split."""
@@ -47,13 +52,25 @@ class SemanticFinder:
     def similarity(self, pairs: pl.DataFrame) -> pl.Series:
         """Return cosines."""
         a, b = (pairs.get_column(name).to_numpy().astype(np.int64) for name in ("row", "duplicate_of"))
-        return pl.Series(cosines(self._vectors, a, self._vectors, b))
+        both = (self._contexts[a] == self._contexts[b]) & (self._contexts[a] > 0)
+        whole, asked = (cosines(vectors, a, vectors, b) for vectors in (self._whole, self._vectors))
+        return pl.Series(np.where(both, asked, whole))
 
-    def against(self, texts: Iterable[pl.Series]) -> pl.DataFrame:
-        """Return MATCHES with the embeddings of their texts."""
-        theirs = embed(texts, load_encoder(self._settings.model))
+    def against(self, others: Corpus) -> pl.DataFrame:
+        """Return MATCHES with their embeddings."""
+        theirs = others.vectors(self._settings.compare, self._settings.model)
         return semantic_matches(self._vectors, theirs, threshold=self._settings.threshold)
 
     @cached_property
+    def _contexts(self) -> np.ndarray:
+        return self._corpus.contexts(self._settings.compare)
+
+    @cached_property
+    def _whole(self) -> np.ndarray:
+        return self._corpus.vectors(self._settings.compare, self._settings.model, whole=True)
+
+    @cached_property
     def _vectors(self) -> np.ndarray:
-        return self._corpus.vectors(self._settings.compare, self._settings.model)
+        return (
+            self._corpus.vectors(self._settings.compare, self._settings.model) if self._contexts.any() else self._whole
+        )

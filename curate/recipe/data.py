@@ -82,7 +82,9 @@ class Rules(BaseModel):
 
 
 class _Dedup(Section):
-    exact: bool = Field(True, description="Drop pairs with the same prompt and the same responses as another pair")
+    exact: bool = Field(
+        True, description="Drop pairs with the same prompt and responses as another pair, white space aside"
+    )
     contradictions: Literal["drop", "vote", "keep"] = Field(
         "drop",
         description="Pairs with opposite preferences: drop all, keep the majority (none if tied), or keep all",

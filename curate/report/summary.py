@@ -13,6 +13,7 @@ from curate.rules import DEFAULTS
 from curate.rundir.result import Run
 from curate.rundir.store import SPLITS
 from curate.signals import COLUMNS
+from curate.signals.patterns import template_family
 from curate.sources.problems import PROBLEMS
 
 EXAMPLES = 20  # rows shown for each reason
@@ -72,6 +73,9 @@ def explanation(reason: str, row: Mapping[str, Any]) -> str:
     """Return the explanation of a ledger row's reason, with the value of its signal in that row, if it is about one."""
     name = reason.split(" ", maxsplit=1)[0].rstrip(":")
     column = name.partition("_")[2]
+    if column.endswith("template_leak"):
+        texts = "\n\n".join(message["content"] for message in row.get(column.partition("_")[0]) or [])
+        return f"{about(name)}; the template of: {template_family(texts) or 'unknown'}"
     return about(name) if column not in COLUMNS else f"{about(name)}; measured: {cell(row.get(column))}"
 
 

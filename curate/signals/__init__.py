@@ -24,7 +24,7 @@ from curate.text.tokens import Tokens, words
 
 __all__ = ["COLUMNS", "RESPONSES", "SIDES", "SIGNALS", "Signal", "as_signal", "columns_of", "measure", "signal_of"]
 
-VERSION = 1  # part of the stage's key: increase it when a signal's value changes
+VERSION = 2  # part of the stage's key: increase it when a signal's value changes
 
 SIGNALS: dict[str, Signal] = {
     signal.name: signal
@@ -76,7 +76,7 @@ def measure(pairs: pl.DataFrame, signals: Sequence[Signal] | None = None) -> pl.
         for side, place in zip(SIDES, places, strict=True)
     ]
     sides += [
-        function(distinct, tokens, places[1].to_numpy(), places[2].to_numpy())
+        function(distinct, tokens, *(place.to_numpy() for place in places))
         for function in dict.fromkeys(signal.function for signal in needed if signal.kind == "words")
     ]
     table = _side_by_side([pairs, texts, *sides])

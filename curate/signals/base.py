@@ -16,7 +16,7 @@ RESPONSES = ("chosen", "rejected")
 #   text  : (pl.Expr: str) -> pl.Expr, evaluated once per distinct text of a block
 #   texts : (pl.Series: str, Tokens) -> pl.DataFrame, a column per signal that shares the function
 #   pair  : () -> pl.Expr over PAIR, the texts (`prompt_text`, …) and the signals of each side
-#   words : (texts, Tokens, chosen places, rejected places) -> pl.DataFrame, a column per signal that shares it
+#   words : (texts, Tokens, places of prompt, chosen, rejected) -> pl.DataFrame, a column per signal that shares it
 #   block : (pl.DataFrame: PAIR, texts and all other requested signals) -> pl.Series, one value per row; for models
 Kind = Literal["text", "texts", "pair", "words", "block"]
 Which = tuple[str, ...] | bool  # some sides of a signal; for a signal of the pair, yes or no

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from curate.signals.base import Signal
+from curate.signals.formatting import differ_in_form_only
 from curate.text.arrays import GOLDEN
 from curate.text.tokens import Tokens, row_of
 
@@ -28,7 +29,11 @@ chosen, rejected = pl.col("chosen_text"), pl.col("rejected_text")
 
 WORD_ABOUT = {
     "word_jaccard": "Distinct words in both responses over distinct words in either; null when neither has any.",
-    "identical_normalized": "Same words in the same order: the responses differ in spacing and punctuation at most.",
+    "identical_normalized": (
+        "Same words in the same order and the same marks: the responses differ at most in white space, emphasis, the "
+        "shape of quotation marks and, in prose, marks between clauses. With code, mathematics or a prompt about form "
+        "all marks count."
+    ),
 }
 
 
@@ -132,11 +137,13 @@ def strength() -> pl.Expr:
     return pl.col("strength")
 
 
-def compare_words(texts: pl.Series, tokens: Tokens, chosen_at: np.ndarray, rejected_at: np.ndarray) -> pl.DataFrame:
+def compare_words(
+    texts: pl.Series, tokens: Tokens, prompt_at: np.ndarray, chosen_at: np.ndarray, rejected_at: np.ndarray
+) -> pl.DataFrame:
     """
     Compare the words of the two responses.
 
-    in : texts and their words; for every pair the indices of its responses among them
+    in : texts and their words; for every pair the indices of its prompt and its responses among them
     out: one row per pair, the columns of WORD_ABOUT
     """
     pairs = len(chosen_at)
@@ -145,26 +152,20 @@ def compare_words(texts: pl.Series, tokens: Tokens, chosen_at: np.ndarray, rejec
     shared = np.bincount(row_of(a[found]), minlength=pairs)
     either = np.bincount(row_of(a), minlength=pairs) + np.bincount(row_of(b), minlength=pairs) - shared
     jaccard = np.divide(shared, either, out=np.full(pairs, np.nan), where=either > 0)
-    # Normalizing is slow, and only responses with the same words in the same order can be equal.
+    # Comparing forms is slow, and only responses with the same words in the same order can be equal.
     signature = _signature(tokens)
     same = pl.Series(signature[chosen_at] == signature[rejected_at])
     to_compare = same.arg_true()
     if len(to_compare):
-        sides = (texts.gather(places[to_compare.to_numpy()]) for places in (chosen_at, rejected_at))
-        left, right = (side.alias("text").to_frame().select(_normalized(pl.col("text"))).to_series() for side in sides)
-        same = same.scatter(to_compare, left == right)
+        sides = {"prompt": prompt_at, "chosen": chosen_at, "rejected": rejected_at}
+        compared = pl.DataFrame({side: texts.gather(places[to_compare.to_numpy()]) for side, places in sides.items()})
+        same = same.scatter(to_compare, compared.select(same=differ_in_form_only(*sides)).to_series())
     return pl.DataFrame(
         {
             "word_jaccard": pl.Series(jaccard, dtype=pl.Float32, nan_to_null=True),
             "identical_normalized": same,
         }
     )
-
-
-def _normalized(text: pl.Expr) -> pl.Expr:
-    # Case is kept: of 23 real pairs that differed only in case, 9 had a task about letter case. Arithmetic signs are
-    # kept as well, so that "1 + 1" and "1 - 1" differ.
-    return text.str.replace_all(r"[\s.,;:!?'\"“”‘’«»¿¡…。，、！？：；*_`]+", "")
 
 
 def _signature(tokens: Tokens) -> np.ndarray:

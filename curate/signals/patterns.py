@@ -10,13 +10,25 @@ from curate.signals.base import RESPONSES, SIDES, Signal
 
 # Refusals refuse at the start; a later "cannot" is usually part of an answer.
 REFUSAL_CHARS = 250
+# Code blocks and code spans: what stands there is shown, not meant.
+CODE = r"(?s)```.*?```|~~~.*?~~~|``.*?``|`[^`\n]*`"
 
 
 @cache
 def pattern(name: str) -> str:
     """Return all patterns of one file as one regular expression (syntax of Rust's regex crate)."""
+    return _joined([regex for group in _groups(name).values() for regex in group])
+
+
+@cache
+def _groups(name: str) -> dict[str, list[str]]:
+    """Return the patterns of one file by their group: a language, or the family of a template."""
     listed = yaml.safe_load((files("curate.signals") / "patterns" / f"{name}.yaml").read_text("utf-8"))
-    regexes = [regex for group in listed["patterns"].values() for regex in group]
+    groups: dict[str, list[str]] = listed["patterns"]
+    return groups
+
+
+def _joined(regexes: list[str]) -> str:
     # ASCII word boundaries: the regex engine is an order of magnitude slower with Unicode ones.
     return "|".join(f"(?:{regex})" for regex in regexes).replace(r"\b", r"(?-u:\b)")
 
@@ -32,8 +44,26 @@ def ai_boilerplate(text: pl.Expr) -> pl.Expr:
 
 
 def template_leak(text: pl.Expr) -> pl.Expr:
-    """Contains control tokens or turn markers of a chat template: <|im_start|>, [INST], ### Response:, …"""
-    return text.str.contains(pattern("template_leak"))
+    """
+    Contains control tokens or turn markers of a chat template, outside of code blocks and backticks: <|im_start|>,
+    [INST], <|channel|>, ### Response:, …
+    """
+    leaks = text.str.contains(pattern("template_leak"))
+    # Code is taken out of the few texts with a match only; the others are null there.
+    prose = pl.when(leaks).then(text).str.replace_all(CODE, "`code`")
+    return pl.when(leaks).then(prose.str.contains(pattern("template_leak"))).otherwise(leaks)
+
+
+def template_family(text: str) -> str | None:
+    """
+    Return the model family of the first template whose tokens a text contains, as template_leak.yaml names it.
+
+    >>> template_family("<|channel|>final<|message|>Soak them.")
+    'gpt-oss (harmony)'
+    """
+    prose = pl.select(pl.lit(text).str.replace_all(CODE, "`code`")).to_series()
+    families = _groups("template_leak")
+    return next((family for family, regexes in families.items() if prose.str.contains(_joined(regexes)).any()), None)
 
 
 def role_label(text: pl.Expr) -> pl.Expr:

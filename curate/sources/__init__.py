@@ -16,6 +16,7 @@ from curate.sources.input import Feed, open_feeds, staged_blocks
 from curate.sources.paths import title
 from curate.sources.prompts import STAGED_PROMPTS, read_prompts
 from curate.sources.raw_block import Bounds, RawBlock
+from curate.text.end_tokens import without_end_tokens
 
 __all__ = [
     "STAGED_PROMPTS",
@@ -32,7 +33,8 @@ __all__ = [
     "title",
 ]
 
-VERSION = 1  # part of the stage's key: raise it when the same input yields different rows
+SIDES = ("prompt", "chosen", "rejected")
+VERSION = 2  # part of the stage's key: raise it when the same input yields different rows
 
 
 def read(
@@ -80,6 +82,7 @@ def convert(block: RawBlock, found: DetectedFormat, name: str) -> pl.DataFrame:
     frame = frame.with_columns(source=known.fill_null(name))
     missing = [column for column in PAIR if column not in frame.columns]
     frame = frame.with_columns(empty(PAIR, missing))
+    frame = without_end_tokens(frame, SIDES)
     usable = pl.col("problem").is_null()
     ids = ("pair_id", "prompt_id", "flipped_id")
     frame = with_ids(frame).with_columns(pl.when(usable).then(column).otherwise(None) for column in ids)

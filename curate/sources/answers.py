@@ -9,6 +9,7 @@ import polars as pl
 from curate import pairing
 from curate.schema import CANDIDATES, STAGED, canonical, digest, empty, with_ids
 from curate.sources.formats.base import ANSWERS, AnswerFormat
+from curate.text.end_tokens import without_end_tokens
 
 MAX_SET = 1_000  # answers to one prompt; comparing more would need much memory, and says little
 PAIRED = ("chosen_row", "rejected_row", "chosen_reason", "rejected_reason")  # in `extra`, where they are known
@@ -63,7 +64,8 @@ def _pairs(answers: pl.DataFrame, picks: pl.DataFrame, rows: pl.DataFrame, strat
     same_row = facts.get_column("chosen_row") == facts.get_column("rejected_row")
     facts = facts.with_columns(pl.when(~same_row).then(name).alias(name) for name in ("chosen_row", "rejected_row"))
     extra = [_extra(*row, strategy) for row in zip(frame.get_column("extra"), facts.select(PAIRED).rows(), strict=True)]
-    return with_ids(frame.with_columns(pl.Series("extra", extra, pl.String)))
+    frame = frame.with_columns(pl.Series("extra", extra, pl.String))
+    return with_ids(without_end_tokens(frame, ("prompt", "chosen", "rejected")))
 
 
 def _extra(extra: str | None, facts: tuple[object, ...], strategy: str) -> str:

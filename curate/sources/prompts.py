@@ -26,6 +26,7 @@ from curate.sources.formats.comparison import as_messages
 from curate.sources.formats.preference import context_fields, join_context
 from curate.sources.input import Feed, staged_blocks
 from curate.sources.raw_block import Bounds, Columns, RawBlock
+from curate.text.end_tokens import without_end_tokens
 from curate.text.messages import last_user_text
 
 # PROMPTS, and why a row has no usable prompt (its id is null then; the other columns keep what was read).
@@ -78,6 +79,7 @@ def convert(block: RawBlock, found: DetectedFormat, name: str) -> pl.DataFrame:
         **_problem(prompts),
     )
     usable = pl.col("problem").is_null()
+    frame = without_end_tokens(frame, ["prompt"])
     frame = frame.with_columns(prompt_id=pl.when(usable).then(prompt_ids()))
     return frame.select(pl.col(column).cast(dtype) for column, dtype in STAGED_PROMPTS.items())
 

@@ -1,12 +1,14 @@
 """Remaining pairs → those that are dropped as duplicates or contradictions."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import chain
 
 import numpy as np
 import polars as pl
 
 from curate.dedup.clusters import components
+from curate.dedup.equal_form import SIDES, equal_ids
 from curate.dedup.finder import DuplicateFinder
 from curate.dedup.finders import FINDERS
 from curate.dedup.jaccard import similarities
@@ -21,10 +23,10 @@ from curate.sources import read
 from curate.sources.input import Feed, open_feeds
 from curate.sources.prompts import read_prompts
 from curate.stages.remaining import DROPS, Remaining, best_of, with_matched
-from curate.stages.vectors import RunCorpus
-from curate.text.messages import compared_text
+from curate.stages.vectors import run_corpus
+from curate.text.messages import COMPARED
 
-VERSION = 1
+VERSION = 2
 OTHER_SET = "in_other_set"
 RESPONSES = "duplicate_responses"
 
@@ -49,16 +51,16 @@ class _Duplicates:
         self._settings, self._remaining = settings, remaining
         self._best = best_of(settings.keep)
         self._pairs = remaining.frame("pair_id", "flipped_id", "prompt_id", *([self._best] if self._best else []))
-        corpus = RunCorpus(store, remaining)
+        self._corpus = run_corpus(store, remaining)
         self._finders: dict[str, DuplicateFinder] = {
-            name: FINDERS[name](section, corpus) for name, section in settings.finders.items()
+            name: FINDERS[name](section, self._corpus) for name, section in settings.finders.items()
         }
 
     def drops(self) -> pl.DataFrame:
         """Return DROPS of everything that the section asks for."""
         settings = self._settings
         in_others = self._in_other_sets() if settings.against else pl.DataFrame(schema=DROPS)
-        pairs = self._pairs.join(in_others, on="row", how="anti", maintain_order="left")
+        pairs = self._equal().join(in_others, on="row", how="anti", maintain_order="left")
         of_prompts: list[pl.DataFrame] = []  # edges between prompts
         caps: dict[str, tuple[str, int]] = {}
         for name, finder in self._finders.items():
@@ -79,7 +81,13 @@ class _Duplicates:
             clusters=caps,
             max_pairs_per_prompt=settings.max_pairs_per_prompt,
         )
-        return pl.concat([in_others, with_matched(self._measured(duplicates), pairs)]).sort("row")
+        return pl.concat([in_others, with_matched(self._measured(duplicates), self._pairs)]).sort("row")
+
+    def _equal(self) -> pl.DataFrame:
+        """Return the pairs; those of equal texts have equal ids, where these are compared."""
+        if not self._settings.exact and self._settings.contradictions == "keep":
+            return self._pairs
+        return equal_ids(self._pairs, partial(self._remaining.blocks, "pair_id", *SIDES))
 
     def _with_similar_responses(
         self, pairs: pl.DataFrame, of_prompts: list[pl.DataFrame], threshold: float
@@ -122,10 +130,9 @@ class _Duplicates:
         """Return DROPS of rows that are also in a set of `against`."""
         found = [pl.DataFrame(schema=DROPS)]
         for name, finder in self._finders.items():
-            other = list(_other_texts(self._settings, self._settings.finders[name].compare))
-            names = pl.concat([block.select("name") for block in other]).to_series()
-            matches = finder.against(block.get_column("text") for block in other)
-            matched = names[matches["other_row"]]
+            other = pl.concat(_others(self._settings, self._settings.finders[name].compare))
+            matches = finder.against(self._corpus.beside(other))
+            matched = other.get_column("name")[matches["other_row"]]
             rows = matches.select("row", rule=pl.lit(OTHER_SET), value="similarity", matched=matched)
             found.append(rows.cast(DROPS))
         return pl.concat(found).unique("row", keep="first", maintain_order=True).sort("row")
@@ -135,14 +142,12 @@ def _feeds(settings: Dedup) -> list[Feed]:
     return open_feeds(list(settings.against)) if settings.against else []
 
 
-def _other_texts(settings: Dedup, compare: str) -> Iterator[pl.DataFrame]:
-    """Yield name (SET:row) and text of every row of the other sets."""
+def _others(settings: Dedup, compare: str) -> Iterator[pl.DataFrame]:
+    """Yield name (SET:row) and the compared sides of every row of the other sets."""
     for feed in _feeds(settings):
         for block, _ in read_prompts(feed) if compare == "prompt" else read(feed):
             broken = block.filter(pl.col("problem") == "broken_row")
             if len(broken):
                 raise InputError(f"dedup.against: {feed.name}: {broken.item(0, 'detail')}")
-            yield block.select(
-                name=pl.concat_str(pl.lit(feed.name), pl.lit(":"), "source_row"),
-                text=compared_text(compare),
-            )
+            name = pl.concat_str(pl.lit(feed.name), pl.lit(":"), "source_row")
+            yield block.select(name.alias("name"), *COMPARED[compare])

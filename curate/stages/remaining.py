@@ -1,7 +1,7 @@
 """Shared by the stages: parallel work on parts, and the pairs that remain at some point of the flow."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -95,6 +95,20 @@ class Remaining:
             parts += [stage.select(wanted)] if wanted else []
         together = pl.concat(parts, how="horizontal").with_row_index("row").filter("remaining").drop("remaining")
         return together.with_columns(pl.col("row").cast(pl.UInt64)).collect(engine="streaming")
+
+    def blocks(self, *columns: str) -> Iterator[pl.DataFrame]:
+        """Yield columns of the remaining pairs, part by part."""
+        for number, (start, stop) in enumerate(self.spans):
+            part = pl.read_parquet(self.pairs.part(number), columns=list(columns), glob=False)
+            yield part.filter(self.mask.slice(start, stop - start))
+
+    def sides(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """Yield columns of all pairs, part by part; null where a row does not remain, so that its place is its row."""
+        for number, (start, stop) in enumerate(self.spans):
+            part = pl.read_parquet(self.pairs.part(number), columns=list(columns), glob=False)
+            yield part.with_columns(
+                pl.when(self.mask.slice(start, stop - start)).then(pl.col(name)) for name in columns
+            )
 
     def texts(self, compare: str, rows: pl.Series | None = None) -> Callable[[], Iterator[pl.Series]]:
         """

@@ -14,9 +14,9 @@ from curate.schema import digest
 from curate.selection import cap, map_2d, prompt_clusters
 from curate.selection import select as choose
 from curate.stages.remaining import DROPS, Remaining, best_of
-from curate.stages.vectors import RunCorpus
+from curate.stages.vectors import run_corpus
 
-VERSION = 1
+VERSION = 2
 # One row per remaining pair: the cluster of its prompt (-1: none), and its position on the map, null if not shown.
 CLUSTERS = pl.Schema({"row": pl.UInt64(), "cluster": pl.Int64(), "x": pl.Float64(), "y": pl.Float64()})
 
@@ -39,7 +39,7 @@ def cluster(store: Store, recipe: Recipe, remaining: Remaining) -> Stage:
     stage = store.stage("clusters", fingerprint("clusters", VERSION, model, count, remaining.key))
     if stage.info is None:
         rows = remaining.rows
-        vectors = RunCorpus(store, remaining).vectors("prompt", model)[rows]
+        vectors = run_corpus(store, remaining).vectors("prompt", model)[rows]
         texts = pl.concat(list(remaining.texts("prompt")()))[rows]
         labels, names = prompt_clusters(vectors, texts, count)
         places = map_2d(vectors)
@@ -60,7 +60,7 @@ def select(store: Store, recipe: Recipe, remaining: Remaining, clusters: Stage) 
         by = best_of(settings.by)
         pairs = remaining.frame("pair_id", *([by] if by else []))
         labels = clusters.scan().select("cluster").collect().to_series().to_numpy()
-        corpus = RunCorpus(store, remaining)
+        corpus = run_corpus(store, remaining)
         drops = not_selected(
             settings, pairs, labels, lambda: corpus.vectors("prompt", vector_model(recipe))[remaining.rows]
         )

@@ -14,10 +14,9 @@ from curate.rundir.store import DATA, SPLITS, Store, fingerprint
 from curate.splits import split
 from curate.stages.remaining import Remaining
 from curate.stages.select import vector_model
-from curate.stages.vectors import RunCorpus, TextCorpus
-from curate.text.messages import text_of
+from curate.stages.vectors import run_corpus, stored_corpus
 
-VERSION = 1
+VERSION = 2
 STRATA = {"source": "source", "language": "prompt_language"}  # columns; for `cluster` it is the cluster number
 TOLERANCE = 0.005  # share of all rows by which a split may miss its size without being reported
 COMPARED_BY = {"exact": (), "near": ("near",), "semantic": ("near", "semantic")}  # finders, besides equal prompts
@@ -33,7 +32,7 @@ def assign_splits(store: Store, recipe: Recipe, remaining: Remaining, clusters: 
     if stage.info is None:
         stratum = [STRATA[settings.stratify]] if settings.stratify in STRATA else []
         pairs = remaining.frame("prompt_id", *stratum)
-        corpus = RunCorpus(store, remaining)
+        corpus = run_corpus(store, remaining)
         cluster = pl.col("row")
         if any(shares.values()):  # by cluster, which must stay within one split
             found = prompt_groups(recipe, corpus, pairs)
@@ -63,10 +62,10 @@ def leaks(store: Store, recipe: Recipe) -> int:
     scans = [pl.scan_parquet(path, glob=False).with_columns(split=pl.lit(name)) for path, name in files]
     rows = pl.concat(scans).select("prompt_id", "split").with_row_index("row").collect(engine="streaming")
 
-    def texts() -> Iterator[pl.Series]:
-        return (scan.select(text=text_of("prompt")).collect().to_series() for scan in scans)
+    def read(columns: tuple[str, ...]) -> Iterator[pl.DataFrame]:
+        return (scan.select(columns).collect() for scan in scans)
 
-    edges = prompt_edges(recipe, TextCorpus(store, texts, len(rows)), rows)
+    edges = prompt_edges(recipe, stored_corpus(store, read, len(rows)), rows)
     sides = rows.get_column("split")
     return int((sides[edges.get_column("row_a")] != sides[edges.get_column("row_b")]).sum())
 

@@ -13,7 +13,7 @@ import polars as pl
 
 from curate.text.arrays import FIRST_BYTES, GOLDEN, mixed, ranges, to_offsets
 from curate.text.scripts import UNSPACED
-from curate.text.utf8 import HAN_ENDS, Wide
+from curate.text.utf8 import HAN_ENDS, PADDING, Wide, flat_bytes
 
 SPACE = 32
 GAP = 3  # spaces at most between a sign and its digits
@@ -31,7 +31,6 @@ INVISIBLE = r"[\p{Cf}\p{Me}\x{180B}-\x{180D}\x{FE00}-\x{FE0F}\x{E0100}-\x{E01EF}
 CAPITAL = r"[\p{Changes_When_Lowercased}&&[^\x00-\x7F]]"
 TYPESET_SIGNS = {"−": "-", "×": "*", "÷": "/"}
 UNUSUAL = f"{SEVERAL_FORMS}|{INVISIBLE}|{CAPITAL}|[{''.join(TYPESET_SIGNS)}]"
-PADDING = 8  # zeros after the last text, so that eight bytes can be read at every position
 
 
 def words(texts: pl.Series) -> tuple[np.ndarray, np.ndarray]:
@@ -59,8 +58,8 @@ def words(texts: pl.Series) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _in_one_form(texts: pl.Series) -> tuple[np.ndarray, np.ndarray, Wide]:
-    """Return `_bytes` and the multi-byte characters, after characters in unusual forms are replaced."""
-    raw, ends = _bytes(texts)
+    """Return `flat_bytes` and the multi-byte characters, after characters in unusual forms are replaced."""
+    raw, ends = flat_bytes(texts)
     wide = Wide.of(raw)
 
     def rows(pattern: str) -> np.ndarray:
@@ -73,19 +72,8 @@ def _in_one_form(texts: pl.Series) -> tuple[np.ndarray, np.ndarray, Wide]:
     several = rows(SEVERAL_FORMS)
     texts = texts.clone().scatter(several, texts.gather(several).str.normalize("NFKC"))
     usual = pl.col("text").str.to_lowercase().str.replace_all(INVISIBLE, "").str.replace_many(TYPESET_SIGNS)
-    raw, ends = _bytes(texts.scatter(some, texts.gather(some).to_frame("text").select(usual).to_series()))
+    raw, ends = flat_bytes(texts.scatter(some, texts.gather(some).to_frame("text").select(usual).to_series()))
     return raw, ends, Wide.of(raw)
-
-
-def _bytes(texts: pl.Series) -> tuple[np.ndarray, np.ndarray]:
-    """Return all texts as one run of bytes followed by PADDING, and where each text ends."""
-    array = texts.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
-    _, offsets, data = array.buffers()
-    ends = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
-    start, stop = (int(ends[0]), int(ends[-1])) if len(array) else (0, 0)
-    padded = np.zeros(stop - start + PADDING, np.uint8)
-    padded[:-PADDING] = np.frombuffer(data or b"", np.uint8)[start:stop]
-    return padded, ends[1:] - start
 
 
 def _unspaced_characters(data: np.ndarray, wide: Wide) -> tuple[np.ndarray, np.ndarray]:

@@ -6,11 +6,23 @@ from typing import NamedTuple, Self
 import numpy as np
 import polars as pl
 
+PADDING = 8  # zeros after the last text, so that eight bytes can be read at every position
 LOOKED_UP = 0x20000  # code points below are classified by a table; from here to HAN_ENDS all are treated as Han
 HAN_ENDS = 0x40000
 # By the first byte of a character: how many bytes it has, and which bits of that byte belong to the code point.
 LENGTH = np.repeat(np.array([1, 2, 3, 4], np.int64), [0xC0, 0x20, 0x10, 0x10])
 LEAD_BITS = np.repeat(np.array([0x7F, 0x1F, 0x0F, 0x07], np.int64), [0xC0, 0x20, 0x10, 0x10])
+
+
+def flat_bytes(texts: pl.Series) -> tuple[np.ndarray, np.ndarray]:
+    """Return all texts as one run of bytes followed by PADDING, and where each text ends."""
+    array = texts.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
+    _, offsets, data = array.buffers()
+    ends = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
+    start, stop = (int(ends[0]), int(ends[-1])) if len(array) else (0, 0)
+    padded = np.zeros(stop - start + PADDING, np.uint8)
+    padded[:-PADDING] = np.frombuffer(data or b"", np.uint8)[start:stop]
+    return padded, ends[1:] - start
 
 
 class Wide(NamedTuple):

@@ -46,8 +46,8 @@ class AnagramFinder:
     def similarity(self, pairs: pl.DataFrame) -> pl.Series:
         return pl.Series([1.0] * len(pairs))
 
-    def against(self, texts: Iterable[pl.Series]) -> pl.DataFrame:
-        found = self._letters(self._texts()).join(self._letters(texts), on="letters")
+    def against(self, others: Corpus) -> pl.DataFrame:
+        found = self._letters(self._texts()).join(self._letters(others.texts("prompt")()), on="letters")
         return found.select(row="row", other_row="row_right", similarity=pl.lit(1.0)).match_to_schema(MATCHES)
 
 

@@ -1,5 +1,6 @@
 """Signals of the whole pair. Rows are (prompt, chosen, rejected): one user turn and two answers."""
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -225,10 +226,30 @@ def test_word_jaccard() -> None:
         ("Yes, it is.", "yes it is", False),
         ("Yes,\n\nit   is!", "**Yes**, it is", True),
         ("I don't know", "I don’t know", True),
-        ("¿Qué? ¡Sí!", "Qué, Sí", True),
+        ("Qué sí, ahora.", "Qué sí ahora", True),
+        ("¿Qué? ¡Sí!", "Qué, Sí", False),
         ("你好。", "你好", True),
         ("", "", True),
-        ("", "...", True),
+        ("", "...", False),
+        ("He said “yes”.", 'He said "yes"', True),
+        ("*It* *is* so.", "It is so", True),
+        ("It is; it was.", "It is, it was!", True),
+        ("In 1999.", "In 1999", True),
+        ("`x <= y`", "`x < y`", False),
+        ("x <= y", "x < y", False),
+        ("- a\n- b\n- c", "a b c", False),
+        ("1. First\n2. Then", "1 First 2 Then", False),
+        ("*p", "p", False),
+        ("int *a,*b", "int a,b", False),
+        ("__init__", "init", False),
+        ("n!", "n", False),
+        ("a, b", "a b", False),
+        ("key: value", "key value", False),
+        ("You are here?", "You are here!", False),
+        ("do_it(one, two)", "do_it(one two)", False),
+        ("total = one;", "total = one", False),
+        ("for one in many:\n  go\n  stop", "for one in many:\n  go\nstop", False),
+        ("```\ngo\n\n\nstop  \n```", "```\r\ngo\r\nstop\r\n```", True),
         ("it is", "is it", False),
         ("1 + 1", "1 - 1", False),
         ("1.5", "15", False),
@@ -240,6 +261,23 @@ def test_word_jaccard() -> None:
 )
 def test_identical_normalized(one: str, other: str, expected: bool) -> None:
     assert signal("identical_normalized", ("q", one, other), ("q", other, one)) == [expected, expected]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ("What shall we do?", True),
+        ("Add the missing comma: Let's eat grandma", False),
+        ("Correct the punctuation.", False),
+        ("Corrige la frase.", False),
+        ("Onde faltam vírgulas?", False),
+        ("Write it in bold.", False),
+    ],
+)
+def test_marks_count_where_the_prompt_asks_about_form(prompt: str, expected: bool) -> None:
+    rows = [(prompt, "Let's eat, grandma.", "Let's eat grandma"), (prompt, "Let's **eat**.", "Let's eat")]
+    assert signal("identical_normalized", *rows) == [expected, expected]
+    assert signal("identical_normalized", (prompt, "Let's  eat. ", "Let’s eat.")) == [True]
 
 
 def test_the_same_letters_in_other_words_are_not_identical() -> None:
@@ -279,18 +317,45 @@ def plain_jaccard(one: str, other: str) -> float | None:
     return len(a & b) / len(a | b) if a | b else None
 
 
-def bare(text: str) -> str:
-    return "".join(letter for letter in text if letter not in " \n,.'’")
-
-
 @pytest.mark.slow
 @settings(deadline=None)
 @given(st.lists(st.tuples(SHORT, SHORT), max_size=5))
 def test_compare_words_agrees_with_plain_python(rows: list[tuple[str, str]]) -> None:
     texts = pl.Series([text for row in rows for text in row], dtype=pl.String)
     places = np.arange(len(texts))
-    compared = compare_words(texts, words(texts), places[0::2], places[1::2])
+    compared = compare_words(texts, words(texts), places[0::2], places[0::2], places[1::2])
     assert compared.get_column("word_jaccard").to_list() == [pytest.approx(plain_jaccard(*row)) for row in rows]
-    assert compared.get_column("identical_normalized").to_list() == [
-        plain_words(a) == plain_words(b) and bare(a) == bare(b) for a, b in rows
-    ]
+    identical = compared.get_column("identical_normalized").to_list()
+    assert [same and plain_words(a) != plain_words(b) for same, (a, b) in zip(identical, rows, strict=True)] == [
+        False
+    ] * len(rows)
+
+
+# ---- what counts and what does not, for any sentence ----
+
+SENTENCES = st.lists(st.sampled_from(["tea", "beans", "don't", "Él", "1999", "wait"]), min_size=1, max_size=8)
+FORMS: dict[str, Callable[[str], str]] = {
+    "spaces": lambda word: f"{word}  ",
+    "lines": lambda word: f"{word}\n\n",
+    "bold": lambda word: f"**{word}** ",
+    "italics": lambda word: f"*{word}* ",
+    "quotes": lambda word: f"“{word}” ",
+    "apostrophe": lambda word: word.replace("'", "’") + " ",
+    "comma": lambda word: f"{word} " if word.isdigit() else f"{word}, ",
+    "dots": lambda word: f"{word} " if word.isdigit() else f"{word}… ",
+}
+MARKS = ["?", " -", " *", " <=", ":", " #", "=", ")", "`", "]", " |"]
+
+
+@given(SENTENCES, st.data())
+def test_forms_of_the_same_sentence_are_identical(words: list[str], data: st.DataObject) -> None:
+    forms = data.draw(st.lists(st.sampled_from(sorted(FORMS)), min_size=len(words), max_size=len(words)))
+    other = "".join(FORMS[form](word) for form, word in zip(forms, words, strict=True))
+    assert signal("identical_normalized", ("Tea?", " ".join(words) + ".", other)) == [True]
+
+
+@given(SENTENCES, st.sampled_from(MARKS), st.data())
+def test_one_mark_more_is_a_difference(words: list[str], mark: str, data: st.DataObject) -> None:
+    at = data.draw(st.integers(0, len(words) - 1))
+    other = [f"{word}{mark}" if place == at else word for place, word in enumerate(words)]
+    assert signal("identical_normalized", ("Tea?", " ".join(words), " ".join(other))) == [False]

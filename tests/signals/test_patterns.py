@@ -16,6 +16,7 @@ from curate.signals.patterns import (
     pattern,
     refusal,
     role_label,
+    template_family,
     template_leak,
 )
 
@@ -83,17 +84,78 @@ EXAMPLES: dict[tuple[str, str], list[list[str]]] = {
         ],
         ["soy solo una ia", "soy un modelo de lenguaje", "soy sólo una inteligencia artificial"],
     ],
+    ("about_form", "en"): [
+        ["add the missing comma", "fix the punctuation", "a semi-colon", "with quotes", "an en dash", "hyphenate it"],
+        ["format this as a list", "in **bold**", "bullet points", "as json", "write code", "indentation"],
+        ["check the grammar", "proofread this", "the corrected text", "corrections", "find the typos"],
+    ],
+    ("about_form", "pt"): [["onde falta a vírgula", "entre aspas", "corrija a frase", "em negrito", "a pontuação"]],
+    ("about_form", "es"): [["faltan comas", "entre comillas", "corrige la frase", "en negrita", "puntúa esto"]],
     ("role_label", "any"): [
         ["Hi.\nUser: and then?", "Hi.\n\n  **Assistant:** yes", "Hi.\nHUMAN :\n", "Hi.\nChatGPT:", "Hi.\n**AI**: no"]
     ],
-    ("template_leak", "any"): [
-        ["<|im_start|>user", "bye<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|start_header_id|>", "<|assistant|>"],
-        ["<start_of_turn>user", "<end_of_turn>"],
+    ("template_leak", "ChatML (Qwen, Yi, InternLM, OLMo 3, Nemotron 3, LFM)"): [
+        ["<|im_start|>user", "bye<|im_end|>\nHi", "<|startoftext|>Hi", "<|endofprompt|>"],
+        ["<|action_start|><|plugin|>{}", "{}<|action_end|>", "<|interpreter|>", "<|tool_list_start|>[]"],
+    ],
+    ("template_leak", "Kimi"): [
+        [
+            "<|im_user|>user<|im_middle|>Hi",
+            "<|im_assistant|>",
+            "<|tool_calls_section_begin|>",
+            "<|tool_call_begin|>f:0",
+        ],
+        ["◁think▷ beans ◁/think▷ Soak them."],
+    ],
+    ("template_leak", "Llama 3"): [
+        ["<|begin_of_text|>", "<|start_header_id|>user", "a<|eot_id|>b", "<|python_tag|>f()"]
+    ],
+    ("template_leak", "Llama 4"): [["<|header_start|>user<|header_end|>", "a<|eot|>b", "<|python_start|>f()"]],
+    ("template_leak", "Llama 2, Mistral"): [
         ["[INST] hi [/INST]", "<<SYS>>", "<</SYS>>"],
-        ["<s> hi", " <s>", "bye</s>", "bye</s>\n"],
-        ["### Response:\nyes", "text\n### Instruction : do", "###Human: hi", "### Assistant:"],
-        ["bye\n\nHuman: hi", "bye\n\nAssistant: hi"],
-        ["<｜User｜>hi", "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>"],
+        ["<s> hi", " <s>", "bye</s>", "bye</s>\n", "bye</s> <s>hi"],
+        ["[THINK]beans[/THINK]Soak them.", "[TOOL_CALLS][]", "[SYSTEM_PROMPT]Be kind.[/SYSTEM_PROMPT]"],
+    ],
+    ("template_leak", "Gemma"): [
+        ["<start_of_turn>user", "<end_of_turn>\nHi", "<|turn>model", "a<turn|>b", "<|channel>thought"],
+        ["<bos>Soak them.", "Soak them.<eos>"],
+        ["<|tool_call>call:f{}<tool_call|>", "<|tool_response>", "<start_function_call>"],
+    ],
+    ("template_leak", "Cohere Command"): [
+        ["<|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>Hi", "<|USER_TOKEN|>", "<BOS_TOKEN>Hi"],
+        ["<|START_THINKING|>", "<|END_RESPONSE|> x", "<|START_ACTION|>[]", "<|START_TOOL_RESULT|>"],
+    ],
+    ("template_leak", "DeepSeek, Hunyuan"): [
+        ["<｜User｜>hi", "<｜begin▁of▁sentence｜>", "<｜tool▁calls▁begin｜>", "<｜hy_Assistant｜>", "a\n<|EOT|>\nb"]
+    ],
+    ("template_leak", "gpt-oss (harmony)"): [
+        [
+            "<|channel|>final<|message|>Soak them.",
+            "<|start|>assistant",
+            "a<|return|>b",
+            "{}<|call|>",
+            "<|constrain|>json",
+        ],
+        ["analysisBeans are dry.assistantfinalSoak them.", "assistantcommentary to=f"],
+    ],
+    ("template_leak", "Granite"): [["<|start_of_role|>user<|end_of_role|>Hi", "<|tool_call|>[]"]],
+    ("template_leak", "GLM"): [["[gMASK]<sop>Hi", "[gMASK]sop", "<|observation|>", "<arg_key>city</arg_key>"]],
+    ("template_leak", "Phi, Zephyr, Falcon 3, OLMo 2, GLM"): [
+        ["<|assistant|>\nHi", "<|user|>", "a<|end|>b", "a<|endoftext|>b", "<|im_sep|>", "<|fim_middle|>"]
+    ],
+    ("template_leak", "Nemotron"): [["<extra_id_1>User", "<SPECIAL_11>Assistant", "<TOOLCALL>[]</TOOLCALL>"]],
+    ("template_leak", "EXAONE"): [["[|user|]Hi", "[|assistant|]", "bye[|endofturn|]"]],
+    ("template_leak", "OpenChat"): [["a<|end_of_turn|>b", "GPT4 Correct Assistant: Hi"]],
+    ("template_leak", "Hermes, Qwen (tools)"): [
+        ['<tool_call>\n{"name": "f"}\n</tool_call>', "<tool_response>4</tool_response>"]
+    ],
+    ("template_leak", "Alpaca"): [
+        ["### Response:\nyes", "text\n### Instruction : do", "###Human: hi", "### Assistant:"]
+    ],
+    ("template_leak", "Vicuna"): [["ASSISTANT: Soak them.", " USER: How?"]],
+    ("template_leak", "Anthropic (hh-rlhf)"): [["bye\n\nHuman: hi", "bye\n\nAssistant: hi"]],
+    ("template_leak", "a role without its tokens"): [
+        ["assistant\n\nSoak them.", "model\nSoak them.", " assistant \r\nSoak them."]
     ],
     ("mojibake", "any"): [
         ["donâ€™t", "â€œyesâ€\x9d", "donâ\x80\x99t", "waitâ€¦"],
@@ -158,6 +220,15 @@ NEAR_MISSES: dict[str, list[str]] = {
         "como una persona",
         "soy un modelo de ropa",
     ],
+    "about_form": [
+        "what shall we do?",
+        "when was he born?",
+        "how far is the moon?",
+        "a colony of ants",
+        "in a comatose state",
+        "que horas são?",
+        "qué hora es?",
+    ],
     "role_label": [
         "User: first line",
         "The user:\nis here",
@@ -175,6 +246,19 @@ NEAR_MISSES: dict[str, list[str]] = {
         "a ### Response: b",
         "\nHuman: one line break",
         "end_of_turn",
+        "[instance]",
+        "[THINKING]",
+        "a <bos> b",
+        "<eos> ends a text",
+        "◁think",
+        "assistant teachers help",
+        "An assistant\nhelps.",
+        "modeling\nis hard",
+        "the assistant's final answer",
+        "<｜",
+        "<tool-call>",
+        "|user|",
+        "[|x|]",
     ],
     "mojibake": ["don’t", "café", "NÃO", "CORAÇÃO", "MANHÃ", "Âmbar", "“quoted”", "naïve", "10°C", "🙂", "Â"],
     "urls": ["http colon", "ftp://example.com", "www dot com", "awww.", "example.com"],
@@ -266,6 +350,13 @@ def test_no_pattern_matches_a_near_miss(name: str) -> None:
         (ai_boilerplate, "As an aide, I have many opinions.", False),
         (template_leak, "Fine.<|im_end|>", True),
         (template_leak, "Fine. |im_end|", False),
+        (template_leak, "Each turn ends with `<|im_end|>`.", False),
+        (template_leak, "Each turn ends with ``<|im_end|>``.", False),
+        (template_leak, "So:\n```\n<|im_start|>user\nHi<|im_end|>\n```\nThat is all.", False),
+        (template_leak, "So:\n~~~\n[INST] Hi [/INST]\n~~~", False),
+        (template_leak, "`code` and then<|im_end|>", True),
+        (template_leak, "```\ncode\n```\n<|im_start|>user\n```", True),
+        (template_leak, "`code`\nassistant\n", False),
         (role_label, "Fine.\nUser: and now?", True),
         (role_label, "User: and now?", False),
         (mojibake, "itâ€™s", True),
@@ -299,3 +390,28 @@ def test_counted_signals(name: str, text: str, count: int) -> None:
 def test_null_is_not_measured_and_an_empty_text_has_none(signal: Signal) -> None:
     assert value(signal, None) is None
     assert value(signal, "") == 0  # False for boolean signals
+
+
+FAMILIES = [family for name, family in EXAMPLES if name == "template_leak"]
+
+
+def test_every_family_has_its_sources() -> None:
+    listed = yaml.safe_load((files("curate.signals") / "patterns" / "template_leak.yaml").read_text("utf-8"))
+    assert list(listed["sources"]) == list(listed["patterns"]) == FAMILIES
+
+
+@pytest.mark.parametrize(
+    ("text", "family"),
+    [
+        ("<|channel|>final<|message|>Soak them.", "gpt-oss (harmony)"),
+        ("assistant\n\nSoak them.", "a role without its tokens"),
+        ("[THINK]soaking matters[/THINK]Soak them.", "Llama 2, Mistral"),
+        ("<bos>Soak them.", "Gemma"),
+        ("<|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>Soak them.", "Cohere Command"),
+        ("<｜Assistant｜>Soak them.", "DeepSeek, Hunyuan"),
+        ("Soak them. `<|im_end|>`", None),
+        ("Soak them.", None),
+    ],
+)
+def test_the_family_of_a_template_is_named(text: str, family: str | None) -> None:
+    assert template_family(text) == family

@@ -1,0 +1,76 @@
+"""The pairs that a `DuplicateFinder` compares: their texts, and the vectors of these, from blocks of any source."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Self
+
+import numpy as np
+import polars as pl
+
+from curate.dedup.questions import Questions
+from curate.dedup.tables import Blocks
+from curate.embeddings.cache import embed
+from curate.embeddings.encoder import load_encoder
+from curate.text.messages import COMPARED
+
+# Weights of the cosine of two questions, and of that of the whole prompts, where context is shared: a question counts
+# most, but the same one about another document is another one.
+OF_QUESTION, OF_WHOLE = 0.7, 0.3
+Read = Callable[[tuple[str, ...]], Iterable[pl.DataFrame]]  # columns -> blocks, the same ones at every call
+Embed = Callable[[Iterable[pl.Series], str | None, int], np.ndarray]  # texts, model, how many -> unit vectors
+
+
+def blocks_of(frame: pl.DataFrame) -> Read:
+    """Return a function that reads a frame as one block."""
+    return lambda columns: [frame.select(columns)]
+
+
+def embed_by(texts: Iterable[pl.Series], model: str | None, total: int) -> np.ndarray:
+    """Return unit vectors by `model`, or all-MiniLM-L6-v2: [total, dim] float32."""
+    return embed(texts, load_encoder(model), total=total)
+
+
+class BlockCorpus:
+    """
+    The pairs of blocks, as a `DuplicateFinder` reads them; see `dedup.finder.Corpus`.
+
+    in : `read` returns the sides of all rows (list[message], null for rows that are not compared)
+    """
+
+    def __init__(self, read: Read, rows: int, embed: Embed = embed_by, questions: Questions | None = None) -> None:
+        self._read, self.rows, self._embed = read, rows, embed
+        self._questions = questions or Questions(lambda: read(("prompt",)))
+
+    @classmethod
+    def of(cls, frame: pl.DataFrame) -> Self:
+        """Return the corpus of a frame."""
+        return cls(blocks_of(frame), len(frame))
+
+    def beside(self, frame: pl.DataFrame) -> "BlockCorpus":
+        """Return another set, to be compared with this one: it has the same contexts."""
+        return BlockCorpus(blocks_of(frame), len(frame), self._embed, self._questions)
+
+    def texts(self, compare: str, *, whole: bool = False) -> Blocks:
+        """Return the texts of all rows, null for those that are not compared; context is named, or `whole`."""
+        return lambda: self._texts(compare, "whole" if whole else "named")
+
+    def vectors(self, compare: str, model: str | None, *, whole: bool = False) -> np.ndarray:
+        """
+        Return unit vectors of all rows, [rows, dim] float32; zeros for rows not compared and texts without a word.
+
+        Where prompts share context and are not compared whole, each vector is that of the question beside that of the
+        whole prompt, weighted.
+        """
+        of_whole = self._embed(self._texts(compare, "whole"), model, self.rows)
+        if whole or not self.contexts(compare).any():
+            return of_whole
+        own = self._embed(self._texts(compare, "own"), model, self.rows)
+        return np.hstack([own * np.float32(OF_QUESTION**0.5), of_whole * np.float32(OF_WHOLE**0.5)])
+
+    def contexts(self, compare: str) -> np.ndarray:
+        """Return the context of each row's prompt: uint64, 0 for none."""
+        if "prompt" not in COMPARED[compare] or self._questions.contexts.is_empty():
+            return np.zeros(self.rows, np.uint64)
+        return np.concatenate([self._questions.context_of(block).to_numpy() for block in self._read(("prompt",))])
+
+    def _texts(self, compare: str, form: str) -> Iterator[pl.Series]:
+        return (self._questions.texts(block, compare, form) for block in self._read(COMPARED[compare]))

@@ -1,0 +1,97 @@
+"""
+Equal pairs: those whose texts are the same in NFC, with white space folded and trimmed. Case and punctuation stay.
+
+Normalizing every text would take as long as all other stages together, and nearly all pairs are unique. So the digits
+and punctuation marks of each text are summed up first, and only pairs for which the sums repeat are normalized.
+"""
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import polars as pl
+
+from curate.schema import with_ids
+from curate.text.arrays import mixed
+from curate.text.blocks import text_chunks
+from curate.text.messages import text_of
+from curate.text.utf8 import flat_bytes
+
+SIDES = ("prompt", "chosen", "rejected")
+IDS = ("pair_id", "flipped_id")
+# Characters that NFC leaves as they are and makes of no others: not letters (é may be two characters), nor < = > (which
+# take a stroke), nor ; ` (which have twins). White space is not among them, either.
+UNCHANGED = b"0123456789!\"#$%&'()*+,-./:?@[\\]^_{|}~"
+WEIGHTS = np.zeros(256, np.uint32)
+WEIGHTS[list(UNCHANGED)] = mixed(np.arange(1, len(UNCHANGED) + 1, dtype=np.uint64)).astype(np.uint32)
+
+
+def equal_form(text: pl.Expr) -> pl.Expr:
+    r"""
+    Return texts in the form in which they are compared: str -> str; null stays null, a text of spaces becomes "".
+
+    >>> import polars as pl
+    >>> pl.select(equal_form(pl.lit(" Cafe\u0301  at\r\nnoon "))).item()
+    'Café at noon'
+    """
+    return text.str.normalize("NFC").str.replace_all(r"\s+", " ").str.strip_chars(" ")
+
+
+def equal_ids(ids: pl.DataFrame, blocks: Callable[[], Iterable[pl.DataFrame]]) -> pl.DataFrame:
+    """
+    Replace the ids of equal pairs by those of their equal form, so that equal pairs have equal ids.
+
+    in : pair_id and flipped_id; `blocks` returns pair_id and the sides of the same rows, the same at every call
+    out: the same rows and columns. The ids serve to compare pairs only: of a unique pair they may or may not change.
+    """
+    if ids.is_empty():
+        return ids
+    firsts = ids.select(first=pl.col("pair_id").is_first_distinct()).to_series()  # copies are equal anyway
+    repeated = _repeated(pl.concat([_sums(block) for block in _filtered(blocks(), firsts)]))
+    if not repeated.any():
+        return ids
+    wanted = firsts.scatter(firsts.arg_true().filter(~repeated), False)
+    equal = pl.concat([_in_equal_form(block) for block in _filtered(blocks(), wanted)])
+    joined = ids.join(equal, on="pair_id", how="left", maintain_order="left")
+    return joined.with_columns(pl.coalesce(f"equal_{name}", name).alias(name) for name in IDS).select(ids.columns)
+
+
+def _filtered(blocks: Iterable[pl.DataFrame], mask: pl.Series) -> Iterable[pl.DataFrame]:
+    """Yield the rows of the blocks that the mask, which is over all blocks, selects."""
+    start = 0
+    for block in blocks:
+        yield block.filter(mask.slice(start, len(block)))
+        start += len(block)
+
+
+def _repeated(sums: pl.DataFrame) -> pl.Series:
+    """Return a mask of the pairs that may equal another one, or its opposite."""
+    one, two = pl.min_horizontal("chosen", "rejected"), pl.max_horizontal("chosen", "rejected")
+    return sums.select(pl.len().over("prompt", one, two) > 1).to_series()
+
+
+def _sums(block: pl.DataFrame) -> pl.DataFrame:
+    """Return for each side the sums of the weights of its bytes (u32): equal for texts of the same equal form."""
+    texts = block.select(text_of(side).fill_null("").alias(side) for side in SIDES)
+    return texts.select(
+        pl.Series(side, np.concatenate([np.zeros(0, np.uint32), *_chunk_sums(texts.get_column(side))]))
+        for side in SIDES
+    )
+
+
+def _chunk_sums(texts: pl.Series) -> Iterable[np.ndarray]:
+    for _, chunk in text_chunks([texts]):
+        data, ends = flat_bytes(chunk)
+        sums = np.append(np.uint32(0), np.cumsum(WEIGHTS[data], dtype=np.uint32))
+        yield sums[ends] - sums[np.append(0, ends[:-1])]
+
+
+def _in_equal_form(pairs: pl.DataFrame) -> pl.DataFrame:
+    """
+    Return pair_id, equal_pair_id and equal_flipped_id. Pairs whose two responses have the same equal form are left out:
+    in that form, they would be equal to their opposites.
+    """
+    content = equal_form(pl.element().struct.field("content"))
+    in_form = pl.element().struct.with_fields(content=content)
+    found = with_ids(pairs.with_columns(pl.col(side).list.eval(in_form) for side in SIDES))
+    ids = pairs.select("pair_id").with_columns(found.get_column(name).alias(f"equal_{name}") for name in IDS)
+    return ids.filter(pl.col("equal_pair_id") != pl.col("equal_flipped_id"))
