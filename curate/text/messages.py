@@ -41,9 +41,9 @@ def split_conversations(frame: pl.DataFrame) -> pl.DataFrame:
     Split two whole conversations into their shared prompt and two responses.
 
     in : chosen, rejected: list[message], each a whole conversation
-    out: prompt, chosen, rejected: shared turns up to the last user turn move to `prompt`.
+    out: prompt, chosen, rejected: shared turns up to the last one of the user, or result of a tool, move to `prompt`.
 
-    Conversations that diverge before their last turn leave responses of several turns. Without a shared user turn the
+    Conversations that diverge before their last turn leave responses of several turns. Without such a turn the
     prompt is an empty list. Every response keeps at least one turn: two equal conversations keep their last turn on
     both sides.
     """
@@ -58,10 +58,10 @@ def split_conversations(frame: pl.DataFrame) -> pl.DataFrame:
         .explode("position", "chosen", "rejected", empty_as_null=True, keep_nulls=True)
     )
     same = pl.col("chosen").eq_missing(pl.col("rejected")).cum_min().over("row")
-    is_user = pl.col("chosen").struct.field("role") == "user"
+    asks = pl.col("chosen").struct.field("role").is_in(("user", "tool"))  # a turn that an answer follows
     cut = (
         turns.filter(same)  # the shared turns …
-        .filter(is_user & (pl.col("position") < pl.col("length") - 1))  # … up to a user turn that is not the last turn
+        .filter(asks & (pl.col("position") < pl.col("length") - 1))  # … up to one that is not the last turn
         .group_by("row")
         .agg(cut=pl.col("position").max() + 1)
     )
