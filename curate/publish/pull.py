@@ -122,7 +122,7 @@ def _checked(shard: Path, sums: Counter[str]) -> int:
     if not PRODUCT.fullmatch(shard.name) or not sums[sha]:
         raise InputError(f"{shard.name} differs from what the run published: it was changed on the Hub")
     sums[sha] -= 1
-    return sum(len(block) for block in _blocks(shard, PAIR))
+    return sum(len(block) for block in _blocks(shard, file_schema(fields_in(pl.read_parquet_schema(shard)))))
 
 
 def _check_rows(name: str, rows: int, expected: int | None) -> None:

@@ -16,7 +16,7 @@ from curate.sources.raw_block import Bounds, RawBlock
 
 __all__ = ["STAGED_PROMPTS", "VERSION", "Bounds", "Feed", "convert", "open_feeds", "read", "read_prompts", "title"]
 
-VERSION = 1  # part of the stage's key: raise it when the same input yields different rows
+VERSION = 2  # part of the stage's key: raise it when the same input yields different rows
 
 
 def read(

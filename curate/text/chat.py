@@ -13,9 +13,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+import msgspec
+
 from curate import limits
 from curate.errors import CurateError
 
+KEYS = {"reasoning": "reasoning_content"}  # our fields whose key is another one in chat templates
 TICK = 0.1  # seconds between two looks at what is rendered
 Conversation = Sequence[Mapping[str, Any]]
 
@@ -34,10 +37,24 @@ def render_chat(tokenizer: Any, conversation: Conversation, **options: Any) -> s
 
 def render_chats(tokenizer: Any, conversations: Sequence[Conversation], **options: Any) -> list[str]:
     """Render several conversations, as `render_chat` does, in one call."""
-    plain = [[dict(message) for message in conversation] for conversation in conversations]
+    plain = [[chat_message(message) for message in conversation] for conversation in conversations]
     what = f"the chat template of {getattr(tokenizer, 'name_or_path', '') or 'the model'}"
     _check_operators(what, options.get("chat_template") or tokenizer.chat_template)
     return _stopped(what, lambda: tokenizer.apply_chat_template(plain, tokenize=False, **options))
+
+
+def chat_message(message: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    Return a message as chat templates and trainers take it: only with the fields that it has (many templates ask whether
+    there are any `tool_calls`, not whether they are null), calls as objects, and reasoning as `reasoning_content`.
+
+        chat_message({"role": "assistant", "content": "", "reasoning": "Hm.", "tool_calls": None})
+        # {"role": "assistant", "content": "", "reasoning_content": "Hm."}
+    """
+    found = {KEYS.get(name, name): value for name, value in message.items() if value is not None}
+    if isinstance(found.get("tool_calls"), str):
+        found["tool_calls"] = msgspec.json.decode(found["tool_calls"])
+    return found
 
 
 def _check_operators(what: str, template: Any) -> None:
