@@ -37,3 +37,10 @@ def contents(folder: Path) -> dict[str, bytes]:
         *(folder / n for n in ("ledger.parquet", "README.md", "report.html")),
     ]
     return {file.name: file.read_bytes() for file in [*files, folder / "recipe.yaml"]}
+
+
+def plain(messages: Any) -> Any:
+    """Return messages out of a frame without the optional fields that they do not have; other values as they are."""
+    if not isinstance(messages, list) or not all(isinstance(turn, dict) for turn in messages):
+        return messages
+    return [{name: value for name, value in turn.items() if value is not None} for turn in messages]

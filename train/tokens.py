@@ -48,7 +48,7 @@ def tokens(pairs: pl.DataFrame, tokenizer: Any, ends: frozenset[int]) -> pl.Data
     """
     Tokenize pairs as TRL does and measure them.
 
-    in : PAIR (only prompt, chosen, rejected and tools are used), a tokenizer with a chat template, ids of the end tokens
+    in : PAIR (only prompt, chosen, rejected and tools are used), a tokenizer with a template, ids of the end tokens
     out: TOKENS, one row per pair, in order
     """
     segments = SegmentTokenizer(tokenizer)

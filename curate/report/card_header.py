@@ -8,9 +8,8 @@ import polars as pl
 import yaml
 
 from curate.files import parse_yaml, yaml_text
-from curate.rundir.file_form import CALLS, file_schema, fields_in
+from curate.rundir.file_form import CALLS, fields_in, file_schema
 from curate.rundir.store import DATA, SPLITS
-from curate.schema import PAIR
 from curate.sources.hub import HUB_ID
 from curate.terminal import visible
 
@@ -61,7 +60,7 @@ def header_of(found: Mapping[str, Any], recipe: "Recipe", files: Sequence[Path],
 
 def _schema(files: Sequence[Path]) -> pl.Schema:
     """Return the schema of a run's shards, without Arrow's JSON type; all have the same."""
-    return file_schema(fields_in(pl.read_parquet_schema(files[0])) if files else frozenset())
+    return file_schema(fields_in(pl.scan_parquet(files[0], glob=False).collect_schema()) if files else frozenset())
 
 
 def config_header(config: str, schema: pl.Schema, splits: Mapping[str, tuple[int, int]], size: int) -> Header:

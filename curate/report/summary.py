@@ -13,8 +13,8 @@ from curate.report.generation import GenerationSummary
 from curate.rules import DEFAULTS
 from curate.rundir.result import Run
 from curate.rundir.store import SPLITS
+from curate.schema.message import shown_text, tool_names
 from curate.signals import COLUMNS, SIDES
-from curate.text.messages import shown_text, tool_names
 
 EXAMPLES = 20  # rows shown for each reason
 SHOWN_CHARS = 1_500  # characters shown of each text in an example

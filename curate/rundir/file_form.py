@@ -1,5 +1,5 @@
 """
-The form of pairs in files: that of PAIR, with the optional fields that some row of the run has, as trainers expect them.
+The form of pairs in files: that of PAIR, with the optional fields that some row of the run has.
 
 Reasoning is `reasoning_content`, the key that chat templates read. `tool_calls` is a list of JSON values (Arrow's JSON
 type), which `datasets` decodes to objects: a struct would give every call the arguments of all others, as nulls.
@@ -11,7 +11,7 @@ import msgspec
 import polars as pl
 
 from curate.schema import MESSAGES, OPTIONAL, PAIR
-from curate.text.chat import KEYS
+from curate.schema.message import KEYS
 
 SIDES = ("prompt", "chosen", "rejected")
 CALLS = pl.List(pl.String)  # JSON, one text per call
@@ -40,10 +40,10 @@ def to_file(pairs: pl.DataFrame, fields: Present) -> pl.DataFrame:
     """Return rows in the form of files: PAIR (or another table with messages) -> `file_schema`."""
     schema = file_schema(fields, pairs.schema)
     element = pl.element().struct.field
-    known = {KEYS.get(name, name): element(name) for name in OPTIONAL if name in fields}
+    known: dict[str, pl.Expr] = {KEYS.get(name, name): element(name) for name in OPTIONAL if name in fields}
     if "tool_calls" in known:
         known["tool_calls"] = element("tool_calls").map_batches(_separate, return_dtype=CALLS)
-    message = pl.struct(role=element("role"), content=element("content"), **known)
+    message = pl.struct(element("role"), element("content"), *(value.alias(name) for name, value in known.items()))
     return pairs.select(
         pl.col(name).list.eval(message).cast(dtype) if pairs.schema[name] == MESSAGES else name
         for name, dtype in schema.items()
@@ -55,7 +55,7 @@ def from_file(frame: pl.LazyFrame, sides: Iterable[str] = SIDES) -> pl.LazyFrame
     found = frame.collect_schema()
     added = [] if "tools" in found or "extra" not in found else [pl.lit(None, pl.String).alias("tools")]
     whole = frame.with_columns(*(_message(name, found[name]) for name in sides), *added)
-    ordered = [name for name in PAIR if name in found or name == "tools" and added]
+    ordered = [name for name in PAIR if name in found or (name == "tools" and added)]
     return whole.select(*ordered, *(name for name in found if name not in PAIR))
 
 
@@ -68,14 +68,14 @@ def _message(column: str, dtype: pl.DataType) -> pl.Expr:
         calls = known["tool_calls"]
         texts = calls.list.eval(pl.element().ext.storage()) if JSON in str(dtype) else calls
         known["tool_calls"] = pl.when(calls.is_not_null()).then(pl.format("[{}]", texts.list.join(",")))
-    message = pl.struct(role=element("role"), content=element("content"), **known)
+    message = pl.struct(element("role"), element("content"), *(value.alias(name) for name, value in known.items()))
     return pl.col(column).list.eval(message).cast(MESSAGES)
 
 
 def fields_of(dtype: pl.DataType) -> Iterable[str]:
     """Return the names of the fields of messages; none for any other type."""
-    is_messages = isinstance(dtype, pl.List) and isinstance(dtype.inner, pl.Struct)
-    return dtype.inner.to_schema() if is_messages else ()
+    inner = dtype.inner if isinstance(dtype, pl.List) else None
+    return inner.to_schema() if isinstance(inner, pl.Struct) else ()
 
 
 def fields_in(found: pl.Schema) -> Present:

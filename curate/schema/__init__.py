@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 import polars as pl
 
 from curate.errors import InputError
+from curate.schema.message import ROLES
 
 __all__ = [
     "CANDIDATES",
@@ -28,15 +29,15 @@ __all__ = [
     "with_ids",
 ]
 
-# What a message may have besides its role and text; null = it has none. `tool_calls` is a JSON array of calls in OpenAI's
-# form, with arguments as an object: [{"id": …, "type": "function", "function": {"name": …, "arguments": {…}}}].
+# What a message may have besides its role and text; null = it has none. `tool_calls` is a JSON array of calls in
+# OpenAI's form, with arguments as an object:
+# [{"id": …, "type": "function", "function": {"name": …, "arguments": {…}}}]
 OPTIONAL = ("reasoning", "tool_calls", "name", "tool_call_id")
 MESSAGE = pl.Struct({"role": pl.String, "content": pl.String, **dict.fromkeys(OPTIONAL, pl.String)})
 MESSAGES = pl.List(MESSAGE)
 TAGS = {"reasoning": "r", "tool_calls": "c", "name": "n", "tool_call_id": "i"}  # in ids
 # Problems of readable prompts: it occurs earlier, or it was only used to generate others.
 DUPLICATE_PROMPT, SEED = "duplicate_prompt", "seed"
-ROLES = ("system", "developer", "user", "assistant", "tool")
 
 # One row per pair; prompt/chosen/rejected are TRL's "conversational preference, explicit prompt".
 PAIR = pl.Schema(
@@ -86,7 +87,7 @@ CANDIDATES = pl.Schema(
         "input_tokens": pl.UInt32(),
         "output_tokens": pl.UInt32(),
         "error": pl.String(),
-        # What the model thought first, where its endpoint tells it apart; null = unknown. It is not in the message, too.
+        # What the model thought first, where its endpoint tells it apart; null = unknown. The response has none then.
         "reasoning": pl.String(),
         "logp_per_token": pl.Float64(),  # log-likelihood under the model to be trained, nats; null = not measured
         "score": pl.Float64(),  # overall score; null = not judged
@@ -141,7 +142,7 @@ def widened(frame: pl.DataFrame, schema: Mapping[str, pl.DataType] = PAIR) -> pl
     Return the frame with every optional field in the schema's messages, and with `tools` where the schema has it; null
     where they are absent. Other columns stay as they are, and so do messages that have any other field.
 
-        widened(pl.DataFrame({"prompt": [[{"role": "user", "content": "Tea?"}]]}))["prompt"][0][0]["tool_calls"]  # None
+        widened(pl.DataFrame({"prompt": [[{"role": "user", "content": "Tea?"}]]}))["prompt"][0][0]["name"]  # None
     """
     narrow = [
         name for name, dtype in schema.items() if dtype == MESSAGES and _is_narrow(frame.schema.get(name, pl.Null()))

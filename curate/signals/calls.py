@@ -1,5 +1,5 @@
 """
-Calls of tools: whether they fit the tools that are offered, their arguments the tools' parameters, and results the calls.
+Calls of tools: whether they fit the tools that are offered, arguments the tools' parameters, and results the calls.
 
 Only rows that have calls or results are looked at one by one; blocks without any cost one look at a column of nulls.
 """
@@ -63,8 +63,8 @@ def reasoning_differs() -> pl.Expr:
 
 def with_calls(table: pl.DataFrame) -> pl.DataFrame:
     """
-    Correct what was measured of texts alone: an answer that calls a tool is not empty, and two that call different tools,
-    or the same with different arguments, are not identical.
+    Correct what was measured of texts alone: an answer that calls a tool is not empty, and two that call different
+    tools, or the same with different arguments, are not identical.
 
     in : PAIR and signals
     out: the same columns
@@ -89,8 +89,8 @@ def _has(pairs: pl.DataFrame, side: str, name: str) -> pl.Series:
 def _where(
     pairs: pl.DataFrame, some: pl.Series, columns: Sequence[str], wrong: Callable[[Mapping[str, Any]], bool]
 ) -> pl.Series:
-    """Return `wrong` of each row of `some`, false for all others."""
-    found = pl.Series([False] * len(pairs), dtype=pl.Boolean)
+    """Return `wrong` of each row of `some`, false for all others; null where there is no side."""
+    found = pairs.select(pl.when(pl.col(columns[0]).is_not_null()).then(pl.lit(value=False))).to_series()
     places = some.arg_true()
     if not len(places):
         return found
@@ -131,22 +131,23 @@ def _fits(value: Any, schema: Any) -> bool:
 
     A complete validator would follow references to the network and run patterns of the source's choosing.
     """
-    if not isinstance(schema, dict) or not _has_type(value, schema.get("type")):
-        return not isinstance(schema, dict)
-    if "enum" in schema and isinstance(schema["enum"], list) and value not in schema["enum"]:
-        return False
-    if "const" in schema and value != schema["const"]:
+    if not isinstance(schema, dict):
+        return True
+    allowed = schema.get("enum", [schema["const"]] if "const" in schema else [value])
+    if not _has_type(value, schema.get("type")) or (isinstance(allowed, list) and value not in allowed):
         return False
     if isinstance(value, list):
         return all(_fits(item, schema.get("items")) for item in value)
-    if not isinstance(value, dict):
-        return True
+    return not isinstance(value, dict) or _fit_properties(value, schema)
+
+
+def _fit_properties(value: Mapping[str, Any], schema: Mapping[str, Any]) -> bool:
     known, required = schema.get("properties"), schema.get("required")
     known = known if isinstance(known, dict) else {}
     if isinstance(required, list) and any(name not in value for name in required if isinstance(name, str)):
         return False
     # Trainers and endpoints take the listed parameters for all there are.
-    is_closed = bool(known) and not schema.get("additionalProperties") and not schema.keys() & {"anyOf", "allOf", "oneOf"}
+    is_closed = known and not schema.get("additionalProperties") and not schema.keys() & {"anyOf", "allOf", "oneOf"}
     if is_closed and not value.keys() <= known.keys():
         return False
     return all(_fits(item, known.get(name)) for name, item in value.items())

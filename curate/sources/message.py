@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from curate.schema import ROLES
+from curate.schema.message import ROLES
 
 # Role names of other tools (ShareGPT and similar formats).
 CALL_ROLES = ("function_call", "tool_call", "tool_calls")  # the text is a call of a tool
@@ -94,7 +94,9 @@ def calls(value: object, place: int) -> str | None:
     listed = [_decoded(one) for one in (found if isinstance(found, list) else [found])]
     known = [_call(one) for one in listed]
     if None in known:
-        raise Problem("not_supported", f"message {place + 1} has a call of a tool that cannot be read: it would be lost")
+        raise Problem(
+            "not_supported", f"message {place + 1} has a call of a tool that cannot be read: it would be lost"
+        )
     return msgspec.json.encode(known).decode() if known else None
 
 

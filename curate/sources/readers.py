@@ -155,7 +155,9 @@ def _python(text: str) -> Any:
 
 def _is_conversation(value: Any) -> bool:
     if isinstance(value, dict):
-        is_message = any(key in value for key in ROLE_KEYS) and any(key in value for key in (*CONTENT_KEYS, "tool_calls"))
+        is_message = any(key in value for key in ROLE_KEYS) and any(
+            key in value for key in (*CONTENT_KEYS, "tool_calls")
+        )
         return is_message or any(isinstance(value.get(k), list) and _is_conversation(value[k]) for k in AROUND)
     return isinstance(value, list) and bool(value) and all(isinstance(v, dict) and _is_conversation(v) for v in value)
 

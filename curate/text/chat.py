@@ -13,12 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-import msgspec
-
 from curate import limits
 from curate.errors import CurateError
+from curate.schema.message import chat_message
 
-KEYS = {"reasoning": "reasoning_content"}  # our fields whose key is another one in chat templates
 TICK = 0.1  # seconds between two looks at what is rendered
 Conversation = Sequence[Mapping[str, Any]]
 
@@ -41,20 +39,6 @@ def render_chats(tokenizer: Any, conversations: Sequence[Conversation], **option
     what = f"the chat template of {getattr(tokenizer, 'name_or_path', '') or 'the model'}"
     _check_operators(what, options.get("chat_template") or tokenizer.chat_template)
     return _stopped(what, lambda: tokenizer.apply_chat_template(plain, tokenize=False, **options))
-
-
-def chat_message(message: Mapping[str, Any]) -> dict[str, Any]:
-    """
-    Return a message as chat templates and trainers take it: only with the fields that it has (many templates ask whether
-    there are any `tool_calls`, not whether they are null), calls as objects, and reasoning as `reasoning_content`.
-
-        chat_message({"role": "assistant", "content": "", "reasoning": "Hm.", "tool_calls": None})
-        # {"role": "assistant", "content": "", "reasoning_content": "Hm."}
-    """
-    found = {KEYS.get(name, name): value for name, value in message.items() if value is not None}
-    if isinstance(found.get("tool_calls"), str):
-        found["tool_calls"] = msgspec.json.decode(found["tool_calls"])
-    return found
 
 
 def _check_operators(what: str, template: Any) -> None:

@@ -1,9 +1,5 @@
 """Lists of messages and their texts, as polars expressions over whole columns."""
 
-from collections.abc import Mapping
-from typing import Any
-
-import msgspec
 import numpy as np
 import polars as pl
 
@@ -27,8 +23,8 @@ def calls_text(messages: str) -> pl.Expr:
     """
     Return all calls of tools in some messages as one text, null for none: list[message] -> str.
 
-    Texts that are equal may differ in it: `text_of` is what a message says, not what it does. Ids are left out, which are
-    new in every conversation.
+    Texts that are equal may differ in it: `text_of` is what a message says, not what it does. Ids are left out: they
+    are new in every conversation.
     """
     calls = pl.element().struct.field("tool_calls").drop_nulls().str.replace_all(CALL_ID, "{")
     joined = pl.col(messages).list.eval(calls).list.join("\n")
@@ -46,28 +42,6 @@ COMPARED = {
 def compared_text(compare: str) -> pl.Expr:
     """The text of a pair that is compared with that of others: a key of COMPARED -> str."""
     return pl.concat_str([text_of(side) for side in COMPARED[compare]], separator="\n\n")
-
-
-def shown_text(message: Mapping[str, Any]) -> str:
-    """
-    Return what a message holds, for people: its reasoning, its text, and its calls as name and arguments.
-
-        shown_text({"content": "Let me look.", "tool_calls": '[{"function": {"name": "f", "arguments": {"x": 1}}}]'})
-        # Let me look.\n\n→ f({"x":1})
-    """
-    calls = msgspec.json.decode(message.get("tool_calls") or "[]")
-    called = [f"→ {call['function']['name']}({_json(call['function']['arguments'])})" for call in calls]
-    thought = [f"(reasoning) {message['reasoning']}"] if message.get("reasoning") else []
-    return "\n\n".join(part for part in (*thought, message["content"], *called) if part)
-
-
-def tool_names(tools: str | None) -> str:
-    """Return the names of the tools offered, for people: `get_weather, get_time`; empty for none."""
-    return ", ".join(tool["function"]["name"] for tool in msgspec.json.decode(tools or "[]"))
-
-
-def _json(value: Any) -> str:
-    return msgspec.json.encode(value).decode()
 
 
 def last_user_text(messages: str = "prompt") -> pl.Expr:

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-Messages = Sequence[Mapping[str, Any]]  # [{"role": …, "content": …}, …], with the optional fields that each has
+Messages = Sequence[Mapping[str, str]]  # [{"role": …, "content": …}, …], with the optional fields that each has
 
 
 ROOM = ("max_tokens", "max_completion_tokens")  # the two names of the limit on output tokens

@@ -17,8 +17,8 @@ from curate.files import NO_SPACE, no_space, remove
 from curate.recipe.training import Train
 from curate.rundir.file_form import present, to_file
 from curate.schema import MESSAGES
+from curate.schema.message import chat_message
 from curate.terminal import is_watched
-from curate.text.chat import chat_message
 from train.models import EXTRA
 from train.training import generations, processes
 from train.training.defaults import Facts, trainer_arguments

@@ -24,7 +24,7 @@ def chosen_only(rows: pl.DataFrame) -> pl.DataFrame:
     Turn pairs into SFT examples in TRL's conversational prompt-completion format (loss on the completion only).
 
     in : prompt, chosen, rejected, tools, row, length
-    out: prompt, completion (the chosen answer), tools, row, length; one row per distinct prompt, chosen answer and tools
+    out: prompt, completion (the chosen answer), tools, row, length; one row per distinct answer
     """
     distinct = ["prompt", "completion", *({"tools"} & set(rows.columns))]
     return rows.rename({"chosen": "completion"}).drop("rejected").unique(distinct, maintain_order=True)

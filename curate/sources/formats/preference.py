@@ -81,9 +81,10 @@ def fields(columns: Columns) -> dict[str, Field] | None:
 
 
 def lost_fields(columns: Columns) -> dict[str, Field]:
-    """Return the fields of columns whose values say something that the texts do not: tools, and images, which are lost."""
-    offered = {"tools": Field(name, "tools", needed=False) for name in TOOLS[::-1] if name in columns}
-    return offered | {f"lost_{name}": Field(name, "absent", needed=False) for name in LOST if name in columns}
+    """Return the fields of columns that say something that the texts do not: tools, and images, which would be lost."""
+    offered = _first(TOOLS, columns)
+    tools = {"tools": Field(offered, "tools", needed=False)} if offered else {}
+    return tools | {f"lost_{name}": Field(name, "absent", needed=False) for name in LOST if name in columns}
 
 
 def context_fields(columns: Columns, prompt: str | None) -> dict[str, Field]:
@@ -152,7 +153,9 @@ def _unrepeated(frame: pl.DataFrame) -> pl.DataFrame:
     begins = [content.str.starts_with(question) & (pl.col(s).list.len() == 1) for s, content in contents.items()]
     rest = {s: content.str.slice(question.str.len_chars()).str.strip_chars() for s, content in contents.items()}
     apart = [content.str.slice(question.str.len_chars(), 1).str.contains(r"^\s$") for content in contents.values()]
-    both = pl.all_horizontal(question.str.len_chars() > 0, *bare, *begins, *apart, *(text != "" for text in rest.values()))
+    both = pl.all_horizontal(
+        question.str.len_chars() > 0, *bare, *begins, *apart, *(text != "" for text in rest.values())
+    )
     repeated = frame.select(both.fill_null(value=False)).to_series()
     if not repeated.any():
         return frame
