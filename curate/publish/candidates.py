@@ -32,7 +32,7 @@ class Candidates:
     shards: Mapping[Path, str]  # → SHA-256
     counts: Mapping[str, int]  # answers, prompts, judged, failed
     memory_bytes: int
-    schema: pl.Schema
+    fields: Present = frozenset()  # optional fields of messages that some answer has
 
     def places(self, *, appended: bool) -> Iterator[tuple[str, Path, str]]:
         """Yield path in the repository, file, SHA-256. Appended files are named by content, like appended pairs."""
@@ -44,7 +44,12 @@ class Candidates:
     def header(self) -> Header:
         """Return the header of this config."""
         size = sum(shard.stat().st_size for shard in self.shards)
-        return config_header(self.config, self.schema, {SPLIT: (self.memory_bytes, self.counts["answers"])}, size)
+        return config_header(
+            self.config,
+            file_schema(self.fields, CANDIDATES),
+            {SPLIT: (self.memory_bytes, self.counts["answers"])},
+            size,
+        )
 
 
 def name_beside(config: str) -> str:
@@ -63,8 +68,7 @@ def opened(run: Run, config: str) -> Iterator[Candidates]:
         shards = _shards(run, Path(folder), fields)
         files = [pq.ParquetFile(shard) for shard in shards]
         size = sum(file.read_row_group(number).nbytes for file in files for number in range(file.num_row_groups))
-        schema = file_schema(fields, CANDIDATES)
-        yield Candidates(name_beside(config), shards, _counts(run.folder / ANSWERS), size, schema)
+        yield Candidates(name_beside(config), shards, _counts(run.folder / ANSWERS), size, fields)
 
 
 def _shards(run: Run, folder: Path, fields: Present) -> dict[Path, str]:

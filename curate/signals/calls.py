@@ -110,18 +110,17 @@ def _parameters(tools: str | None) -> dict[str, Any]:
 
 
 def _is_unmatched(turns: Rows) -> bool:
-    """Whether a result has no call before it. A result without an id answers any call that has no result yet."""
+    """Whether a result has no call before it: with its id or, where one of them has none, without a result yet."""
     waiting: Counter[str | None] = Counter()
     for turn in turns:
         if turn["tool_calls"]:
             waiting.update(call.get("id") for call in msgspec.json.decode(turn["tool_calls"]))
         if turn["role"] == "tool":
             number = turn["tool_call_id"]
-            known = number if waiting[number] > 0 else None
-            known = known if waiting[known] > 0 or number else next((one for one in waiting if waiting[one] > 0), None)
-            if waiting[known] <= 0:
+            answered = [one for one in ((number, None) if number else tuple(waiting)) if waiting[one] > 0]
+            if not answered:
                 return True
-            waiting[known] -= 1
+            waiting[answered[0]] -= 1
     return False
 
 
