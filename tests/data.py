@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from curate.schema import OPTIONAL
+
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -39,8 +41,11 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in [*files, folder / "recipe.yaml"]}
 
 
-def plain(messages: Any) -> Any:
-    """Return messages out of a frame without the optional fields that they do not have; other values as they are."""
-    if not isinstance(messages, list) or not all(isinstance(turn, dict) for turn in messages):
-        return messages
-    return [{name: value for name, value in turn.items() if value is not None} for turn in messages]
+def plain(value: Any) -> Any:
+    """Return messages out of a frame, or rows with some, without the optional fields that they do not have."""
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    absent = OPTIONAL if "role" in value else ()
+    return {name: plain(item) for name, item in value.items() if name not in absent or item is not None}

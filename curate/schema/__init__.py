@@ -154,12 +154,12 @@ def widened(frame: pl.DataFrame, schema: Mapping[str, pl.DataType] = PAIR) -> pl
 
 
 def _is_narrow(dtype: pl.DataType) -> bool:
-    """Return whether a type is that of messages without some of the optional fields."""
+    """Return whether a type is that of messages without some of the optional fields, or with them as null."""
     if not isinstance(dtype, pl.List) or not isinstance(dtype.inner, pl.Struct):
         return False
     fields = dtype.inner.to_schema()
     texts = all(kind in (pl.String, pl.Null) for kind in fields.values())
-    return texts and {"role", "content"} <= set(fields) < {"role", "content", *OPTIONAL}
+    return dtype != MESSAGES and texts and {"role", "content"} <= set(fields) <= {"role", "content", *OPTIONAL}
 
 
 def digest(text: pl.Expr) -> pl.Expr:
@@ -205,7 +205,8 @@ def with_ids(frame: pl.DataFrame) -> pl.DataFrame:
     """
     offered = pl.concat_str(pl.lit("t"), *_prefixed(pl.col("tools"))).fill_null("") if "tools" in frame.columns else ""
     texts = {"prompt": canonical("prompt") + offered, "chosen": canonical("chosen"), "rejected": canonical("rejected")}
-    sides = frame.select(digest(text).alias(side) for side, text in texts.items())
+    whole = widened(frame, dict.fromkeys(texts, MESSAGES))
+    sides = whole.select(digest(text).alias(side) for side, text in texts.items())
     ids = sides.select(
         prompt_id="prompt",
         pair_id=digest(pl.concat_str("prompt", "chosen", "rejected")),
