@@ -60,7 +60,9 @@ def from_file(frame: pl.LazyFrame, sides: Iterable[str] = SIDES) -> pl.LazyFrame
 
 
 def _message(column: str, dtype: pl.DataType) -> pl.Expr:
-    """Return the messages of a file with all optional fields."""
+    """Return the messages of a file with all optional fields; those that are in our form already stay."""
+    if dtype == MESSAGES:
+        return pl.col(column)
     fields = set(fields_of(dtype))
     element = pl.element().struct.field
     known = {name: element(KEYS.get(name, name)) for name in OPTIONAL if KEYS.get(name, name) in fields}

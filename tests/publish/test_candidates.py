@@ -17,6 +17,7 @@ from curate.recipe.load import make_recipe
 from curate.report.card_header import read_header
 from curate.rundir import writers
 from curate.rundir.checksums import check_seal
+from curate.rundir.file_form import file_schema
 from curate.rundir.manifest import Manifest
 from curate.rundir.result import Run
 from curate.schema import CANDIDATES
@@ -120,7 +121,8 @@ def test_a_large_file_is_cut_into_shards(run: Run, tmp_path: Path, monkeypatch: 
         assert len(found.shards) == 3
         assert next(found.places(appended=False))[0].endswith("/train-00000-of-00003.parquet")
         assert pl.concat([pl.read_parquet(shard) for shard in found.shards]).equals(pl.concat(groups))
-        assert pq.read_schema(next(iter(found.shards))).equals(writers.arrow_schema(CANDIDATES))
+        expected = writers.arrow_schema(file_schema(frozenset(), CANDIDATES))
+        assert pq.read_schema(next(iter(found.shards))).equals(expected)
         shards = list(found.shards)
     assert not any(shard.exists() for shard in shards)
 
