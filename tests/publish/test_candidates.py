@@ -21,6 +21,7 @@ from curate.rundir.file_form import file_schema
 from curate.rundir.manifest import Manifest
 from curate.rundir.result import Run
 from curate.schema import CANDIDATES
+from tests.data import plain
 from tests.hub_server import HubServer, read
 from tests.publish.test_gates import GITHUB, checked
 from tests.publish.user import LICENSED, SMALL, Reader, User, command, make_run, with_publish
@@ -213,7 +214,7 @@ def test_one_commit_with_both_configs(hub: HubServer, user: User, run: Run, tmp_
         "default": {name: run.counts[name] for name in ("train", "test") if run.counts[name]},
         "candidates": {"train": 60},
     }
-    assert only(loaded("me/both", "candidates")) == rows_of(run)
+    assert only(loaded("me/both", "candidates")) == plain(rows_of(run))
     card = files_of(hub, "me/both")["README.md"].decode()
     assert "60 answers to\n20 prompts, 40 with a score, 20 without a text" in card
     assert "| `candidates` | train | 60 |" in card
@@ -236,7 +237,7 @@ def test_a_push_of_pairs_alone_keeps_the_candidates(
     user.push(other, "me/later", config="raw", candidates=True)
     assert splits(hub, "me/later").keys() == {"default", "candidates", "raw", "raw-candidates"}
     assert user.push(other, "me/later", config="raw", candidates=True)["changed"] is False
-    assert only(loaded("me/later", "raw-candidates")) == rows_of(other)
+    assert only(loaded("me/later", "raw-candidates")) == plain(rows_of(other))
 
 
 @pytest.mark.slow
