@@ -233,12 +233,9 @@ def is_plain(values: pl.Series) -> bool:
         return False
     messages = values.explode(empty_as_null=True, keep_nulls=True).struct
     roles, contents = messages.field("role"), messages.field("content")
-    optional = [messages.field(name) for name in fields if name in OPTIONAL]
-    return (
-        bool(roles.is_in(ROLES).fill_null(value=False).all())
-        and contents.null_count() == 0
-        and all(field.null_count() == len(field) for field in optional)
-    )
+    if any(messages.field(name).null_count() < len(contents) for name in fields if name in OPTIONAL):
+        return False
+    return bool(roles.is_in(ROLES).fill_null(value=False).all()) and contents.null_count() == 0
 
 
 def _whole(values: pl.Series) -> pl.Series:
