@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from curate.schema import OPTIONAL
+
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -37,3 +39,13 @@ def contents(folder: Path) -> dict[str, bytes]:
         *(folder / n for n in ("ledger.parquet", "README.md", "report.html")),
     ]
     return {file.name: file.read_bytes() for file in [*files, folder / "recipe.yaml"]}
+
+
+def plain(value: Any) -> Any:
+    """Return messages out of a frame, or rows with some, without the optional fields that they do not have."""
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    absent = OPTIONAL if "role" in value else ()
+    return {name: plain(item) for name, item in value.items() if name not in absent or item is not None}

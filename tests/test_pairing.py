@@ -14,6 +14,7 @@ from curate.pairing import ABOUT, STAGES, STRATEGIES, pair
 from curate.pairing.settings import TOLERANCE
 from curate.recipe.models import Pair, Strategy
 from curate.schema import CANDIDATES, STAGED, with_ids
+from tests.data import plain
 
 Answer = dict[str, Any]
 NAN = float("nan")
@@ -76,10 +77,12 @@ def test_a_pair_with_all_its_columns() -> None:
     details["scores"] = [{"aspect": "honesty", "score": 4.0}]
     good = answer(0, "yes", 4.0, "big", prompt_id="x", **details)
     staged = pair(frame([good, answer(1, "no", 2.0, "small")]))
-    row = staged.row(0, named=True)
+    row = plain(staged.row(0, named=True))
     extra = json.loads(row.pop("extra"))
     ids = with_ids(pl.DataFrame({side: [row[side]] for side in ("prompt", "chosen", "rejected")})).row(0, named=True)
+    ids = plain(ids)
     assert row == ids | {
+        "tools": None,
         "source": "s",
         "source_row": 0,
         "prompt": said("q", "user"),
@@ -106,7 +109,7 @@ def test_a_pair_with_all_its_columns() -> None:
 
 
 def test_a_set_without_a_pair_keeps_its_prompt_and_has_no_ids() -> None:
-    row = pair(one_set(("a", 4.0), ("b", 4.0))).row(0, named=True)
+    row = plain(pair(one_set(("a", 4.0), ("b", 4.0))).row(0, named=True))
     assert {name: value for name, value in row.items() if value is not None} == {
         "source": "s",
         "source_row": 0,
@@ -360,13 +363,13 @@ def test_length_is_in_characters_of_the_last_message() -> None:
     }
     short: Answer = {"text": "x", "score": 1.0, "response": [*(said("") or []), *(said("much longer", "tool") or [])]}
     staged = pair(one_set(("éé漢漢", 5.0), short, long), length_matched=True)
-    assert staged.get_column("rejected").to_list() == [long["response"]]
+    assert plain(staged.get_column("rejected").to_list()) == [long["response"]]
     # A last message without content counts as empty.
     silent: Answer = {"text": "x", "score": 1.0, "response": [*(said("plan") or []), {"role": "tool", "content": None}]}
     eight: Answer = {"text": "12345678", "score": 1.0}
     for answers in ((silent, eight), (eight, silent)):  # each differs from the best one by four characters
         staged = pair(one_set(("éé漢漢", 5.0), *answers), length_matched=True)
-        assert staged.get_column("rejected").to_list() == [answers[0].get("response", said("12345678"))]
+        assert plain(staged.get_column("rejected").to_list()) == [answers[0].get("response", said("12345678"))]
 
 
 def test_length_is_matched_around_the_selected_answer() -> None:
@@ -611,7 +614,7 @@ def test_every_pair_is_consistent_with_its_candidates(sets: Sets, wanted: dict[s
         extra = json.loads(row["extra"])
         for side in ("chosen", "rejected"):
             answered = sets[row["source_row"]][int(extra[f"{side}_candidate_id"].removeprefix("c"))]
-            assert row[side] == said(answered["text"])
+            assert plain(row[side]) == said(answered["text"])
             assert row[f"{side}_model"] == answered["model"]
             if wanted["strategy"] != "delta":
                 assert row[f"{side}_score"] == answered["score"]

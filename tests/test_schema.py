@@ -150,20 +150,23 @@ def test_an_empty_frame_of_a_schema_passes_its_check(schema: pl.Schema) -> None:
     assert check(pl.DataFrame(schema=schema), schema).schema == schema
 
 
-def test_pair_columns_are_the_published_contract() -> None:
+def test_pair_columns_are_the_contract() -> None:
+    fields = ("role", "content", "reasoning", "tool_calls", "name", "tool_call_id")
+    messages = f"List(Struct({{{', '.join(f'{name!r}: String' for name in fields)}}}))"
     assert {name: str(dtype) for name, dtype in PAIR.items()} == {
         "pair_id": "String",
         "prompt_id": "String",
         "source": "String",
         "source_row": "UInt64",
-        "prompt": "List(Struct({'role': String, 'content': String}))",
-        "chosen": "List(Struct({'role': String, 'content': String}))",
-        "rejected": "List(Struct({'role': String, 'content': String}))",
+        "prompt": messages,
+        "chosen": messages,
+        "rejected": messages,
         "chosen_score": "Float64",
         "rejected_score": "Float64",
         "strength": "Float64",
         "chosen_model": "String",
         "rejected_model": "String",
+        "tools": "String",
         "extra": "String",
     }
 

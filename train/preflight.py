@@ -8,6 +8,7 @@ import polars as pl
 
 from curate.errors import InputError
 from curate.recipe.training import Train
+from curate.rundir.file_form import from_file
 from curate.rundir.result import Run
 from train.models import ModelShape, end_tokens, load_tokenizer, model_shape
 from train.tokens import SIDES, tokens
@@ -178,7 +179,7 @@ def preflight(run: Run, section: Train) -> Preflight:
 def pairs_of(run: Run, split: str) -> pl.DataFrame:
     """Return the pairs of a split with all columns in its files (`label_confidence`, for example, besides PAIR)."""
     shards = run.shards(split)
-    return pl.read_parquet(shards, glob=False) if shards else run.split(split).collect()
+    return from_file(pl.scan_parquet(shards, glob=False)).collect() if shards else run.split(split).collect()
 
 
 def rounded(tokens: int, context: int | None) -> int:

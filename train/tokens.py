@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 from jinja2 import TemplateError
 
+from curate.schema import widened
 from curate.text.chat import render_chat, render_chats
 
 SIDES = ("chosen", "rejected")
@@ -47,7 +48,7 @@ def tokens(pairs: pl.DataFrame, tokenizer: Any, ends: frozenset[int]) -> pl.Data
     """
     Tokenize pairs as TRL does and measure them.
 
-    in : PAIR (only prompt, chosen and rejected are used), a tokenizer with a chat template, ids of the end tokens
+    in : PAIR (only prompt, chosen, rejected and tools are used), a tokenizer with a template, ids of the end tokens
     out: TOKENS, one row per pair, in order
     """
     segments = SegmentTokenizer(tokenizer)
@@ -55,7 +56,7 @@ def tokens(pairs: pl.DataFrame, tokenizer: Any, ends: frozenset[int]) -> pl.Data
     return pl.concat([pl.DataFrame(schema=TOKENS), *blocks])
 
 
-def sequences(pair: Mapping[str, Messages], tokenizer: Any) -> tuple[list[int], list[int], list[int]]:
+def sequences(pair: Mapping[str, Any], tokenizer: Any) -> tuple[list[int], list[int], list[int]]:
     """Return prompt_ids, chosen_ids and rejected_ids of one pair, as in TRL. Errors of the template are raised."""
     segments = SegmentTokenizer(tokenizer)
     whole = [segments.ids(text) for text in _rendered(tokenizer, pair)]
@@ -115,7 +116,7 @@ def _part_types(part: Mapping[str, Any] | None) -> set[str]:
 def _measured_block(
     pairs: pl.DataFrame, tokenizer: Any, segments: SegmentTokenizer, ends: frozenset[int]
 ) -> pl.DataFrame:
-    rows = pairs.select("prompt", "chosen", "rejected").to_dicts()
+    rows = widened(pairs).select("prompt", "chosen", "rejected", "tools").to_dicts()
     texts = _all_rendered(tokenizer, rows)
     segments.load(text for row in texts if not isinstance(row, str) for text in row)
     measured = [
@@ -125,14 +126,17 @@ def _measured_block(
     return pl.DataFrame(measured, schema=TOKENS)
 
 
-def _rendered(tokenizer: Any, row: Mapping[str, Messages]) -> tuple[str, ...]:
-    """Return the texts of the prompt, prompt + chosen and prompt + rejected."""
-    prompt = render_chat(tokenizer, row["prompt"], add_generation_prompt=True)
-    return prompt, *render_chats(tokenizer, [row["prompt"] + row[side] for side in SIDES])
+def _rendered(tokenizer: Any, row: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the texts of the prompt, prompt + chosen and prompt + rejected, with the tools that are offered."""
+    tools = {"tools": json.loads(row["tools"])} if row.get("tools") else {}
+    prompt = render_chat(tokenizer, row["prompt"], add_generation_prompt=True, **tools)
+    return prompt, *render_chats(tokenizer, [row["prompt"] + row[side] for side in SIDES], **tools)
 
 
-def _all_rendered(tokenizer: Any, rows: Sequence[Mapping[str, Messages]]) -> list[tuple[str, ...] | str]:
+def _all_rendered(tokenizer: Any, rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...] | str]:
     """Return `_rendered` of every row, or the template's error message; in one batch if no row is refused."""
+    if any(row["tools"] for row in rows):  # a batch has the same tools in all conversations
+        return [_rendered_or_error(tokenizer, row) for row in rows]
     try:
         prompts = render_chats(tokenizer, [row["prompt"] for row in rows], add_generation_prompt=True)
         chosen = render_chats(tokenizer, [row["prompt"] + row["chosen"] for row in rows])
@@ -142,7 +146,7 @@ def _all_rendered(tokenizer: Any, rows: Sequence[Mapping[str, Messages]]) -> lis
         return [_rendered_or_error(tokenizer, row) for row in rows]
 
 
-def _rendered_or_error(tokenizer: Any, row: Mapping[str, Messages]) -> tuple[str, ...] | str:
+def _rendered_or_error(tokenizer: Any, row: Mapping[str, Any]) -> tuple[str, ...] | str:
     try:
         return _rendered(tokenizer, row)
     except (TemplateError, TypeError, ValueError) as error:

@@ -13,7 +13,7 @@ from rich.text import Text
 from curate import terminal
 from curate.cli.inputs import described
 from curate.report.generation import GenerationSummary, rubric_tables
-from curate.report.summary import Summary, cell, explanation
+from curate.report.summary import Summary, cell, explanation, shown_turns
 from curate.rundir.result import Run
 
 SHOWN_CHARS = 1_000
@@ -247,7 +247,7 @@ def why(found: Sequence[Mapping[str, Any]]) -> None:
             similarity = "" if row["value"] is None else f" · {cell(row['value'])}"
             console.print(Text(f"  matched {row['matched']}{similarity}"), soft_wrap=True)
         for side in ("prompt", "chosen", "rejected"):
-            for message in row[side] or []:
+            for message in shown_turns(row, side):
                 console.print(Text(f"\n{side} · {message['role']}", style="bold"))
                 console.print(Text(_cut(message["content"])), soft_wrap=True)
         for said in row.get("replies", ()):

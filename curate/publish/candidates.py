@@ -15,6 +15,7 @@ from curate.files import digest
 from curate.publish.facts import published_answers
 from curate.report.card_header import DEFAULT, Header, config_header, data_folder
 from curate.rundir import writers
+from curate.rundir.file_form import Present, file_schema, present
 from curate.rundir.result import Run
 from curate.rundir.store import ANSWERS
 from curate.schema import CANDIDATES
@@ -31,6 +32,7 @@ class Candidates:
     shards: Mapping[Path, str]  # → SHA-256
     counts: Mapping[str, int]  # answers, prompts, judged, failed
     memory_bytes: int
+    fields: Present = frozenset()  # optional fields of messages that some answer has
 
     def places(self, *, appended: bool) -> Iterator[tuple[str, Path, str]]:
         """Yield path in the repository, file, SHA-256. Appended files are named by content, like appended pairs."""
@@ -42,7 +44,12 @@ class Candidates:
     def header(self) -> Header:
         """Return the header of this config."""
         size = sum(shard.stat().st_size for shard in self.shards)
-        return config_header(self.config, CANDIDATES, {SPLIT: (self.memory_bytes, self.counts["answers"])}, size)
+        return config_header(
+            self.config,
+            file_schema(self.fields, CANDIDATES),
+            {SPLIT: (self.memory_bytes, self.counts["answers"])},
+            size,
+        )
 
 
 def name_beside(config: str) -> str:
@@ -56,15 +63,17 @@ def opened(run: Run, config: str) -> Iterator[Candidates]:
     if ANSWERS not in run.manifest.files:
         raise InputError(f"{run.folder} has no candidates: only a run that generated or judged answers has them")
     with TemporaryDirectory(prefix="prefcurate-") as folder:
-        shards = _shards(run, Path(folder))
+        groups = writers.row_groups(run.folder / ANSWERS, ["prompt", "response"])
+        fields = frozenset[str]().union(*map(present, groups))
+        shards = _shards(run, Path(folder), fields)
         files = [pq.ParquetFile(shard) for shard in shards]
-        groups = (file.read_row_group(number) for file in files for number in range(file.num_row_groups))
-        yield Candidates(name_beside(config), shards, _counts(run.folder / ANSWERS), sum(g.nbytes for g in groups))
+        size = sum(file.read_row_group(number).nbytes for file in files for number in range(file.num_row_groups))
+        yield Candidates(name_beside(config), shards, _counts(run.folder / ANSWERS), size, fields)
 
 
-def _shards(run: Run, folder: Path) -> dict[Path, str]:
+def _shards(run: Run, folder: Path, fields: Present) -> dict[Path, str]:
     """Write what is published of the run's answers as shards, and return them with their SHA-256."""
-    with writers.SplitWriter(folder, SPLIT, CANDIDATES) as writer:
+    with writers.SplitWriter(folder, SPLIT, CANDIDATES, fields) as writer:
         for group in writers.row_groups(run.folder / ANSWERS):
             writer.write(published_answers(group))
     return {shard: digest(shard) for shard in sorted(folder.iterdir())}

@@ -86,8 +86,9 @@ def _records(mlc: Any, config: str, features: Sequence[Mapping[str, Any]], paths
 
 
 def _field(mlc: Any, config: str, feature: Mapping[str, Any]) -> Iterator[Any]:
-    """Yield the column if it has a type that we write; messages are lists of role and content."""
+    """Yield the column if it has a type that we write; messages are lists of objects, without their calls of tools."""
     name, parts = feature["name"], _those(dict, feature.get("list"))
+    parts = [part for part in parts if part.get("list") != "json"]  # a type that the format does not have
 
     def field(at: str, dtype: str, **more: Any) -> Any:
         source = mlc.Source(file_set=_file_set(config), extract=mlc.Extract(column=name), **more)

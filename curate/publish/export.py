@@ -7,6 +7,9 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, get_args
 
+import msgspec
+import polars as pl
+
 from curate.errors import InputError, MissingExtra, ServiceError, require, unknown
 from curate.files import remove
 from curate.publish.bundle import Bundle, published_recipe
@@ -14,9 +17,11 @@ from curate.publish.facts import published_facts, published_ledger
 from curate.publish.hub import Remote
 from curate.report.card_data import read_facts
 from curate.rundir.checksums import check_seal
+from curate.rundir.file_form import SIDES, fields_in, from_file
 from curate.rundir.result import Run, open_run
 from curate.rundir.store import DATA, SPLITS, SUMMARY
 from curate.rundir.writers import row_groups
+from curate.schema.message import chat_message
 
 Form = Literal["parquet", "jsonl", "datasets"]
 
@@ -104,8 +109,19 @@ def _jsonl(run: Run, place: _Place) -> list[str]:
             with place.open(names[-1]) as target:
                 for shard in shards:
                     for group in row_groups(shard):
-                        target.write(group.write_ndjson().encode())
+                        target.write(_lines(group))
     return names
+
+
+def _lines(group: pl.DataFrame) -> bytes:
+    """Return rows as JSON lines; messages with optional fields have only those that are theirs, calls as objects."""
+    if not fields_in(group.schema):
+        return group.write_ndjson().encode()
+    rows = from_file(group.lazy()).collect().to_dicts()
+    for row in rows:
+        row |= {side: [chat_message(turn) for turn in row[side]] for side in SIDES}
+        row["tools"] = msgspec.json.decode(row["tools"]) if row["tools"] else None
+    return b"".join(msgspec.json.encode(row) + b"\n" for row in rows)
 
 
 def _datasets(run: Run, place: _Place) -> list[str]:

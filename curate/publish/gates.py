@@ -15,9 +15,11 @@ from curate.recipe.data import Publish
 from curate.recipe.load import Recipe, to_yaml
 from curate.report.card_data import PERSONAL
 from curate.report.card_header import hub_sources
+from curate.rundir.file_form import from_file
 from curate.rundir.result import Run
 from curate.rundir.store import DATA, SPLITS
 from curate.rundir.writers import row_groups
+from curate.schema import OPTIONAL
 from curate.signals.patterns import pattern as pattern_of
 
 Status = Literal["passed", "failed", "not checked"]
@@ -117,12 +119,15 @@ def texts_of(run: Run, answers: Sequence[Path] = ()) -> Iterator[pl.DataFrame]:
 
 
 def _texts(shards: Sequence[Path], name: str, sides: Sequence[str], plain: Sequence[str]) -> Iterator[pl.DataFrame]:
+    fields = [pl.element().struct.field(field) for field in ("content", *OPTIONAL)]
     joined = [
-        pl.col(side).list.eval(pl.element().struct.field("content")).list.join("\n").alias(side) for side in sides
+        pl.col(side).list.eval(pl.concat_str(fields, separator="\n", ignore_nulls=True)).list.join("\n").alias(side)
+        for side in sides
     ]
     for shard in shards:
-        for group in row_groups(shard, [name, *sides, *plain]):
-            yield group.select(name, *joined, *plain)
+        offered = [column for column in ("tools",) if column in pl.read_parquet_schema(shard)]
+        for group in row_groups(shard, [name, *sides, *plain, *offered]):
+            yield from_file(group.lazy(), sides).collect().select(name, *joined, *plain, *offered)
 
 
 def _personal(facts: Mapping[str, Any], most: float, answers: Sequence[Path]) -> Gate:

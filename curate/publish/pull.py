@@ -17,12 +17,12 @@ from curate.recipe.load import KEPT_FILE, make_recipe, to_yaml
 from curate.report.card_data import read_facts
 from curate.report.card_header import DEFAULT, data_folder
 from curate.rundir.checksums import sealed
+from curate.rundir.file_form import Present, fields_in, file_schema
 from curate.rundir.manifest import Manifest, Pulled
 from curate.rundir.result import Run, open_run
 from curate.rundir.store import CARD, DATA, LEDGER, LOCK, MANIFEST, PRODUCT, RECIPE, SUMMARY
 from curate.rundir.writers import TableWriter
 from curate.schema import LEDGER as LEDGER_SCHEMA
-from curate.schema import PAIR
 from curate.sources.raw_block import Bounds, Unpacked
 from curate.sources.tables import read_parquet
 from curate.terminal import busy
@@ -122,7 +122,15 @@ def _checked(shard: Path, sums: Counter[str]) -> int:
     if not PRODUCT.fullmatch(shard.name) or not sums[sha]:
         raise InputError(f"{shard.name} differs from what the run published: it was changed on the Hub")
     sums[sha] -= 1
-    return sum(len(block) for block in _blocks(shard, PAIR))
+    return sum(len(block) for block in _blocks(shard, file_schema(_optional(shard))))
+
+
+def _optional(shard: Path) -> Present:
+    """Return which optional fields a shard has; none for a file that is damaged."""
+    try:
+        return fields_in(pl.scan_parquet(shard, glob=False).collect_schema())
+    except pl.exceptions.PolarsError:
+        return frozenset()
 
 
 def _check_rows(name: str, rows: int, expected: int | None) -> None:

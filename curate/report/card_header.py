@@ -8,8 +8,8 @@ import polars as pl
 import yaml
 
 from curate.files import parse_yaml, yaml_text
+from curate.rundir.file_form import CALLS, fields_in, file_schema
 from curate.rundir.store import DATA, SPLITS
-from curate.schema import PAIR
 from curate.sources.hub import HUB_ID
 from curate.terminal import visible
 
@@ -54,8 +54,13 @@ def header_of(found: Mapping[str, Any], recipe: "Recipe", files: Sequence[Path],
         "tags": ["preference", "dpo", "rlhf", "trl", "prefcurate"],
         **_origin(found, recipe),
         "size_categories": [_size(counts["kept"])],
-        **config_header(config, PAIR, {name: (sizes[name], counts[name]) for name in splits}, size),
+        **config_header(config, _schema(files), {name: (sizes[name], counts[name]) for name in splits}, size),
     }
+
+
+def _schema(files: Sequence[Path]) -> pl.Schema:
+    """Return the schema of a run's shards, without Arrow's JSON type; all have the same."""
+    return file_schema(fields_in(pl.scan_parquet(files[0], glob=False).collect_schema()) if files else frozenset())
 
 
 def config_header(config: str, schema: pl.Schema, splits: Mapping[str, tuple[int, int]], size: int) -> Header:
@@ -73,6 +78,8 @@ def config_header(config: str, schema: pl.Schema, splits: Mapping[str, tuple[int
 
 def _feature(name: str, dtype: Any) -> dict[str, Any]:
     """Return a column with the Hub's name of its type; lists contain structs."""
+    if dtype == CALLS:
+        return {"name": name, "list": "json"}
     if isinstance(dtype, pl.List):
         fields: Any = dtype.inner
         return {"name": name, "list": [_feature(field.name, field.dtype) for field in fields.fields]}

@@ -12,7 +12,8 @@ from curate.report.generation import GenerationSummary
 from curate.rules import DEFAULTS
 from curate.rundir.result import Run
 from curate.rundir.store import SPLITS
-from curate.signals import COLUMNS
+from curate.schema.message import shown_text, tool_names
+from curate.signals import COLUMNS, SIDES
 from curate.signals.patterns import template_family
 from curate.sources.problems import PROBLEMS
 
@@ -233,16 +234,24 @@ class Summary:
         """Return ledger rows with their texts, each shortened for display."""
         wanted = pl.col("place").is_in(places.implode())
         ledger = self.run.ledger.with_row_index("place").filter(wanted).collect()
-        texts = self.run.stage("pairs").scan().select("prompt", "chosen", "rejected").with_row_index("place")
+        texts = self.run.stage("pairs").scan().select(*SIDES, "tools").with_row_index("place")
         rows = ledger.join(texts.filter(wanted).collect(engine="streaming"), on="place").sort("place").to_dicts()
         for row in rows:
-            row |= {side: [_shortened(m) for m in row[side] or []] for side in ("prompt", "chosen", "rejected")}
+            row |= {side: [_shortened(turn) for turn in shown_turns(row, side)] for side in SIDES}
+            del row["tools"]
         return rows
 
     def measured(self, names: Sequence[str]) -> list[str]:
         """Return the signals that were measured for at least one pair."""
         counts = self.signals.select(pl.col(*names).count()).collect(engine="streaming").row(0, named=True)
         return [name for name in names if counts[name]]
+
+
+def shown_turns(row: Mapping[str, Any], side: str) -> list[dict[str, str]]:
+    """Return the turns of a side as role and text for people; before the prompt, the tools that are offered."""
+    names = tool_names(row.get("tools")) if side == "prompt" else ""
+    offered = [{"role": "tools", "content": names}] if names else []
+    return offered + [{"role": turn["role"], "content": shown_text(turn)} for turn in row[side] or []]
 
 
 def _shortened(message: dict[str, str]) -> dict[str, str]:

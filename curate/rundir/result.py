@@ -10,6 +10,7 @@ import polars as pl
 from curate import limits
 from curate.errors import InputError, require
 from curate.files import digest
+from curate.rundir.file_form import from_file, is_file_schema
 from curate.rundir.manifest import Manifest
 from curate.rundir.stage import Stage
 from curate.rundir.store import CARD, DATA, LEDGER, MANIFEST, PRODUCT, RECIPE, REPORT, SPLITS, STAGES
@@ -150,7 +151,7 @@ class Run:
     def split(self, name: str) -> pl.LazyFrame:
         """Return a split by name, PAIR; empty if there is none."""
         shards = self.shards(name)
-        return _scan(shards, PAIR) if shards else pl.LazyFrame(schema=PAIR)
+        return from_file(_scan(shards, PAIR)) if shards else pl.LazyFrame(schema=PAIR)
 
 
 def _scan(paths: list[Path], schema: pl.Schema) -> pl.LazyFrame:
@@ -160,7 +161,7 @@ def _scan(paths: list[Path], schema: pl.Schema) -> pl.LazyFrame:
             found = pl.scan_parquet(path, glob=False).collect_schema()
         except (pl.exceptions.PolarsError, OSError) as error:
             raise InputError(f"{path} is no parquet file: {' '.join(str(error).split())[:200]}") from error
-        if found != schema:
+        if not (is_file_schema(found) if schema == PAIR else found == schema):
             raise InputError(f"{path} was not written by a run: it has the columns {', '.join(found)[:200] or 'none'}")
     return pl.scan_parquet(paths, glob=False)
 

@@ -9,6 +9,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curate.rundir.file_form import CALLS, Present, file_schema, to_file
 from curate.schema import LEDGER, PAIR
 
 # A shard is closed beyond this size: with its last row group it stays below the 500 MB that suit the Hub's viewer.
@@ -20,6 +21,7 @@ _PLAIN: dict[pl.DataType, pa.DataType] = {
     pl.Float64(): pa.float64(),
     pl.Boolean(): pa.bool_(),
 }
+_CALLS, _JSON = ("tool_calls", CALLS), pa.list_(pa.json_())
 
 
 def arrow_schema(schema: pl.Schema) -> pa.Schema:
@@ -31,7 +33,7 @@ def _arrow(dtype: Any) -> pa.DataType:
     if isinstance(dtype, pl.List):
         return pa.list_(_arrow(dtype.inner))
     if isinstance(dtype, pl.Struct):
-        return pa.struct([(field.name, _arrow(field.dtype)) for field in dtype.fields])
+        return pa.struct([(f.name, _JSON if (f.name, f.dtype) == _CALLS else _arrow(f.dtype)) for f in dtype.fields])
     return _PLAIN[dtype]
 
 
@@ -71,21 +73,22 @@ class TableWriter:
 class SplitWriter:
     """The shards of one split, `train-00000-of-00001.parquet` and so on; the total is added to the names at the end."""
 
-    def __init__(self, folder: Path, name: str, schema: pl.Schema = PAIR) -> None:
-        self._folder, self._name, self._schema = folder, name, schema
+    def __init__(self, folder: Path, name: str, schema: pl.Schema = PAIR, fields: Present = frozenset()) -> None:
+        self._folder, self._name, self._fields = folder, name, fields
+        self._schema = file_schema(fields, schema)
         self._shards: list[Path] = []
         self._writer: TableWriter | None = None
         self.rows = 0
         self.memory_bytes = 0
 
     def write(self, frame: pl.DataFrame) -> None:
-        """Append rows; a full shard is closed first."""
+        """Append rows of PAIR (or `schema`), with those of the optional `fields` only; a full shard is closed first."""
         if self._writer is not None and self._writer.bytes > SHARD_BYTES:
             self._close_shard()
         if self._writer is None:
             self._shards.append(self._folder / f"{self._name}-{len(self._shards):05}.parquet")
             self._writer = TableWriter(self._shards[-1], self._schema)
-        self._writer.write(frame)
+        self._writer.write(to_file(frame, self._fields))
         self.rows += len(frame)
 
     def _close_shard(self) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 import polars as pl
 
 from curate.errors import InputError
+from curate.schema.message import ROLES
 
 __all__ = [
     "CANDIDATES",
@@ -13,6 +14,7 @@ __all__ = [
     "LEDGER",
     "MESSAGE",
     "MESSAGES",
+    "OPTIONAL",
     "PAIR",
     "PROMPTS",
     "ROLES",
@@ -23,14 +25,19 @@ __all__ = [
     "digest",
     "empty",
     "prompt_ids",
+    "widened",
     "with_ids",
 ]
 
-MESSAGE = pl.Struct({"role": pl.String, "content": pl.String})
+# What a message may have besides its role and text; null = it has none. `tool_calls` is a JSON array of calls in
+# OpenAI's form, with arguments as an object:
+# [{"id": …, "type": "function", "function": {"name": …, "arguments": {…}}}]
+OPTIONAL = ("reasoning", "tool_calls", "name", "tool_call_id")
+MESSAGE = pl.Struct({"role": pl.String, "content": pl.String, **dict.fromkeys(OPTIONAL, pl.String)})
 MESSAGES = pl.List(MESSAGE)
+TAGS = {"reasoning": "r", "tool_calls": "c", "name": "n", "tool_call_id": "i"}  # in ids
 # Problems of readable prompts: it occurs earlier, or it was only used to generate others.
 DUPLICATE_PROMPT, SEED = "duplicate_prompt", "seed"
-ROLES = ("system", "developer", "user", "assistant", "tool")
 
 # One row per pair; prompt/chosen/rejected are TRL's "conversational preference, explicit prompt".
 PAIR = pl.Schema(
@@ -39,7 +46,7 @@ PAIR = pl.Schema(
         "prompt_id": pl.String(),  # hash of the prompt's messages
         "source": pl.String(),  # name of the input
         "source_row": pl.UInt64(),  # 0-based row in it
-        "prompt": MESSAGES,  # system and user/assistant turns up to the last user turn
+        "prompt": MESSAGES,  # system, user, assistant and tool turns up to the last user turn or tool result
         "chosen": MESSAGES,  # the turns after the prompt, normally one assistant turn
         "rejected": MESSAGES,
         "chosen_score": pl.Float64(),  # on the source's scale; null = not measured
@@ -47,6 +54,7 @@ PAIR = pl.Schema(
         "strength": pl.Float64(),  # confidence or strength of the preference, 0..1; null = unknown
         "chosen_model": pl.String(),  # the model that wrote it; null = unknown
         "rejected_model": pl.String(),
+        "tools": pl.String(),  # the tools offered, as a JSON array in OpenAI's form; null = none
         "extra": pl.String(),  # the source's other columns as a JSON object; null = none
     }
 )
@@ -79,7 +87,8 @@ CANDIDATES = pl.Schema(
         "input_tokens": pl.UInt32(),
         "output_tokens": pl.UInt32(),
         "error": pl.String(),
-        "reasoning": pl.String(),  # what the model thought first, where its endpoint tells it apart; null = unknown
+        # What the model thought first, where its endpoint tells it apart; null = unknown. The response has none then.
+        "reasoning": pl.String(),
         "logp_per_token": pl.Float64(),  # log-likelihood under the model to be trained, nats; null = not measured
         "score": pl.Float64(),  # overall score; null = not judged
         "scores": pl.List(pl.Struct({"aspect": pl.String, "score": pl.Float64})),
@@ -112,7 +121,12 @@ LEDGER = pl.Schema(
 
 
 def check(frame: pl.DataFrame, schema: Mapping[str, pl.DataType], what: str = "frame") -> pl.DataFrame:
-    """Return the frame with exactly the schema's columns, in its order. Raise InputError naming the differences."""
+    """
+    Return the frame with exactly the schema's columns, in its order. Raise InputError naming the differences.
+
+    Messages of only some of the optional fields, for example of role and content, get the others as null.
+    """
+    frame = widened(frame, schema)
     wrong = [
         f"{name} is {frame.schema.get(name, 'missing')}, expected {dtype}"
         for name, dtype in schema.items()
@@ -121,6 +135,31 @@ def check(frame: pl.DataFrame, schema: Mapping[str, pl.DataType], what: str = "f
     if wrong:
         raise InputError(f"{what} does not have the expected columns: {'; '.join(wrong)}")
     return frame.select(list(schema))
+
+
+def widened(frame: pl.DataFrame, schema: Mapping[str, pl.DataType] = PAIR) -> pl.DataFrame:
+    """
+    Return the frame with every optional field in the schema's messages, and with `tools` where the schema has it; null
+    where they are absent. Other columns stay as they are, and so do messages that have any other field.
+
+        widened(pl.DataFrame({"prompt": [[{"role": "user", "content": "Tea?"}]]}))["prompt"][0][0]["name"]  # None
+    """
+    narrow = [
+        name for name, dtype in schema.items() if dtype == MESSAGES and _is_narrow(frame.schema.get(name, pl.Null()))
+    ]
+    missing = [name for name in ("tools",) if name in schema and name not in frame.columns]
+    if not narrow and not missing:
+        return frame
+    return frame.with_columns(pl.col(narrow).cast(MESSAGES), *empty(schema, missing))
+
+
+def _is_narrow(dtype: pl.DataType) -> bool:
+    """Return whether a type is that of messages without some of the optional fields, or with them as null."""
+    if not isinstance(dtype, pl.List) or not isinstance(dtype.inner, pl.Struct):
+        return False
+    fields = dtype.inner.to_schema()
+    texts = all(kind in (pl.String, pl.Null) for kind in fields.values())
+    return dtype != MESSAGES and texts and {"role", "content"} <= set(fields) <= {"role", "content", *OPTIONAL}
 
 
 def digest(text: pl.Expr) -> pl.Expr:
@@ -136,10 +175,20 @@ def digest(text: pl.Expr) -> pl.Expr:
 
 
 def canonical(messages: str) -> pl.Expr:
-    """Return messages as one unambiguous text: every part is prefixed with its length in bytes."""
-    role, content = (pl.element().struct.field(f) for f in ("role", "content"))
-    parts = [text for part in (role, content) for text in (part.str.len_bytes().cast(pl.String), pl.lit(":"), part)]
-    return pl.col(messages).list.eval(pl.concat_str(parts)).list.join("")
+    """
+    Return messages as one unambiguous text: every part is prefixed with its length in bytes.
+
+    An optional field is added where a message has it, after a letter that tells which; all other messages, and their
+    ids, are as if there were no such fields.
+    """
+    field = pl.element().struct.field
+    parts = [text for name in ("role", "content") for text in _prefixed(field(name))]
+    optional = [pl.concat_str(pl.lit(tag), *_prefixed(field(name))).fill_null("") for name, tag in TAGS.items()]
+    return pl.col(messages).list.eval(pl.concat_str(*parts, *optional)).list.join("")
+
+
+def _prefixed(text: pl.Expr) -> tuple[pl.Expr, ...]:
+    return text.str.len_bytes().cast(pl.String), pl.lit(":"), text
 
 
 def prompt_ids() -> pl.Expr:
@@ -148,11 +197,16 @@ def prompt_ids() -> pl.Expr:
 
 
 def with_ids(frame: pl.DataFrame) -> pl.DataFrame:
-    """Add prompt_id, pair_id and `flipped_id` (the pair_id of the same pair with chosen and rejected swapped).
-
-    The ids only depend on texts and roles: they are equal on every machine and version, whatever the row's position.
     """
-    sides = frame.select(digest(canonical(side)).alias(side) for side in ("prompt", "chosen", "rejected"))
+    Add prompt_id, pair_id and `flipped_id` (the pair_id of the same pair with chosen and rejected swapped).
+
+    The ids depend on nothing but roles, texts, the optional fields of messages, and the tools offered: they are equal
+    on every machine and version, whatever the row's position.
+    """
+    offered = pl.concat_str(pl.lit("t"), *_prefixed(pl.col("tools"))).fill_null("") if "tools" in frame.columns else ""
+    texts = {"prompt": canonical("prompt") + offered, "chosen": canonical("chosen"), "rejected": canonical("rejected")}
+    whole = widened(frame, dict.fromkeys(texts, MESSAGES))
+    sides = whole.select(digest(text).alias(side) for side, text in texts.items())
     ids = sides.select(
         prompt_id="prompt",
         pair_id=digest(pl.concat_str("prompt", "chosen", "rejected")),

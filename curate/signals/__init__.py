@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 
 from curate.errors import unknown
-from curate.schema import PAIR
-from curate.signals import characters, language, length, markup, pairwise, patterns, repetition
+from curate.schema import PAIR, widened
+from curate.signals import calls, characters, language, length, markup, pairwise, patterns, repetition
 from curate.signals.base import RESPONSES, SIDES, Signal, as_signal
 from curate.text.messages import last_user_text, text_of
 from curate.text.tokens import Tokens, words
@@ -39,6 +39,8 @@ SIGNALS: dict[str, Signal] = {
         *language.TEXT,
         *pairwise.PAIR,
         *pairwise.WORDS,
+        *calls.CALLS,
+        *calls.PAIR,
     )
 }
 
@@ -61,7 +63,7 @@ def measure(pairs: pl.DataFrame, signals: Sequence[Signal] | None = None) -> pl.
     requested = list(SIGNALS.values()) if signals is None else list(signals)
     needed = _with_dependencies(requested)
     # Measured before, perhaps: columns of these names are replaced.
-    pairs = pairs.drop([name for name in columns_of(needed) if name not in PAIR], strict=False)
+    pairs = widened(pairs).drop([name for name in columns_of(needed) if name not in PAIR], strict=False)
     texts = pairs.select(*(text_of(side).alias(f"{side}_text") for side in SIDES), asked=last_user_text("prompt"))
     # Texts repeat in preference data (one prompt, one baseline, many pairs): each is measured once per block.
     distinct, places = _distinct(texts.select(f"{side}_text" for side in SIDES))
@@ -71,7 +73,7 @@ def measure(pairs: pl.DataFrame, signals: Sequence[Signal] | None = None) -> pl.
         text_signals.select(
             pl.col(signal.name).gather(place).alias(f"{side}_{signal.name}")
             for signal in needed
-            if side in signal.sides
+            if signal.kind != "calls" and side in signal.sides
         )
         for side, place in zip(SIDES, places, strict=True)
     ]
@@ -79,9 +81,14 @@ def measure(pairs: pl.DataFrame, signals: Sequence[Signal] | None = None) -> pl.
         function(distinct, tokens, *(place.to_numpy() for place in places))
         for function in dict.fromkeys(signal.function for signal in needed if signal.kind == "words")
     ]
+    sides += [
+        pl.DataFrame({f"{side}_{signal.name}": signal.function(pairs, side) for side in signal.sides})
+        for signal in needed
+        if signal.kind == "calls"
+    ]
     table = _side_by_side([pairs, texts, *sides])
     pair_signals = table.select(signal.function().alias(signal.name) for signal in needed if signal.kind == "pair")
-    table = table.with_columns(pair_signals.get_columns())
+    table = calls.with_calls(table.with_columns(pair_signals.get_columns()))
     block_signals = [signal.function(table).alias(signal.name) for signal in needed if signal.kind == "block"]
     return table.with_columns(block_signals).select(list(columns_of(requested)))
 

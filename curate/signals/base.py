@@ -17,8 +17,9 @@ RESPONSES = ("chosen", "rejected")
 #   texts : (pl.Series: str, Tokens) -> pl.DataFrame, a column per signal that shares the function
 #   pair  : () -> pl.Expr over PAIR, the texts (`prompt_text`, …) and the signals of each side
 #   words : (texts, Tokens, places of prompt, chosen, rejected) -> pl.DataFrame, a column per signal that shares it
+#   calls : (pl.DataFrame: PAIR, side) -> pl.Series: bool, for each of its sides
 #   block : (pl.DataFrame: PAIR, texts and all other requested signals) -> pl.Series, one value per row; for models
-Kind = Literal["text", "texts", "pair", "words", "block"]
+Kind = Literal["text", "texts", "pair", "words", "calls", "block"]
 Which = tuple[str, ...] | bool  # some sides of a signal; for a signal of the pair, yes or no
 
 
@@ -59,6 +60,11 @@ class Signal:
     def of_pair(cls, function: Callable[[], pl.Expr], *, charted: bool = False, on_card: bool = False) -> "Signal":
         """Wrap a function without arguments that returns an expression over the whole pair."""
         return cls(function.__name__, _about(function), function, "pair", (), charted, on_card)
+
+    @classmethod
+    def of_calls(cls, function: Callable[[pl.DataFrame, str], pl.Series], sides: tuple[str, ...]) -> "Signal":
+        """Wrap a function of the messages of a side, for what texts do not tell."""
+        return cls(function.__name__, _about(function), function, "calls", sides)
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from curate.signals.base import Signal
+from curate.signals.calls import has_field
 from curate.signals.formatting import differ_in_form_only
 from curate.text.arrays import GOLDEN
 from curate.text.tokens import Tokens, row_of
@@ -38,7 +39,7 @@ WORD_ABOUT = {
 
 
 def identical() -> pl.Expr:
-    """The responses are the same text."""
+    """The responses are the same text, with the same calls of tools."""
     return chosen == rejected
 
 
@@ -81,8 +82,9 @@ def languages_differ() -> pl.Expr:
 
 
 def think_differs() -> pl.Expr:
-    """Only one of the responses contains a reasoning block (<think>)."""
-    return pl.col("chosen_think") != pl.col("rejected_think")
+    """Only one of the responses contains a reasoning block (<think>), or has reasoning apart from its text."""
+    thinks = {side: pl.col(f"{side}_think") | has_field(side, "reasoning") for side in ("chosen", "rejected")}
+    return thinks["chosen"] != thinks["rejected"]
 
 
 def refusal_differs() -> pl.Expr:
@@ -102,9 +104,10 @@ def roles_broken() -> pl.Expr:
 
 
 def prompt_not_from_user() -> pl.Expr:
-    """The last turn of the prompt is not the user's."""
-    other = pl.col("prompt").list.last().struct.field("role").ne_missing("user")  # an empty prompt has no last turn
-    return pl.when(pl.col("prompt").is_not_null()).then(other)
+    """The last turn of the prompt is neither the user's nor the result of a tool."""
+    last = pl.col("prompt").list.last().struct.field("role")
+    answered = last.is_in(("user", "tool")).fill_null(value=False)  # an empty prompt has no last turn
+    return pl.when(pl.col("prompt").is_not_null()).then(~answered)
 
 
 def prompt_turns() -> pl.Expr:

@@ -60,7 +60,8 @@ def _pairs(answers: pl.DataFrame, picks: pl.DataFrame, rows: pl.DataFrame, strat
             for side, both in sides.items()
         }
     )
-    frame = frame.join(rows.select("source_row", "extra"), on="source_row", how="left", maintain_order="left")
+    of_row = rows.select("source_row", *(name for name in ("extra", "tools") if name in rows.columns))
+    frame = frame.join(of_row, on="source_row", how="left", maintain_order="left")
     same_row = facts.get_column("chosen_row") == facts.get_column("rejected_row")
     facts = facts.with_columns(pl.when(~same_row).then(name).alias(name) for name in ("chosen_row", "rejected_row"))
     extra = [_extra(*row, strategy) for row in zip(frame.get_column("extra"), facts.select(PAIRED).rows(), strict=True)]

@@ -7,12 +7,13 @@ from typing import Any, Literal
 import msgspec
 import polars as pl
 
+from curate.sources.message import Problem, tools, unpadded
 from curate.sources.raw_block import Columns, RawBlock
-from curate.sources.readers import Problem, Read, listed, read_label, read_messages, read_number, read_text, read_turns
+from curate.sources.readers import Read, listed, read_label, read_messages, read_number, read_text, read_turns
 
 # turns: a text or a conversation, row by row; earlier: the same, or an empty list; absent: nothing, since what the
-# column holds would be lost; json: anything, as JSON
-Kind = Literal["text", "messages", "turns", "earlier", "number", "label", "absent", "json"]
+# column holds would be lost; json: anything, as JSON; tools: the tools that a conversation offers
+Kind = Literal["text", "messages", "turns", "earlier", "number", "label", "absent", "json", "tools"]
 SAMPLE = 100  # values of a typed column that are looked at to tell its kind
 
 
@@ -123,6 +124,20 @@ def _is_json(value: Any) -> bool:
     return True
 
 
+def read_tools(values: Sequence[Any] | pl.Series) -> Read:
+    """Read tools as one JSON array in OpenAI's form; null where there are none."""
+    plain = [unpadded(value) for value in listed(values)] if isinstance(values, pl.Series) else values
+    rows: list[str | None] = []
+    problems: dict[int, Problem] = {}
+    for place, value in enumerate(plain):
+        try:
+            rows.append(tools(value))
+        except Problem as problem:
+            rows.append(None)
+            problems[place] = problem
+    return pl.Series(rows, dtype=pl.String), problems
+
+
 def _holds(value: Any) -> bool:
     """Whether a value holds anything; a list or object of nulls, and the same written as JSON, do not."""
     if isinstance(value, list | dict):
@@ -133,5 +148,5 @@ def _holds(value: Any) -> bool:
 Reader = Callable[[Sequence[Any] | pl.Series], Read]
 READERS: dict[Kind, Reader] = {
     "text": read_text, "messages": read_messages, "turns": read_turns, "number": read_number, "label": read_label,
-    "earlier": read_earlier, "absent": read_absent, "json": read_json,
+    "earlier": read_earlier, "absent": read_absent, "json": read_json, "tools": read_tools,
 }  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Any, Literal, overload
 import polars as pl
 
 from curate.errors import InputError
-from curate.schema import PAIR
+from curate.schema import PAIR, widened
 from curate.sources import read as read_feed
 from curate.sources.input import open_feeds
 from curate.sources.memory import readable_paths
@@ -125,9 +125,15 @@ def read(  # noqa: PLR0913 - the options of a source
 
 
 def as_pairs(pairs: Any) -> pl.DataFrame:
-    """Return a frame with the columns of PAIR unchanged (including any signals in it); read anything else."""
+    """
+    Return a frame with the columns of PAIR unchanged (including any signals in it); read anything else.
+
+    The optional fields of messages, and `tools`, may be absent: they are null in what is returned.
+    """
     if isinstance(pairs, pl.LazyFrame):
         pairs = pairs.collect(engine="streaming")
-    if isinstance(pairs, pl.DataFrame) and all(pairs.schema.get(name) == dtype for name, dtype in PAIR.items()):
-        return pairs
+    if isinstance(pairs, pl.DataFrame):
+        whole = widened(pairs)
+        if all(whole.schema.get(name) == dtype for name, dtype in PAIR.items()):
+            return whole
     return read(pairs)

@@ -16,20 +16,8 @@ import polars as pl
 import pyarrow as pa
 
 from curate.errors import InputError
-from curate.schema import MESSAGES, ROLES
-
-# Role names of other tools (ShareGPT and similar formats).
-ROLE_NAMES = {role: role for role in ROLES} | {
-    "human": "user", "prompter": "user", "gpt": "assistant", "bot": "assistant", "model": "assistant",
-    "chatgpt": "assistant", "function": "tool",
-}  # fmt: skip
-# Keys of a message whose values say something that its text does not.
-CARRIERS = (
-    "tool_calls", "function_call", "tool_call_id", "reasoning_content", "reasoning", "thinking", "images", "image",
-    "audio", "video", "videos",
-)  # fmt: skip
-KIND_WORDS = {str: "text", bool: "a boolean", int: "a number", float: "a number", list: "a list", dict: "an object"}
-
+from curate.schema import MESSAGES, OPTIONAL, ROLES
+from curate.sources.message import KIND_WORDS, Problem, message, not_text, unpadded
 
 AROUND = ("messages", "conversations", "conversation")  # keys of an object around messages
 LITERAL = r"^\s*[\[{](?s:.*)[\]}]\s*$"  # how a conversation in a text looks
@@ -39,27 +27,20 @@ ASKED = {"input": "output", "question": "answer", "prompt": "response", "human":
 MAX_LITERAL = 1 << 20  # characters of a Python literal, whose parser needs many times as much memory
 
 
-class Problem(Exception):
-    """A value that cannot be used: the rule for the ledger, and a description of what was found."""
-
-    def __init__(self, rule: str, detail: str) -> None:
-        super().__init__(detail)
-        self.rule = rule
-        self.detail = detail
-
-
 Read = tuple[pl.Series, dict[int, Problem]]
-Turns = Sequence[Mapping[str, str | None]]
+Turns = Sequence[Mapping[str, str | None]]  # an optional field may be absent
 
 
 def messages_of(rows: Sequence[Turns | None]) -> pl.Series:
     """Return lists of messages as a column. By way of Arrow: polars takes 20 times as long for dicts in lists."""
     turns = [turn for row in rows if row for turn in row]
-    parts = [pa.array([turn[name] for turn in turns], pa.large_string()) for name in ("role", "content")]
+    names = ("role", "content", *(OPTIONAL if any(len(turn) > 2 for turn in turns) else ()))
+    parts = [pa.array([turn.get(name) for turn in turns], pa.large_string()) for name in names]
     ends = list(accumulate((len(row or ()) for row in rows), initial=0))
     starts = [None if row is None else start for row, start in zip(rows, ends, strict=False)]
     offsets = pa.array([*starts, ends[-1]], pa.int64())
-    return pl.Series(pa.LargeListArray.from_arrays(offsets, pa.StructArray.from_arrays(parts, ["role", "content"])))
+    rows_of = pa.LargeListArray.from_arrays(offsets, pa.StructArray.from_arrays(parts, list(names)))
+    return _whole(pl.Series(rows_of))
 
 
 def read_text(values: Sequence[Any] | pl.Series) -> Read:
@@ -69,7 +50,7 @@ def read_text(values: Sequence[Any] | pl.Series) -> Read:
             return values.cast(pl.String), {}
         values = listed(values)
     # Checked here because polars takes minutes for one value nested a thousand levels deep.
-    problems = {i: _not_text(v) for i, v in enumerate(values) if v is not None and not isinstance(v, str)}
+    problems = {i: not_text(v) for i, v in enumerate(values) if v is not None and not isinstance(v, str)}
     texts = [v if isinstance(v, str) else None for v in values] if problems else values
     return pl.Series(texts, dtype=pl.String), problems
 
@@ -78,9 +59,9 @@ def read_messages(values: Sequence[Any] | pl.Series) -> Read:
     """Read lists of messages; translate other tools' names of keys and roles, and join text parts."""
     if isinstance(values, pl.Series):
         if is_plain(values):
-            return values.cast(MESSAGES), {}
-        values = listed(values)
-    rows: list[list[dict[str, str]] | None] = []
+            return _whole(values), {}
+        values = _rows(values)
+    rows: list[Turns | None] = []
     problems: dict[int, Problem] = {}
     for i, value in enumerate(values):
         try:
@@ -95,13 +76,13 @@ def read_turns(values: Sequence[Any] | pl.Series) -> Read:
     """Read texts and conversations as messages; the role of a plain text is null."""
     if isinstance(values, pl.Series):
         if is_plain(values):
-            return values.cast(MESSAGES), {}
+            return _whole(values), {}
         if values.dtype in (pl.String, pl.Categorical, pl.Enum, pl.Null):
             return _of_texts(values.cast(pl.String))
-        values = listed(values)
+        values = _rows(values)
     if all(value is None or isinstance(value, str) for value in values):
         return _of_texts(pl.Series(values, dtype=pl.String))
-    rows: list[list[dict[str, str | None]] | None] = []
+    rows: list[Turns | None] = []
     problems: dict[int, Problem] = {}
     for place, value in enumerate(values):
         try:
@@ -127,7 +108,7 @@ def turns(value: Any) -> list[dict[str, str | None]]:
         is_text = text is not None and not any(key in value for key in ROLE_KEYS)
         return [{"role": None, "content": text}] if is_text else [dict(message(value, 0))]
     if not isinstance(value, list):
-        raise _not_text(value)
+        raise not_text(value)
     if not value:
         raise Problem("no_messages", "the list of messages is empty")
     if all(isinstance(item, str) for item in value):
@@ -174,7 +155,9 @@ def _python(text: str) -> Any:
 
 def _is_conversation(value: Any) -> bool:
     if isinstance(value, dict):
-        is_message = any(key in value for key in ROLE_KEYS) and any(key in value for key in CONTENT_KEYS)
+        is_message = any(key in value for key in ROLE_KEYS) and any(
+            key in value for key in (*CONTENT_KEYS, "tool_calls")
+        )
         return is_message or any(isinstance(value.get(k), list) and _is_conversation(value[k]) for k in AROUND)
     return isinstance(value, list) and bool(value) and all(isinstance(v, dict) and _is_conversation(v) for v in value)
 
@@ -240,19 +223,30 @@ def _label(value: object) -> str | None:
     return None if value is None else str(value)
 
 
-def _not_text(value: object) -> Problem:
-    return Problem("not_text", f"{KIND_WORDS.get(type(value), type(value).__name__)} where text should be")
-
-
 def is_plain(values: pl.Series) -> bool:
-    """Whether the values already are list[{role, content}] of known roles, without nulls or empty lists."""
+    """Whether the values already are messages of known roles without optional fields, without nulls or empty lists."""
     if not isinstance(values.dtype, pl.List) or not isinstance(values.dtype.inner, pl.Struct):
         return False
-    if values.dtype.inner.to_schema() != {"role": pl.String, "content": pl.String}:
+    fields = values.dtype.inner.to_schema()
+    texts = {name for name, dtype in fields.items() if dtype == pl.String or (dtype == pl.Null and name in OPTIONAL)}
+    if not {"role", "content"} <= texts or not set(fields) == texts <= {"role", "content", *OPTIONAL}:
         return False
     messages = values.explode(empty_as_null=True, keep_nulls=True).struct
     roles, contents = messages.field("role"), messages.field("content")
+    if any(messages.field(name).null_count() < len(contents) for name in fields if name in OPTIONAL):
+        return False
     return bool(roles.is_in(ROLES).fill_null(value=False).all()) and contents.null_count() == 0
+
+
+def _whole(values: pl.Series) -> pl.Series:
+    """Return messages with all optional fields; a cast of a Series cannot add fields, that of an expression can."""
+    return values.to_frame("messages").select(pl.col("messages").cast(MESSAGES)).to_series()
+
+
+def _rows(values: pl.Series) -> list[Any]:
+    """Return messages as Python objects; where they may have calls of tools, without the nulls of Arrow's padding."""
+    found = listed(values)
+    return [unpadded(row) for row in found] if "_call" in str(values.dtype) else found
 
 
 def _items(value: object) -> list[Any]:
@@ -261,39 +255,3 @@ def _items(value: object) -> list[Any]:
     if not value:
         raise Problem("no_messages", "the list of messages is empty")
     return value
-
-
-def message(item: object, place: int) -> dict[str, str]:
-    """Return one message with our names of keys and roles; `place` is for its problem. Raises Problem."""
-    if not isinstance(item, dict):
-        raise Problem("not_messages", f"message {place + 1} is {KIND_WORDS.get(type(item), 'null')}, not an object")
-    name = item.get("role", item.get("from"))
-    role = ROLE_NAMES.get(name.lower()) if isinstance(name, str) else None
-    if role is None:
-        shown = repr(name[:40]) if isinstance(name, str) else KIND_WORDS.get(type(name), "null")
-        raise Problem("unknown_role", f"message {place + 1} has the role {shown}; known: {', '.join(ROLES)}")
-    if lost := [key for key in CARRIERS if item.get(key)]:
-        what = f"message {place + 1} has {lost[0]}, which would be lost"
-        raise Problem("not_supported", f"{what}; only text is supported")
-    content = next((item[key] for key in ("content", "value", "text") if key in item), None)
-    return {"role": role, "content": _content(content, place)}
-
-
-def _content(content: object, place: int) -> str:
-    if isinstance(content, str):
-        return content
-    if content is None:
-        raise Problem("no_content", f"message {place + 1} has no content")
-    if not isinstance(content, list):
-        raise _not_text(content)
-    parts = [{"type": "text", "text": part} if isinstance(part, str) else part for part in content]
-    parts = [{"text": p["value"], **p} if isinstance(p, dict) and "value" in p else p for p in parts]  # LLaMA-Factory
-    other = [str(part.get("type")) if isinstance(part, dict) else str(part) for part in parts if not _is_text(part)]
-    if other:
-        raise Problem("not_supported", f"message {place + 1} has a part of type {other[0]!r}; only text is supported")
-    return "\n".join(part["text"] for part in parts)
-
-
-def _is_text(part: object) -> bool:
-    # Arrow pads parts of other types with nulls: {"type": "text", "text": "…", "image": null}
-    return isinstance(part, dict) and part.get("type") in ("text", None) and isinstance(part.get("text"), str)

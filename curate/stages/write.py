@@ -3,14 +3,16 @@
 from contextlib import ExitStack
 
 import polars as pl
+import pyarrow.parquet as pq
 
 from curate.errors import CurateError
 from curate.files import atomic
+from curate.rundir.file_form import Present, present
 from curate.rundir.stage import Stage
 from curate.rundir.store import DATA, SPLITS, Store
 from curate.rundir.store import LEDGER as LEDGER_FILE
 from curate.rundir.writers import SplitWriter, TableWriter, ledger_rows
-from curate.schema import LEDGER, PAIR
+from curate.schema import LEDGER, OPTIONAL, PAIR
 from curate.stages.remaining import Remaining
 from curate.terminal import progress
 
@@ -26,7 +28,8 @@ def write_product(store: Store, remaining: Remaining, sides: Stage) -> dict[str,
         data.mkdir()
         ledger = TableWriter(ledger_path, LEDGER)
         with ExitStack() as stack:
-            writers = {name: stack.enter_context(SplitWriter(data, name)) for name in SPLITS}
+            fields = _fields(remaining, splits)
+            writers = {name: stack.enter_context(SplitWriter(data, name, fields=fields)) for name in SPLITS}
             writers["train"].write(pl.DataFrame(schema=PAIR))  # a run that keeps no rows still has a train split
             for number, span in enumerate(remaining.spans):
                 block = pl.read_parquet(remaining.pairs.part(number), glob=False)
@@ -43,6 +46,17 @@ def write_product(store: Store, remaining: Remaining, sides: Stage) -> dict[str,
         "rows": {name: writer.rows for name, writer in writers.items()} | {"ledger": ledger.rows},
         "bytes": {name: writer.memory_bytes for name, writer in writers.items()},
     }
+
+
+def _fields(remaining: Remaining, splits: pl.DataFrame) -> Present:
+    """Return which optional fields some row of any split has. Of the parts, only these columns are read."""
+    found: Present = frozenset()
+    for number, span in enumerate(remaining.spans):
+        file = pq.ParquetFile(remaining.pairs.part(number))
+        names = [column.path for column in file.schema if column.path.rsplit(".", 1)[-1] in (*OPTIONAL, "tools")]
+        is_kept = _of_span(splits, *span).get_column("split").is_not_null()
+        found |= present(pl.DataFrame(file.read(names)).filter(is_kept))
+    return found
 
 
 def _of_span(found: pl.DataFrame, start: int, end: int) -> pl.DataFrame:

@@ -15,6 +15,7 @@ from typing import Any
 
 from curate import limits
 from curate.errors import CurateError
+from curate.schema.message import chat_message
 
 TICK = 0.1  # seconds between two looks at what is rendered
 Conversation = Sequence[Mapping[str, Any]]
@@ -34,7 +35,7 @@ def render_chat(tokenizer: Any, conversation: Conversation, **options: Any) -> s
 
 def render_chats(tokenizer: Any, conversations: Sequence[Conversation], **options: Any) -> list[str]:
     """Render several conversations, as `render_chat` does, in one call."""
-    plain = [[dict(message) for message in conversation] for conversation in conversations]
+    plain = [[chat_message(message) for message in conversation] for conversation in conversations]
     what = f"the chat template of {getattr(tokenizer, 'name_or_path', '') or 'the model'}"
     _check_operators(what, options.get("chat_template") or tokenizer.chat_template)
     return _stopped(what, lambda: tokenizer.apply_chat_template(plain, tokenize=False, **options))

@@ -5,6 +5,8 @@ import polars as pl
 
 from curate.schema import MESSAGE, MESSAGES
 
+CALL_ID = r'\{"id":"(?:[^"\\]|\\.)*",'  # as `sources.message` writes it
+
 
 def one_message(role: str, content: pl.Expr) -> pl.Expr:
     """Return a list with one message; null content gives a null list."""
@@ -15,6 +17,18 @@ def one_message(role: str, content: pl.Expr) -> pl.Expr:
 def text_of(messages: str) -> pl.Expr:
     """Join all contents by a blank line: list[message] -> str. An empty list gives "", null stays null."""
     return pl.col(messages).list.eval(pl.element().struct.field("content")).list.join("\n\n")
+
+
+def calls_text(messages: str) -> pl.Expr:
+    """
+    Return all calls of tools in some messages as one text, null for none: list[message] -> str.
+
+    Texts that are equal may differ in it: `text_of` is what a message says, not what it does. Ids are left out: they
+    are new in every conversation.
+    """
+    calls = pl.element().struct.field("tool_calls").drop_nulls().str.replace_all(CALL_ID, "{")
+    joined = pl.col(messages).list.eval(calls).list.join("\n")
+    return pl.when(joined != "").then(joined)
 
 
 COMPARED = {
@@ -41,9 +55,9 @@ def split_conversations(frame: pl.DataFrame) -> pl.DataFrame:
     Split two whole conversations into their shared prompt and two responses.
 
     in : chosen, rejected: list[message], each a whole conversation
-    out: prompt, chosen, rejected: shared turns up to the last user turn move to `prompt`.
+    out: prompt, chosen, rejected: shared turns up to the last one of the user, or result of a tool, move to `prompt`.
 
-    Conversations that diverge before their last turn leave responses of several turns. Without a shared user turn the
+    Conversations that diverge before their last turn leave responses of several turns. Without such a turn the
     prompt is an empty list. Every response keeps at least one turn: two equal conversations keep their last turn on
     both sides.
     """
@@ -58,10 +72,10 @@ def split_conversations(frame: pl.DataFrame) -> pl.DataFrame:
         .explode("position", "chosen", "rejected", empty_as_null=True, keep_nulls=True)
     )
     same = pl.col("chosen").eq_missing(pl.col("rejected")).cum_min().over("row")
-    is_user = pl.col("chosen").struct.field("role") == "user"
+    asks = pl.col("chosen").struct.field("role").is_in(("user", "tool"))  # a turn that an answer follows
     cut = (
         turns.filter(same)  # the shared turns …
-        .filter(is_user & (pl.col("position") < pl.col("length") - 1))  # … up to a user turn that is not the last turn
+        .filter(asks & (pl.col("position") < pl.col("length") - 1))  # … up to one that is not the last turn
         .group_by("row")
         .agg(cut=pl.col("position").max() + 1)
     )

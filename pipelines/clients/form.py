@@ -1,5 +1,6 @@
 """How a model wants its requests: which fields under which names, and what follows from a refusal of one of them."""
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -47,7 +48,8 @@ class Form:
         given = {"stream": False, **params}
         places = ((self.fields.get(name, name), value) for name, value in given.items())
         named = {place: value for place, value in places if place is not None and value is not None}
-        return {"model": model, "messages": messages if self.system else merged(messages), **named}
+        turns = [_sent(turn) for turn in (messages if self.system else merged(messages))]
+        return {"model": model, "messages": turns, **named}
 
     def after(self, fault: Fault, body: Mapping[str, Any]) -> "Form | None":
         """Return the form of the next attempt after a body was refused; None if the refusal is about none of this."""
@@ -101,6 +103,17 @@ def form_of(model: str, base_url: str) -> Form:
             fields |= family.get("fields", {})
             system &= family.get("system", True)
     return Form(fields, system)
+
+
+def _sent(turn: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a message as an endpoint takes it: arguments of calls as JSON, and not what was thought before."""
+    found = {name: value for name, value in turn.items() if name != "reasoning"}
+    if "tool_calls" in found:
+        calls = json.loads(found["tool_calls"])
+        for call in calls:
+            call["function"]["arguments"] = json.dumps(call["function"]["arguments"], ensure_ascii=False)
+        found["tool_calls"] = calls
+    return found
 
 
 def merged(messages: Messages) -> Messages:

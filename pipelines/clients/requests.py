@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-Messages = Sequence[Mapping[str, str]]  # [{"role": …, "content": …}, …]
+Messages = Sequence[Mapping[str, str]]  # [{"role": …, "content": …}, …], with the optional fields that each has
 
 
 ROOM = ("max_tokens", "max_completion_tokens")  # the two names of the limit on output tokens
@@ -31,6 +31,11 @@ class Request:
     follows: bool = field(default=False, compare=False)  # it follows from a reply, and goes before those that wait
     skip: int = field(default=0, compare=False)  # tokens of the messages that do not count in `Reply.logp_per_token`
 
+    def __post_init__(self) -> None:
+        # From a frame, messages have all optional fields; nulls among them would be sent, and change the cache key.
+        plain = [{name: value for name, value in turn.items() if value is not None} for turn in self.messages]
+        object.__setattr__(self, "messages", plain)
+
     @property
     def max_tokens(self) -> int:
         """Limit on output tokens, by either name of the parameter; 0 = none is set."""
@@ -49,7 +54,7 @@ class Request:
         """
         params = {name: value for name, value in self.params.items() if name not in (*ROOM, *OF_ANSWER)}
         plain = json.dumps(
-            [model, list(map(dict, self.messages)), params, self.sample],
+            [model, self.messages, params, self.sample],
             sort_keys=True,
             ensure_ascii=True,
         )

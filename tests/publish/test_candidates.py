@@ -17,9 +17,11 @@ from curate.recipe.load import make_recipe
 from curate.report.card_header import read_header
 from curate.rundir import writers
 from curate.rundir.checksums import check_seal
+from curate.rundir.file_form import file_schema
 from curate.rundir.manifest import Manifest
 from curate.rundir.result import Run
 from curate.schema import CANDIDATES
+from tests.data import plain
 from tests.hub_server import HubServer, read
 from tests.publish.test_gates import GITHUB, checked
 from tests.publish.user import LICENSED, SMALL, Reader, User, command, make_run, with_publish
@@ -120,7 +122,8 @@ def test_a_large_file_is_cut_into_shards(run: Run, tmp_path: Path, monkeypatch: 
         assert len(found.shards) == 3
         assert next(found.places(appended=False))[0].endswith("/train-00000-of-00003.parquet")
         assert pl.concat([pl.read_parquet(shard) for shard in found.shards]).equals(pl.concat(groups))
-        assert pq.read_schema(next(iter(found.shards))).equals(writers.arrow_schema(CANDIDATES))
+        expected = writers.arrow_schema(file_schema(frozenset(), CANDIDATES))
+        assert pq.read_schema(next(iter(found.shards))).equals(expected)
         shards = list(found.shards)
     assert not any(shard.exists() for shard in shards)
 
@@ -211,7 +214,7 @@ def test_one_commit_with_both_configs(hub: HubServer, user: User, run: Run, tmp_
         "default": {name: run.counts[name] for name in ("train", "test") if run.counts[name]},
         "candidates": {"train": 60},
     }
-    assert only(loaded("me/both", "candidates")) == rows_of(run)
+    assert only(loaded("me/both", "candidates")) == plain(rows_of(run))
     card = files_of(hub, "me/both")["README.md"].decode()
     assert "60 answers to\n20 prompts, 40 with a score, 20 without a text" in card
     assert "| `candidates` | train | 60 |" in card
@@ -234,7 +237,7 @@ def test_a_push_of_pairs_alone_keeps_the_candidates(
     user.push(other, "me/later", config="raw", candidates=True)
     assert splits(hub, "me/later").keys() == {"default", "candidates", "raw", "raw-candidates"}
     assert user.push(other, "me/later", config="raw", candidates=True)["changed"] is False
-    assert only(loaded("me/later", "raw-candidates")) == rows_of(other)
+    assert only(loaded("me/later", "raw-candidates")) == plain(rows_of(other))
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from curate.errors import InputError
 from curate.schema import MESSAGES
 from curate.sources.columns import Field, kind_of, typed
 from curate.sources.raw_block import RawBlock
+from tests.data import plain
 from tests.staged import block_of, line, staged
 
 PAIR = {"prompt": "q", "chosen": "a", "rejected": "b"}
@@ -22,7 +23,7 @@ def column(kind: Any, values: list[Any] | pl.Series, *, needed: bool = True) -> 
     frame = typed(RawBlock({"raw": values}, range(len(values))), {"field": Field("raw", kind, needed)})
     assert frame.height == len(values)
     problems = [rule and f"{rule} {detail}" for rule, detail in frame.select("problem", "detail").rows()]
-    return frame.get_column("field").to_list(), problems
+    return [plain(value) for value in frame.get_column("field").to_list()], problems
 
 
 def test_text_and_other_values() -> None:

@@ -54,12 +54,12 @@ def read(value: Any) -> str | None:
         (["a", "b"], "not_messages: 2 texts in a list; whose turn each one is cannot be told"),
         (
             [assistant("a") | {"tool_calls": [{"id": "1"}]}],
-            "not_supported: message 1 has tool_calls, which would be lost; only text is supported",
+            "not_supported: message 1 has a call of a tool that cannot be read: it would be lost",
         ),
         ([assistant("a") | {"tool_calls": None, "images": []}], "assistant: a"),
         (
-            [user("q"), assistant("a") | {"reasoning_content": "hm"}],
-            "not_supported: message 2 has reasoning_content, which would be lost; only text is supported",
+            [user("q"), assistant("a") | {"audio": {"id": "x"}}],
+            "not_supported: message 2 has audio, which would be lost; only text is supported",
         ),
         (
             {"messages": TALK, "tools": [{"name": "f"}]},
@@ -151,7 +151,7 @@ def test_what_belongs_to_the_prompt(row: Row, prompt: str) -> None:
     [
         ({"status": "tie"}, "tie"), ({"is_tie": True}, "tie"), ({"winner": "Tie (bothbad)"}, "tie"),
         ({"image": {"bytes": "x"}}, "not_supported"), ({"images": ["a.png"]}, "not_supported"),
-        ({"tools": [{"name": "f"}]}, "not_supported"), ({"tools": '[{"name": "f"}]'}, "not_supported"),
+        ({"tools": [{"description": "f"}]}, "not_supported"), ({"tools": "a hammer"}, "not_supported"),
     ],
 )  # fmt: skip
 def test_what_a_column_beside_the_sides_says(more: Row, problem: str) -> None:

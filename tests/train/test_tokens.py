@@ -1,11 +1,15 @@
 """Tokens are identical to TRL's, row by row."""
 
+from typing import Any
+
 import polars as pl
 import pytest
 
+from curate.schema import widened
 from tests.data import SHARED
 from tests.train.tiny import TEMPLATE, pair, pairs, tiny_tokenizer, toy_rows
 from train.tokens import SegmentTokenizer, sequences, tokens
+from train.training.fit import as_dataset
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of torch and transformers
 
@@ -20,15 +24,15 @@ TRIMMING = TEMPLATE.replace("m['content']", "m['content'] | trim")
 THINKING = TEMPLATE.replace("<assistant>{% endif %}", "<assistant>think{% endif %}")
 
 
-def by_trl(frame: pl.DataFrame, tokenizer, max_length: int | None = None) -> list[dict[str, list[int]]]:
-    """Return the rows that TRL's trainer prepares; it drops those whose prompt fills max_length."""
-    import datasets
+def by_trl(rows: Any, tokenizer, max_length: int | None = None) -> list[dict[str, list[int]]]:
+    """Return the rows of a dataset (or frame) as TRL's trainer prepares them, without prompts that fill max_length."""
     from trl import DPOConfig, DPOTrainer
 
     args = DPOConfig(output_dir="unused", max_length=max_length, report_to="none", use_cpu=True, bf16=False)
     trainer = DPOTrainer.__new__(DPOTrainer)  # only its data preparation, which needs no model
     trainer._tokenizer = tokenizer
-    prepared = trainer._prepare_dataset(datasets.Dataset.from_list(frame.to_dicts()), tokenizer, args, "train")
+    data = as_dataset(widened(rows)) if isinstance(rows, pl.DataFrame) else rows
+    prepared = trainer._prepare_dataset(data, tokenizer, args, "train")
     return [{name: row[name] for name in ("prompt_ids", "chosen_ids", "rejected_ids")} for row in prepared]
 
 

@@ -12,6 +12,7 @@ from jinja2 import TemplateError
 
 from curate.embeddings.encoder import loading
 from curate.errors import InputError, require
+from curate.schema import widened
 from train.models import EXTRA
 from train.tokens import SIDES, sequences
 
@@ -75,7 +76,7 @@ def log_probs(models: ModelPair, pairs: pl.DataFrame, max_length: int | None) ->
 def tokenized(tokenizer: Any, pairs: pl.DataFrame, max_length: int | None) -> list[Answer | None]:
     """Return two answers per pair, chosen and rejected; two Nones if there is nothing to score."""
     answers: list[Answer | None] = []
-    for row in pairs.select("prompt", "chosen", "rejected").iter_rows(named=True):
+    for row in widened(pairs).select("prompt", "chosen", "rejected", "tools").iter_rows(named=True):
         try:
             prompt, chosen, rejected = sequences(row, tokenizer)
         except (TemplateError, TypeError, ValueError):

@@ -15,6 +15,9 @@ import polars as pl
 from curate.errors import require
 from curate.files import NO_SPACE, no_space, remove
 from curate.recipe.training import Train
+from curate.rundir.file_form import present, to_file
+from curate.schema import MESSAGES
+from curate.schema.message import chat_message
 from curate.terminal import is_watched
 from train.models import EXTRA
 from train.training import generations, processes
@@ -173,9 +176,29 @@ def _datasets(job: Job, args: Any, folder: Path) -> tuple[Any, Any]:
             for name, rows in splits.items():
                 if rows is not None:
                     ordered = rows if name in unsorted else rows.sort("length", descending=True, maintain_order=True)
-                    dataset(ordered.to_arrow()).save_to_disk(folder / name)
+                    as_dataset(ordered).save_to_disk(folder / name)
     train, test = (None if rows is None else dataset.load_from_disk(folder / name) for name, rows in splits.items())
     return train, test
+
+
+def as_dataset(rows: pl.DataFrame) -> Any:
+    """
+    Return rows as a dataset for TRL.
+
+    Messages with optional fields become JSON values: as structs, every message would have the keys of all others, as
+    nulls, and templates that ask for the keys (Llama 3.1, gpt-oss, DeepSeek V3) would find calls in plain answers.
+    """
+    datasets = require("datasets", EXTRA)
+    fields = present(rows)
+    narrow = to_file(rows, fields)
+    if not fields - {"tools"}:
+        return datasets.Dataset(narrow.to_arrow())
+    values = rows.select(narrow.columns).to_dict(as_series=False)
+    features = dict(datasets.Dataset(narrow.to_arrow()).features)
+    for name in (name for name, dtype in rows.schema.items() if dtype == MESSAGES):
+        values[name] = [[chat_message(turn) for turn in turns] for turns in values[name]]
+        features[name] = datasets.List(datasets.Json())
+    return datasets.Dataset.from_dict(values, features=datasets.Features(features))
 
 
 def _not_finite(job: Job, error: NotFinite) -> TrainingStopped:

@@ -23,10 +23,11 @@ def chosen_only(rows: pl.DataFrame) -> pl.DataFrame:
     """
     Turn pairs into SFT examples in TRL's conversational prompt-completion format (loss on the completion only).
 
-    in : prompt, chosen, rejected, row, length
-    out: prompt, completion (the chosen answer), row, length; one row per distinct prompt and chosen answer
+    in : prompt, chosen, rejected, tools, row, length
+    out: prompt, completion (the chosen answer), tools, row, length; one row per distinct answer
     """
-    return rows.rename({"chosen": "completion"}).drop("rejected").unique(["prompt", "completion"], maintain_order=True)
+    distinct = ["prompt", "completion", *({"tools"} & set(rows.columns))]
+    return rows.rename({"chosen": "completion"}).drop("rejected").unique(distinct, maintain_order=True)
 
 
 def merge_adapter(adapter: Path, out: Path, *, remote_code: bool = False) -> str:

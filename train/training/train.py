@@ -151,7 +151,7 @@ def with_label_smoothing(section: Train, pairs: pl.DataFrame) -> Train:
 def rows_of(run: Run, checked: Preflight, split: str, method: str) -> pl.DataFrame:
     """Return the usable rows of a split for TRL, with `row`, their number in the split, and `length` in tokens."""
     places = checked.rows.filter(split=split).select("row", length=total_tokens.cast(pl.Int64))
-    both = pl.concat([pairs_of(run, split).select("prompt", "chosen", "rejected"), places], how="horizontal")
+    both = pl.concat([pairs_of(run, split).select("prompt", "chosen", "rejected", "tools"), places], how="horizontal")
     usable = both.filter(checked.usable(split))
     return chosen_only(usable) if method == "sft" else usable
 

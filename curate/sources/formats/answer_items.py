@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from curate.sources.readers import Problem, turns
+from curate.sources.message import Problem
+from curate.sources.readers import turns
 
 TEXTS = (
     "response", "completion", "answer", "text", "content", "output", "generation", "generated_text", "message",

@@ -33,8 +33,9 @@ from curate.sources.formats.answer_items import (
 )  # fmt: skip
 from curate.sources.formats.base import ANSWERS
 from curate.sources.formats.comparison import add_problem, as_messages
+from curate.sources.message import Problem
 from curate.sources.raw_block import Columns
-from curate.sources.readers import Problem, listed, messages_of
+from curate.sources.readers import listed, messages_of
 
 SAMPLE = 20  # first values that are looked at
 OBJECTS = ("completions", "answers", "responses", "candidates", "generations", "outputs", "replies", "choices")

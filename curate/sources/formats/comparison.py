@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from curate.schema import MESSAGE, MESSAGES
+from curate.schema import MESSAGES
 from curate.text.messages import one_message
 
 
@@ -14,8 +14,7 @@ def as_messages(name: str, role: str, schema: pl.Schema) -> pl.Expr:
 def with_role(name: str, role: str) -> pl.Expr:
     """Return a column of turns as messages: a plain text gets the role."""
     turn = pl.element().struct
-    given = pl.struct(role=turn.field("role").fill_null(role), content=turn.field("content"), schema=dict(MESSAGE))
-    return pl.col(name).list.eval(given)
+    return pl.col(name).list.eval(turn.with_fields(turn.field("role").fill_null(role)))
 
 
 def is_text(name: str) -> pl.Expr:

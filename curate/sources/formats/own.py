@@ -20,6 +20,7 @@ KINDS: dict[str, Kind] = {
     "strength": "number",
     "chosen_model": "label",
     "rejected_model": "label",
+    "tools": "tools",
 }
 # Read in addition to the new values; the ids only so that they do not end up in `extra`.
 OWN: dict[str, Kind] = {
@@ -32,12 +33,13 @@ OWN: dict[str, Kind] = {
 
 
 def fields(columns: Columns) -> dict[str, Field] | None:
-    """Return the fields if all PAIR columns are there and hold messages, else None."""
-    if not set(PAIR) <= set(columns) or any(
+    """Return the fields if all PAIR columns are there (but for `tools`) and hold messages, else None."""
+    if not set(PAIR) - {"tools"} <= set(columns) or any(
         kind_of(columns[n]) != "messages" for n in ("prompt", "chosen", "rejected")
     ):
         return None
-    measured = {name: Field(name, kind, needed=kind == "messages") for name, kind in KINDS.items()}
+    known = {name: kind for name, kind in KINDS.items() if name in columns}
+    measured = {name: Field(name, kind, needed=kind == "messages") for name, kind in known.items()}
     return measured | {f"own_{name}": Field(name, kind, needed=False) for name, kind in OWN.items()}
 
 

@@ -4,7 +4,8 @@ Chosen and rejected, with or without a prompt, as texts or as conversations: TRL
 in : chosen, rejected (or accepted, preferred, …: `NAMES`): a text or a conversation, see `readers.read_turns`
      prompt, optional: the same | a conversation before it, texts it is about, a system prompt: joined in this order
      scores and model names under their usual names | a verdict: its ties are no pairs
-     images, tools: a row that has any cannot be read, because they would be lost
+     tools (or functions): those offered, in OpenAI's form or as bare functions, as a list or as JSON
+     images: a row that has any cannot be read, because they would be lost
 out: PAIR
 
 Repaired:
@@ -23,7 +24,7 @@ from typing import Any
 
 import polars as pl
 
-from curate.schema import MESSAGES
+from curate.schema import MESSAGES, OPTIONAL
 from curate.sources.columns import SAMPLE, Field, kind_of
 from curate.sources.formats.comparison import add_problem, as_messages, is_text, text, with_role
 from curate.sources.formats.transcripts import begins, is_unanswered, unanswered
@@ -42,8 +43,9 @@ VERDICT = {
     **dict.fromkeys(("tie", "is_tie"), ("true", "1", "yes")),
 }
 LOST = (
-    "image", "images", "video", "videos", "audio", "audios", "pixel_values", "tools", "tool_calls", "functions",
+    "image", "images", "video", "videos", "audio", "audios", "pixel_values", "tool_calls",
 )  # fmt: skip
+TOOLS = ("tools", "functions")  # the tools that the conversation offers
 SIDES = ("chosen", "rejected")
 NAMES = (
     SIDES, ("chosen_response", "rejected_response"), ("chosen_messages", "rejected_messages"), ("accepted", "rejected"),
@@ -100,8 +102,10 @@ def _are_labels(sides: tuple[str, str], columns: Columns) -> bool:
 
 
 def lost_fields(columns: Columns) -> dict[str, Field]:
-    """Return the fields of columns whose values say something that the texts do not: images, tools."""
-    return {f"lost_{name}": Field(name, "absent", needed=False) for name in LOST if name in columns}
+    """Return the fields of columns that say something that the texts do not: tools, and images, which would be lost."""
+    offered = _first(TOOLS, columns)
+    tools = {"tools": Field(offered, "tools", needed=False)} if offered else {}
+    return tools | {f"lost_{name}": Field(name, "absent", needed=False) for name in LOST if name in columns}
 
 
 def context_fields(columns: Columns, prompt: str | None) -> dict[str, Field]:
@@ -201,11 +205,15 @@ def _split(frame: pl.DataFrame) -> pl.DataFrame:
 def _unrepeated(frame: pl.DataFrame) -> pl.DataFrame:
     """Cut the question off the answers where both begin with it, as a text of its own line."""
     question = last_user_text("prompt").str.strip_chars()
-    contents = {side: pl.col(side).list.first().struct.field("content") for side in SIDES}
+    first = {side: pl.col(side).list.first().struct for side in SIDES}
+    contents = {side: turn.field("content") for side, turn in first.items()}
+    bare = [turn.field(name).is_null() for turn in first.values() for name in OPTIONAL]
     begins = [content.str.starts_with(question) & (pl.col(s).list.len() == 1) for s, content in contents.items()]
     rest = {s: content.str.slice(question.str.len_chars()).str.strip_chars() for s, content in contents.items()}
     apart = [content.str.slice(question.str.len_chars(), 1).str.contains(r"^\s$") for content in contents.values()]
-    both = pl.all_horizontal(question.str.len_chars() > 0, *begins, *apart, *(text != "" for text in rest.values()))
+    both = pl.all_horizontal(
+        question.str.len_chars() > 0, *bare, *begins, *apart, *(text != "" for text in rest.values())
+    )
     repeated = frame.select(both.fill_null(value=False)).to_series()
     if not repeated.any():
         return frame

@@ -17,10 +17,11 @@ from curate.schema import MESSAGES
 from curate.sources.columns import Field, Kind
 from curate.sources.formats.answer_items import CHOICES, MODELS, first_of, number, with_problems
 from curate.sources.formats.base import ANSWERS, AnswerFormat
+from curate.sources.message import Problem, message
 from curate.sources.raw_block import Columns
-from curate.sources.readers import Problem, message, messages_of
+from curate.sources.readers import messages_of
 
-Turn = dict[str, str]
+Turn = dict[str, str | None]
 MAX_DEPTH = 200  # turns of a path; deeper ones are no conversations
 
 
