@@ -58,7 +58,7 @@ def test_save_to_disk(run: Run, tmp_path: Path, scheme: str) -> None:
     target = f"{scheme}{tmp_path}/saved"
     export(run.folder, target, "datasets")
     found: Any = datasets.load_from_disk(target)
-    assert found["train"].to_list() == run.train.collect().to_dicts()
+    assert found["train"].to_list() == written(run).to_dicts()
 
 
 @pytest.mark.parametrize(
