@@ -47,11 +47,9 @@ def _has(name: str) -> pl.Expr:
 _field = pl.element().struct.field
 _rest = pl.col("prompt").list.eval(pl.element().filter((_field("role") != "system") | (pl.element().cum_count() > 1)))
 _roles = _rest.list.eval(_field("role"))
-_alternate = (
-    _roles.list.gather_every(2).list.eval(pl.element().is_in(("user", "tool"))).list.all()
-    & _roles.list.gather_every(2, 1).list.eval(pl.element() == "assistant").list.all()
-    & (_roles.list.len() % 2 == 1)
-)
+_asks = pl.when(pl.element().is_in(("user", "tool"))).then(pl.lit("?"))
+_turns_in_short = _roles.list.eval(_asks.when(pl.element() == "assistant").then(pl.lit("!")).otherwise(pl.lit("-")))
+_alternate = _turns_in_short.list.join("").str.contains(r"^(\?!)*\?$")
 _answers = [pl.col(side).list.first().struct.field("role").eq_missing("assistant") for side in ("chosen", "rejected")]
 
 # What is lost of a pair that a form can express otherwise.
@@ -70,7 +68,10 @@ REFUSALS: Mapping[str, pl.Expr] = {
     "text beside a call": _any_turn(_field("tool_calls").is_not_null() & (_field("content") != "")),
     "messages of a developer": _any_turn(_field("role") == "developer"),
     "empty turns": _any_turn(_field("content") == ""),
-    "equal answers": pl.col("chosen") == pl.col("rejected"),
+    "equal answers": pl.col("chosen")
+    .list.first()
+    .struct.field("content")
+    .eq(pl.col("rejected").list.first().struct.field("content")),
 }
 
 

@@ -3,7 +3,7 @@
 import polars as pl
 
 from curate.publish.forms.base import Form, columns_of
-from curate.publish.forms.turns import spoken, with_arguments_as_text
+from curate.publish.forms.turns import spoken, whole, with_arguments_as_text
 from curate.rundir.file_form import Present, to_file
 from curate.schema import PAIR
 
@@ -16,7 +16,7 @@ def _trl(pairs: pl.DataFrame, found: Present) -> pl.DataFrame:
 
 def _whole(pairs: pl.DataFrame, found: Present) -> pl.DataFrame:
     """Return whole conversations: the prompt, then the answer."""
-    sides = [pl.concat_list("prompt", side).alias(side) for side in ("chosen", "rejected")]
+    sides = [whole(pairs, side) for side in ("chosen", "rejected")]
     return to_file(pairs.select(*sides, "tools", *columns_of(found)), found)
 
 
@@ -39,13 +39,16 @@ def _unpaired(pairs: pl.DataFrame, found: Present) -> pl.DataFrame:
 
 
 def _sharegpt(pairs: pl.DataFrame, found: Present) -> pl.DataFrame:
-    sides = [spoken(pl.concat_list("prompt", side)).alias(side) for side in ("chosen", "rejected")]
-    return pairs.select(*sides, *(["tools"] if "tools" in found else []), *columns_of(found))
+    calls = "tool_calls" in found
+    sides = pl.DataFrame([whole(pairs, side) for side in ("chosen", "rejected")])
+    spoken_sides = sides.select(spoken(pl.col(side), calls=calls) for side in sides.columns)
+    return pairs.select(*spoken_sides.get_columns(), *(["tools"] if "tools" in found else []), *columns_of(found))
 
 
 def _preferred(pairs: pl.DataFrame, found: Present) -> pl.DataFrame:
     """Return rows of OpenAI's preference fine-tuning: the arguments of calls are JSON in a text."""
-    messages = to_file(with_arguments_as_text(pairs.select("prompt", "chosen", "rejected", "tools")), found)
+    messages = pairs.select("prompt", "chosen", "rejected", "tools")
+    messages = to_file(with_arguments_as_text(messages) if "tool_calls" in found else messages, found)
     given = [pl.col("prompt").alias("messages"), *([pl.col("tools")] if "tools" in found else [])]
     return messages.select(
         pl.struct(given).alias("input"),

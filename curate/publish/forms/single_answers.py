@@ -3,7 +3,7 @@
 import polars as pl
 
 from curate.publish.forms.base import Form, columns_of
-from curate.publish.forms.turns import spoken
+from curate.publish.forms.turns import spoken, whole
 from curate.rundir.file_form import Present, to_file
 
 LLAMA_FACTORY = "https://github.com/hiyouga/LLaMA-Factory/blob/main/data/README.md"
@@ -22,8 +22,9 @@ def _text(side: str) -> pl.Expr:
 
 
 def _spoken(pairs: pl.DataFrame, found: Present) -> pl.DataFrame:
-    sides = [spoken(pl.col(side)).list.first().alias(side) for side in ("chosen", "rejected")]
-    return pairs.select(spoken(pl.col("prompt")).alias("conversations"), *sides, *_tools(found), *columns_of(found))
+    turns = {side: spoken(pl.col(side), calls="tool_calls" in found) for side in ("prompt", "chosen", "rejected")}
+    sides = [turns[side].list.first().alias(side) for side in ("chosen", "rejected")]
+    return pairs.select(turns["prompt"].alias("conversations"), *sides, *_tools(found), *columns_of(found))
 
 
 def _alpaca(pairs: pl.DataFrame, found: Present) -> pl.DataFrame:
@@ -51,8 +52,10 @@ def _axolotl(pairs: pl.DataFrame, found: Present) -> pl.DataFrame:
 
 
 def _swift(pairs: pl.DataFrame, found: Present) -> pl.DataFrame:
-    whole = to_file(pairs.select(pl.concat_list("prompt", "chosen").alias("messages")), PLAIN)
-    return whole.hstack(pairs.select(_text("rejected").alias("rejected_response"), *_tools(found), *columns_of(found)))
+    messages = to_file(whole(pairs, "chosen").to_frame("messages"), PLAIN)
+    return messages.hstack(
+        pairs.select(_text("rejected").alias("rejected_response"), *_tools(found), *columns_of(found))
+    )
 
 
 SINGLE_ANSWERS = {
