@@ -168,7 +168,7 @@ def _spooled(source: Any, options: Mapping[str, Any], problems: Counter[str], st
             rows += len(read)
             problems.update(read.get_column("problem").drop_nulls())
             parts.append(folder / f"{len(parts)}.arrow")
-            read.filter(pl.col("problem").is_null()).select(list(PAIR)).write_ipc(parts[-1], compression="lz4")
+            read.filter(pl.col("problem").is_null()).select(list(PAIR)).write_ipc(parts[-1])
             if limit and rows >= limit:
                 break
     if not rows:

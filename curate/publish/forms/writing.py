@@ -34,9 +34,9 @@ def survey(blocks: Blocks, form: Form) -> Survey:
     found: set[str] = set()
     for block in blocks():
         pairs += len(block)
-        reasons = _reasons(block, form)
+        reasons = reasons_of(block, form)
         refused.update(reasons.drop_nulls())
-        kept = block.filter(reasons.is_null())
+        kept = _without(block, reasons)
         written += len(kept)
         scored += kept.drop_nulls(SCORES).height
         found |= found_in(kept)
@@ -58,12 +58,17 @@ def write(path: Path, blocks: Blocks, form: Form, surveyed: Survey) -> None:
 
 def _written(blocks: Blocks, form: Form, surveyed: Survey) -> Iterator[pl.DataFrame]:
     for block in blocks():
-        kept = block.filter(_reasons(block, form).is_null())
+        kept = _without(block, reasons_of(block, form))
         if len(kept):
             yield form.rows(kept, surveyed.found)
 
 
-def _reasons(block: pl.DataFrame, form: Form) -> pl.Series:
+def _without(block: pl.DataFrame, reasons: pl.Series) -> pl.DataFrame:
+    """Return the pairs without a reason; the block itself where none has one, since filtering messages is slow."""
+    return block.filter(reasons.is_null()) if reasons.count() else block
+
+
+def reasons_of(block: pl.DataFrame, form: Form) -> pl.Series:
     """Return the first reason for which each pair cannot be expressed, null for none."""
     if not form.refused:
         return pl.Series([None] * len(block), dtype=pl.String)
