@@ -63,12 +63,14 @@ def convert(  # noqa: PLR0913 - the options of the command
 def _show(done: Any) -> None:
     for path, pairs in done.files.items():
         show(f"{path}: {pairs:,} pairs as {done.form}")
-    for what, count in done.lost.items():
-        show(f"  not in this form: {what} of {count:,} pairs")
-    for why, count in done.left_out.items():
-        show(f"  left out: {count:,} pairs with {why}")
-    for problem, count in done.problems.items():
-        show(f"  no pairs: {count:,} rows ({problem})")
+    counted = {
+        "pairs that have what is not in this form": done.lost,
+        "pairs left out": done.left_out,
+        "rows that are no pairs": done.problems,
+    }
+    for what, counts in counted.items():
+        if counts:
+            show(f"  {what}: {' · '.join(f'{name} {count:,}' for name, count in counts.items())}")
     if done.dataset_info:
         show("for dataset_info.json of LLaMA-Factory:")
         show_json(dict(done.dataset_info))

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from curate.errors import InputError
 from curate.publish.forms.base import Form, columns_of
 from curate.rundir.file_form import Present
 from curate.text.chat import render_chat, render_chats
@@ -44,14 +45,24 @@ def _rendered_block(pairs: pl.DataFrame, tokenizer: Any) -> pl.DataFrame:
 
 
 def _render(tokenizer: Any, conversations: Sequence[Any], tools: Sequence[str | None], **options: Any) -> list[str]:
-    """Render conversations: in one call where no tools are offered, which are an argument of the template."""
-    if not any(tools):
-        return render_chats(tokenizer, conversations, **options)
-    offered = [msgspec.json.decode(text) if text else None for text in tools]
-    return [
-        render_chat(tokenizer, conversation, tools=tool, **options)
-        for conversation, tool in zip(conversations, offered, strict=True)
-    ]
+    """
+    Render conversations: in one call where no tools are offered, which are an argument of the template.
+
+    Raise InputError for a conversation that the template refuses.
+    """
+    from jinja2 import TemplateError
+
+    try:
+        if not any(tools):
+            return render_chats(tokenizer, conversations, **options)
+        offered = [msgspec.json.decode(text) if text else None for text in tools]
+        return [
+            render_chat(tokenizer, conversation, tools=tool, **options)
+            for conversation, tool in zip(conversations, offered, strict=True)
+        ]
+    except TemplateError as error:
+        said = " ".join(str(error).split())[:200]
+        raise InputError(f"the chat template refuses a conversation: {said}; use another model or form") from error
 
 
 TEXTS = {
