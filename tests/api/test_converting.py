@@ -130,16 +130,16 @@ def test_the_files_load_with_datasets_and_are_what_trl_expects(tmp_path: Path) -
     from trl.data_utils import extract_prompt, is_conversational
 
     tool = {"type": "function", "function": {"name": "f", "parameters": {}}}
-    called = [{"role": "assistant", "content": "", "tool_calls": [{"type": "function", "function": {
-        "name": "f", "arguments": {"x": 1}}}]}]  # fmt: skip
+    call = {"type": "function", "function": {"name": "f", "arguments": {"x": 1}}}
+    called = [{"role": "assistant", "content": "", "tool_calls": [call]}]
     given = [row(0), row(1, chosen=called, tools=[tool])]
     for form, kind in (("trl", "parquet"), ("trl-implicit", "parquet"), ("trl", "jsonl"), ("kto", "parquet")):
         out = curate.convert(given, to=form, out=tmp_path / f"{form}.{kind}").files
-        loaded = datasets.load_dataset({"jsonl": "json"}.get(kind, kind), data_files=list(out), split="train")
+        loaded: Any = datasets.load_dataset({"jsonl": "json"}.get(kind, kind), data_files=list(out), split="train")
         assert is_conversational(loaded[0])
         if form == "trl-implicit":
             assert extract_prompt(loaded[0])["prompt"] == [{"role": "user", "content": given[0]["prompt"],
                 "tool_calls": None}]  # fmt: skip
         answers = [turn for found in loaded for turn in found.get("chosen", found.get("completion"))]
-        assert any((turn.get("tool_calls") or [{}])[0].get("function") == called[0]["tool_calls"][0]["function"]
+        assert any((turn.get("tool_calls") or [{}])[0].get("function") == call["function"]
                    for turn in answers)  # fmt: skip
