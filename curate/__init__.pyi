@@ -1,6 +1,8 @@
 from . import dedup as dedup
 from .api.choosing import select as select
 from .api.choosing import split as split
+from .api.converting import Converted as Converted
+from .api.converting import convert as convert
 from .api.frames import decontaminate as decontaminate
 from .api.frames import filter as filter  # noqa: A004 - the name of the step
 from .api.frames import measure as measure

@@ -17,14 +17,19 @@ import typer.main
 import curate
 from curate import limits
 from curate.cli import app
+from curate.publish.forms import FORMS
 from curate.rules import DEFAULTS
 from curate.signals import SIGNALS
-from curate.sources.formats import FORMATS
+from curate.sources import read
+from curate.sources.formats import FORMATS, AnswerFormat
+from curate.sources.input import open_feeds
 from tests import forked
 from tests.data import rows, write_jsonl
+from tests.sources.shapes import REFUSED, SHAPES
 
 ROOT = Path(__file__).resolve().parents[1]
 README, CURATE = ROOT / "README.md", ROOT / "curate" / "README.md"
+SHARED_SHAPES = ROOT.parent / "shared" / "formats"
 SECURITY = ROOT / ".github" / "SECURITY.md"
 PAGES = [README, CURATE, SECURITY, *(ROOT / path for path in (
     "CHANGELOG.md", ".github/CONTRIBUTING.md", "curate/publish/README.md", "pipelines/README.md", "train/README.md",
@@ -33,7 +38,7 @@ PAGES = [README, CURATE, SECURITY, *(ROOT / path for path in (
 WITH_CODE = [page for page in PAGES if "```" in page.read_text("utf-8")]
 MOST_LINES = 150  # of the README
 # Commands that run here, on the files of `folder`; the others need a Hub, a model, a GPU or real data, and are parsed.
-LOCAL = {"clean", "run", "why", "export", "generate", "judge", "rubric", "signals", "evals", "recipe"}
+LOCAL = {"clean", "convert", "run", "why", "export", "generate", "judge", "rubric", "signals", "evals", "recipe"}
 # The last of these need a run that asked a judge, or a rubric of a model.
 ELSEWHERE = re.compile(r"OWNER|\.\./shared|gsm8k|evals\.parquet|--again|--raw|RUBRIC/")
 
@@ -90,7 +95,20 @@ def tables() -> dict[str, str]:
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     return {
         "commands": table("command | what it does", [(f"`curate {n}`", about(c.help)) for n, c in commands.items()]),
-        "formats": table("format | what it is", [(f"`{n}`", about(m.__doc__)) for n, m in FORMATS.items()]),
+        "formats": table(
+            "format | what it is | rows hold | read so",
+            [
+                (f"`{name}`", about(shape.__doc__), holds(shape), ", ".join(SHAPES.get(name, ())))
+                for name, shape in FORMATS.items()
+            ],
+        ),
+        "forms": table(
+            "form | columns | read by | not in it | cannot express",
+            [
+                (f"`{n}`", f.about, f"[{f.reader}]({f.reference})", ", ".join(f.lost), ", ".join(f.refused))
+                for n, f in FORMS.items()
+            ],
+        ),
         "rules": table(
             "rule | default | why", [(f"`{name}`", str(v).lower(), why) for name, (v, why) in DEFAULTS.items()]
         ),
@@ -99,6 +117,11 @@ def tables() -> dict[str, str]:
             [(f"`{s.name}`", ", ".join(s.sides) or "pair", about(s.about)) for s in SIGNALS.values()],
         ),
     }
+
+
+def holds(shape: object) -> str:
+    """Return what the rows of a format hold; answers are paired by their scores."""
+    return "answers" if isinstance(shape, AnswerFormat) else "pairs"
 
 
 def part(name: str) -> re.Pattern[str]:
@@ -112,11 +135,23 @@ def commands_of(page: Path) -> list[list[str]]:
     return [shlex.split(line)[1:] for line in lines]
 
 
-@pytest.mark.parametrize("name", ["commands", "formats", "rules", "signals"])
+@pytest.mark.parametrize("name", ["commands", "formats", "forms", "rules", "signals"])
 def test_tables_match_the_code(name: str) -> None:
     found = part(name).search(text_of(CURATE))
     assert found is not None
     assert found[2].strip() == tables()[name], "run: python tests/test_docs.py"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not SHARED_SHAPES.is_dir(), reason=f"the shapes are not there: {SHARED_SHAPES}")
+def test_shapes_are_recognized_as_the_table_says() -> None:
+    def format_of(file: str) -> str:
+        feed = open_feeds([str(SHARED_SHAPES / file)])[0]
+        return next(read(feed))[1].name
+
+    expected = {shape["file"] for shape in json.loads(text_of(SHARED_SHAPES / "expected.json"))}
+    assert expected == {file for files in SHAPES.values() for file in files} | set(REFUSED)
+    assert {name: tuple(f for f in files if format_of(f) == name) for name, files in SHAPES.items()} == SHAPES
 
 
 def test_the_limits_match_the_code() -> None:

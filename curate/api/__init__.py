@@ -8,6 +8,7 @@ functions with the name of a command are what the command calls.
 __all__ = [
     "catalog",
     "choosing",
+    "converting",
     "frames",
     "publishing",
     "runs",

@@ -4,6 +4,7 @@ import sys
 
 from curate import limits, terminal
 from curate.cli import commands as commands
+from curate.cli import converting as converting
 from curate.cli import models as models
 from curate.cli import publishing as publishing
 from curate.cli import training as training
@@ -91,6 +92,7 @@ def _tell(message: str) -> None:
 
 __all__ = [
     "commands",
+    "converting",
     "models",
     "options",
     "publishing",

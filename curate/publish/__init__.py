@@ -7,6 +7,7 @@ __all__ = [
     "croissant",
     "export",
     "facts",
+    "forms",
     "gates",
     "hub",
     "licences",

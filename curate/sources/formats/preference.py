@@ -42,9 +42,7 @@ VERDICT = {
     **dict.fromkeys(("status", "winner", "verdict"), ("tie", "tied", "draw", "both_bad", "bothbad", "tie (bothbad)")),
     **dict.fromkeys(("tie", "is_tie"), ("true", "1", "yes")),
 }
-LOST = (
-    "image", "images", "video", "videos", "audio", "audios", "pixel_values", "tool_calls",
-)  # fmt: skip
+LOST = ("image", "images", "video", "videos", "audio", "audios", "pixel_values", "tool_calls")
 TOOLS = ("tools", "functions")  # the tools that the conversation offers
 SIDES = ("chosen", "rejected")
 NAMES = (
