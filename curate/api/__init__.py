@@ -7,6 +7,7 @@ functions with the name of a command are what the command calls.
 
 __all__ = [
     "catalog",
+    "checking",
     "choosing",
     "frames",
     "publishing",
