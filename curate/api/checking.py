@@ -13,7 +13,10 @@ import polars as pl
 from curate.errors import check_not_hidden, unknown
 from curate.findings import bias, prompts, rows
 from curate.findings.kinds import EXTRA_RULES, KINDS
-from curate.findings.result import EXCERPT, Example, Finding, Findings, Hits
+from curate.findings.outputs import github as github
+from curate.findings.outputs import sarif as sarif
+from curate.findings.result import EXCERPT, Example, Finding, Hits
+from curate.findings.result import Findings as Findings
 from curate.recipe.load import Recipe, make_recipe
 from curate.recipe.training import Train
 from curate.rundir.store import Store

@@ -10,7 +10,7 @@ from curate.errors import RecipeError
 from curate.terminal import show, show_json, tell
 
 if TYPE_CHECKING:
-    from curate.findings.result import Findings
+    from curate.api.checking import Findings
 
 CHECK_EXAMPLES = """
 Examples:\n
@@ -96,15 +96,15 @@ def _catalog(found: Any, *, as_json: bool) -> None:
 def _show(found: "Findings", form: str) -> None:
     from importlib.metadata import version
 
+    from curate.api import checking
     from curate.cli import render
-    from curate.findings import outputs
 
     if form == "json":
         show_json(found.to_dict())
     elif form == "sarif":
-        show_json(outputs.sarif(found, version("prefcurate")))
+        show_json(checking.sarif(found, version("prefcurate")))
     elif form == "github":
-        for line in outputs.github(found):
+        for line in checking.github(found):
             show(line)
     else:
         if found:

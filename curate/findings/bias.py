@@ -12,7 +12,7 @@ from curate.findings.result import Hits
 Z = NormalDist().inv_cdf(0.975)
 LENGTH, STYLE, OPENING, TOLD = 0.6, 0.65, 0.8, 0.9  # bounds of the intervals; below 1 - bound as well
 LEAST_STYLE, LEAST_OPENING = 0.05, 0.01  # share of the pairs
-SHOWN = 5  # findings of one kind
+SHOWN = 5  # findings of one kind, or features in one
 # One line is enough: the regexes find the first.
 STYLES = {
     "a list": r"(?m)^[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t]",
@@ -138,13 +138,17 @@ def surface(signals: pl.LazyFrame) -> list[Hits]:
         )
     ]
     counts = signals.select(sums).collect(engine="streaming").row(0, named=True)
-    found = []
+    told = []
     for name in names:
         higher, lower, n = (counts[f"{name} {end}"] for end in "+-n")
         # A tie counts half. Rounded down, so that the interval is never narrower than the data.
         wins = higher + (n - higher - lower) // 2
         if n and beyond(wins, n, TOLD):
             side, most = ("higher", wins) if 2 * wins > n else ("lower", n - wins)
-            what = f"{name} alone tells the sides apart: {side} for chosen, AUC {most / n:.2f} of {n:,} pairs"
-            found.append(Hits(BY_NAME["told_by_one_feature"].code, most, what=what, of=n))
-    return sorted(found, key=lambda one: -one.count)[:SHOWN]
+            told.append((most / n, most, n, f"{name} ({side} for chosen, AUC {most / n:.2f})"))
+    if not told:
+        return []
+    told.sort(key=lambda one: -one[0])
+    more = f" and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
+    what = f"each alone tells the sides apart: {', '.join(text for *_, text in told[:SHOWN])}{more}"
+    return [Hits(BY_NAME["told_by_one_feature"].code, told[0][1], what=what, of=told[0][2])]

@@ -100,10 +100,9 @@ def leaks(ids: pl.DataFrame, near: pl.DataFrame, examples: int) -> list[Hits]:
     known = known.with_columns(order=pl.col("split").replace_strict(order, default=3, return_dtype=pl.Int8))
     prompts = known.filter(first.over("prompt") != pl.col("split"))
     pairs = known.filter(first.over("pair") != pl.col("split"))
-    ends = near.join(known.select("row", "split"), on="row").join(
-        known.select(other="row", other_split="split"), on="other"
-    )
-    crossing = ends.filter(pl.col("split") != pl.col("other_split"))
+    ends = near.join(known.select("row", "order"), on="row").join(known.select(other="row", before="order"), on="other")
+    later = pl.when(pl.col("order") > pl.col("before")).then("row").otherwise("other")
+    crossing = ends.filter(pl.col("order") != pl.col("before")).select(row=later)
     return [
         *of_rows("prompt_in_two_splits", prompts.get_column("row"), examples),
         *of_rows("pair_in_two_splits", pairs.get_column("row"), examples),

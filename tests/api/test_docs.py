@@ -26,7 +26,7 @@ NOT_RUN = {
     "rubric", "run", "train", "trust",
 }  # fmt: skip
 MODULES = [
-    "curate.api.choosing", "curate.api.frames", "curate.api.runs", "curate.dedup.frames", "curate.schema.result",
+    "curate.api.checking", "curate.api.choosing", "curate.api.frames", "curate.api.runs", "curate.dedup.frames", "curate.schema.result",
     "curate.sources.frames",
 ]  # fmt: skip
 
