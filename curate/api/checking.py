@@ -13,10 +13,8 @@ import polars as pl
 from curate.errors import check_not_hidden, unknown
 from curate.findings import bias, prompts, rows
 from curate.findings.kinds import EXTRA_RULES, KINDS
-from curate.findings.outputs import github as github
-from curate.findings.outputs import sarif as sarif
-from curate.findings.result import EXCERPT, Example, Finding, Hits
-from curate.findings.result import Findings as Findings
+from curate.findings.outputs import github, sarif
+from curate.findings.result import EXCERPT, Example, Finding, Findings, Hits
 from curate.recipe.load import Recipe, make_recipe
 from curate.recipe.training import Train
 from curate.rundir.store import Store
@@ -29,6 +27,8 @@ from curate.stages.measure import decide, measure
 from curate.stages.read import read_pairs
 from curate.stages.remaining import Remaining
 from curate.terminal import busy
+
+__all__ = ["Findings", "check", "codes", "explain", "github", "line_numbers", "sarif"]
 
 ANNOTATORS = ("annotator", "annotator_id", "worker_id", "labeler", "labeller", "user_id", "judge", "evaluator")
 SAMPLE = 100  # rows whose other columns are looked at for an annotator or a split
@@ -160,9 +160,10 @@ class _Staged:
         return pl.concat(parts, how="horizontal").with_row_index("row").filter(pl.col("problem").is_null())
 
     def signals(self) -> pl.LazyFrame:
-        """Return the signals of all pairs."""
+        """Return row (u32) and the signals of all pairs."""
         parts = [self._read.scan().select("problem"), self._signals.scan()]
-        return pl.concat(parts, how="horizontal").filter(pl.col("problem").is_null()).drop("problem")
+        whole = pl.concat(parts, how="horizontal").with_row_index("row")
+        return whole.filter(pl.col("problem").is_null()).drop("problem")
 
     def hits(self, examples: int) -> list[Hits]:
         """Return everything found in the data."""
@@ -172,6 +173,7 @@ class _Staged:
         ids, near = self._ids(), self._drops.filter(rule="near_duplicate")
         return [
             *rows.of_reasons(verdicts, examples),
+            *rows.of_languages(self.signals(), examples),
             *rows.of_columns(inputs),
             *rows.of_hits(self._duplicates().lazy(), examples),
             *prompts.several(ids, examples),

@@ -7,6 +7,7 @@ import polars as pl
 from curate.findings.kinds import BY_NAME, BY_REASON
 from curate.findings.result import Hits
 
+SURE = 0.85  # confidence of both languages
 NAME = r"^\w+"  # of a reason: "max_chars_ratio (23.4)", "broken_row: line 3: …"
 
 
@@ -50,6 +51,13 @@ def of_rows(name: str, rows: pl.Series, examples: int, detail: str = "") -> list
         return []
     first = tuple(rows.sort().head(examples).to_list())
     return [Hits(BY_NAME[name].code, len(rows), first, (detail,) * len(first))]
+
+
+def of_languages(signals: pl.LazyFrame, examples: int) -> list[Hits]:
+    """Return the pairs whose sides are surely in different languages; in: row and the signals of all pairs."""
+    sure = pl.min_horizontal("chosen_language_confidence", "rejected_language_confidence") >= SURE
+    found = signals.filter(pl.col("languages_differ") & sure).select("row").collect(engine="streaming")
+    return of_rows("languages_differ", found.to_series(), examples)
 
 
 def of_columns(inputs: Iterable[tuple[str, int, int, Mapping[str, str]]]) -> list[Hits]:
