@@ -10,6 +10,7 @@ __all__ = [
     "checking",
     "choosing",
     "frames",
+    "locations",
     "publishing",
     "runs",
     "training",

@@ -1,6 +1,6 @@
 """Check a preference dataset: its findings, without a run directory."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from curate.api.locations import line_numbers, local_paths, shown_path
 from curate.errors import check_not_hidden, unknown
 from curate.findings import bias, prompts, rows
 from curate.findings.kinds import EXTRA_RULES, KINDS
@@ -19,8 +20,6 @@ from curate.recipe.load import Recipe, make_recipe
 from curate.recipe.training import Train
 from curate.rundir.store import Store
 from curate.signals import COLUMNS
-from curate.sources.hub import is_hub
-from curate.sources.input import MEMORY, open_feeds
 from curate.sources.memory import readable_paths
 from curate.stages.dedup import deduplicate
 from curate.stages.measure import decide, measure
@@ -28,7 +27,7 @@ from curate.stages.read import read_pairs
 from curate.stages.remaining import Remaining
 from curate.terminal import busy
 
-__all__ = ["Findings", "check", "codes", "explain", "github", "line_numbers", "sarif"]
+__all__ = ["Findings", "check", "codes", "explain", "github", "sarif"]
 
 ANNOTATORS = ("annotator", "annotator_id", "worker_id", "labeler", "labeller", "user_id", "judge", "evaluator")
 SAMPLE = 100  # rows whose other columns are looked at for an annotator or a split
@@ -147,7 +146,7 @@ class _Staged:
             self._drops = deduplicate(store, plain, remaining).scan().collect()
         inputs = (self._read.info or {})["inputs"]
         self.names = list(inputs)
-        self._paths = _local_paths(recipe)
+        self._paths = local_paths(recipe)
         self.unused = [inputs[name]["unused"] for name in self.names]
         self.counts = [inputs[name]["rows"] for name in self.names]
         self.total = sum(self.counts)
@@ -245,7 +244,7 @@ class _Staged:
             own = [at for at, one in enumerate(names) if one == name == found.item(at, "source")]
             lines = line_numbers(self._paths[name], {found.item(at, "row") for at in own})
             for at in own:
-                places[at] = {"path": _shown(self._paths[name]), "line": lines.get(found.item(at, "row"))}
+                places[at] = {"path": shown_path(self._paths[name]), "line": lines.get(found.item(at, "row"))}
         return found.with_columns(pl.DataFrame(places, schema={"path": pl.String, "line": pl.Int64}).get_columns())
 
     def under_model(self, model: str, examples: int) -> list[Hits]:
@@ -271,35 +270,3 @@ class _Staged:
             start += len(block)
             if len(pairs := block.filter(pl.col("problem").is_null())):
                 yield "train", pairs
-
-
-def _local_paths(recipe: Recipe) -> dict[str, Path]:
-    """Return the files among the inputs, by their names."""
-    local = [path for path in recipe.source.paths if not is_hub(path) and not path.startswith(MEMORY)]
-    feeds = open_feeds(local, split=recipe.source.split) if local else []
-    return {feed.name: feed.path for feed in feeds if feed.path is not None}
-
-
-def _shown(path: Path) -> str:
-    """Return a path as tools expect it: below the current folder without that."""
-    try:
-        return path.resolve().relative_to(Path.cwd()).as_posix()
-    except ValueError:
-        return path.as_posix()
-
-
-def line_numbers(path: Path, wanted: Collection[int]) -> dict[int, int]:
-    """Return the line (1-based) of rows of a file of JSON Lines; none for any other file. Blank lines are no rows."""
-    if path.suffix not in (".jsonl", ".ndjson") or not wanted:
-        return {}
-    found: dict[int, int] = {}
-    with path.open("rb") as file:
-        texts = ((number, line.strip()) for number, line in enumerate(file, 1))
-        for row, (number, line) in enumerate((number, line) for number, line in texts if line):
-            if row == 0 and (line[:1], line[-1:]) != (b"{", b"}"):  # one object may be written over several lines
-                return {}
-            if row in wanted:
-                found[row] = number
-            if row >= max(wanted):
-                break
-    return found

@@ -11,6 +11,8 @@ WORDS = {"verdict": "verdict", "answers": "answers", "measure": "score", "earlie
 def described(name: str, found: Input) -> Iterator[tuple[str, str]]:
     """Yield lines with their styles: rows and format, columns, and each column that the pairs may lack."""
     yield f"{name}: {found.rows:,} rows, format {found.format}", ""
+    if found.is_eval:
+        yield "  this is an eval set: keep it out of what you train on", "yellow"
     used = [_origin(field, column) for field, column in found.columns.items() if not field.startswith("lost_")]
     rest = [column for column, holds in found.unused.items() if not holds]
     parts = [f"read: {', '.join(used)}"] if used else []

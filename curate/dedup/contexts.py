@@ -29,8 +29,10 @@ def shared_contexts(texts: Texts) -> pl.Series:
     """
     Return the hashes (u64, ascending) of the paragraphs and lines that are context.
 
-    in : the texts of prompts (str, nulls are skipped), which are read twice; equal ones count once
+    in : the texts of prompts (str, nulls are skipped), which are read up to three times; equal ones count once
     """
+    if not _any_repeated(texts()):
+        return pl.Series("unit", [], pl.UInt64)
     blocks = (split_lines(block.unique()) for block in texts())  # one prompt often has many pairs
     found = pl.concat([pl.DataFrame(schema=UNITS), *map(_units, blocks)]).unique()
     shared = found.filter(pl.len().over("unit") >= MANY).sort("unit", "prompt")
@@ -45,6 +47,19 @@ def shared_contexts(texts: Texts) -> pl.Series:
     compared = [_similarity(some, lines) for some in pairs.unique(["prompt", "next"]).iter_slices(PAIRS_AT_ONCE)]
     of_units = pairs.join(pl.concat(compared), on=["prompt", "next"]).group_by("unit").agg(pl.mean("similarity"))
     return of_units.filter(pl.col("similarity") < DIFFERENT).get_column("unit").sort()
+
+
+def _any_repeated(texts: Iterable[pl.Series]) -> bool:
+    """Whether a long line stands in several prompts, word for word: a cheap look at what most sets do not have."""
+    lines = pl.col("text").str.split("\n")
+    long = [
+        block.unique().alias("text").to_frame().with_row_index("row").filter(pl.col("text").str.len_bytes() >= LONG)
+        .with_columns(whole=pl.col("text").hash(), text=lines).explode("text", empty_as_null=True, keep_nulls=True)
+        .filter(pl.col("text").str.len_bytes() >= LONG)
+        .select("whole", line=pl.col("text").str.strip_chars().hash())
+        for block in texts
+    ]  # fmt: skip
+    return not long or bool(pl.concat(long).unique().select(pl.len().over("line").max() >= MANY).item() or False)
 
 
 def split_lines(texts: pl.Series) -> pl.DataFrame:

@@ -16,7 +16,8 @@ from curate.text.blocks import text_chunks
 from curate.text.messages import text_of
 from curate.text.utf8 import flat_bytes
 
-SIDES = ("prompt", "chosen", "rejected")
+RESPONSES = ("chosen", "rejected")
+SIDES = ("prompt", *RESPONSES)
 IDS = ("pair_id", "flipped_id")
 # Characters that NFC leaves as they are and makes of no others: not letters (é may be two characters), nor < = > (which
 # take a stroke), nor ; ` (which have twins). White space is not among them, either.
@@ -46,7 +47,12 @@ def equal_ids(ids: pl.DataFrame, blocks: Callable[[], Iterable[pl.DataFrame]]) -
     if ids.is_empty():
         return ids
     firsts = ids.select(first=pl.col("pair_id").is_first_distinct()).to_series()  # copies are equal anyway
-    repeated = _repeated(pl.concat([_sums(block) for block in _filtered(blocks(), firsts)]))
+    of_prompts = pl.concat([_sums(block, "prompt") for block in _filtered(blocks(), firsts)])
+    several = of_prompts.select(pl.len().over("prompt") > 1).to_series()
+    firsts = firsts.scatter(firsts.arg_true().filter(~several), False)
+    of_sides = [pl.DataFrame(schema=dict.fromkeys(RESPONSES, pl.UInt32))]
+    of_sides += [_sums(block, *RESPONSES) for block in _filtered(blocks(), firsts)] if several.any() else []
+    repeated = _repeated(pl.concat([of_prompts.filter(several), pl.concat(of_sides)], how="horizontal"))
     if not repeated.any():
         return ids
     wanted = firsts.scatter(firsts.arg_true().filter(~repeated), False)
@@ -69,13 +75,18 @@ def _repeated(sums: pl.DataFrame) -> pl.Series:
     return sums.select(pl.len().over("prompt", one, two) > 1).to_series()
 
 
-def _sums(block: pl.DataFrame) -> pl.DataFrame:
+def _sums(block: pl.DataFrame, *sides: str) -> pl.DataFrame:
     """Return for each side the sums of the weights of its bytes (u32): equal for texts of the same equal form."""
-    texts = block.select(text_of(side).fill_null("").alias(side) for side in SIDES)
-    return texts.select(
-        pl.Series(side, np.concatenate([np.zeros(0, np.uint32), *_chunk_sums(texts.get_column(side))]))
-        for side in SIDES
-    )
+    texts = block.select(text_of(side).fill_null("").alias(side) for side in sides)
+    return pl.DataFrame([_text_sums(texts.get_column(side)) for side in sides])
+
+
+def _text_sums(texts: pl.Series) -> pl.Series:
+    distinct = texts.unique()  # a prompt, or the answer of a baseline, stands in many pairs
+    sums = np.concatenate([np.zeros(0, np.uint32), *_chunk_sums(distinct)])
+    known = pl.DataFrame({"text": distinct, "sum": sums})
+    joined = texts.alias("text").to_frame().join(known, on="text", how="left", maintain_order="left")
+    return joined.get_column("sum").alias(texts.name)
 
 
 def _chunk_sums(texts: pl.Series) -> Iterable[np.ndarray]:

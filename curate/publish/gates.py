@@ -23,7 +23,9 @@ from curate.schema import OPTIONAL
 from curate.signals.patterns import pattern as pattern_of
 
 Status = Literal["passed", "failed", "not checked"]
-NAMES = ("secrets", "personal_data", "licence", "contamination", "splits", "leaks", "kept", "duplicates")
+NAMES = (
+    "secrets", "personal_data", "licence", "contamination", "eval_sets", "splits", "leaks", "kept", "duplicates",
+)  # fmt: skip
 SHOWN = 3  # findings listed in a message
 SIDES = ("prompt", "chosen", "rejected")
 PLAIN = ("source", "chosen_model", "rejected_model", "extra")
@@ -71,6 +73,7 @@ def check(
         _personal(facts, publish.max_personal, answers),
         _licence(facts, recipe, known),
         _contamination(run, facts, with_answers=bool(answers)),
+        _eval_sets(run),
         _splits(facts["counts"], publish, recipe.split.test),
         _leaks(run, facts),
         _kept(facts, publish.min_kept),
@@ -167,6 +170,14 @@ def _licence(facts: Mapping[str, Any], recipe: Recipe, known: Mapping[str, str |
     if wrong:
         return Gate("licence", "failed", wrong)
     return Gate("licence", "passed", "; ".join([str(publish.license), *(f"{n}: {x}" for n, x in sources.items())]))
+
+
+def _eval_sets(run: Run) -> Gate:
+    """Check that no input is itself an eval set: a model that trains on it cannot be measured by it any more."""
+    evals = [f"{name} ({found.format})" for name, found in run.manifest.inputs.items() if found.is_eval]
+    if evals:
+        return Gate("eval_sets", "failed", f"{', '.join(evals)}: an eval set, which is not to be trained on")
+    return Gate("eval_sets", "passed", "no input is known to be one")
 
 
 def _contamination(run: Run, facts: Mapping[str, Any], *, with_answers: bool) -> Gate:

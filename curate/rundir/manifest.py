@@ -19,6 +19,7 @@ class Input(msgspec.Struct, frozen=True):
     fingerprint: str
     rows: int
     format: str = "unknown"
+    is_eval: bool = False  # it is known as an eval set, which is not to be trained on
     columns: dict[str, str] = {}  # the columns that were read, by field
     unused: dict[str, str] = {}  # all others, with what they may contribute to the pair; "" for metadata
 

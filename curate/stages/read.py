@@ -9,6 +9,7 @@ from curate import limits, sources
 from curate.errors import InputError, RecipeError
 from curate.rundir.stage import Stage
 from curate.rundir.store import Store, fingerprint
+from curate.sources.formats import EVAL_SETS
 from curate.terminal import progress
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def read_rows(store: Store, name: str, source: "Source", read: Read, *more: obje
 def _columns(found: sources.DetectedFormat) -> dict[str, Any]:
     """Return the format and which columns went where, for the manifest."""
     used = {name: field.column for name, field in found.fields.items()}
-    return {"format": found.name, "columns": used, "unused": dict(found.unused)}
+    return {"format": found.name, "is_eval": found.name in EVAL_SETS, "columns": used, "unused": dict(found.unused)}
 
 
 def _check(rows: int, broken: int, first_broken: list[str], source: "Source") -> None:

@@ -60,7 +60,7 @@ def test_spaces_and_unicode_forms_do_not_count_and_case_and_marks_do() -> None:
 
 def test_roles_count() -> None:
     one = pairs(("Tea?", "Yes.", "No."))
-    role = pl.struct(role=pl.lit("system"), content=pl.element().struct.field("content"))
+    role = pl.element().struct.with_fields(role=pl.lit("system"))
     other = with_ids(one.with_columns(pl.col("prompt").list.eval(role)))
     assert groups(pl.concat([one, other])) == [0, 1]
 

@@ -19,6 +19,7 @@ from pipelines.clients.dispatcher import Dispatcher
 from pipelines.clients.requests import Reply, Request
 from pipelines.generate import check, generate, variants
 from tests.chat_server import Answer, ChatServer, Messages, chat_server, last
+from tests.data import plain
 
 Row = dict[str, Any]
 
@@ -156,7 +157,7 @@ def test_every_answer_has_its_parameters(server: ChatServer) -> None:
         "temperature": 0.8, "max_tokens": 64, "seed": 3, "system": "Ours.", "sample": 0,
     }  # fmt: skip
     assert (row["finish_reason"], row["input_tokens"], row["output_tokens"]) == ("length", 4, 6)
-    assert row["response"] == [{"role": "assistant", "content": "a 0.8 3: a long one"}]
+    assert plain(row["response"]) == [{"role": "assistant", "content": "a 0.8 3: a long one"}]
     assert answers(prompts("x"), wanted).get_column("on_policy").to_list() == [True, False]
 
 

@@ -143,7 +143,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def test_a_good_run_passes(run: Run) -> None:
     assert {name: status for name, (status, _) in checked(run).items()} == {
         "secrets": "passed", "personal_data": "passed", "licence": "passed", "contamination": "not checked",
-        "splits": "passed", "leaks": "passed", "kept": "passed",
+        "eval_sets": "passed", "splits": "passed", "leaks": "passed", "kept": "passed",
     }  # fmt: skip
 
 
@@ -155,7 +155,7 @@ def test_each_gate_fails_on_its_own_problem(run: Run) -> None:
     found = checked(
         run, strict, counts=counts, personal={"emails": 1, "phones": 0, "ips": 0}, leaks=2, decontaminate={"sets": sets}
     )
-    assert {name for name, (status, _) in found.items() if status == "failed"} == set(found) - {"secrets"}
+    assert {name for name, (status, _) in found.items() if status == "failed"} == set(found) - {"secrets", "eval_sets"}
     assert found["splits"][1].startswith("train has 0 pairs, fewer than 1; test has")
     assert found["kept"][1] == "2 of 40 rows kept (5.0%); at least 10% expected"
     assert found["leaks"][1] == "0 prompts in two splits; near-duplicates across the splits: 2"
@@ -275,3 +275,19 @@ def test_at_most_three_places_are_listed(tmp_path: Path) -> None:
     text = gates.secrets_in(run, {}).text
     assert text.startswith("4 × GitHub Token (pair ")
     assert text.count("in prompt") == 3
+
+
+@pytest.mark.slow
+def test_an_eval_set_is_not_published(tmp_path: Path) -> None:
+    rows = [
+        {
+            "input": f"Which tea is number {n}?",
+            "output_1": f"Green tea {n}, brewed cool.",
+            "output_2": "No.",
+            "label": 1,
+        }
+        for n in range(30)
+    ]
+    found = curate.clean(rows, out=tmp_path / "RUN", settings=["split.test=0", *LICENSED])
+    gate = checked(found)["eval_sets"]
+    assert gate == ("failed", "rows (llmbar): an eval set, which is not to be trained on")

@@ -10,7 +10,7 @@ from typing import Any
 
 from curate.errors import InputError, unknown
 from curate.sources.columns import Field
-from curate.sources.formats import alpaca_eval, arena_55k, hh_rlhf, llmbar, mapped, own, preference
+from curate.sources.formats import alpaca_eval, arena_55k, hh_rlhf, llmbar, mapped, own, preference, reward_bench
 from curate.sources.formats.advice import advice
 from curate.sources.formats.answer_lists import LISTS
 from curate.sources.formats.answer_rows import ROWS
@@ -20,8 +20,10 @@ from curate.sources.formats.exports import EXPORTS
 from curate.sources.formats.trees import TREES
 from curate.sources.raw_block import Columns, RawBlock
 
-__all__ = ["FORMATS", "AnswerFormat", "DetectedFormat", "Format", "by_columns", "detect"]
+__all__ = ["EVAL_SETS", "FORMATS", "AnswerFormat", "DetectedFormat", "Format", "by_columns", "detect"]
 
+# Formats of sets that models are measured by.
+EVAL_SETS = ("llmbar", "reward_bench", "reward_bench_2", "judge_bench")
 NAME_THEM = "Name them: --columns prompt=…,chosen=…,rejected=…"
 
 # The first format that recognizes the columns is used, so specific formats come before the general one.
@@ -31,6 +33,8 @@ FORMATS: dict[str, Format | AnswerFormat] = {
     "llmbar": llmbar,
     "arena_55k": arena_55k,
     "hh_rlhf": hh_rlhf,
+    "reward_bench": reward_bench,
+    "reward_bench_2": LISTS["reward_bench_2"],
     "correct_answers": LISTS["correct_answers"],
     **DUELS,
     "preference": preference,

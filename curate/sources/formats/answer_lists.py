@@ -62,7 +62,6 @@ class AnswerList:
     find: Callable[[Columns], dict[str, str] | None]  # the columns of the answers, by name; None for other columns
     items: Reading
     prompt: Callable[[Values], str | None] | None = None  # the prompt, if it is not in a column of its own
-    is_eval: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "__doc__", self.about)
@@ -203,6 +202,10 @@ def _correct(columns: Columns) -> dict[str, str] | None:
     return sides if several else None
 
 
+def _reward_bench_2(columns: Columns) -> dict[str, str] | None:
+    return _correct(columns) if {"num_correct", "num_incorrect", "subset"} <= set(columns) else None
+
+
 def _is_list(values: Sequence[Any] | pl.Series) -> bool:
     known = sample(values)
     return bool(known) and all(isinstance(value, list) and all(isinstance(v, str) for v in value) for value in known)
@@ -257,8 +260,11 @@ def _list(value: Any) -> list[Any]:
 
 
 LISTS: dict[str, AnswerList] = {
+    "reward_bench_2": AnswerList(
+        "RewardBench 2: correct and incorrect answers in two lists. An eval set.", _reward_bench_2, _of_correct
+    ),
     "correct_answers": AnswerList(
-        "Correct and incorrect answers in two lists: every one of the first is better (RewardBench 2).",
+        "Better and worse answers in two lists: every one of the first is better than each of the others.",
         _correct, _of_correct,
     ),
     "answer_objects": AnswerList(

@@ -71,6 +71,7 @@ class Duel:
     strongest: float = 1  # the largest size of a sign
     more_sides: tuple[tuple[str, str], ...] = ()  # other names of the sides
     more_verdicts: tuple[str, ...] = ()  # other names of a verdict in one column
+    marks: tuple[str, ...] = ()  # other columns that the set has
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "__doc__", self.about)
@@ -80,7 +81,7 @@ class Duel:
         sides = next((names for names in (self.sides, *self.more_sides) if set(names) <= set(columns)), None)
         verdicts = (self.verdict, *((name,) for name in self.more_verdicts))
         verdict = next((names for names in verdicts if sides and self._are(names, columns, sides)), None)
-        if sides is None or verdict is None:
+        if sides is None or verdict is None or not set(self.marks) <= set(columns):
             return None
         kind: Kind = "number" if self.kind in ("sign", "scores") else "label"
         found = {f"response_{side}": Field(column, "turns") for side, column in zip("ab", sides, strict=True)}
@@ -172,6 +173,10 @@ DUELS: dict[str, Duel] = {
         "Preference Collection of Prometheus 2: two responses, scores and the better one.",
         ("orig_response_A", "orig_response_B"), "word", ("orig_preference",), prompt=("orig_instruction",),
         scores=("orig_score_A", "orig_score_B"),
+    ),
+    "judge_bench": Duel(
+        "JudgeBench: two answers of one model, of which one is correct. An eval set.",
+        ("response_A", "response_B"), "word", ("label",), marks=("pair_id", "original_id", "response_model"),
     ),
     "two_answers": Duel(
         "Two answers a and b, and which is better, in words: model_a, B, A>B, tie.",

@@ -58,9 +58,7 @@ NAMES = (
 )  # fmt: skip
 # Values of sides that name one of two other columns; they are no answers.
 ANSWER_NAME = re.compile("response|answer|^ans|output|completion|generation|candidate|reply", re.IGNORECASE)
-LABELS_OF_SIDES = frozenset(
-    ("a", "b", "0", "1", "2", "model_a", "model_b", "response_a", "response_b", "left", "right")
-)
+LABELS_OF_SIDES = {"a", "b", "0", "1", "2", "model_a", "model_b", "response_a", "response_b", "left", "right"}
 # Numbers and labels found in many datasets, with their usual names.
 NUMBERS: dict[str, tuple[str, ...]] = {
     f"{side}_score": (f"{side}_score", f"score_{side}", f"{side}-rating", f"{side}_rating", f"{side}_avg_rating")

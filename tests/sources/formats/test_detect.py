@@ -7,7 +7,7 @@ import pytest
 
 from curate.errors import InputError, RecipeError
 from curate.schema import MESSAGES, PAIR
-from curate.sources.formats import FORMATS, detect
+from curate.sources.formats import EVAL_SETS, FORMATS, detect, reward_bench
 from tests.sources.formats.test_answers import ANSWERS
 from tests.staged import Row, assistant, block_of, user
 
@@ -31,6 +31,14 @@ ROWS: dict[str, list[Row]] = {
         {"chosen": TALK, "rejected": TALK},
         {"chosen": "Human: q\n\nAssistant: a", "rejected": ""},
         {"chosen": " \nAssistant: a", "rejected": None, "topic": 3},
+    ],
+    "reward_bench": [dict.fromkeys(reward_bench.MARKS, "x")],
+    "reward_bench_2": [
+        {"prompt": "q", "chosen": ["a"], "rejected": ["b", "c"], "num_correct": 1, "num_incorrect": 2, "subset": "s"}
+    ],
+    "judge_bench": [
+        {"question": "q", "response_A": "a", "response_B": "b", "label": "A>B", "pair_id": 1, "original_id": 2}
+        | {"response_model": "m"}
     ],
     "helpsteer2_preference": [{"prompt": "q", "response_1": "a", "response_2": "b", "preference_strength": -3}],
     "helpsteer3": [{"context": [user("q")], "response1": "a", "response2": "b", "overall_preference": 0}],
@@ -77,6 +85,7 @@ def test_a_dataset_has_one_format(name: str, row: Row) -> None:
 
 
 def test_every_format_is_tested() -> None:
+    assert set(EVAL_SETS) <= set(FORMATS)
     assert sorted(ROWS) == sorted(FORMATS)
 
 

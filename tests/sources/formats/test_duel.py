@@ -40,6 +40,11 @@ ROWS: dict[str, list[dict[str, Any]]] = {
         }
         for w in ("A", "B")
     ],
+    "judge_bench": [
+        {"question": "q", "response_A": "a", "response_B": "b", "label": w, "pair_id": 1, "original_id": 2}
+        | {"response_model": "m"}
+        for w in ("A>B", "B>A")
+    ],
     "two_answers": [
         {"prompt": "q", "response_a": "a", "response_b": "b", "winner": w} for w in ("Response A", "b", "neither")
     ],
