@@ -147,7 +147,7 @@ class _Staged:
         inputs = (self._read.info or {})["inputs"]
         self.names = list(inputs)
         self._paths = local_paths(recipe)
-        self.unused = [inputs[name]["unused"] for name in self.names]
+        self._inputs = list(inputs.values())
         self.counts = [inputs[name]["rows"] for name in self.names]
         self.total = sum(self.counts)
         self.usable = int(remaining.mask.sum())
@@ -166,16 +166,19 @@ class _Staged:
 
     def hits(self, examples: int) -> list[Hits]:
         """Return everything found in the data."""
-        starts = accumulate(self.counts, initial=0)
-        inputs = zip(self.names, starts, self.counts, self.unused, strict=False)
+        places = list(zip(self.names, accumulate(self.counts, initial=0), self.counts, strict=False))
+        inputs = [(*place, found["unused"]) for place, found in zip(places, self._inputs, strict=True)]
+        eval_sets = [place for place, found in zip(places, self._inputs, strict=True) if found["is_eval"]]
         verdicts = self._verdicts.scan().select("reasons").with_row_index("row")
         ids, near = self._ids(), self._drops.filter(rule="near_duplicate")
         return [
             *rows.of_reasons(verdicts, examples),
             *rows.of_languages(self.signals(), examples),
-            *rows.of_columns(inputs),
+            *rows.of_columns(inputs, examples),
+            *rows.of_eval_sets(eval_sets, examples),
             *rows.of_hits(self._duplicates().lazy(), examples),
             *prompts.several(ids, examples),
+            *prompts.repeated(self.pairs(), self.usable, examples),
             *prompts.cycles(self.pairs(), ids, examples),
             *prompts.leaks(ids, self._matched(near, ids), examples),
             *prompts.opposed(ids, "annotator", "annotator_opposed", examples),

@@ -164,6 +164,9 @@ DUPLICATES = (
     Kind("PC305", "preference_cycle", "warning", "A is preferred to B, B to C and C to A: the labels cannot all hold",
          "have the pairs of these prompts judged again, or keep one pair of each prompt",
          "strongly connected components of three or more answers, contradictions left out"),
+    Kind("PC306", "repeated_answer", "warning", "one answer to everything wins (or loses) whatever is asked",
+         "look at the answer, and drop its pairs: it may be an attack on the judge, or an error of an endpoint",
+         "the same text answers at least ten different prompts, and 0.5 % of all"),
 )  # fmt: skip
 LABELS = (
     Kind("PC401", "tie", "warning", "neither side is better, so either order teaches noise",
@@ -210,6 +213,9 @@ SPLITS = (
     Kind("PC503", "near_prompt_in_two_splits", "warning", "the test measures nearly what was trained on",
          "let curate clean split the rows of all files: it keeps equal and similar prompts together",
          "near-duplicates (as in near_duplicate) whose first prompt is in another split"),
+    Kind("PC504", "eval_set", "error", "a model trained on an eval set cannot be evaluated by it any more",
+         "leave the set out of training; curate clean OTHER --decontaminate FILE drops its items from another set",
+         "the format of an input is that of a known eval set (RewardBench, JudgeBench, …)"),
 )  # fmt: skip
 
 

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from curate.findings.bias import wilson
+from curate.findings.bias import SHOWN, wilson
 from curate.findings.kinds import BY_NAME
 from curate.findings.result import Hits
 from curate.findings.rows import of_rows
 
 LEAST_CYCLE, LEAST_VOTES, LEAST_VOTERS = 3, 10, 3
+LEAST_PROMPTS, LEAST_SHARE = 10, 0.005  # that one answer must have
 # A name of a split in the name of an input: data/train-00000-of-00002.parquet, my_test.jsonl, validation.
 SPLIT_NAMES = {
     "train": "train", "training": "train", "validation": "validation", "valid": "validation", "val": "validation",
@@ -36,6 +37,39 @@ def several(ids: pl.DataFrame, examples: int) -> list[Hits]:
     return [
         Hits(one.code, one.count, one.rows, one.details, f"{len(found):,} pairs of {prompts:,} prompts")
         for one in of_rows("several_pairs_per_prompt", found.get_column("row"), examples)
+    ]
+
+
+def repeated(pairs: pl.LazyFrame, total: int, examples: int) -> list[Hits]:
+    """Return the answers that many different prompts get, on either side; `total` = number of pairs."""
+    sides = [
+        pairs.select("row", prompt=pl.col("prompt_id").hash(), answer=TEXTS[side].hash(), side=pl.lit(side))
+        for side in TEXTS
+    ]
+    counts = (
+        pl.concat(sides)
+        .group_by("answer")
+        .agg(
+            prompts=pl.col("prompt").n_unique(),
+            rows=pl.col("row").n_unique(),
+            chosen=(pl.col("side") == "chosen").sum(),
+            n=pl.len(),
+            first=pl.col("row").unique().sort().head(examples),
+        )
+        .filter(pl.col("prompts") >= max(LEAST_PROMPTS, LEAST_SHARE * total))
+        .sort("prompts", "answer", descending=True)
+        .head(SHOWN)
+        .collect(engine="streaming")
+    )
+    return [
+        Hits(
+            BY_NAME["repeated_answer"].code,
+            rows,
+            tuple(first),
+            ("",) * len(first),
+            f"one text answers {prompts:,} different prompts, and is chosen in {chosen / n:.0%} of {n:,} pairs",
+        )
+        for prompts, rows, chosen, n, first in counts.drop("answer").iter_rows()
     ]
 
 

@@ -60,7 +60,17 @@ def of_languages(signals: pl.LazyFrame, examples: int) -> list[Hits]:
     return of_rows("languages_differ", found.to_series(), examples)
 
 
-def of_columns(inputs: Iterable[tuple[str, int, int, Mapping[str, str]]]) -> list[Hits]:
+def of_eval_sets(inputs: Iterable[tuple[str, int, int]], examples: int) -> list[Hits]:
+    """Return Hits for every input that is an eval set; in: its name, first row and number of rows."""
+    return [
+        Hits(
+            BY_NAME["eval_set"].code, rows, (first,)[:examples], (name,)[:examples], f"{name} is a known eval set", rows
+        )
+        for name, first, rows in inputs
+    ]
+
+
+def of_columns(inputs: Iterable[tuple[str, int, int, Mapping[str, str]]], examples: int) -> list[Hits]:
     """
     Return Hits for every column that is not read although it may belong to the pairs.
 
@@ -68,7 +78,13 @@ def of_columns(inputs: Iterable[tuple[str, int, int, Mapping[str, str]]]) -> lis
     """
     code = BY_NAME["unused_column"].code
     return [
-        Hits(code, rows, (first,), (name,), f"column {column!r} of {name} holds {holds} and is not part of the pairs")
+        Hits(
+            code,
+            rows,
+            (first,)[:examples],
+            (column,)[:examples],
+            f"column {column!r} of {name} holds {holds} and is not part of the pairs",
+        )
         for name, first, rows, unused in inputs
         for column, holds in unused.items()
         if holds and rows

@@ -17,7 +17,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from clean import SHARED, write_copies
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.benchmarks.clean import SHARED, write_copies
 
 PROGRAM = (
     "import resource, sys\n"

@@ -166,6 +166,21 @@ def test_cycles(order: tuple[str, ...], rows: list[int]) -> None:
     assert found(prefers(*order)).get("PC305", (0, []))[1] == rows
 
 
+def test_one_answer_to_many_prompts() -> None:
+    canned = [one | {"chosen": "Buy it."} for one in many("", "Lid {n}.", 12)]
+    checked = curate.check([*canned, *rows(3)])
+    (repeated,) = [one for one in checked if one.kind.code == "PC306"]
+    assert (repeated.count, repeated.what) == (
+        12, "one text answers 12 different prompts, and is chosen in 100% of 12 pairs"
+    )  # fmt: skip
+    assert "PC306" not in found(canned[:9])
+
+
+def test_an_eval_set_is_named() -> None:
+    bench = [row(n, chosen_model="a", rejected_model="b", subset="math", id=n) for n in range(3)]
+    assert [one.what for one in curate.check(bench) if one.kind.code == "PC504"] == ["rows is a known eval set"]
+
+
 def test_cycles_are_within_a_prompt() -> None:
     others = [one | {"prompt": f"Which jar, {n}?"} for n, one in enumerate(prefers("AB", "BC", "CA"))]
     assert "PC305" not in found(others)
