@@ -1,4 +1,5 @@
 from . import dedup as dedup
+from .api.checking import check as check
 from .api.choosing import select as select
 from .api.choosing import split as split
 from .api.converting import Converted as Converted

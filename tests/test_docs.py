@@ -17,6 +17,7 @@ import typer.main
 import curate
 from curate import limits
 from curate.cli import app
+from curate.findings.kinds import KINDS
 from curate.publish.forms import FORMS
 from curate.rules import DEFAULTS
 from curate.signals import SIGNALS
@@ -38,7 +39,9 @@ PAGES = [README, CURATE, SECURITY, *(ROOT / path for path in (
 WITH_CODE = [page for page in PAGES if "```" in page.read_text("utf-8")]
 MOST_LINES = 150  # of the README
 # Commands that run here, on the files of `folder`; the others need a Hub, a model, a GPU or real data, and are parsed.
-LOCAL = {"clean", "convert", "run", "why", "export", "generate", "judge", "rubric", "signals", "evals", "recipe"}
+LOCAL = {
+    "check", "clean", "convert", "run", "why", "export", "generate", "judge", "rubric", "signals", "evals", "recipe",
+}  # fmt: skip
 # The last of these need a run that asked a judge, or a rubric of a model.
 ELSEWHERE = re.compile(r"OWNER|\.\./shared|gsm8k|evals\.parquet|--again|--raw|RUBRIC/")
 
@@ -109,6 +112,10 @@ def tables() -> dict[str, str]:
                 for n, f in FORMS.items()
             ],
         ),
+        "codes": table(
+            "code | finding | severity | why | what to do",
+            [(k.code, f"`{k.name}`", k.severity, k.why, k.repair) for k in KINDS.values()],
+        ),
         "rules": table(
             "rule | default | why", [(f"`{name}`", str(v).lower(), why) for name, (v, why) in DEFAULTS.items()]
         ),
@@ -135,7 +142,7 @@ def commands_of(page: Path) -> list[list[str]]:
     return [shlex.split(line)[1:] for line in lines]
 
 
-@pytest.mark.parametrize("name", ["commands", "formats", "forms", "rules", "signals"])
+@pytest.mark.parametrize("name", ["codes", "commands", "formats", "forms", "rules", "signals"])
 def test_tables_match_the_code(name: str) -> None:
     found = part(name).search(text_of(CURATE))
     assert found is not None

@@ -16,7 +16,7 @@ ROOMS = [
     {"rules", "dedup", "contamination"},
     {"recipe"},
     {"rundir"},
-    {"stages", "report"},
+    {"stages", "report", "findings"},
     {"flow", "publish"},
     {"pipelines"},
     {"train"},

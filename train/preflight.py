@@ -1,6 +1,6 @@
 """Preflight: check a run's rows with the model's tokenizer before training, as TRL would tokenize them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,8 @@ LENGTH_MULTIPLE = 64  # max_length is rounded up to a multiple of it, which matr
 FIRST_ROWS = 5  # rows listed for each finding
 
 total_tokens = pl.col("prompt_tokens") + pl.max_horizontal("chosen_tokens", "rejected_tokens")
+# Not a finding of a run: answers may begin alike. Where nearly all do, their first tokens teach nothing.
+first_token_tied = (pl.col("shared_tokens") > pl.col("prompt_tokens")).fill_null(value=False)
 FINDINGS = {  # name: meaning
     "refused": "the chat template raises an error for the conversation (TRL would stop)",
     "dropped": "the prompt alone fills max_length (TRL drops the row)",
@@ -28,6 +30,7 @@ FINDINGS = {  # name: meaning
     "prompt_not_prefix": "the rendered prompt is not a prefix of prompt + answer, so training and inference differ",
     "no_end": "an answer does not end with an end-of-text token, so the model does not learn to stop",
     "system_lost": "the chat template omits the system message",
+    "content_lost": "the chat template leaves a part of an answer out, so it is not trained on",
 }
 UNUSABLE = ("refused", "dropped", "equal_after_cut", "empty")  # nothing to learn from, or TRL raises an error
 
@@ -48,6 +51,7 @@ def finding_flags(max_length: int | None) -> Mapping[str, pl.Expr]:
         "prompt_not_prefix": pl.col("lost_tokens") > 0,
         "no_end": ~(pl.col("chosen_ends") & pl.col("rejected_ends")) & ~empty,
         "system_lost": pl.col("system_lost"),
+        "content_lost": pl.col("content_lost"),
     }
     return {name: expression.fill_null(value=False) for name, expression in flags.items()}
 
@@ -147,26 +151,11 @@ def preflight(run: Run, section: Train) -> Preflight:
         checked = preflight(open_run("RUN"), Train(model="HuggingFaceTB/SmolLM2-135M-Instruct"))
         checked.max_length, checked.findings(), checked.lengths()
     """
-    if section.model is None:
-        raise InputError("no model given: --model ID_OR_FOLDER")
-    tokenizer = load_tokenizer(section.model, section.chat_template, remote_code=section.trust_remote_code)
-    splits = {"train": pairs_of(run, "train"), "test": pairs_of(run, "test")}
+    splits = {split: pairs_of(run, split).with_row_index("row") for split in ("train", "test")}
     if splits["train"].is_empty():
         raise InputError(f"{run.folder} has no pairs to train on")
-    ends = end_tokens(section.model, tokenizer)
-    measured = [
-        pl.concat([places, tokens(pairs, tokenizer, ends)], how="horizontal")
-        for split, pairs in splits.items()
-        for places in [
-            pairs.select("pair_id").with_row_index("row").select(pl.lit(split).alias("split"), "row", "pair_id")
-        ]
-    ]
-    rows = pl.concat(measured)
-    shape = model_shape(section.model, remote_code=section.trust_remote_code)
-    given = section.trl.get("max_length", section.max_length)
-    limit = given if given is not None else _fitting_length(rows, section.keep, shape)
-    plan = memory.Plan(section.lora_rank if section.lora else None, half_precision=_half_precision(section))
-    result = Preflight(section.model, limit, rows, shape, plan)
+    result = preflight_pairs(splits.items(), section)
+    limit, rows = result.max_length, result.rows
     if not result.usable("train").any():
         worst = result.findings()[0]
         raise InputError(
@@ -174,6 +163,28 @@ def preflight(run: Run, section: Train) -> Preflight:
             f"max_length is {limit}"
         )
     return result
+
+
+def preflight_pairs(blocks: Iterable[tuple[str, pl.DataFrame]], section: Train) -> Preflight:
+    """
+    Check pairs of any origin as `preflight` does, block by block.
+
+    in : blocks of pairs with `row` (u32), each with its split; a section with a model
+    """
+    if section.model is None:
+        raise InputError("no model given: --model ID_OR_FOLDER")
+    tokenizer = load_tokenizer(section.model, section.chat_template, remote_code=section.trust_remote_code)
+    ends = end_tokens(section.model, tokenizer)
+    rows = pl.concat(
+        pl.concat([pairs.select(pl.lit(split).alias("split"), "row", "pair_id"), measured], how="horizontal")
+        for split, pairs in blocks
+        for measured in [tokens(pairs, tokenizer, ends)]
+    )
+    shape = model_shape(section.model, remote_code=section.trust_remote_code)
+    given = section.trl.get("max_length", section.max_length)
+    limit = given if given is not None else _fitting_length(rows, section.keep, shape)
+    plan = memory.Plan(section.lora_rank if section.lora else None, half_precision=_half_precision(section))
+    return Preflight(section.model, limit, rows, shape, plan)
 
 
 def pairs_of(run: Run, split: str) -> pl.DataFrame:

@@ -31,6 +31,7 @@ TOKENS = pl.Schema(
         "chosen_ends": pl.Boolean(),  # with an end token
         "rejected_ends": pl.Boolean(),
         "system_lost": pl.Boolean(),  # the rendered prompt does not contain the system message
+        "content_lost": pl.Boolean(),  # a rendered answer does not contain all that its messages say
         "refused": pl.String(),  # the chat template's error message; null = no error
     }
 )
@@ -120,7 +121,7 @@ def _measured_block(
     texts = _all_rendered(tokenizer, rows)
     segments.load(text for row in texts if not isinstance(row, str) for text in row)
     measured = [
-        {"refused": text} if isinstance(text, str) else _measured(row["prompt"], text, segments, ends)
+        {"refused": text} if isinstance(text, str) else _measured(row, text, segments, ends)
         for row, text in zip(rows, texts, strict=True)
     ]
     return pl.DataFrame(measured, schema=TOKENS)
@@ -154,11 +155,12 @@ def _rendered_or_error(tokenizer: Any, row: Mapping[str, Any]) -> tuple[str, ...
 
 
 def _measured(
-    prompt: Messages, texts: tuple[str, ...], segments: SegmentTokenizer, ends: frozenset[int]
+    row: Mapping[str, Messages], texts: tuple[str, ...], segments: SegmentTokenizer, ends: frozenset[int]
 ) -> dict[str, Any]:
     alone, chosen, rejected = (segments.ids(text) for text in texts)
     cut = min(_common_prefix(alone, chosen), _common_prefix(alone, rejected))
-    systems = [message["content"].strip() for message in prompt if message["role"] in ("system", "developer")]
+    systems = [message["content"].strip() for message in row["prompt"] if message["role"] in ("system", "developer")]
+    answers = {side: text.removeprefix(texts[0]) for side, text in zip(SIDES, texts[1:], strict=True)}
     return {
         "prompt_tokens": cut,
         "lost_tokens": len(alone) - cut,
@@ -168,7 +170,13 @@ def _measured(
         "chosen_ends": not ends.isdisjoint(chosen[cut:][-TAIL:].tolist()),
         "rejected_ends": not ends.isdisjoint(rejected[cut:][-TAIL:].tolist()),
         "system_lost": any(system not in texts[0] for system in systems),
+        "content_lost": any(_solid(m["content"]) not in _solid(answers[side]) for side in SIDES for m in row[side]),
     }
+
+
+def _solid(text: str) -> str:
+    """Return a text without white space, which templates may trim or add."""
+    return "".join(text.split())
 
 
 def _common_prefix(one: Ids, two: Ids) -> int:

@@ -7,9 +7,11 @@ functions with the name of a command are what the command calls.
 
 __all__ = [
     "catalog",
+    "checking",
     "choosing",
     "converting",
     "frames",
+    "locations",
     "publishing",
     "runs",
     "training",

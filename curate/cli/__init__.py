@@ -3,6 +3,7 @@
 import sys
 
 from curate import limits, terminal
+from curate.cli import checking as checking
 from curate.cli import commands as commands
 from curate.cli import converting as converting
 from curate.cli import models as models
@@ -13,7 +14,7 @@ from curate.errors import RecipeError, explained
 
 INTERRUPTED = 130
 DEFECT = "(a bug in prefcurate)"
-PRINTING = ("why", "signals", "evals", "recipe", "preflight")  # commands whose only result is what they print
+PRINTING = ("why", "check", "signals", "evals", "recipe", "preflight")  # commands whose only result is what they print
 
 
 def main() -> None:
@@ -91,6 +92,7 @@ def _tell(message: str) -> None:
 
 
 __all__ = [
+    "checking",
     "commands",
     "converting",
     "models",

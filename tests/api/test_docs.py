@@ -26,8 +26,8 @@ NOT_RUN = {
     "rubric", "run", "train", "trust",
 }  # fmt: skip
 MODULES = [
-    "curate.api.choosing", "curate.api.converting", "curate.api.frames", "curate.api.runs", "curate.dedup.frames",
-    "curate.schema.result", "curate.sources.frames",
+    "curate.api.checking", "curate.api.choosing", "curate.api.converting", "curate.api.frames", "curate.api.runs",
+    "curate.dedup.frames", "curate.findings.prompts", "curate.schema.result", "curate.sources.frames",
 ]  # fmt: skip
 
 

@@ -20,7 +20,8 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # of torch and transformers
 def row(**changes: object) -> dict[str, object]:
     good = {
         "prompt_tokens": 10, "lost_tokens": 0, "chosen_tokens": 20, "rejected_tokens": 10, "shared_tokens": 15,
-        "chosen_ends": True, "rejected_ends": True, "system_lost": False, "refused": None,
+        "chosen_ends": True, "rejected_ends": True, "system_lost": False,
+        "content_lost": False, "refused": None,
     }  # fmt: skip
     return good | changes
 
@@ -40,6 +41,7 @@ def row(**changes: object) -> dict[str, object]:
         ({"lost_tokens": 3}, 30, ["prompt_not_prefix"]),
         ({"rejected_ends": False}, 30, ["no_end"]),
         ({"system_lost": True}, 30, ["system_lost"]),
+        ({"content_lost": True}, 30, ["content_lost"]),
         ({"chosen_tokens": 20, "rejected_tokens": 20, "shared_tokens": 30}, 30, ["equal_after_cut"]),
         (dict.fromkeys(TOKENS) | {"refused": "no system turn"}, 30, ["refused"]),
     ],
@@ -87,6 +89,17 @@ def test_findings_name_their_rows(tmp_path: Path) -> None:
     (finding,) = preflight(run, Train(model=model)).findings()
     assert (finding["finding"], finding["rows"], finding["share"]) == ("no_end", 20, 1.0)
     assert finding["first"] == "train 0, train 1, train 2, train 3, train 4"
+
+
+def test_a_template_that_leaves_a_part_of_the_answers_out(tmp_path: Path) -> None:
+    """As public templates do with reasoning in earlier turns; white space that a template trims is no part."""
+    strips = TEMPLATE.replace("{{ m['content'] }}", "{{ m['content'].split('</think>')[-1].lstrip('\n') }}")
+    model = tiny_model(tmp_path / "model", tiny_tokenizer(strips))
+    thinking = {"prompt": "Red?", "chosen": "<think>\nLook.\n</think>\n\nYes.", "rejected": "<think>?</think>No idea."}
+    plain = {"prompt": "Blue?", "chosen": "\nYes, it is.", "rejected": "No idea of that."}
+    run = toy_run(tmp_path, rows=[thinking, plain], test=0)
+    (finding,) = preflight(run, Train(model=model)).findings()
+    assert (finding["finding"], finding["rows"], finding["first"]) == ("content_lost", 1, "train 0")
 
 
 @pytest.mark.slow

@@ -170,6 +170,7 @@ def test_lengths_of_a_pair() -> None:
             "chosen_ends": True,
             "rejected_ends": True,
             "system_lost": False,
+            "content_lost": False,
             "refused": None,
         }
     ]
