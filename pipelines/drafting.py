@@ -12,7 +12,7 @@ from curate.errors import RecipeError, ServiceError
 from curate.recipe.load import Recipe, make_recipe
 from curate.recipe.models import Generate, Model
 from curate.recipe.models import Judge as JudgeSection
-from curate.schema.section import AS_IS, COUNT, Section
+from curate.schema.section import AS_IS, COUNT, Section, checked
 from pipelines.clients.requests import Request, SendRequests
 from pipelines.estimator import NOT_STORED
 from pipelines.generate import variants
@@ -36,6 +36,11 @@ class Drafting(Section):
     about: Annotated[str | None, AS_IS] = Field(None, description="What the data set is for, told to the writer")
     chars: int = Field(60_000, ge=1000, le=10**7, description="Characters of all pairs in a request to the writer")
     min_gain: float = Field(0, ge=0, le=1, description="Least gain in agreement by which a draft is kept")
+
+
+def drafting(**values: Any) -> Drafting:
+    """Return the section with these values. Raises RecipeError naming the one that is invalid."""
+    return checked(Drafting, **values)
 
 
 def sizes(plan: Drafting, drafts: int) -> dict[str, int]:

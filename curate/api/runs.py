@@ -14,7 +14,6 @@ from curate.recipe.consent import trust as give_consent
 from curate.recipe.load import Recipe, as_recipe, make_recipe
 from curate.rundir.result import Run
 from curate.rundir.store import ANSWERS
-from curate.schema.section import checked
 from curate.sources.memory import readable_paths
 
 Source = Any  # what `curate.read` takes
@@ -251,10 +250,10 @@ def rubric(  # noqa: PLR0913 - the options of the command
         curate.rubric("pairs.jsonl", "openai:gpt-4.1", judge="openai:gpt-4.1-mini", out="RUBRIC")["kept"]
     """
     check_not_hidden("pipelines")
-    from pipelines.drafting import Drafting, drafting_recipe
+    from pipelines.drafting import drafting, drafting_recipe
     from pipelines.rubric import draft_rubric
 
-    plan = checked(Drafting, **sizes)
+    plan = drafting(**sizes)
     with readable_paths(pairs) as paths:
         recipe = drafting_recipe(paths, model, judge, method=method, against=against, drafts=drafts, settings=settings)
         return draft_rubric(recipe, plan, out, force=force)

@@ -151,13 +151,12 @@ def rubric(  # noqa: PLR0913 - the options of the command
 ) -> None:
     """Draft a rubric from labelled pairs, and keep it only if a judge then agrees better with held-out labels."""
     from curate.cli import render
-    from curate.schema.section import checked
     from pipelines import rubric as pipeline
-    from pipelines.drafting import Drafting, drafting_recipe
+    from pipelines.drafting import drafting, drafting_recipe
 
     sizes = {"examples": examples, "development": development, "held_out": held_out, "chars": chars}
     given = {name: value for name, value in (sizes | {"min_gain": min_gain}).items() if value is not None}
-    plan = checked(Drafting, about=about, **given)
+    plan = drafting(about=about, **given)
     recipe = drafting_recipe(
         source, model, judge, method=method, against=against, drafts=drafts, settings=settings or ()
     )
