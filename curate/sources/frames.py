@@ -11,6 +11,7 @@ from curate.schema import PAIR, widened
 from curate.sources import read as read_feed
 from curate.sources.input import open_feeds
 from curate.sources.memory import readable_paths
+from curate.sources.problems import PART_OF_PAIRS
 
 PROBLEMS = ("source", "source_row", "problem", "detail")
 Errors = Literal["warn", "raise", "return"]
@@ -114,6 +115,7 @@ def read(  # noqa: PLR0913 - the options of a source
     problems = staged.filter(pl.col("problem").is_not_null()).select(PROBLEMS)
     if errors == "return":
         return pairs, problems
+    problems = problems.filter(~pl.col("problem").is_in(list(PART_OF_PAIRS)))
     if len(problems):
         counts = problems.get_column("problem").value_counts().sort("count", "problem", descending=[True, False])
         why = ", ".join(f"{name} {count:,}" for name, count in counts.iter_rows())

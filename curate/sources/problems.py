@@ -31,6 +31,8 @@ PROBLEMS = pairing.ABOUT | {
     "duplicate_prompt": "the prompt occurs earlier; it is answered once",
     "seed": "the prompt was only used to generate others",
 }
+# Rows whose answers were compared with those of other rows; nothing is wrong with them.
+PART_OF_PAIRS = ("rejected_side", "not_picked")
 # Problems of rows that were read successfully; all others are of the stage `read`.
 STAGES = {
     "tie": "pair",
@@ -38,5 +40,5 @@ STAGES = {
     DUPLICATE_PROMPT: "prompts",
     SEED: "prompts",
     **pairing.STAGES,
-    **dict.fromkeys(("rejected_side", "not_picked", "too_many_answers"), "pair"),
+    **dict.fromkeys((*PART_OF_PAIRS, "too_many_answers"), "pair"),
 }

@@ -5,6 +5,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+import curate
 from curate.pairing import Settings
 from curate.sources import read
 from curate.sources.memory import table_feeds
@@ -214,6 +215,13 @@ def test_every_two_answers_form_pairs_on_request() -> None:
     rows = [{"prompt": Q, "answers": [{"answer": text, "rank": rank} for text, rank in (("b", 2), ("c", 3), ("a", 1))]}]
     assert found(rows, strategy="all") == ([pair(0, "a", "c"), pair(0, "b", "c"), pair(0, "a", "b")], [])
     assert found(rows, strategy="all", max_pairs=1) == ([pair(0, "a", "c")], [])
+
+
+def test_rows_of_a_pair_are_no_reason_to_warn() -> None:
+    rows, _ = ANSWERS["ranked_answers"]
+    assert curate.read(rows, errors="raise").height == 1
+    with pytest.warns(UserWarning, match=r"2 of 4 rows cannot become pairs \(no_answer 1, one_answer 1\)"):
+        curate.read(ANSWERS["labelled_answers"][0])
 
 
 def test_lists_may_be_json_in_text() -> None:
