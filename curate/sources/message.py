@@ -44,7 +44,7 @@ def message(item: object, place: int) -> Message:
     """
     if not isinstance(item, dict):
         raise Problem("not_messages", f"message {place + 1} is {KIND_WORDS.get(type(item), 'null')}, not an object")
-    name = item.get("role", item.get("from"))
+    name = item.get("role", item.get("from", item.get("speaker")))
     role = ROLE_NAMES.get(name.lower()) if isinstance(name, str) else None
     if role is None:
         shown = repr(name[:40]) if isinstance(name, str) else KIND_WORDS.get(type(name), "null")

@@ -21,7 +21,7 @@ from curate.sources.message import KIND_WORDS, Problem, message, not_text, unpad
 
 AROUND = ("messages", "conversations", "conversation")  # keys of an object around messages
 LITERAL = r"^\s*[\[{](?s:.*)[\]}]\s*$"  # how a conversation in a text looks
-ROLE_KEYS, CONTENT_KEYS = ("role", "from"), ("content", "value", "text")
+ROLE_KEYS, CONTENT_KEYS = ("role", "from", "speaker"), ("content", "value", "text")
 PLAIN = ("full_text", "text", "content", "value")  # keys of an object around a text
 ASKED = {"input": "output", "question": "answer", "prompt": "response", "human": "assistant", "user": "assistant"}
 MAX_LITERAL = 1 << 20  # characters of a Python literal, whose parser needs many times as much memory

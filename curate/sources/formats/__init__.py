@@ -17,6 +17,7 @@ from curate.sources.formats.answer_rows import ROWS
 from curate.sources.formats.base import AnswerFormat, DetectedFormat, Format
 from curate.sources.formats.duel import DUELS
 from curate.sources.formats.exports import EXPORTS
+from curate.sources.formats.names import SIDES
 from curate.sources.formats.trees import TREES
 from curate.sources.raw_block import Columns, RawBlock
 
@@ -65,7 +66,7 @@ def marks() -> dict[str, set[str]]:
     fixed = {name: {*shape.sides, *shape.verdict} for name, shape in DUELS.items()}
     fixed |= {name: {*shape.named[:1], *shape.marks, "response"} for name, shape in ROWS.items() if shape.marks}
     fixed |= {name: set(names) for name, names in (("alpaca_eval", alpaca_eval.MARKS), ("llmbar", llmbar.MARKS))}
-    return fixed | {"preference": {"prompt", *preference.SIDES}}
+    return fixed | {"preference": {"prompt", *SIDES}}
 
 
 def detected(name: str, fields: Mapping[str, Field], shape: Format | AnswerFormat) -> DetectedFormat:

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from curate.sources.columns import kind_of
-from curate.sources.formats.preference import CONVERSATION, PROMPT
+from curate.sources.formats.names import CONVERSATION, PROMPT
 from curate.sources.raw_block import Columns
 from curate.sources.readers import listed
 

@@ -42,7 +42,17 @@ OBJECTS = ("completions", "answers", "responses", "candidates", "generations", "
 # Lists side by side: each answer has the same place in all of them.
 LISTS_OF_TEXTS = ("generations", "responses", "completions", "answers", "candidates", "outputs", "generated_responses")
 LISTS_OF = {
-    "score": ("ratings", "scores", "rewards", "overall_scores", "rm_scores", "all_rm_scores"),
+    "score": (
+        "ratings",
+        "scores",
+        "rewards",
+        "overall_scores",
+        "reward_scores",
+        "rm_scores",
+        "all_rm_scores",
+        "rating",
+        "score",
+    ),
     "rank": ("ranks",),
     "model": ("generation_models", "models", "model_names", "generators"),
     "rationale": ("rationales", "critiques"),
@@ -197,7 +207,7 @@ def _numbered(columns: Columns) -> dict[str, str] | None:
 
 def _correct(columns: Columns) -> dict[str, str] | None:
     sides = {"answers_chosen": "chosen", "answers_rejected": "rejected"}
-    lists = set(sides.values()) <= set(columns) and all(_is_list(columns[name]) for name in sides.values())
+    lists = set(sides.values()) <= set(columns) and all(_are_texts(columns[name]) for name in sides.values())
     several = lists and any(_is_list_of(columns[name], str) for name in sides.values())
     return sides if several else None
 
@@ -206,9 +216,11 @@ def _reward_bench_2(columns: Columns) -> dict[str, str] | None:
     return _correct(columns) if {"num_correct", "num_incorrect", "subset"} <= set(columns) else None
 
 
-def _is_list(values: Sequence[Any] | pl.Series) -> bool:
+def _are_texts(values: Sequence[Any] | pl.Series) -> bool:
     known = sample(values)
-    return bool(known) and all(isinstance(value, list) and all(isinstance(v, str) for v in value) for value in known)
+    return bool(known) and all(
+        isinstance(v, str) for value in known for v in (value if isinstance(value, list) else [value])
+    )
 
 
 def _first_is_best(columns: Columns) -> dict[str, str] | None:
@@ -248,7 +260,11 @@ def _of_numbered(values: Mapping[str, Any]) -> list[Item]:
 
 def _of_correct(values: Mapping[str, Any]) -> list[Item]:
     sides = {"answers_chosen": 1, "answers_rejected": 0}
-    return [{"response": text, "score": score} for name, score in sides.items() for text in _list(values.get(name))]
+    return [{"response": text, "score": score} for name, score in sides.items() for text in _several(values.get(name))]
+
+
+def _several(value: Any) -> list[Any]:
+    return [value] if isinstance(value, str) else _list(value)
 
 
 def _of_ordered(values: Mapping[str, Any]) -> list[Item]:

@@ -18,6 +18,7 @@ from curate.sources.formats import preference
 from curate.sources.formats.answer_items import MODELS, RANKS, REASONS, SCORES
 from curate.sources.formats.base import ANSWERS
 from curate.sources.formats.comparison import add_problem, with_role
+from curate.sources.formats.names import CONVERSATION, PROMPT
 from curate.sources.raw_block import Columns
 from curate.sources.readers import listed, read_label, read_number
 
@@ -49,14 +50,8 @@ class AnswerRows:
             return None
         answer = next((name for name in ANSWER if name in columns), None)
         rest = {name: values for name, values in columns.items() if name not in (answer, measure)}
-        prompt = preference.prompt_fields(
-            rest, tuple(name for name in preference.PROMPT if name != "input" or answer != "output")
-        )
-        if (
-            answer is None
-            and (said := next((n for n in preference.CONVERSATION if n in rest), None))
-            and len(prompt) == 1
-        ):
+        prompt = preference.prompt_fields(rest, tuple(name for name in PROMPT if name != "input" or answer != "output"))
+        if answer is None and (said := next((n for n in CONVERSATION if n in rest), None)) and len(prompt) == 1:
             found = {"prompt": Field(said, "turns")}
         elif answer is not None and "prompt" in prompt:
             found = prompt | {"response": Field(answer, "turns")}

@@ -19,18 +19,18 @@ from curate.schema import MESSAGES
 from curate.sources.columns import Field, Kind
 from curate.sources.formats import preference
 from curate.sources.formats.comparison import orient
+from curate.sources.formats.names import PROMPT
 from curate.sources.raw_block import Columns
 from curate.sources.readers import listed, read_label, read_number
 
 SIDES = ("a", "b", "tie")
 SAMPLE = 100  # values of a verdict that are looked at
 TIES = ("tie", "tied", "draw", "tie (bothbad)", "both_bad", "bothbad", "both", "neither", "equal", "same", "a=b", "b=a")
-WORDS = {
-    "a": ("a", "model_a", "response_a", "response a", "answer_a", "assistant_a", "[[a]]", "a>b", "a>>b", "left"),
-    "b": ("b", "model_b", "response_b", "response b", "answer_b", "assistant_b", "[[b]]", "b>a", "b>>a", "right"),
-    "tie": (*TIES, "c", "[[c]]"),
-}
 STEMS = ("response", "answer", "output", "completion", "assistant", "text", "reply", "model")
+WORDS = {
+    side: (side, *(f"{stem}{by}{side}" for stem in STEMS for by in ("_", " ", "")), *more)
+    for side, more in (("a", ("[[a]]", "a>b", "a>>b", "left")), ("b", ("[[b]]", "b>a", "b>>a", "right")))
+} | {"tie": (*TIES, "c", "[[c]]")}
 VERDICTS = (
     "winner", "preference", "preferred", "label", "better", "choice", "verdict", "chosen", "selected", "vote",
     "human_preference", "gpt_preference", "better_response", "preferred_response",
@@ -66,7 +66,7 @@ class Duel:
     kind: Literal["word", "index", "sign", "one_hot", "scores"]
     verdict: tuple[str, ...]
     values: Mapping[str, str] = field(default_factory=dict)
-    prompt: tuple[str, ...] = preference.PROMPT
+    prompt: tuple[str, ...] = PROMPT
     scores: tuple[str, ...] = ()  # of the sides, beside another verdict
     strongest: float = 1  # the largest size of a sign
     more_sides: tuple[tuple[str, str], ...] = ()  # other names of the sides

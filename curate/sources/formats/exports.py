@@ -10,7 +10,7 @@ from typing import Any
 
 from curate.sources.formats.answer_items import Item, first_of, number
 from curate.sources.formats.answer_lists import AnswerList, Values, sample
-from curate.sources.formats.preference import PROMPT
+from curate.sources.formats.names import PROMPT
 from curate.sources.raw_block import Columns
 
 ANSWERS_OF_TASK = (

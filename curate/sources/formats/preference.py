@@ -1,7 +1,7 @@
 """
 Chosen and rejected, with or without a prompt, as texts or as conversations: TRL's preference types and similar ones.
 
-in : chosen, rejected (or accepted, preferred, …: `NAMES`): a text or a conversation, see `readers.read_turns`
+in : chosen, rejected (or accepted, preferred, …: `names.NAMES`): a text or a conversation, see `readers.read_turns`
      prompt, optional: the same | a conversation before it, texts it is about, a system prompt: joined in this order
      scores and model names under their usual names | a verdict: its ties are no pairs
      tools (or functions): those offered, in OpenAI's form or as bare functions, as a list or as JSON
@@ -18,7 +18,6 @@ Repaired:
 https://huggingface.co/docs/trl/dataset_formats
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,44 +26,24 @@ import polars as pl
 from curate.schema import MESSAGES, OPTIONAL
 from curate.sources.columns import SAMPLE, Field, kind_of
 from curate.sources.formats.comparison import add_problem, as_messages, is_text, text, with_role
+from curate.sources.formats.names import (
+    ANSWER_NAME,
+    CONVERSATION,
+    LABELS,
+    LABELS_OF_SIDES,
+    LOST,
+    NAMES,
+    NUMBERS,
+    PROMPT,
+    REFERENCE,
+    SIDES,
+    SYSTEM,
+    TOOLS,
+    VERDICT,
+)
 from curate.sources.formats.transcripts import begins, is_unanswered, unanswered
 from curate.sources.raw_block import Columns
 from curate.text.messages import last_user_text, one_message, split_conversations, split_texts
-
-PROMPT = ("prompt", "instruction", "question", "query", "problem", "user_prompt", "input", "context")
-# Conversations up to the answers: the prompt, where there is no other; else the turns before it.
-CONVERSATION = ("messages", "conversations", "conversation", "trajectory", "dialogue", "history", "chat_history")
-SYSTEM = ("system", "system_prompt", "system_message")
-# Texts that the question is about, after it.
-REFERENCE = ("input", "context", "schema", "initial_reason_steps")
-# Columns beside the two sides by which they may be equally good, and the values that say so.
-VERDICT = {
-    **dict.fromkeys(("status", "winner", "verdict"), ("tie", "tied", "draw", "both_bad", "bothbad", "tie (bothbad)")),
-    **dict.fromkeys(("tie", "is_tie"), ("true", "1", "yes")),
-}
-LOST = ("image", "images", "video", "videos", "audio", "audios", "pixel_values", "tool_calls")
-TOOLS = ("tools", "functions")  # the tools that the conversation offers
-SIDES = ("chosen", "rejected")
-NAMES = (
-    SIDES, ("chosen_response", "rejected_response"), ("chosen_messages", "rejected_messages"), ("accepted", "rejected"),
-    ("preferred", "dispreferred"), ("preferred_output", "non_preferred_output"),
-    ("preferred_response", "dispreferred_response"),
-    *((f"chosen_{what}", f"rejected_{what}") for what in ("answer", "text", "output", "completion", "conversations")),
-    ("better_response", "worse_response"), ("better", "worse"), ("best", "worst"), ("positive", "negative"),
-    ("winning", "losing"), ("winner_response", "loser_response"), ("accepted_response", "rejected_response"),
-    ("y_w", "y_l"), ("response_j", "response_k"), ("messages", "rejected_response"), ("messages", "rejected_messages"),
-)  # fmt: skip
-# Values of sides that name one of two other columns; they are no answers.
-ANSWER_NAME = re.compile("response|answer|^ans|output|completion|generation|candidate|reply", re.IGNORECASE)
-LABELS_OF_SIDES = {"a", "b", "0", "1", "2", "model_a", "model_b", "response_a", "response_b", "left", "right"}
-# Numbers and labels found in many datasets, with their usual names.
-NUMBERS: dict[str, tuple[str, ...]] = {
-    f"{side}_score": (f"{side}_score", f"score_{side}", f"{side}-rating", f"{side}_rating", f"{side}_avg_rating")
-    for side in SIDES
-}
-LABELS: dict[str, tuple[str, ...]] = {
-    f"{side}_model": (f"{side}_model", f"{side}-model", f"model_{side}", f"{side}_policy") for side in SIDES
-}
 
 
 def fields(columns: Columns) -> dict[str, Field] | None:

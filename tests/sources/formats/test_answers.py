@@ -96,8 +96,9 @@ ANSWERS: dict[str, tuple[list[Row], Expected]] = {
         [
             {"prompt": Q, "chosen": ["good"], "rejected": ["bad", "worse"]},
             {"prompt": Q, "chosen": ["x"], "rejected": []},
+            {"prompt": Q, "chosen": "good", "rejected": ["bad", "worse"]},
         ],
-        ([pair(0)], [(1, "one_answer")]),
+        ([pair(0), pair(2)], [(1, "one_answer")]),
     ),
     "label_studio": (
         [
