@@ -17,7 +17,7 @@ from curate.rundir.result import Run
 from curate.schema import CANDIDATES, LEDGER, PAIR
 from pipelines.flow import generate, judge, run
 from tests.chat_server import Answer, ChatServer, Messages, chat_server
-from tests.data import contents
+from tests.data import contents, plain
 from tests.pipelines.story import prompts, recipe, reply, whole
 
 pytestmark = pytest.mark.slow  # together they take a while
@@ -166,7 +166,7 @@ def test_the_manifest_describes_the_generation(finished: Run) -> None:
 
 def test_why(finished: Run) -> None:
     (row,) = finished.why(4)
-    assert (row["stage"], row["prompt"]) == ("generate", [{"role": "user", "content": "Please refuse this."}])
+    assert (row["stage"], plain(row["prompt"])) == ("generate", [{"role": "user", "content": "Please refuse this."}])
     assert len(finished.why(0)) == 6  # three pairs of the source's row 0, three of the first new prompt
 
 

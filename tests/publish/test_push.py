@@ -11,6 +11,7 @@ import yaml
 
 import curate
 from curate.rundir.result import Run
+from tests.data import plain
 from tests.hub_server import Fault, HubServer, read
 from tests.publish.user import Reader, User, environment, make_run
 
@@ -59,7 +60,7 @@ def test_one_commit_and_none_when_nothing_changed(
     assert set(files_of(hub, "me/one")) == FILES
     back = loaded("me/one")
     for name in ("train", "test"):
-        assert back[name] == getattr(run, name).collect().to_dicts()
+        assert back[name] == plain(getattr(run, name).drop("tools").collect().to_dicts())  # no row offers any
 
 
 def test_a_reader_of_parquet_over_ranges_sees_the_same(hub: HubServer, user: User, run: Run, tmp_path: Path) -> None:
