@@ -174,21 +174,27 @@ def digest(text: pl.Expr) -> pl.Expr:
     return hashed.str.head(32)
 
 
-def canonical(messages: str) -> pl.Expr:
+def canonical(messages: str, optional: Iterable[str] = OPTIONAL) -> pl.Expr:
     """
     Return messages as one unambiguous text: every part is prefixed with its length in bytes.
 
     An optional field is added where a message has it, after a letter that tells which; all other messages, and their
-    ids, are as if there were no such fields.
+    ids, are as if there were no such fields. `optional` are those that any message may have.
     """
     field = pl.element().struct.field
     parts = [text for name in ("role", "content") for text in _prefixed(field(name))]
-    optional = [pl.concat_str(pl.lit(tag), *_prefixed(field(name))).fill_null("") for name, tag in TAGS.items()]
-    return pl.col(messages).list.eval(pl.concat_str(*parts, *optional)).list.join("")
+    more = [pl.concat_str(pl.lit(TAGS[name]), *_prefixed(field(name))).fill_null("") for name in optional]
+    return pl.col(messages).list.eval(pl.concat_str(*parts, *more)).list.join("")
 
 
 def _prefixed(text: pl.Expr) -> tuple[pl.Expr, ...]:
     return text.str.len_bytes().cast(pl.String), pl.lit(":"), text
+
+
+def _present(messages: pl.Series) -> list[str]:
+    """Return the optional fields that any of these messages has: most blocks have none, and hash faster for it."""
+    each = messages.explode(empty_as_null=True, keep_nulls=True)
+    return [name for name in OPTIONAL if each.struct.field(name).null_count() < len(each)]
 
 
 def prompt_ids() -> pl.Expr:
@@ -204,10 +210,12 @@ def with_ids(frame: pl.DataFrame) -> pl.DataFrame:
     on every machine and version, whatever the row's position.
     """
     offered = pl.concat_str(pl.lit("t"), *_prefixed(pl.col("tools"))).fill_null("") if "tools" in frame.columns else ""
-    texts = {"prompt": canonical("prompt") + offered, "chosen": canonical("chosen"), "rejected": canonical("rejected")}
-    whole = widened(frame, dict.fromkeys(texts, MESSAGES))
-    sides = whole.select(digest(text).alias(side) for side, text in texts.items())
-    ids = sides.select(
+    sides = ("prompt", "chosen", "rejected")
+    whole = widened(frame, dict.fromkeys(sides, MESSAGES))
+    texts = {side: canonical(side, _present(whole.get_column(side))) for side in sides}
+    texts["prompt"] += offered
+    hashes = whole.select(digest(text).alias(side) for side, text in texts.items())
+    ids = hashes.select(
         prompt_id="prompt",
         pair_id=digest(pl.concat_str("prompt", "chosen", "rejected")),
         flipped_id=digest(pl.concat_str("prompt", "rejected", "chosen")),

@@ -48,8 +48,8 @@ NAMES = (
     ("pos", "neg"), ("y_w", "y_l"), ("response_j", "response_k"), ("messages", "rejected_response"),
     ("messages", "rejected_messages"),
 )  # fmt: skip
-# Values of sides that name one of two other columns; they are no answers.
 ANSWER_NAME = re.compile("response|answer|^ans|output|completion|generation|candidate|reply", re.IGNORECASE)
+# Values of sides that name one of two other columns; they are no answers.
 LABELS_OF_SIDES = {"a", "b", "0", "1", "2", "model_a", "model_b", "response_a", "response_b", "left", "right"}
 # Numbers and labels found in many datasets, with their usual names.
 NUMBERS: dict[str, tuple[str, ...]] = {

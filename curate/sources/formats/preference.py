@@ -52,13 +52,7 @@ def fields(columns: Columns) -> dict[str, Field] | None:
     if sides is None or _are_labels(sides, columns):
         return None
     found = {side: Field(column, "turns") for side, column in zip(SIDES, sides, strict=True)}
-    prompt = _first(PROMPT, columns)
-    earlier = _first([name for name in CONVERSATION if name not in sides], columns)
-    if prompt or earlier:
-        found["prompt"] = Field(prompt or str(earlier), "turns", needed=False)
-    if prompt and earlier:
-        found["earlier"] = Field(earlier, "earlier", needed=False)
-    found |= context_fields(columns, prompt)
+    found |= prompt_fields({name: values for name, values in columns.items() if name not in sides})
     numbers = {name: Field(column, "number", needed=False) for name, column in _present(NUMBERS, columns)}
     labels = {name: Field(column, "label", needed=False) for name, column in _present(LABELS, columns)}
     for name in (name for name in VERDICT if name in columns):
@@ -214,6 +208,8 @@ def _unpack_conversations(frame: pl.DataFrame) -> pl.DataFrame:
     whole = frame.select(pl.any_horizontal(*starts.values()).alias("whole")).get_column("whole")
     if not whole.any():
         return frame
+    if whole.all() and frame.get_column("prompt").null_count() == len(frame):  # the usual case of it
+        return split_conversations(frame)
     # If only one side is a whole conversation, the other one lacks the prompt.
     has_prompt = pl.col("prompt").is_not_null()
     frame = frame.with_columns(
