@@ -87,10 +87,9 @@ def as_json(columns: Mapping[str, Sequence[Any] | pl.Series], height: int) -> pl
     if not columns:
         return pl.Series("extra", [None] * height, dtype=pl.String)
     lists = [listed(values) if isinstance(values, pl.Series) else values for values in columns.values()]
-    names = list(columns)
-    encode = msgspec.json.Encoder(enc_hook=str).encode
-    rows = (encode(dict(zip(names, row, strict=True))).decode() for row in zip(*lists, strict=True))
-    return pl.Series("extra", list(rows), dtype=pl.String)
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True)]
+    lines = msgspec.json.Encoder(enc_hook=str).encode_lines(rows).decode()  # JSON has no newline inside of a text
+    return pl.Series("extra", lines.split("\n")[:-1], dtype=pl.String)
 
 
 def read_earlier(values: Sequence[Any] | pl.Series) -> Read:

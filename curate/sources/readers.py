@@ -50,9 +50,10 @@ def read_text(values: Sequence[Any] | pl.Series) -> Read:
             return values.cast(pl.String), {}
         values = listed(values)
     # Checked here because polars takes minutes for one value nested a thousand levels deep.
+    if holds_texts(values):
+        return pl.Series(values, dtype=pl.String), {}
     problems = {i: not_text(v) for i, v in enumerate(values) if v is not None and not isinstance(v, str)}
-    texts = [v if isinstance(v, str) else None for v in values] if problems else values
-    return pl.Series(texts, dtype=pl.String), problems
+    return pl.Series([v if isinstance(v, str) else None for v in values], dtype=pl.String), problems
 
 
 def read_messages(values: Sequence[Any] | pl.Series) -> Read:
@@ -80,7 +81,7 @@ def read_turns(values: Sequence[Any] | pl.Series) -> Read:
         if values.dtype in (pl.String, pl.Categorical, pl.Enum, pl.Null):
             return _of_texts(values.cast(pl.String))
         values = _rows(values)
-    if all(value is None or isinstance(value, str) for value in values):
+    if holds_texts(values):
         return _of_texts(pl.Series(values, dtype=pl.String))
     rows: list[Turns | None] = []
     problems: dict[int, Problem] = {}
@@ -204,7 +205,13 @@ def read_label(values: Sequence[Any] | pl.Series) -> Read:
     """Read labels as text: "model_a", "1" (also for 1.0, which a column of integers with nulls yields), "true"."""
     if isinstance(values, pl.Series):
         values = listed(values)
-    return pl.Series([_label(value) for value in values], dtype=pl.String), {}
+    labels = values if holds_texts(values) else [_label(value) for value in values]
+    return pl.Series(labels, dtype=pl.String), {}
+
+
+def holds_texts(values: Sequence[Any]) -> bool:
+    """Whether all values are texts or null; the types are collected first, in C, since there are few of them."""
+    return set(map(type, values)) <= {str, type(None)}
 
 
 def listed(values: pl.Series) -> list[Any]:

@@ -2,6 +2,7 @@
 
 import io
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -256,3 +257,24 @@ def test_any_rows_yield_one_row_per_line_in_order(tmp_path_factory: pytest.TempP
         assert ids == [row["problem"] is None] * 3
         assert (row["problem"] is None) == (row["detail"] is None)
         assert row["problem"] is not None or all(row[name] for name in TEXTS)
+
+
+# Pieces of which some hold two objects, and some are parts of one, so that counts of objects and of lines may agree.
+PIECES = ['{"a": 1}', '{"b": "}\\n{"}', '{"a": {}} {"b": 2}', '{"a":', '{"c": 1}}', "}", "{", "3}", '{"a": [{}', "{}]}"]
+PIECE = st.sampled_from([*PIECES, "", " ", "NaN", '{"a": NaN}', '{"d": 3} '])
+
+
+@settings(deadline=None, max_examples=400)
+@given(st.lists(PIECE, max_size=6).map("\n".join), st.integers(3, 40))
+def test_lines_decoded_together_are_as_lines_decoded_alone(text: str, size: int) -> None:
+    blocks = list(read_json_lines(Dripping(text.encode(), size), Bounds()))
+    numbers = [number for block in blocks for number in block.source_row]
+    rows = [dict(zip(b.columns, row, strict=True)) for b in blocks for row in zip(*b.columns.values(), strict=True)]
+    found = {number: {k: v for k, v in row.items() if v is not None} for number, row in zip(numbers, rows, strict=True)}
+    expected = {}
+    for number, line in enumerate(line for line in text.split("\n") if line.strip()):
+        with suppress(ValueError):
+            row = json.loads(line.replace("NaN", "null"))
+            expected |= {number: {k: v for k, v in row.items() if v is not None}} if isinstance(row, dict) else {}
+    assert found == expected
+    assert sum(len(block.broken) for block in blocks) + len(found) == sum(1 for s in text.split("\n") if s.strip())
