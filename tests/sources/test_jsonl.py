@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from curate.errors import InputError
@@ -265,13 +265,17 @@ PIECE = st.sampled_from([*PIECES, "", " ", "NaN", '{"a": NaN}', '{"d": 3} '])
 
 
 @settings(deadline=None, max_examples=400)
-@given(st.lists(PIECE, max_size=6).map("\n".join), st.integers(3, 40))
+@given(st.lists(PIECE, max_size=6).map("\n".join), st.sampled_from([3, 20, 999]))
+@example('\n{"a": 1} {"b": 2}\n', 999)  # two objects, and two lines
+@example('{"a": 1} {"b": 2}\n{"a":\n3}\n', 999)  # three objects, and three lines
+@example('{"a": 1} {"b": 2}\n{"a":\n{"c": 1}}\n', 999)
+@example('{"a": 1} {"b": 2}\n{"a": {}\n}\n', 999)
 def test_lines_decoded_together_are_as_lines_decoded_alone(text: str, size: int) -> None:
     blocks = list(read_json_lines(Dripping(text.encode(), size), Bounds()))
     numbers = [number for block in blocks for number in block.source_row]
     rows = [dict(zip(b.columns, row, strict=True)) for b in blocks for row in zip(*b.columns.values(), strict=True)]
     found = {number: {k: v for k, v in row.items() if v is not None} for number, row in zip(numbers, rows, strict=True)}
-    expected = {}
+    expected: dict[int, Row] = {}
     for number, line in enumerate(line for line in text.split("\n") if line.strip()):
         with suppress(ValueError):
             row = json.loads(line.replace("NaN", "null"))
