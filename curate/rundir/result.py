@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from curate.recipe.load import Recipe
 
 MAX_ROW = 2**64 - 1
+SIDES = ("prompt", "chosen", "rejected")
 MIN_ID = 6  # characters of a pair_id that are enough to find it
 
 
@@ -213,7 +214,15 @@ def why(run: Run, row: int | str, source: str | None = None) -> list[dict[str, A
             f"(of a pair_id at least the first {MIN_ID} characters are needed)"
         )
     texts = _fetched(run, found) if run.manifest.pulled else _staged(run, found)
-    return found.join(texts, on="place", how="left", maintain_order="left").drop("place").to_dicts()
+    rows = found.join(texts, on="place", how="left", maintain_order="left").drop("place").to_dicts()
+    return [row | {side: _plain(row[side]) for side in SIDES if side in row} for row in rows]
+
+
+def _plain(messages: list[dict[str, Any]] | None) -> list[dict[str, Any]] | None:
+    """Return messages with the fields that they have."""
+    if messages is None:
+        return None
+    return [{name: value for name, value in message.items() if value is not None} for message in messages]
 
 
 def _staged(run: Run, found: pl.DataFrame) -> pl.DataFrame:

@@ -12,8 +12,9 @@ from curate.sources.raw_block import Columns, RawBlock
 from curate.sources.readers import Read, listed, read_label, read_messages, read_number, read_text, read_turns
 
 # turns: a text or a conversation, row by row; earlier: the same, or an empty list; absent: nothing, since what the
-# column holds would be lost; json: anything, as JSON; tools: the tools that a conversation offers
-Kind = Literal["text", "messages", "turns", "earlier", "number", "label", "absent", "json", "tools"]
+# column holds would be lost; json: anything, as JSON; tools: the tools that a conversation offers; asked and offered:
+# turns, and tools, of objects that hold both
+Kind = Literal["text", "messages", "turns", "earlier", "number", "label", "absent", "json", "tools", "asked", "offered"]
 SAMPLE = 100  # values of a typed column that are looked at to tell its kind
 
 
@@ -137,6 +138,25 @@ def read_tools(values: Sequence[Any] | pl.Series) -> Read:
     return pl.Series(rows, dtype=pl.String), problems
 
 
+def offers_tools(values: Sequence[Any] | pl.Series) -> bool:
+    """Return whether any of the first values is an object that has `tools`."""
+    if isinstance(values, pl.Series):
+        return isinstance(values.dtype, pl.Struct) and "tools" in values.dtype.to_schema()
+    return any(isinstance(value, dict) and "tools" in value for value in values[:SAMPLE])
+
+
+def read_asked(values: Sequence[Any] | pl.Series) -> Read:
+    """Read the turns of objects that may have `tools` beside them."""
+    plain = [unpadded(value) for value in listed(values)] if isinstance(values, pl.Series) else values
+    return read_turns([{k: v for k, v in x.items() if k != "tools"} if isinstance(x, dict) else x for x in plain])
+
+
+def read_offered(values: Sequence[Any] | pl.Series) -> Read:
+    """Read the `tools` of objects; null where a value has none."""
+    plain = listed(values) if isinstance(values, pl.Series) else values
+    return read_tools([unpadded(value.get("tools")) if isinstance(value, dict) else None for value in plain])
+
+
 def _holds(value: Any) -> bool:
     """Whether a value holds anything; a list or object of nulls, and the same written as JSON, do not."""
     if isinstance(value, list | dict):
@@ -148,4 +168,5 @@ Reader = Callable[[Sequence[Any] | pl.Series], Read]
 READERS: dict[Kind, Reader] = {
     "text": read_text, "messages": read_messages, "turns": read_turns, "number": read_number, "label": read_label,
     "earlier": read_earlier, "absent": read_absent, "json": read_json, "tools": read_tools,
+    "asked": read_asked, "offered": read_offered,
 }  # fmt: skip

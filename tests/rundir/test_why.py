@@ -29,3 +29,12 @@ def test_an_invalid_row_is_an_input_error(tmp_path: Path, row: str) -> None:
     run = curate.clean(rows(4), out=tmp_path / "RUN", settings=["split.test=0"])
     with pytest.raises(InputError, match="no row"):
         run.why(row)
+
+
+def test_messages_have_the_fields_that_they_have(tmp_path: Path) -> None:
+    thought = [{"role": "assistant", "content": "Green.", "reasoning_content": "Hm."}]
+    pair = {"prompt": "Tea?", "chosen": thought, "rejected": [{"role": "assistant", "content": "No."}]}
+    (found,) = curate.clean([pair], out=tmp_path / "RUN", settings=["split.test=0"]).why(0)
+    assert found["prompt"] == [{"role": "user", "content": "Tea?"}]
+    assert found["chosen"] == [{"role": "assistant", "content": "Green.", "reasoning": "Hm."}]
+    assert found["rejected"] == [{"role": "assistant", "content": "No."}]

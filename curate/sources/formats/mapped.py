@@ -23,6 +23,8 @@ DUEL = ("response_a", "response_b", "winner", "model_a", "model_b")
 OTHERS: dict[str, Kind] = {
     "system": "text",
     "input": "text",
+    "earlier": "earlier",
+    "tools": "tools",
     "winner": "label",
     "chosen_score": "number",
     "rejected_score": "number",

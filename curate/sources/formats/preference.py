@@ -24,7 +24,7 @@ from typing import Any
 import polars as pl
 
 from curate.schema import MESSAGES, OPTIONAL
-from curate.sources.columns import SAMPLE, Field, kind_of
+from curate.sources.columns import SAMPLE, Field, kind_of, offers_tools
 from curate.sources.formats.comparison import add_problem, as_messages, is_text, text, with_role
 from curate.sources.formats.names import (
     ANSWER_NAME,
@@ -41,7 +41,7 @@ from curate.sources.formats.names import (
     TOOLS,
     VERDICT,
 )
-from curate.sources.formats.transcripts import begins, is_unanswered, unanswered
+from curate.sources.formats.transcripts import EARLIER, TEMPLATES, Spelling, begins, is_prompt, prompt_turns, turns_of
 from curate.sources.raw_block import Columns
 from curate.text.messages import last_user_text, one_message, split_conversations, split_texts
 
@@ -53,6 +53,8 @@ def fields(columns: Columns) -> dict[str, Field] | None:
         return None
     found = {side: Field(column, "turns") for side, column in zip(SIDES, sides, strict=True)}
     found |= prompt_fields({name: values for name, values in columns.items() if name not in sides})
+    if "prompt" in found and offers_tools(columns[asked := found["prompt"].column]):
+        found |= {"prompt": Field(asked, "asked", needed=False), "tools": Field(asked, "offered", needed=False)}
     numbers = {name: Field(column, "number", needed=False) for name, column in _present(NUMBERS, columns)}
     labels = {name: Field(column, "label", needed=False) for name, column in _present(LABELS, columns)}
     for name in (name for name in VERDICT if name in columns):
@@ -93,6 +95,8 @@ def to_pairs(frame: pl.DataFrame) -> pl.DataFrame:
     if "prompt" not in frame.columns:
         frame = _split(frame)
     frame = _transcribed(frame)
+    for side in SIDES:
+        frame = _split_texts(frame, side, TEMPLATES)
     frame = frame.with_columns(_with_role(frame, "prompt", "user"), *(_with_role(frame, s, "assistant") for s in SIDES))
     for side in SIDES:
         roles = pl.col(side).list.eval(pl.element().struct.field("role"))
@@ -136,12 +140,25 @@ def _transcribed(frame: pl.DataFrame) -> pl.DataFrame:
     if not len(places):
         return frame
     some = texts.gather(places)
-    are = is_unanswered(some)
-    turns = unanswered(some.filter(are)).to_frame("turns").with_columns(row=places.filter(are))
-    split = frame.select(row=pl.int_range(pl.len(), dtype=pl.UInt32)).join(
-        turns.with_columns(pl.col("row").cast(pl.UInt32)), on="row", how="left", maintain_order="left"
-    )
-    return frame.with_columns(pl.coalesce(split.get_column("turns"), "prompt").alias("prompt"))
+    are = is_prompt(some)
+    return _with_turns(frame, "prompt", places.filter(are), prompt_turns(some.filter(are)))
+
+
+def _with_turns(frame: pl.DataFrame, name: str, places: pl.Series, turns: pl.Series) -> pl.DataFrame:
+    """Return the frame with turns at some places of a column."""
+    new = pl.DataFrame({"row": places.cast(pl.UInt32), "turns": turns})
+    rows = frame.select(row=pl.int_range(pl.len(), dtype=pl.UInt32))
+    found = rows.join(new, on="row", how="left", maintain_order="left").get_column("turns")
+    return frame.with_columns(pl.coalesce(found, name).alias(name))
+
+
+def _split_texts(frame: pl.DataFrame, name: str, spellings: Sequence[Spelling]) -> pl.DataFrame:
+    """Split the texts of a column that begin with a turn in one of the spellings."""
+    texts = frame.select(text(name)).to_series()
+    places = begins(texts, spellings).fill_null(value=False).arg_true()
+    if not len(places):
+        return frame
+    return _with_turns(frame, name, places, turns_of(texts.gather(places), spellings=spellings))
 
 
 def _with_role(frame: pl.DataFrame, name: str, role: str) -> pl.Expr:
@@ -193,7 +210,7 @@ def _unrepeated(frame: pl.DataFrame) -> pl.DataFrame:
 
 def _with_earlier(frame: pl.DataFrame) -> pl.DataFrame:
     """Put the earlier turns before the prompt, unless they are the prompt itself, or the whole conversation with it."""
-    frame = frame.with_columns(with_role("earlier", "user"))
+    frame = _split_texts(frame, "earlier", (*EARLIER, *TEMPLATES)).with_columns(with_role("earlier", "user"))
     contents = pl.col("earlier").list.eval(pl.element().struct.field("content").str.strip_chars())
     known = contents.list.contains(last_user_text("prompt").str.strip_chars()).fill_null(value=False)
     some = (pl.col("earlier").list.len() > 0).fill_null(value=False)

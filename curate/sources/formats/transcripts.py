@@ -1,9 +1,12 @@
 """
-Conversations written in one text, with a marker before each turn: `Human: … Assistant: …` in its spellings.
+Conversations written in one text, with a marker before each turn: `Human: … Assistant: …` in its spellings, or as a
+chat template writes it: `<|im_start|>user …`.
 
 A text is split by the spelling that it begins with, so that a marker of another kind inside a turn stays text.
 """
 
+import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import polars as pl
@@ -21,16 +24,23 @@ class Spelling(NamedTuple):
     user: str
     assistant: str
     before: str  # all but the first marker
+    system: str = r"[^\s\S]"  # nothing
+    end: str = ""  # of a turn, where it has a marker, too
+
+    @property
+    def any(self) -> str:
+        """The pattern of a marker."""
+        return f"{self.system}|{self.user}|{self.assistant}"
 
     @property
     def first(self) -> str:
         """The pattern of a text that begins with a turn."""
-        return rf"^\s*(?:{self.user}|{self.assistant})"
+        return rf"^\s*(?:{self.any})"
 
     @property
     def marker(self) -> str:
-        """The pattern of a marker, with the speaker as its group."""
-        return rf"(?:^\s*|{self.before})({self.user}|{self.assistant})"
+        """The pattern of a marker and what comes before it, with the marker as its group."""
+        return rf"(?:^\s*|{self.before})({self.any})"
 
 
 BLANK_LINE, LINE = r"\r?\n\r?\n", r"\r?\n[ \t]*"
@@ -42,22 +52,47 @@ SPELLINGS = (
     Spelling(r"\[(?:Human|User)\]:?", r"\[(?:Assistant|AI)\]:?", LINE),
     Spelling("<(?:human|user)>:", "<(?:bot|assistant)>:", LINE),
 )
+# Of turns before a prompt, of which is known that they are turns: a single line break is enough.
+EARLIER = (*(s._replace(before=LINE) for s in SPELLINGS[:2]), *SPELLINGS[2:])
 
 
-def begins(texts: pl.Series) -> pl.Series:
-    """Return whether each text begins with a turn, in any spelling; null stays null."""
-    return texts.str.contains("|".join(f"(?:{spelling.first})" for spelling in SPELLINGS))
+def _template(marker: str, end: str, *, assistant: str = "assistant") -> Spelling:
+    """Return the spelling of a chat template; `marker` has ROLE in place of the role."""
+    roles = (re.escape(marker).replace("ROLE", role) for role in ("user", assistant, "system"))
+    user, answer, system = (rf"(?:<s>|<bos>|<\|begin_of_text\|>)?{role}(?:\s+|$)" for role in roles)
+    return Spelling(user, answer, r"\s*", system, end)
 
 
-def is_unanswered(texts: pl.Series) -> pl.Series:
-    """Return whether a text is a transcript that ends where the assistant's turn begins, or has HelpSteer's markers."""
+TEMPLATES = (
+    _template("<|im_start|>ROLE", r"<\|im_end\|>"),  # ChatML
+    _template("<|start_header_id|>ROLE<|end_header_id|>", r"<\|eot_id\|>"),  # Llama 3
+    _template("<|ROLE|>", r"</s>|<\|end\|>|<\|endoftext\|>"),  # Zephyr, Phi, OLMo
+    _template("<start_of_turn>ROLE", "<end_of_turn>", assistant="model"),  # Gemma
+    Spelling(  # Llama 2, Mistral
+        r"(?:<s>)?\s*\[INST\]|<</SYS>>", r"\[/INST\]", r"\s*", r"(?:<s>)?\s*\[INST\]\s*<<SYS>>", "</s>"
+    ),
+)
+ALL = (*SPELLINGS, *TEMPLATES)
+
+
+def begins(texts: pl.Series, spellings: Sequence[Spelling] = ALL) -> pl.Series:
+    """Return whether each text begins with a turn, in any of the spellings; null stays null."""
+    return texts.str.contains("|".join(f"(?:{spelling.first})" for spelling in spellings))
+
+
+def is_prompt(texts: pl.Series) -> pl.Series:
+    """
+    Return whether a text is a prompt written as turns: a transcript that ends where the assistant's turn begins, or one
+    with the marks of a chat template or of HelpSteer. Others only begin as a transcript would.
+    """
     text = pl.col(texts.name)
     ends = [text.str.contains(s.first) & text.str.contains(rf"(?:{s.before}){s.assistant}\s*$") for s in SPELLINGS]
-    whole = pl.any_horizontal(*ends, text.str.contains(HELPSTEER)).fill_null(value=False)
+    templates = [text.str.contains(s.first) for s in TEMPLATES]
+    whole = pl.any_horizontal(*ends, *templates, text.str.contains(HELPSTEER)).fill_null(value=False)
     return texts.to_frame().select(whole).to_series()
 
 
-def turns_of(texts: pl.Series, otherwise: Spelling | None = None) -> pl.Series:
+def turns_of(texts: pl.Series, otherwise: Spelling | None = None, spellings: Sequence[Spelling] = ALL) -> pl.Series:
     """
     Return transcripts as messages: str -> list[message]; null for a text that does not begin with a turn.
 
@@ -65,10 +100,10 @@ def turns_of(texts: pl.Series, otherwise: Spelling | None = None) -> pl.Series:
     system message; a turn may be empty.
     """
     frame, text = pl.DataFrame({"text": texts}), pl.col("text")
-    cases = [(s.first, _split(text, s)) for s in SPELLINGS] + [(HELPSTEER, _split_helpsteer(text))]
+    cases = [(s.first, _split(text, s)) for s in spellings] + [(HELPSTEER, _split_helpsteer(text))]
     left = frame.with_row_index("row").drop_nulls()
     found = []
-    for pattern, turns in cases:  # of six spellings a file has one, so that most of them cost a look at its texts
+    for pattern, turns in cases:  # of all spellings a file has one, so that most of them cost a look at its texts
         fits = left.select(text.str.contains(pattern)).to_series()
         if fits.any():
             found.append(left.filter(fits).select("row", turns=turns.cast(MESSAGES)))
@@ -80,8 +115,8 @@ def turns_of(texts: pl.Series, otherwise: Spelling | None = None) -> pl.Series:
     return none.join(split, on="row", how="left", maintain_order="left").get_column("turns").alias(texts.name)
 
 
-def unanswered(texts: pl.Series) -> pl.Series:
-    """Return the turns of transcripts for which `is_unanswered`, without the assistant's empty one at the end."""
+def prompt_turns(texts: pl.Series) -> pl.Series:
+    """Return the turns of texts for which `is_prompt`, without the assistant's empty one at the end."""
     turns = pl.col(texts.name)
     last = turns.list.last().struct
     empty = (last.field("role") == "assistant") & (last.field("content") == "")
@@ -92,11 +127,14 @@ def unanswered(texts: pl.Series) -> pl.Series:
 def _split(text: pl.Expr, spelling: Spelling) -> pl.Expr:
     turn = pl.element()
     role = (
-        pl.when(turn.str.contains(f"^{spelling.user}")).then(pl.lit("user"))
-        .when(turn.str.contains(f"^{spelling.assistant}")).then(pl.lit("assistant"))
+        pl.when(turn.str.contains(f"^(?:{spelling.system})")).then(pl.lit("system"))
+        .when(turn.str.contains(f"^(?:{spelling.user})")).then(pl.lit("user"))
+        .when(turn.str.contains(f"^(?:{spelling.assistant})")).then(pl.lit("assistant"))
         .otherwise(pl.lit("system"))
     )  # fmt: skip
-    content = turn.str.replace(f"^(?:{spelling.user}|{spelling.assistant})", "").str.strip_chars()
+    content = turn.str.replace(f"^(?:{spelling.any})", "").str.strip_chars()
+    if spelling.end:
+        content = content.str.replace(rf"\s*(?:{spelling.end})$", "")
     parts = text.str.replace_all(spelling.marker, TURN + "${1}").str.strip_prefix(TURN).str.split(TURN)
     return _messages(parts, role, content)
 

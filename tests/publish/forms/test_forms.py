@@ -1,6 +1,7 @@
 """Each form: literal rows, and what was written reads back as the same pairs."""
 
 import json
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -112,8 +113,13 @@ def test_calls_of_tools(tmp_path: Path) -> None:
     assert json.loads(sharegpt["tools"]) == TOOLS
 
 
-@pytest.mark.parametrize("form", ["trl", "trl-implicit", "reward", "openrlhf", "sharegpt", "llamafactory"])
-@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+@pytest.mark.parametrize(
+    ("form", "kind"),
+    [
+        *product(["trl", "trl-implicit", "reward", "openrlhf", "sharegpt", "llamafactory"], ["jsonl", "parquet"]),
+        ("openai", "jsonl"),
+    ],
+)
 def test_calls_read_back(tmp_path: Path, form: str, kind: str) -> None:
     out = tmp_path / f"out.{kind}"
     curate.convert([CALLING], to=form, out=out)

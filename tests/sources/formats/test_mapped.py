@@ -159,3 +159,12 @@ def test_an_unusable_row_keeps_its_position(changes: dict[str, Any], expected: t
 def test_an_invalid_mapping(columns: dict[str, str], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         staged({"q": "Q", "good": "a", "bad": "b"}, columns=columns)
+
+
+def test_earlier_turns_and_tools() -> None:
+    tool = '{"name": "brew", "parameters": {"type": "object", "properties": {}}}'
+    row = {"q": "Tea?", "g": "Green.", "b": "No.", "past": "Human: Hi\nAssistant: Hello", "api": f"[{tool}]"}
+    columns = {"prompt": "q", "chosen": "g", "rejected": "b", "earlier": "past", "tools": "api"}
+    found = staged(row, columns=columns)[0]
+    assert texts(found) == ("user: Hi | assistant: Hello | user: Tea?", "assistant: Green.", "assistant: No.")
+    assert found["tools"] == f'[{{"type":"function","function":{json.dumps(json.loads(tool), separators=(",", ":"))}}}]'

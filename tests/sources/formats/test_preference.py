@@ -231,3 +231,11 @@ def test_junk_before_the_first_good_row_does_not_hide_it() -> None:
 def test_empty_texts_are_pairs_which_a_rule_may_drop() -> None:
     row = one(prompt="", chosen="", rejected="b")
     assert texts(row) == ("user: ", "assistant: ", "assistant: b")
+
+
+def test_tools_beside_the_messages_of_a_prompt() -> None:
+    offered = [{"type": "function", "function": {"name": "brew", "parameters": {}}}]
+    asked = [{"messages": Q, "tools": offered}, {"messages": Q}]
+    rows = staged(*({"input": one, "preferred_output": A, "non_preferred_output": B} for one in asked))
+    assert [texts(row) for row in rows] == [EXPECTED] * 2
+    assert [json.loads(row["tools"] or "null") for row in rows] == [offered, None]
