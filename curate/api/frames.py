@@ -1,6 +1,6 @@
 """Single steps on frames: measure, filter, decontaminate, pair."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,7 +10,7 @@ from curate import pairing
 from curate.contamination.hits import closest, row_texts
 from curate.errors import unknown
 from curate.recipe.data import Decontaminate
-from curate.rules import apply_rules, make_rules
+from curate.rules import apply_rules, field_types, make_conditions, make_rules, with_conditions
 from curate.schema import CANDIDATES, PAIR
 from curate.schema.result import Result
 from curate.schema.section import checked
@@ -64,15 +64,24 @@ def measure(pairs: Source, signals: Sequence[SignalLike] | None = None) -> pl.Da
 
 
 def filter(  # noqa: A001 - the name of the step
-    pairs: Source, *, defaults: bool = True, signals: Sequence[Callable[..., Any] | Signal] = (), **rules: Any
+    pairs: Source,
+    *,
+    where: str | Sequence[str | Mapping[str, str]] = (),
+    defaults: bool = True,
+    signals: Sequence[Callable[..., Any] | Signal] = (),
+    **rules: Any,
 ) -> Result:
     """
-    Keep the pairs that pass rules: bounds on signals.
+    Keep the pairs that pass rules: bounds on signals, and conditions.
 
     Parameters
     ----------
     pairs
         PAIR, or anything that `curate.read` takes.
+    where
+        Conditions in SQL that kept pairs meet, one or several, over the columns of PAIR (messages are their texts),
+        signals (`prompt_words > 5`) and the source's other columns (`extra.topic = 'code'`); or {condition, name,
+        reason, on_null}. A pair for which a condition is null is dropped, unless `on_null` is "keep".
     defaults
         Whether the default rules hold, too (`curate signals --rules` lists them).
     signals
@@ -88,7 +97,8 @@ def filter(  # noqa: A001 - the name of the step
 
     Raises
     ------
-    RecipeError for an unknown rule (with the nearest one) or a value of the wrong type.
+    RecipeError for an unknown rule or column (with the nearest one), a value of the wrong type, or a condition that is
+    none, or that looks at other pairs (a sum, a subquery).
 
     Examples
     --------
@@ -102,14 +112,24 @@ def filter(  # noqa: A001 - the name of the step
     Result(1 of 2 kept · dropped: max_chars_ratio 1)
     >>> result.dropped["reasons"].to_list()
     [['max_chars_ratio (13.5)']]
+    >>> curate.filter(rows, where="chosen_words < 8 AND prompt LIKE 'T%'").kept["prompt"][0][0]["content"]
+    'Tea?'
     """
     frame = as_pairs(pairs)
     own = [_signal(each) for each in signals]
     columns = COLUMNS | columns_of(own)
-    wanted = make_rules(rules, defaults=defaults, columns=columns)
-    needed = list(dict.fromkeys(columns[rule.column] for rule in wanted))
-    blocks = [apply_rules(measure_block(block, needed), wanted) for block in frame.iter_slices(BLOCK_ROWS)]
-    verdicts = pl.concat(blocks) if blocks else apply_rules(measure_block(frame, needed), wanted)
+    bounds, conditions = make_rules(rules, defaults=defaults, columns=columns), make_conditions(where, columns)
+    asked = [*(rule.column for rule in bounds), *(name for one in conditions for name in one.columns)]
+    needed = list(dict.fromkeys(columns[name] for name in asked if name in columns))
+    types = field_types(conditions, lambda: [frame.select("extra")])
+
+    def verdicts_on(block: pl.DataFrame) -> pl.DataFrame:
+        measured = measure_block(block, needed)
+        together = with_conditions(block, measured, conditions, types) if conditions else measured
+        return apply_rules(together, [*bounds, *conditions])
+
+    blocks = [verdicts_on(block) for block in frame.iter_slices(BLOCK_ROWS)]
+    verdicts = pl.concat(blocks) if blocks else verdicts_on(frame)
     both = frame.with_columns(verdicts.select("rule", "value", "reasons").get_columns())
     broken = pl.col("rule").is_not_null()
     return Result.of(both.filter(~broken).select(frame.columns), both.filter(broken))

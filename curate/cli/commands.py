@@ -80,6 +80,13 @@ def clean(  # noqa: PLR0913 - the options of the command
     config: Annotated[str | None, typer.Option(help="Configuration of a Hub dataset.")] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a Hub dataset.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Read at most this many rows.")] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--where",
+            help="Keep pairs that meet a condition in SQL: \"extra.topic = 'code'\". Repeatable (rules.where).",
+        ),
+    ] = None,
     near: Annotated[bool, typer.Option("--near", help="Drop pairs with near-duplicate prompts (dedup.near).")] = False,
     semantic: Annotated[
         bool, typer.Option("--semantic", help="Drop pairs with paraphrased prompts (dedup.semantic).")
@@ -101,6 +108,7 @@ def clean(  # noqa: PLR0913 - the options of the command
     from curate.api.runs import clean as clean_source
 
     switches = {
+        "rules.where": where,
         "dedup.near": near,
         "dedup.semantic": semantic,
         "dedup.against": against,

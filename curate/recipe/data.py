@@ -17,7 +17,7 @@ from curate import limits
 from curate.dedup.finder import FinderSection
 from curate.dedup.finders import FINDERS
 from curate.errors import RecipeError
-from curate.rules import Rule, make_rule, make_rules
+from curate.rules import Rule, Where, make_conditions, make_rule, make_rules
 from curate.schema.section import AS_IS, COUNT, NAME, Section, Seed, Texts
 from curate.sources.formats import FORMATS
 
@@ -62,23 +62,31 @@ class Source(Section):
 
 
 class Rules(BaseModel):
-    """Bounds on signals: no_SIGNAL, min_SIGNAL, max_SIGNAL, only_SIGNAL. The default rules apply unless changed."""
+    """
+    Bounds on signals: no_SIGNAL, min_SIGNAL, max_SIGNAL, only_SIGNAL, and conditions. The default rules apply unless
+    changed.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True)
     defaults: bool = Field(True, description="Start from the default rules (`curate signals --rules` lists them)")
+    where: Annotated[
+        tuple[str | dict[Literal["condition", "name", "reason", "on_null"], str], ...],
+        BeforeValidator(lambda value: [value] if isinstance(value, (str, dict)) else value),
+    ] = Field((), description="Conditions in SQL that kept pairs meet: chosen_model <> 'x' AND extra.topic = 'code'")
 
     @model_validator(mode="after")
     def _known(self) -> "Rules":
-        for name, value in (self.model_extra or {}).items():
+        settings = [("where", self.where), *(self.model_extra or {}).items()]
+        for name, value in settings:
             try:
-                make_rule(name, value)
+                make_conditions(value) if name == "where" else make_rule(name, value)
             except RecipeError as error:  # with the rule's name, by which its line is found
                 raise PydanticCustomError("rule", "{text}", {"text": str(error), "rule": name}) from error
         return self
 
-    def build(self) -> list[Rule]:
+    def build(self) -> list[Rule | Where]:
         """Return the rules, in the order in which reasons are reported."""
-        return make_rules(self.model_extra or {}, defaults=self.defaults)
+        return [*make_rules(self.model_extra or {}, defaults=self.defaults), *make_conditions(self.where)]
 
 
 class _Dedup(Section):

@@ -15,9 +15,8 @@ from curate.files import FILES, BoundedYaml, TextKeys, parse_yaml, read_yaml, ya
 from curate.recipe.data import Decontaminate, Dedup, Publish, Rules, Select, Source, Split
 from curate.recipe.models import Budget, Generate, Judge, Model, Pair, Prompts
 from curate.recipe.training import Train
-from curate.rules import TEXT_COLUMNS
+from curate.rules import NUMERIC_COLUMNS, Rule, Where, make_where
 from curate.schema.section import AS_IS, Section, refuse_remote_code
-from curate.signals import COLUMNS
 
 KEPT_FILE = re.compile(rf"{FILES}/[a-z_]+/[0-9A-Za-z_-][0-9A-Za-z_.-]{{0,99}}")  # a path in it
 OTHER_RANKINGS = ("chosen_score", "longest")  # values other than signals by which pairs can be ranked
@@ -117,7 +116,7 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _best_can_be_compared(self) -> "Recipe":
-        numeric = [*(name for name in COLUMNS if name not in TEXT_COLUMNS), *OTHER_RANKINGS]
+        numeric = [*NUMERIC_COLUMNS, *OTHER_RANKINGS]
         rankings = {"dedup.keep": self.dedup.keep, **({"select.by": self.select.by} if self.select else {})}
         for where, name in rankings.items():
             if name not in (*numeric, *(["first"] if where == "dedup.keep" else [])):
@@ -199,13 +198,24 @@ def as_recipe(source: "str | Path | Mapping[str, Any] | Recipe", overrides: Sequ
 def resolved(recipe: Recipe) -> dict[str, Any]:
     """Return plain data with every default written out, including the rules, as in `recipe.yaml` of a run."""
     tree = {name: section for name, section in recipe.model_dump(mode="json").items() if section is not None}
-    rules: dict[str, Any] = {"defaults": False}
-    for rule in recipe.rules.build():
-        value = list(rule.allowed) or (
-            True if rule.name.startswith("no_") else rule.min if rule.max is None else rule.max
-        )
-        rules[rule.name] = value if rule.on_null == "keep" else {"value": value, "on_null": rule.on_null}
-    return tree | {"rules": rules}
+    rules = recipe.rules.build()
+    bounds = {rule.name: _plain_bound(rule) for rule in rules if isinstance(rule, Rule)}
+    conditions = [_plain_condition(n, rule) for n, rule in enumerate((r for r in rules if isinstance(r, Where)), 1)]
+    where = {"where": conditions} if conditions else {}
+    return tree | {"rules": {"defaults": False, **where, **bounds}}
+
+
+def _plain_bound(rule: Rule) -> Any:
+    value = list(rule.allowed) or (True if rule.name.startswith("no_") else rule.min if rule.max is None else rule.max)
+    return value if rule.on_null == "keep" else {"value": value, "on_null": rule.on_null}
+
+
+def _plain_condition(number: int, rule: Where) -> Any:
+    given = {"condition": rule.condition, "name": rule.name, "reason": rule.about, "on_null": rule.on_null}
+    plain = make_where(rule.condition, number)
+    usual = {"name": plain.name, "reason": plain.about, "on_null": plain.on_null}
+    changed = {key: value for key, value in given.items() if value != usual.get(key)}
+    return rule.condition if len(changed) == 1 else changed
 
 
 def to_yaml(recipe: Recipe) -> str:

@@ -9,7 +9,7 @@ import polars as pl
 
 from curate.dedup.finders import FINDERS
 from curate.report.generation import GenerationSummary
-from curate.rules import DEFAULTS
+from curate.rules import DEFAULTS, NOT_MET, Where
 from curate.rundir.result import Run
 from curate.rundir.store import SPLITS
 from curate.schema.message import shown_text, tool_names
@@ -67,7 +67,7 @@ def about(rule: str) -> str:
     if rule in DEFAULTS:
         return DEFAULTS[rule][1]
     column = rule.partition("_")[2]
-    return COLUMNS[column].about if column in COLUMNS else rule
+    return COLUMNS[column].about if column in COLUMNS else NOT_MET
 
 
 def explanation(reason: str, row: Mapping[str, Any]) -> str:
@@ -158,7 +158,14 @@ class Summary:
         )
         rows = every.join(first, on=["stage", "rule"], how="left").with_columns(pl.col("first").fill_null(0)).to_dicts()
         rows.sort(key=lambda row: (STAGES.index(row["stage"]), -row["any"], row["rule"]))
-        return [Reason(row["stage"], row["rule"], about(row["rule"]), row["first"], row["any"]) for row in rows]
+        own = {rule.name: f"{rule.about}: {rule.condition}" for rule in self._conditions}
+        return [
+            Reason(r["stage"], r["rule"], own.get(r["rule"]) or about(r["rule"]), r["first"], r["any"]) for r in rows
+        ]
+
+    @property
+    def _conditions(self) -> list[Where]:
+        return [rule for rule in self.run.recipe.rules.build() if isinstance(rule, Where)]
 
     @cached_property
     def signals(self) -> pl.LazyFrame:

@@ -22,7 +22,9 @@ from curate.signals.base import RESPONSES, SIDES, Signal, as_signal
 from curate.text.messages import last_user_text, text_of
 from curate.text.tokens import Tokens, words
 
-__all__ = ["COLUMNS", "RESPONSES", "SIDES", "SIGNALS", "Signal", "as_signal", "columns_of", "measure", "signal_of"]
+__all__ = [
+    "COLUMNS", "RESPONSES", "SIDES", "SIGNALS", "Signal", "as_signal", "columns_of", "measure", "signal_of", "text_of",
+]  # fmt: skip
 
 VERSION = 2  # part of the stage's key: increase it when a signal's value changes
 

@@ -1,12 +1,15 @@
 """Pairs → signals → verdicts, part by part."""
 
+from collections.abc import Iterator
+
 import polars as pl
 
 from curate import signals as measuring
 from curate.recipe.load import Recipe
-from curate.rules import apply_rules
+from curate.rules import Where, apply_rules, field_types, with_conditions
 from curate.rundir.stage import Stage
 from curate.rundir.store import Store, fingerprint
+from curate.schema import PAIR
 from curate.sources.problems import STAGES
 from curate.stages.remaining import each_part
 
@@ -24,10 +27,22 @@ def decide(store: Store, recipe: Recipe, pairs: Stage, signals: Stage) -> Stage:
     """Apply the rules: signals → verdicts (stage, rule, value, reasons), row for row; a problem counts as the rule."""
     rules = recipe.rules.build()
     stage = store.stage("rules", fingerprint("rules", [repr(rule) for rule in rules], signals.key))
+    if stage.info is not None:
+        return stage
+    conditions = [rule for rule in rules if isinstance(rule, Where)]
+
+    def fields() -> Iterator[pl.DataFrame]:
+        yield from (pl.read_parquet(part, columns=["extra"], glob=False) for part in pairs.parts())
+
+    types = field_types(conditions, fields)
 
     def verdicts(number: int) -> pl.DataFrame:
-        problems = pl.read_parquet(pairs.part(number), columns=["problem", "detail"], glob=False)
-        broken = apply_rules(pl.read_parquet(signals.part(number), glob=False), rules)
+        part = pl.scan_parquet(pairs.part(number), glob=False)
+        problems = part.select("problem", "detail").collect()
+        measured = pl.read_parquet(signals.part(number), glob=False)
+        if conditions:
+            measured = with_conditions(part.select(list(PAIR)).collect(), measured, conditions, types)
+        broken = apply_rules(measured, rules)
         usable = pl.col("problem").is_null()
         problem = pl.concat_str("problem", "detail", separator=": ", ignore_nulls=True)
         return pl.concat([problems, broken], how="horizontal").select(

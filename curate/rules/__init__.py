@@ -1,6 +1,9 @@
-"""Rules: bounds on signals, as data. The name of a rule states the bound and the signal: `max_chosen_chars`."""
+"""
+Rules, as data: bounds on signals, and conditions (`where`). The name of a bound states it and the signal:
+`max_chosen_chars`.
+"""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -8,11 +11,18 @@ import numpy as np
 import polars as pl
 
 from curate.errors import RecipeError, nearest, shortened
+from curate.rules.where import NOT_MET, Where, field_types, make_where, with_conditions
 from curate.signals import COLUMNS, Signal
+
+__all__ = [
+    "DEFAULTS", "NOT_MET", "NUMERIC_COLUMNS", "TEXT_COLUMNS", "Rule", "Where", "apply_rules", "field_types",
+    "make_conditions", "make_rule", "make_rules", "make_where", "with_conditions",
+]  # fmt: skip
 
 OnNull = Literal["keep", "drop"]
 MOST = 1e15  # bound of a bound
 TEXT_COLUMNS = tuple(name for name, signal in COLUMNS.items() if signal.is_text)
+NUMERIC_COLUMNS = tuple(name for name in COLUMNS if name not in TEXT_COLUMNS)
 
 # The default rules: name -> value and reason. Artefacts are removed from both sides, because a model learns to tell the
 # sides apart by them. Poor quality is removed from chosen only: it is what rejected is for. Rules that are a matter of
@@ -156,16 +166,31 @@ def make_rules(
     return [rule for rule in rules if rule is not None]
 
 
+def make_conditions(settings: Any, names: Iterable[str] = ()) -> list[Where]:
+    """
+    Return the conditions of `rules.where`: one, or a list of them; see `where.make_where`.
+
+    Raises RecipeError also for two of the same name.
+    """
+    given = [settings] if isinstance(settings, str | Mapping) else settings
+    if not isinstance(given, Sequence):
+        raise RecipeError(f"where: expected a list of conditions, found {shortened(settings)}")
+    found = [make_where(each, number, names) for number, each in enumerate(given, 1)]
+    if twice := [one.name for place, one in enumerate(found) if one.name in [other.name for other in found[:place]]]:
+        raise RecipeError(f"where: {shortened(twice[0])} stands there twice")
+    return found
+
+
 def _in_32_bits(bound: float) -> float:
     """Return the bound rounded to 32 bits, as signals are stored: 0.1 becomes slightly more than 0.1."""
     return float(np.float32(bound))
 
 
-def apply_rules(signals: pl.DataFrame, rules: Sequence[Rule]) -> pl.DataFrame:
+def apply_rules(signals: pl.DataFrame, rules: Sequence[Rule | Where]) -> pl.DataFrame:
     """
     Apply the rules to measured pairs.
 
-    in : the columns of `signals.measure`
+    in : the columns of `signals.measure`; for conditions, those of `with_conditions`
     out: one row per pair: reasons (list[str], all broken rules in order; empty = kept), rule and value of the first
     """
     rows = signals.with_row_index("row")
@@ -184,3 +209,7 @@ def apply_rules(signals: pl.DataFrame, rules: Sequence[Rule]) -> pl.DataFrame:
         .join(named, on="row", how="left", maintain_order="left")
         .select(pl.col("reasons").fill_null(pl.lit([], pl.List(pl.String))), "rule", "value")
     )
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
