@@ -27,7 +27,7 @@ from curate.rundir.stage import Stage
 from curate.rundir.store import LEDGER, MANIFEST, SPLITS, Store, keep_files, open_store
 from curate.stages.decontaminate import decontaminate
 from curate.stages.dedup import deduplicate
-from curate.stages.measure import decide, measure
+from curate.stages.measure import check_signals, decide, measure
 from curate.stages.read import read_pairs
 from curate.stages.remaining import Remaining
 from curate.stages.select import cluster, has_diversity, select
@@ -62,6 +62,7 @@ def run(recipe: Recipe, out: str | Path, *, force: bool = False, make_pairs: Pai
     if make_pairs is None:
         recipe.check_reads_pairs()
     check_consent(recipe)
+    check_signals(recipe)
     clock = _Clock()
     with open_store(Path(out), resolved(recipe), to_yaml(recipe), force=force) as store:
         with clock("read" if make_pairs is None else "generate"):

@@ -1,7 +1,7 @@
 """Steps that end in a run directory, and those that ask models."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,6 +14,8 @@ from curate.recipe.consent import trust as give_consent
 from curate.recipe.load import Recipe, as_recipe, make_recipe
 from curate.rundir.result import Run
 from curate.rundir.store import ANSWERS
+from curate.signals import Signal
+from curate.signals.own import columns_in_use, in_use, load
 from curate.sources.memory import readable_paths
 
 Source = Any  # what `curate.read` takes
@@ -25,6 +27,7 @@ def clean(
     *,
     rules: Mapping[str, Any] | None = None,
     settings: Sequence[str] = (),
+    signals: Sequence[Signal | Callable[..., Any]] = (),
     force: bool = False,
     **source_options: Any,
 ) -> Run:
@@ -43,6 +46,10 @@ def clean(
         Changes of the default rules: `{"max_chars_ratio": 4}`.
     settings
         `section.key=value` texts, as for `--set`.
+    signals
+        Signals of your own, as for `measure`, which rules may name. The recipe names their columns and never their
+        code: pass them again to repeat the run. A signal whose source changed is measured again; what it takes from
+        elsewhere (a global, a file) is not looked at.
     force
         Use a folder that holds a run of another source.
     **source_options
@@ -68,8 +75,8 @@ def clean(
     ...     run.counts["kept"], run.train.collect().height
     (4, 4)
     """
-    with readable_paths(source) as paths:
-        tree = {"source": {"paths": paths, **source_options}, "rules": dict(rules or {})}
+    with readable_paths(source) as paths, in_use(signals):
+        tree = {"source": {"paths": paths, **source_options}, "signals": columns_in_use(), "rules": dict(rules or {})}
         return flow.run(make_recipe(tree, settings), out, force=force)
 
 
@@ -78,6 +85,7 @@ def run(
     out: str | Path,
     *,
     settings: Sequence[str] = (),
+    signals: Sequence[Signal | Callable[..., Any]] = (),
     force: bool = False,
 ) -> Run:
     """
@@ -87,7 +95,7 @@ def run(
     ----------
     recipe
         A YAML file, plain data, or a `Recipe`.
-    out, settings, force
+    out, settings, signals, force
         As for `clean`.
 
     Returns
@@ -103,13 +111,23 @@ def run(
         curate.run("recipe.yaml", out="RUN")
         curate.run({"source": {"paths": "pairs.jsonl"}, "dedup": {"near": True}}, out="RUN")
     """
-    loaded = as_recipe(recipe, settings)
-    if loaded.asks_models:
-        check_not_hidden("pipelines")
-        from pipelines.flow import run as run_with_models
+    with in_use(signals):
+        loaded = as_recipe(recipe, settings)
+        if own := columns_in_use():
+            loaded = loaded.model_copy(update={"signals": tuple(dict.fromkeys((*loaded.signals, *own)))})
+        if loaded.asks_models:
+            check_not_hidden("pipelines")
+            from pipelines.flow import run as run_with_models
 
-        return run_with_models(loaded, out, force=force)
-    return flow.run(loaded, out, force=force)
+            return run_with_models(loaded, out, force=force)
+        return flow.run(loaded, out, force=force)
+
+
+@contextmanager
+def signals_of_files(named: Sequence[str]) -> Iterator[None]:
+    """Use the signals that `--signals FILE.py:FUNCTION` names; their files are run."""
+    with in_use([load(each) for each in named]):
+        yield
 
 
 def trust(recipe: str | Path | Mapping[str, Any] | Recipe | Run) -> list[str]:

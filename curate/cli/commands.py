@@ -13,6 +13,7 @@ from curate.cli.options import (
     Json,
     Out,
     Set,
+    Signals,
     Trust,
     Yes,
     app,
@@ -87,6 +88,7 @@ def clean(  # noqa: PLR0913 - the options of the command
             help="Keep pairs that meet a condition in SQL: \"extra.topic = 'code'\". Repeatable (rules.where).",
         ),
     ] = None,
+    signals: Signals = None,
     near: Annotated[bool, typer.Option("--near", help="Drop pairs with near-duplicate prompts (dedup.near).")] = False,
     semantic: Annotated[
         bool, typer.Option("--semantic", help="Drop pairs with paraphrased prompts (dedup.semantic).")
@@ -106,6 +108,7 @@ def clean(  # noqa: PLR0913 - the options of the command
 ) -> None:
     """Clean a preference dataset: measure, filter, deduplicate, split, and account for every row."""
     from curate.api.runs import clean as clean_source
+    from curate.api.runs import signals_of_files
 
     switches = {
         "rules.where": where,
@@ -125,7 +128,9 @@ def clean(  # noqa: PLR0913 - the options of the command
         "limit": limit,
     }
     chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    finish(clean_source(source, out, settings=[*enabled, *(settings or ())], force=force, **chosen), as_json=as_json)
+    chosen["settings"] = [*enabled, *(settings or ())]
+    with signals_of_files(signals or ()):
+        finish(clean_source(source, out, force=force, **chosen), as_json=as_json)
 
 
 @app.command(epilog="Example: [bold]curate run recipe.yaml -o RUN --set split.test=0.05[/]")
@@ -134,6 +139,7 @@ def run(  # noqa: PLR0913 - the options of the command
     out: Out,
     *,
     settings: Set = None,
+    signals: Signals = None,
     dry_run: DryRun = False,
     check: Check = False,
     trust: Trust = False,
@@ -143,12 +149,14 @@ def run(  # noqa: PLR0913 - the options of the command
 ) -> None:
     """Run a recipe. The same command continues an interrupted run; an edit repeats only what depends on it."""
     from curate.api.runs import run as run_recipe
+    from curate.api.runs import signals_of_files
     from curate.recipe.load import load_recipe
 
-    loaded = load_recipe(recipe, settings or ())
-    ask_consent(loaded, trusted=trust, yes=yes)
-    if not look_ahead(loaded, lambda: _estimated(loaded, out), dry_run=dry_run, check=check, as_json=as_json):
-        finish(run_recipe(loaded, out, force=force), as_json=as_json)
+    with signals_of_files(signals or ()):
+        loaded = load_recipe(recipe, settings or ())
+        ask_consent(loaded, trusted=trust, yes=yes)
+        if not look_ahead(loaded, lambda: _estimated(loaded, out), dry_run=dry_run, check=check, as_json=as_json):
+            finish(run_recipe(loaded, out, force=force), as_json=as_json)
 
 
 def _estimated(recipe: "Recipe", out: Path) -> "list[Estimate]":

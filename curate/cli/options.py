@@ -25,6 +25,10 @@ app = typer.Typer(
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="The run directory; created if needed.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Override one value: section.key=value. May be repeated.")]
+Signals = Annotated[
+    list[str] | None,
+    typer.Option("--signals", metavar="FILE.py:FUNCTION", help="Measure a signal of your own, too. Repeatable."),
+]
 Force = Annotated[bool, typer.Option("--force", help="Use a folder even if it contains a run of another source.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the number of requests, tokens and dollars, and exit.")]
 Check = Annotated[

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from curate.recipe.load import Recipe
 
 TRAIN = "train"  # the section that only training uses
-UNUSED = ("origin", "rules", "publish")  # sections of numbers, and of texts for readers
+UNUSED = ("origin", "signals", "rules", "publish")  # sections of numbers, and of texts for readers
 VALUE_CHARS = 200  # of a value that are shown
 
 

@@ -1,5 +1,6 @@
 """Recipe sections for processing pairs: source, rules, dedup, eval sets, selection, split, publishing, training."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import (
@@ -17,7 +18,7 @@ from curate import limits
 from curate.dedup.finder import FinderSection
 from curate.dedup.finders import FINDERS
 from curate.errors import RecipeError
-from curate.rules import Rule, Where, make_conditions, make_rule, make_rules
+from curate.rules import Rule, Where, known_columns, make_conditions, make_rule, make_rules
 from curate.schema.section import AS_IS, COUNT, NAME, Section, Seed, Texts
 from curate.sources.formats import FORMATS
 
@@ -74,19 +75,19 @@ class Rules(BaseModel):
         BeforeValidator(lambda value: [value] if isinstance(value, (str, dict)) else value),
     ] = Field((), description="Conditions in SQL that kept pairs meet: chosen_model <> 'x' AND extra.topic = 'code'")
 
-    @model_validator(mode="after")
-    def _known(self) -> "Rules":
-        settings = [("where", self.where), *(self.model_extra or {}).items()]
-        for name, value in settings:
+    def check(self, own: Sequence[str]) -> None:
+        """Raise PydanticCustomError, with the rule's name, by which its line is found; see `build`."""
+        columns = known_columns(own)
+        for name, value in [("where", self.where), *(self.model_extra or {}).items()]:
             try:
-                make_conditions(value) if name == "where" else make_rule(name, value)
-            except RecipeError as error:  # with the rule's name, by which its line is found
+                make_conditions(value, own) if name == "where" else make_rule(name, value, columns)
+            except RecipeError as error:
                 raise PydanticCustomError("rule", "{text}", {"text": str(error), "rule": name}) from error
-        return self
 
-    def build(self) -> list[Rule | Where]:
-        """Return the rules, in the order in which reasons are reported."""
-        return [*make_rules(self.model_extra or {}, defaults=self.defaults), *make_conditions(self.where)]
+    def build(self, own: Sequence[str]) -> list[Rule | Where]:
+        """Return the rules, in the order in which reasons are reported; `own` are columns of the user's signals."""
+        bounds = make_rules(self.model_extra or {}, defaults=self.defaults, columns=known_columns(own))
+        return [*bounds, *make_conditions(self.where, own)]
 
 
 class _Dedup(Section):

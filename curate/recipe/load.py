@@ -15,8 +15,8 @@ from curate.files import FILES, BoundedYaml, TextKeys, parse_yaml, read_yaml, ya
 from curate.recipe.data import Decontaminate, Dedup, Publish, Rules, Select, Source, Split
 from curate.recipe.models import Budget, Generate, Judge, Model, Pair, Prompts
 from curate.recipe.training import Train
-from curate.rules import NUMERIC_COLUMNS, Rule, Where, make_where
-from curate.schema.section import AS_IS, Section, refuse_remote_code
+from curate.rules import Rule, Where, make_where, numeric_columns
+from curate.schema.section import AS_IS, Section, Texts, refuse_remote_code
 
 KEPT_FILE = re.compile(rf"{FILES}/[a-z_]+/[0-9A-Za-z_-][0-9A-Za-z_.-]{{0,99}}")  # a path in it
 OTHER_RANKINGS = ("chosen_score", "longest")  # values other than signals by which pairs can be ranked
@@ -42,6 +42,9 @@ class Recipe(Section):
     judge: Judge | None = None
     pair: Pair | None = None
     budget: Budget | None = None
+    signals: Annotated[Texts, AS_IS] = Field(
+        (), description="Columns of signals of your own; `--signals FILE.py:FUNCTION` says where these are"
+    )
     rules: Rules = Rules()
     dedup: Dedup = Dedup()
     decontaminate: Decontaminate | None = None
@@ -101,6 +104,16 @@ class Recipe(Section):
         if self.prompts or self.generate or self.judge:
             raise RecipeError("this recipe generates its pairs: run it with pipelines.run, or `curate run`")
 
+    @property
+    def built_rules(self) -> list[Rule | Where]:
+        """The rules, in the order in which reasons are reported."""
+        return self.rules.build(self.signals)
+
+    @model_validator(mode="after")
+    def _rules_are_known(self) -> "Recipe":
+        self.rules.check(self.signals)
+        return self
+
     @model_validator(mode="after")
     def _sections_fit(self) -> "Recipe":
         if not self.source.paths and not (self.prompts and (self.prompts.description or self.prompts.documents)):
@@ -116,7 +129,7 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _best_can_be_compared(self) -> "Recipe":
-        numeric = [*NUMERIC_COLUMNS, *OTHER_RANKINGS]
+        numeric = [*numeric_columns(), *self.signals, *OTHER_RANKINGS]
         rankings = {"dedup.keep": self.dedup.keep, **({"select.by": self.select.by} if self.select else {})}
         for where, name in rankings.items():
             if name not in (*numeric, *(["first"] if where == "dedup.keep" else [])):
@@ -198,11 +211,10 @@ def as_recipe(source: "str | Path | Mapping[str, Any] | Recipe", overrides: Sequ
 def resolved(recipe: Recipe) -> dict[str, Any]:
     """Return plain data with every default written out, including the rules, as in `recipe.yaml` of a run."""
     tree = {name: section for name, section in recipe.model_dump(mode="json").items() if section is not None}
-    rules = recipe.rules.build()
+    rules = recipe.built_rules
     bounds = {rule.name: _plain_bound(rule) for rule in rules if isinstance(rule, Rule)}
     conditions = [_plain_condition(n, rule) for n, rule in enumerate((r for r in rules if isinstance(r, Where)), 1)]
-    where = {"where": conditions} if conditions else {}
-    return tree | {"rules": {"defaults": False, **where, **bounds}}
+    return tree | {"rules": {"defaults": False, **({"where": conditions} if conditions else {}), **bounds}}
 
 
 def _plain_bound(rule: Rule) -> Any:
@@ -243,7 +255,7 @@ def _override(tree: dict[str, Any], text: str) -> None:
 
 
 def _explain(error: Any, where: str, text: str | None) -> str:
-    path = [*error["loc"], *([error["ctx"]["rule"]] if error["type"] == "rule" else [])]
+    path = ["rules", error["ctx"]["rule"]] if error["type"] == "rule" else list(error["loc"])
     line = _line_of(text, path) if text else None
     place = f"{where}, line {line}" if line else where
     shown = ".".join(map(str, path))

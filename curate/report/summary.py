@@ -165,7 +165,7 @@ class Summary:
 
     @property
     def _conditions(self) -> list[Where]:
-        return [rule for rule in self.run.recipe.rules.build() if isinstance(rule, Where)]
+        return [rule for rule in self.run.recipe.built_rules if isinstance(rule, Where)]
 
     @cached_property
     def signals(self) -> pl.LazyFrame:

@@ -15,14 +15,12 @@ from curate.rules.where import NOT_MET, Where, field_types, make_where, with_con
 from curate.signals import COLUMNS, Signal
 
 __all__ = [
-    "DEFAULTS", "NOT_MET", "NUMERIC_COLUMNS", "TEXT_COLUMNS", "Rule", "Where", "apply_rules", "field_types",
-    "make_conditions", "make_rule", "make_rules", "make_where", "with_conditions",
+    "DEFAULTS", "NOT_MET", "Rule", "Where", "apply_rules", "field_types", "known_columns", "make_conditions",
+    "make_rule", "make_rules", "make_where", "numeric_columns", "with_conditions",
 ]  # fmt: skip
 
 OnNull = Literal["keep", "drop"]
 MOST = 1e15  # bound of a bound
-TEXT_COLUMNS = tuple(name for name, signal in COLUMNS.items() if signal.is_text)
-NUMERIC_COLUMNS = tuple(name for name in COLUMNS if name not in TEXT_COLUMNS)
 
 # The default rules: name -> value and reason. Artefacts are removed from both sides, because a model learns to tell the
 # sides apart by them. Poor quality is removed from chosen only: it is what rejected is for. Rules that are a matter of
@@ -99,6 +97,21 @@ class Rule:
         return pl.concat_str(pl.lit(f"{self.name} ("), shown, pl.lit(")"))
 
 
+def numeric_columns() -> list[str]:
+    """Return the columns of all signals whose values are numbers or truth values."""
+    return [name for name, signal in COLUMNS.items() if not signal.is_text]
+
+
+def known_columns(own: Iterable[str]) -> dict[str, Signal]:
+    """Return the columns of all signals, with those of own signals that are named only."""
+    named = {name: Signal(name, "a signal of the user's own", pl.lit, "pair") for name in own}
+    return named | COLUMNS
+
+
+def _text_columns() -> list[str]:
+    return [name for name, signal in COLUMNS.items() if signal.is_text]
+
+
 def make_rule(name: str, value: Any, columns: Mapping[str, Signal] = COLUMNS) -> Rule | None:
     """
     Return the rule of a name and setting, or None when it is switched off (false or null).
@@ -134,13 +147,13 @@ def _max(rule: Rule, value: Any) -> Rule:
 
 def _only(rule: Rule, value: Any) -> Rule:
     texts = [value] if isinstance(value, str) else list(value) if isinstance(value, Sequence) else []
-    if rule.column not in TEXT_COLUMNS or not texts:
-        raise RecipeError(f"rules.{rule.name}: `only` takes a list of values, for {', '.join(TEXT_COLUMNS)}")
+    if (rule.column in COLUMNS and rule.column not in _text_columns()) or not texts:
+        raise RecipeError(f"rules.{rule.name}: `only` takes a list of values, for {', '.join(_text_columns())}")
     return replace(rule, allowed=tuple(str(text) for text in texts))
 
 
 def _number(rule: Rule, value: Any) -> float:
-    if rule.column in TEXT_COLUMNS:
+    if rule.column in _text_columns():
         raise RecipeError(f"rules.{rule.name}: {rule.column} is text; use only_{rule.column}: [en, …]")
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise RecipeError(f"rules.{rule.name}: expected a number, found {shortened(value)}")

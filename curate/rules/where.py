@@ -257,17 +257,18 @@ def _check_types(condition: str, expression: pl.Expr, columns: Sequence[str], fi
 
 
 @cache
-def _schema() -> dict[str, pl.DataType]:
-    """The types of all columns that a condition may look at, `extra` aside."""
+def _schema(_: tuple[str, ...]) -> dict[str, pl.DataType]:
+    """The types of all columns that a condition may look at, `extra` aside; by the columns of signals in use."""
     none = pl.DataFrame(schema=PAIR)
     return {**PAIR, **dict.fromkeys(SIDES, pl.String()), **measure(none).schema}
 
 
 def _problem(expression: pl.Expr, columns: Sequence[str], types: Mapping[Path, pl.DataType]) -> str | None:
     """Return what is wrong with the types in a condition; of columns that are not ours, they are not known."""
-    if not set(columns) <= set(_schema()):
+    known = _schema(tuple(COLUMNS))
+    if not set(columns) <= set(known):
         return None
-    empty = pl.DataFrame(schema={**{name: _schema()[name] for name in columns}, "extra": pl.String()})
+    empty = pl.DataFrame(schema={**{name: known[name] for name in columns}, "extra": pl.String()})
     try:
         if types:
             empty = empty.with_columns(_object(types, ()).alias("extra"))

@@ -5,27 +5,48 @@ from collections.abc import Iterator
 import polars as pl
 
 from curate import signals as measuring
+from curate.errors import CurateError, RecipeError
 from curate.recipe.load import Recipe
 from curate.rules import Where, apply_rules, field_types, with_conditions
 from curate.rundir.stage import Stage
 from curate.rundir.store import Store, fingerprint
 from curate.schema import PAIR
+from curate.signals.own import columns_in_use, fingerprint_in_use
 from curate.sources.problems import STAGES
 from curate.stages.remaining import each_part
 
 
+def check_signals(recipe: Recipe) -> None:
+    """Raise RecipeError unless the own signals that the recipe names are in use."""
+    if missing := [name for name in recipe.signals if name not in columns_in_use()]:
+        raise RecipeError(
+            f"the recipe names signals of somebody's own ({', '.join(missing)}): pass them with --signals "
+            "FILE.py:FUNCTION (from Python: signals=[…])"
+        )
+
+
 def measure(store: Store, pairs: Stage) -> Stage:
     """Measure the signals of the pairs, row for row."""
-    stage = store.stage("signals", fingerprint("signals", measuring.VERSION, pairs.key))
-    each_part(
-        "signals", pairs, stage, lambda number: measuring.measure(pl.read_parquet(pairs.part(number), glob=False))
-    )
+    own = fingerprint_in_use()
+    stage = store.stage("signals", fingerprint("signals", measuring.VERSION, pairs.key, *([own] if own else [])))
+
+    def measured(number: int) -> pl.DataFrame:
+        part = pl.read_parquet(pairs.part(number), glob=False)
+        try:
+            return measuring.measure(part)
+        except Exception as error:
+            if not own or isinstance(error, CurateError):
+                raise
+            line = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            raise RecipeError(f"a signal of your own ({', '.join(columns_in_use())}) fails: {line}") from error
+
+    each_part("signals", pairs, stage, measured)
     return stage
 
 
 def decide(store: Store, recipe: Recipe, pairs: Stage, signals: Stage) -> Stage:
     """Apply the rules: signals → verdicts (stage, rule, value, reasons), row for row; a problem counts as the rule."""
-    rules = recipe.rules.build()
+    rules = recipe.built_rules
     stage = store.stage("rules", fingerprint("rules", [repr(rule) for rule in rules], signals.key))
     if stage.info is not None:
         return stage

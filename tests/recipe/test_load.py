@@ -68,7 +68,7 @@ def test_overrides_are_yaml_values() -> None:
     recipe = make_recipe(SOURCE, ["split.test=0.25", "rules.only_chosen_language=[en, pt]", "dedup.exact=false"])
     assert recipe.split.test == 0.25
     assert recipe.dedup.exact is False
-    assert [rule.allowed for rule in recipe.rules.build() if isinstance(rule, Rule) and rule.allowed] == [("en", "pt")]
+    assert [rule.allowed for rule in recipe.built_rules if isinstance(rule, Rule) and rule.allowed] == [("en", "pt")]
 
 
 def test_a_value_may_contain_an_equals_sign() -> None:

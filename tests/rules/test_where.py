@@ -134,7 +134,7 @@ def test_in_a_run(tmp_path: Path) -> None:
     ledger = run.ledger.select("kept", "stage", "rule", "reasons").collect().rows()
     assert ledger[0] == (True, None, None, [])
     assert ledger[2] == (False, "rules", "small", ["small (extra.n < 30)"])
-    assert [str(one) for one in run.recipe.rules.build()[-1:]] == [str(one) for one in make_conditions(SMALL)]
+    assert [str(one) for one in run.recipe.built_rules[-1:]] == [str(one) for one in make_conditions(SMALL)]
     report = run.report.read_text("utf-8")
     assert "too &lt;b&gt;many: extra.n &lt; 30" in report
     assert "too <b>many" not in report
@@ -145,7 +145,7 @@ def test_in_a_run(tmp_path: Path) -> None:
 )
 def test_a_resolved_recipe_is_the_same_recipe(where: Any) -> None:
     recipe = make_recipe({"source": {"paths": ["x"]}, "rules": {"where": where}})
-    assert make_recipe(resolved(recipe)).rules.build() == recipe.rules.build()
+    assert make_recipe(resolved(recipe)).built_rules == recipe.built_rules
 
 
 def test_an_invalid_one_in_a_recipe_names_the_line(tmp_path: Path) -> None:
