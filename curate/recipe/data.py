@@ -73,6 +73,7 @@ class Rules(BaseModel):
     where: Annotated[
         tuple[str | dict[Literal["condition", "name", "reason", "on_null"], str], ...],
         BeforeValidator(lambda value: [value] if isinstance(value, (str, dict)) else value),
+        AS_IS,
     ] = Field((), description="Conditions in SQL that kept pairs meet: chosen_model <> 'x' AND extra.topic = 'code'")
 
     def check(self, own: Sequence[str]) -> None:
