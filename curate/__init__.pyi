@@ -2,6 +2,9 @@ from . import dedup as dedup
 from .api.checking import check as check
 from .api.choosing import select as select
 from .api.choosing import split as split
+from .api.comparing import Diff as Diff
+from .api.comparing import diff as diff
+from .api.comparing import preview as preview
 from .api.converting import Converted as Converted
 from .api.converting import convert as convert
 from .api.frames import decontaminate as decontaminate

@@ -9,6 +9,7 @@ __all__ = [
     "catalog",
     "checking",
     "choosing",
+    "comparing",
     "converting",
     "frames",
     "locations",

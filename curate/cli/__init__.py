@@ -5,6 +5,7 @@ import sys
 from curate import limits, terminal
 from curate.cli import checking as checking
 from curate.cli import commands as commands
+from curate.cli import comparing as comparing
 from curate.cli import converting as converting
 from curate.cli import models as models
 from curate.cli import publishing as publishing
@@ -14,7 +15,8 @@ from curate.errors import RecipeError, explained
 
 INTERRUPTED = 130
 DEFECT = "(a bug in prefcurate)"
-PRINTING = ("why", "check", "signals", "evals", "recipe", "preflight")  # commands whose only result is what they print
+# Commands whose only result is what they print.
+PRINTING = ("why", "preview", "diff", "check", "signals", "evals", "recipe", "preflight")
 
 
 def main() -> None:
@@ -94,6 +96,7 @@ def _tell(message: str) -> None:
 __all__ = [
     "checking",
     "commands",
+    "comparing",
     "converting",
     "models",
     "options",

@@ -1,13 +1,13 @@
 """Pairs → signals → verdicts, part by part."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import polars as pl
 
 from curate import signals as measuring
 from curate.errors import CurateError, RecipeError
 from curate.recipe.load import Recipe
-from curate.rules import Where, apply_rules, field_types, with_conditions
+from curate.rules import Rule, Where, apply_rules, field_types, with_conditions
 from curate.rundir.stage import Stage
 from curate.rundir.store import Store, fingerprint
 from curate.schema import PAIR
@@ -50,20 +50,11 @@ def decide(store: Store, recipe: Recipe, pairs: Stage, signals: Stage) -> Stage:
     stage = store.stage("rules", fingerprint("rules", [repr(rule) for rule in rules], signals.key))
     if stage.info is not None:
         return stage
-    conditions = [rule for rule in rules if isinstance(rule, Where)]
-
-    def fields() -> Iterator[pl.DataFrame]:
-        yield from (pl.read_parquet(part, columns=["extra"], glob=False) for part in pairs.parts())
-
-    types = field_types(conditions, fields)
+    apply = applied(rules, pairs, signals)
 
     def verdicts(number: int) -> pl.DataFrame:
-        part = pl.scan_parquet(pairs.part(number), glob=False)
-        problems = part.select("problem", "detail").collect()
-        measured = pl.read_parquet(signals.part(number), glob=False)
-        if conditions:
-            measured = with_conditions(part.select(list(PAIR)).collect(), measured, conditions, types)
-        broken = apply_rules(measured, rules)
+        problems = pl.read_parquet(pairs.part(number), columns=["problem", "detail"], glob=False)
+        broken = apply(number)
         usable = pl.col("problem").is_null()
         problem = pl.concat_str("problem", "detail", separator=": ", ignore_nulls=True)
         return pl.concat([problems, broken], how="horizontal").select(
@@ -76,3 +67,22 @@ def decide(store: Store, recipe: Recipe, pairs: Stage, signals: Stage) -> Stage:
 
     each_part("rules", pairs, stage, verdicts)
     return stage
+
+
+def applied(rules: Sequence[Rule | Where], pairs: Stage, signals: Stage) -> Callable[[int], pl.DataFrame]:
+    """Return a function of a part's number: what `apply_rules` says of its rows. Raise RecipeError as conditions do."""
+    conditions = [rule for rule in rules if isinstance(rule, Where)]
+
+    def fields() -> Iterator[pl.DataFrame]:
+        yield from (pl.read_parquet(part, columns=["extra"], glob=False) for part in pairs.parts())
+
+    types = field_types(conditions, fields)
+
+    def apply(number: int) -> pl.DataFrame:
+        measured = pl.read_parquet(signals.part(number), glob=False)
+        if conditions:
+            part = pl.read_parquet(pairs.part(number), columns=list(PAIR), glob=False)
+            measured = with_conditions(part, measured, conditions, types)
+        return apply_rules(measured, rules)
+
+    return apply

@@ -1,0 +1,70 @@
+"""The commands preview and diff."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from curate.cli.options import Json, app
+from curate.terminal import show, show_json
+
+PREVIEW_EXAMPLES = """
+Examples:\n
+[bold]curate preview RUN rules.min_strength=0.2,0.5,0.8[/]\n
+[bold]curate preview RUN rules.max_chars_ratio=2,4,8 rules.no_refusal_differs=true,false[/]
+"""
+DIFF_EXAMPLES = """
+Examples:\n
+[bold]curate diff RUN STRICT[/] · [bold]curate diff RUN STRICT --rows 50[/] · [bold]curate diff RUN STRICT --json[/]
+"""
+SHOWN = 10  # rows
+
+
+@app.command(epilog=PREVIEW_EXAMPLES)
+def preview(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
+    settings: Annotated[
+        list[str], typer.Argument(metavar="KEY=VALUES", help="Values to try: rules.min_strength=0.2,0.5")
+    ],
+    *,
+    as_json: Json = False,
+) -> None:
+    """Tell what other rules would keep, from stored signals; nothing is written."""
+    from curate.api.comparing import preview as look
+    from curate.api.comparing import values_of
+    from curate.cli import render
+
+    found = look(folder, dict(map(values_of, settings))).to_dicts()
+    show_json(found) if as_json else render.table(found)
+
+
+@app.command(epilog=DIFF_EXAMPLES)
+def diff(
+    before: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
+    after: Annotated[Path, typer.Argument(metavar="RUN", help="Another one.")],
+    *,
+    rows: Annotated[int, typer.Option(min=0, help="How many changed rows are shown.")] = SHOWN,
+    as_json: Json = False,
+) -> None:
+    """Compare two runs: which rows are kept, dropped, or for another reason or in another split, and why."""
+    from curate.api.comparing import diff as compare
+    from curate.cli import render
+
+    found = compare(before, after)
+    if as_json:
+        return show_json({"counts": found.counts, "rules": found.rules.to_dicts(), "rows": found.rows.to_dicts()})
+    show(" · ".join(f"{name} {count:,}" for name, count in found.counts.items()))
+    if len(found.rules):
+        show("")
+        render.table(found.rules.to_dicts())
+    if shown := found.rows.head(rows).to_dicts():
+        show("")
+        render.table([_line(row) for row in shown])
+    if len(found.rows) > len(shown) > 0:
+        show(f"… {len(found.rows) - len(shown):,} more (--rows shows more, --json all)")
+    return None
+
+
+def _line(row: dict[str, Any]) -> dict[str, Any]:
+    side = {name: row[f"split_{name}"] or row[f"rule_{name}"] or "–" for name in ("before", "after")}
+    return {"row": f"{row['source']} {row['source_row']}", "pair": row["pair_id"], "change": row["change"], **side}
