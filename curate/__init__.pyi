@@ -24,6 +24,8 @@ from .api.training import bakeoff as bakeoff
 from .api.training import evaluate as evaluate
 from .api.training import preflight as preflight
 from .api.training import train as train
+from .api.tuning import Retuned as Retuned
+from .api.tuning import retune as retune
 from .errors import CurateError as CurateError
 from .recipe.load import Recipe as Recipe
 from .rundir.result import Run as Run

@@ -16,6 +16,7 @@ __all__ = [
     "publishing",
     "runs",
     "training",
+    "tuning",
 ]
 
 

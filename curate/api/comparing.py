@@ -11,7 +11,7 @@ import yaml
 from curate.errors import InputError, RecipeError, shortened
 from curate.files import TextKeys, parse_yaml
 from curate.recipe.load import as_recipe, resolved
-from curate.rundir.result import RunLike, opened
+from curate.rundir.result import Run, RunLike, opened
 from curate.rundir.stage import Stage
 from curate.schema.result import html_table
 from curate.stages.measure import applied
@@ -148,10 +148,17 @@ def diff(before: RunLike, after: RunLike) -> Diff:
     >>> found
     Diff(now dropped 3 · same 1)
     """
-    frames = {
-        name: opened(run).ledger.select(*KEY, "kept", "split", "stage", "rule").collect()
-        for name, run in zip(SIDES, (before, after), strict=True)
-    }
+    return diff_of(ledger_of(opened(before)), ledger_of(opened(after)))
+
+
+def ledger_of(run: Run) -> pl.DataFrame:
+    """Return what is compared of a run's ledger."""
+    return run.ledger.select(*KEY, "kept", "split", "stage", "rule").collect()
+
+
+def diff_of(before: pl.DataFrame, after: pl.DataFrame) -> Diff:
+    """Return how two ledgers, of `ledger_of`, differ; see `diff`."""
+    frames = {"before": before, "after": after}
     key = _key(*frames.values())
     both = _joined(frames, key)
     kept, was = pl.col("kept_after"), pl.col("kept_before")

@@ -1,12 +1,15 @@
-"""The commands preview and diff."""
+"""The commands preview, diff and retune."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from curate.cli.options import Json, app
+from curate.cli.options import Json, Set, Signals, app
 from curate.terminal import show, show_json
+
+if TYPE_CHECKING:
+    from curate.api.comparing import Diff
 
 PREVIEW_EXAMPLES = """
 Examples:\n
@@ -48,11 +51,48 @@ def diff(
 ) -> None:
     """Compare two runs: which rows are kept, dropped, or for another reason or in another split, and why."""
     from curate.api.comparing import diff as compare
-    from curate.cli import render
 
     found = compare(before, after)
+    show_json(_plain(found)) if as_json else _show(found, rows)
+
+
+RETUNE_EXAMPLES = """
+Examples:\n
+[bold]curate retune RUN --set rules.max_chars_ratio=4[/] · [bold]curate retune RUN --set dedup.near=true --rows 20[/]
+"""
+
+
+@app.command(epilog=RETUNE_EXAMPLES)
+def retune(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory; it is changed in place.")],
+    *,
+    settings: Set = None,
+    signals: Signals = None,
+    rows: Annotated[int, typer.Option(min=0, help="How many changed rows are shown.")] = SHOWN,
+    as_json: Json = False,
+) -> None:
+    """Change a finished run's rules, or what comes after them, from its stored signals; say what moved."""
+    from curate.api.runs import signals_of_files
+    from curate.api.tuning import retune as change
+
+    with signals_of_files(signals or ()):
+        now, found = change(folder, settings=settings or ())
     if as_json:
-        return show_json({"counts": found.counts, "rules": found.rules.to_dicts(), "rows": found.rows.to_dicts()})
+        show_json({"counts": now.counts, "diff": found and _plain(found)})
+    else:
+        show(f"{now!r}")
+        _show(found, rows) if found else None
+    if not now.counts["kept"]:
+        raise typer.Exit(1)
+
+
+def _plain(found: "Diff") -> dict[str, Any]:
+    return {"counts": found.counts, "rules": found.rules.to_dicts(), "rows": found.rows.to_dicts()}
+
+
+def _show(found: "Diff", rows: int) -> None:
+    from curate.cli import render
+
     show(" · ".join(f"{name} {count:,}" for name, count in found.counts.items()))
     if len(found.rules):
         show("")
@@ -62,7 +102,6 @@ def diff(
         render.table([_line(row) for row in shown])
     if len(found.rows) > len(shown) > 0:
         show(f"… {len(found.rows) - len(shown):,} more (--rows shows more, --json all)")
-    return None
 
 
 def _line(row: dict[str, Any]) -> dict[str, Any]:
