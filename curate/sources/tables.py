@@ -1,6 +1,7 @@
 """Tables: parquet and arrow (file or stream), as blocks of polars columns."""
 
 import mmap
+import sys
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Any, BinaryIO
@@ -13,7 +14,7 @@ import pyarrow.parquet as pq
 from curate.errors import InputError
 from curate.sources.arrow_messages import check_messages
 from curate.sources.decoded import cuts, decoded, is_encoded, row_bytes
-from curate.sources.parquet_pages import plan
+from curate.sources.parquet_pages import Plan, plan
 from curate.sources.raw_block import BLOCK_BYTES, MAX_BLOCK_CELLS, MAX_BLOCK_ROWS, Bounds, RawBlock, Unpacked
 
 FILE_HEADER = 8  # bytes before the stream in an Arrow file
@@ -32,9 +33,17 @@ def parquet_batches(file: BinaryIO, bounds: Bounds) -> Iterator[pa.RecordBatch]:
         groups = [whole.metadata.row_group(i) for i in range(whole.metadata.num_row_groups)]
         row_bytes = max((group.total_byte_size / max(group.num_rows, 1) for group in groups), default=1.0)
         rows = int(min(max(BLOCK_BYTES / max(row_bytes, 1.0), 1), MAX_BLOCK_ROWS))
-        for how, numbers in groupby(range(len(groups)), lambda number: plan(data, groups[number], rows)):
+        for how, numbers in groupby(range(len(groups)), lambda number: _planned(data, groups[number], rows)):
             reader = pq.ParquetFile(file, pre_buffer=False, read_dictionary=sorted(how.as_dictionary))
             yield from reader.iter_batches(batch_size=how.rows, row_groups=list(numbers))
+
+
+def _planned(data: mmap.mmap, group: pq.RowGroupMetaData, rows: int) -> Plan:
+    """Return the plan of a row group. What was read of the file for it no longer counts as memory of this process."""
+    found = plan(data, group, rows)
+    if sys.platform == "linux":
+        data.madvise(mmap.MADV_DONTNEED)
+    return found
 
 
 def read_arrow(file: BinaryIO, bounds: Bounds, unpacked: Unpacked) -> Iterator[RawBlock]:
