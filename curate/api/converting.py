@@ -20,7 +20,7 @@ from curate.rundir.file_form import from_file
 from curate.rundir.result import Run, open_run
 from curate.rundir.store import MANIFEST, SPLITS
 from curate.rundir.writers import row_groups
-from curate.schema import PAIR
+from curate.schema import OPTIONAL, PAIR
 from curate.sources import read as read_feed
 from curate.sources.input import open_feeds
 from curate.sources.memory import readable_paths
@@ -111,6 +111,7 @@ def convert(
         surveys = {name: survey(each, form) for name, each in blocks.items()}
         refused, lost = (_total(surveys, what) for what in ("refused", "lost"))
         _check(surveys, refused, to, skip=skip)
+        _check_kinds(surveys, paths, form, to)
         for name, each in blocks.items():
             write(paths[name], each, form, surveys[name])
     files = {str(paths[name]): found.expressible for name, found in surveys.items()}
@@ -207,6 +208,14 @@ def _check(surveys: Mapping[str, "Survey"], refused: Mapping[str, int], to: str,
         raise InputError(f"{few}; choose another form, or leave them out with --skip")
     if pairs == sum(refused.values()):
         raise InputError(f"there are no pairs to write as {to}" + (f" ({why})" if why else ""))
+
+
+def _check_kinds(surveys: Mapping[str, "Survey"], paths: Mapping[str, Path], form: Form, to: str) -> None:
+    """Raise InputError for a file in which the form's reader would not understand fields that some message has."""
+    special = {name for found in surveys.values() for name in found.found & {*OPTIONAL}}
+    others = [path for path in paths.values() if ending(path) != ".parquet"]
+    if form.calls_only_in_parquet and special and others:
+        raise InputError(f"{others[0]}: {to} reads messages with {min(special)} from .parquet files only")
 
 
 def _entries(form: Form, files: Mapping[Path, "Survey"]) -> dict[str, Any]:

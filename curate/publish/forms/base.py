@@ -67,6 +67,7 @@ REFUSALS: Mapping[str, pl.Expr] = {
     "calls of tools or their results": _any_turn(_field("tool_calls").is_not_null() | (_field("role") == "tool")),
     "text beside a call": _any_turn(_field("tool_calls").is_not_null() & (_field("content") != "")),
     "messages of a developer": _any_turn(_field("role") == "developer"),
+    "empty answers": _any_turn(_field("content") == "", ["chosen", "rejected"]),
     "empty turns": _any_turn(_field("content") == ""),
     "equal answers": pl.col("chosen")
     .list.first()
@@ -92,6 +93,7 @@ class Form:
     refused: tuple[str, ...] = ()  # keys of REFUSALS
     endings: tuple[str, ...] = (".jsonl", ".json", ".parquet", ".csv")
     has_margin: bool = False  # a column `margin`, where all pairs have scores
+    calls_only_in_parquet: bool = False  # and names and reasoning
     tools_as_text: bool = False  # as JSON in a text, also in JSON files
     entry: Mapping[str, object] = field(default_factory=dict)  # of LLaMA-Factory's dataset_info.json, but the file name
 

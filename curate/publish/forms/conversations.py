@@ -3,7 +3,7 @@
 import polars as pl
 
 from curate.publish.forms.base import Form, columns_of
-from curate.publish.forms.turns import spoken, whole, with_arguments_as_text
+from curate.publish.forms.turns import spoken, whole, with_ids_and_texts
 from curate.rundir.file_form import Present, to_file
 from curate.schema import PAIR
 
@@ -46,9 +46,11 @@ def _sharegpt(pairs: pl.DataFrame, found: Present) -> pl.DataFrame:
 
 
 def _preferred(pairs: pl.DataFrame, found: Present) -> pl.DataFrame:
-    """Return rows of OpenAI's preference fine-tuning: the arguments of calls are JSON in a text."""
+    """Return rows of OpenAI's preference fine-tuning, whose calls have ids and arguments as JSON in a text."""
     messages = pairs.select("prompt", "chosen", "rejected", "tools")
-    messages = to_file(with_arguments_as_text(messages) if "tool_calls" in found else messages, found)
+    if "tool_calls" in found:
+        messages, found = with_ids_and_texts(messages), found | {"tool_call_id"}
+    messages = to_file(messages, found)
     given = [pl.col("prompt").alias("messages"), *([pl.col("tools")] if "tools" in found else [])]
     return messages.select(
         pl.struct(given).alias("input"),
@@ -85,14 +87,19 @@ CONVERSATIONS = {
     ),
     "openrlhf": Form(
         "prompt, chosen, rejected: messages; margin where all pairs have scores",
-        "OpenRLHF (`--prompt_key prompt --apply_chat_template`)",
+        "OpenRLHF (`--data.prompt_key prompt --data.apply_chat_template`)",
         "https://github.com/OpenRLHF/OpenRLHF/blob/main/openrlhf/datasets/reward_dataset.py",
         _explicit,
+        lost=("tools offered",),
+        endings=(".parquet", ".jsonl", ".json"),
         has_margin=True,
+        # Of .jsonl, `datasets` makes a type which turns the texts that OpenRLHF renders into lists of letters.
+        calls_only_in_parquet=True,
     ),
     "sharegpt": Form(
         "chosen, rejected: whole conversations of from and value",
-        "axolotl (`chat_template.argilla_chat` with `message_property_mappings`), prefcurate",
+        "prefcurate; axolotl, answers of one turn without calls (`chat_template.argilla_chat` with "
+        "`message_property_mappings` and `roles`)",
         "https://github.com/axolotl-ai-cloud/axolotl/blob/main/src/axolotl/prompt_strategies/dpo/chat_template.py",
         _sharegpt,
         lost=("reasoning", "names of speakers", "ids of calls"),

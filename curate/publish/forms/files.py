@@ -86,12 +86,15 @@ def json_lines(rows: pl.DataFrame) -> bytes:
 
 def json_lines_without_nulls(rows: pl.DataFrame, *, tools_as_text: bool = False) -> bytes:
     """
-    Return rows as JSON lines, where messages have only the fields that they have, and calls and tools are objects.
+    Return rows as JSON lines: objects in them have only the fields that they have, and calls and tools are objects.
 
     Templates ask whether a message has any `tool_calls`, not whether they are null.
     """
     keep = frozenset({"tools"}) if tools_as_text else frozenset[str]()
-    return b"".join(msgspec.json.encode(_decoded(row, keep)) + b"\n" for row in rows.iter_rows(named=True))
+    return b"".join(
+        msgspec.json.encode({name: _value(name, item, keep) for name, item in row.items()}) + b"\n"
+        for row in rows.iter_rows(named=True)
+    )
 
 
 def _decoded(value: Any, keep: frozenset[str]) -> Any:
@@ -99,8 +102,11 @@ def _decoded(value: Any, keep: frozenset[str]) -> Any:
         return [_decoded(item, keep) for item in value]
     if not isinstance(value, dict):
         return value
-    found = {name: item for name, item in value.items() if item is not None or "role" not in value}
-    return {name: _json(item) if name in OBJECTS - keep else _decoded(item, keep) for name, item in found.items()}
+    return {name: _value(name, item, keep) for name, item in value.items() if item is not None}
+
+
+def _value(name: str, item: Any, keep: frozenset[str]) -> Any:
+    return _json(item) if name in OBJECTS - keep else _decoded(item, keep)
 
 
 OBJECTS = frozenset({"tools", "tool_calls"})  # JSON in a frame

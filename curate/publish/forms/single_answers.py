@@ -64,7 +64,7 @@ SINGLE_ANSWERS = {
         "LLaMA-Factory (`formatting: sharegpt`, `ranking: true`)",
         LLAMA_FACTORY,
         _spoken,
-        lost=("reasoning", "names of speakers", "ids of calls"),
+        lost=("reasoning", "names of speakers", "ids of calls", "empty system messages"),
         refused=(*ONE_ANSWER, "turns that do not alternate", "messages of a developer", "text beside a call"),
         tools_as_text=True,
         entry={
@@ -99,7 +99,8 @@ SINGLE_ANSWERS = {
         "https://github.com/axolotl-ai-cloud/axolotl/blob/main/src/axolotl/prompt_strategies/dpo/chat_template.py",
         _axolotl,
         lost=("reasoning", "names of speakers", "tools offered"),
-        refused=TEXT_ONLY,
+        # axolotl looks for the text of an answer in the rendered conversation.
+        refused=(*TEXT_ONLY, "empty answers"),
     ),
     "ms-swift": Form(
         "messages: the whole chosen conversation; rejected_response: a text",

@@ -6,7 +6,7 @@ import msgspec
 import polars as pl
 
 from curate.rundir.file_form import SIDES
-from curate.schema import MESSAGE, MESSAGES
+from curate.schema import MESSAGES
 
 # ShareGPT's names, as LLaMA-Factory reads them; other roles keep theirs.
 SPEAKERS = {"user": "human", "assistant": "gpt", "tool": "observation"}
@@ -45,12 +45,40 @@ def spoken(messages: pl.Expr, *, calls: bool) -> pl.Expr:
     return messages.list.eval(pl.struct(speaker.alias("from"), value.alias("value")))
 
 
-def with_arguments_as_text(pairs: pl.DataFrame) -> pl.DataFrame:
-    """Return pairs in whose calls the arguments are JSON in a text, as OpenAI writes them: PAIR's messages -> same."""
-    fields = {name: _field(name) for name in MESSAGE.to_schema()}
-    fields["tool_calls"] = fields["tool_calls"].map_batches(_texts_as_arguments, return_dtype=pl.String)
-    message = pl.struct(value.alias(name) for name, value in fields.items())
-    return pairs.with_columns(pl.col(side).list.eval(message).cast(MESSAGES) for side in SIDES)
+def with_ids_and_texts(pairs: pl.DataFrame) -> pl.DataFrame:
+    """
+    Return pairs with calls as OpenAI requires them: PAIR's messages -> same.
+
+    The arguments are JSON in a text. A call without an id gets `call_` and its number in the conversation, and a result
+    without one that of the first call which has none yet.
+    """
+    rows = []
+    for row in pairs.select(SIDES).iter_rows():
+        prompt, open_calls, count = _answered(row[0], [], 0)
+        rows.append((prompt, *(_answered(turns, list(open_calls), count)[0] for turns in row[1:])))
+    sides = pl.DataFrame(rows, schema=dict.fromkeys(SIDES, MESSAGES), orient="row")
+    return pairs.with_columns(sides.get_columns())
+
+
+def _answered(
+    turns: list[dict[str, Any]], open_calls: list[str], count: int
+) -> tuple[list[dict[str, Any]], list[str], int]:
+    """Return messages with ids and texts, the ids of calls without a result, and the number of calls so far."""
+    found = []
+    for turn in turns:
+        calls = msgspec.json.decode(turn["tool_calls"]) if turn["tool_calls"] else []
+        for number, call in enumerate(calls, count + 1):
+            text = msgspec.json.encode(call["function"]["arguments"]).decode()
+            call |= {"function": call["function"] | {"arguments": text}}
+            open_calls.append(call.setdefault("id", f"call_{number}"))
+        count += len(calls)
+        written = {"tool_calls": msgspec.json.encode(calls).decode()} if calls else {}
+        if turn["role"] == "tool" and open_calls:
+            answered = turn["tool_call_id"] or open_calls[0]
+            written["tool_call_id"] = answered
+            open_calls = [each for each in open_calls if each != answered]
+        found.append(turn | written)
+    return found, open_calls, count
 
 
 def _bare_calls(calls: pl.Series) -> pl.Series:
@@ -59,17 +87,6 @@ def _bare_calls(calls: pl.Series) -> pl.Series:
         return plain[0] if len(plain) == 1 else plain
 
     return _each(calls, bare)
-
-
-def _texts_as_arguments(calls: pl.Series) -> pl.Series:
-    def texts(found: list[dict[str, Any]]) -> Any:
-        written = [msgspec.json.encode(call["function"]["arguments"]).decode() for call in found]
-        return [
-            {**call, "function": {**call["function"], "arguments": text}}
-            for call, text in zip(found, written, strict=True)
-        ]
-
-    return _each(calls, texts)
 
 
 def _each(calls: pl.Series, change: Any) -> pl.Series:

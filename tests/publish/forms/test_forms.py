@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import curate
+from curate.errors import InputError
 from curate.publish.forms import FORMS
 from curate.publish.forms.base import LOSSES, REFUSALS
 from curate.publish.forms.writing import reasons_of, survey
@@ -108,7 +109,8 @@ def test_calls_of_tools(tmp_path: Path) -> None:
     trl, openai, sharegpt = (converted([CALLING], folder.name, folder)[0] for folder in folders)
     assert (trl["chosen"], trl["tools"]) == (CALLING["chosen"], TOOLS)
     assert openai["input"]["tools"] == TOOLS
-    assert openai["preferred_output"][0]["tool_calls"][0]["function"]["arguments"] == '{"minutes":3}'
+    function = {"name": "steep", "arguments": '{"minutes":3}'}
+    assert openai["preferred_output"][0]["tool_calls"] == [{"id": "call_1", "type": "function", "function": function}]
     assert sharegpt["chosen"][-1] == {"from": "function_call", "value": '{"name":"steep","arguments":{"minutes":3}}'}
     assert json.loads(sharegpt["tools"]) == TOOLS
 
@@ -116,15 +118,60 @@ def test_calls_of_tools(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("form", "kind"),
     [
-        *product(["trl", "trl-implicit", "reward", "openrlhf", "sharegpt", "llamafactory"], ["jsonl", "parquet"]),
+        *product(["trl", "trl-implicit", "reward", "sharegpt", "llamafactory"], ["jsonl", "parquet"]),
         ("openai", "jsonl"),
     ],
 )
 def test_calls_read_back(tmp_path: Path, form: str, kind: str) -> None:
     out = tmp_path / f"out.{kind}"
-    curate.convert([CALLING], to=form, out=out)
-    back, pairs = curate.read(out), curate.read([CALLING])
+    named = {"role": "assistant", "content": "", "tool_calls": [{"id": "mine", **CALL}]}  # others get ids for openai
+    pair = CALLING | ({"chosen": [named]} if form == "openai" else {})
+    curate.convert([pair], to=form, out=out)
+    back, pairs = curate.read(out), curate.read([pair])
     assert back.select("pair_id", "tools").equals(pairs.select("pair_id", "tools"))
+
+
+RESULT = {"role": "tool", "content": "Done."}
+
+
+def test_openais_calls_have_ids_that_their_results_name(tmp_path: Path) -> None:
+    """Ids are required there (ChatCompletionToolMessageParam), as is a list of tools where the key is."""
+    steep = {"role": "assistant", "content": "", "tool_calls": [CALL, {"id": "mine", **CALL}]}
+    ask = {"role": "user", "content": "Steep it."}
+    calling = PAIR | {
+        "prompt": [ask, steep, RESULT, RESULT | {"tool_call_id": "mine"}],
+        "chosen": [steep, RESULT, GOOD],
+    }
+    first, second = converted([calling, CALLING], "openai", tmp_path)
+    prompt, chosen = first["input"]["messages"], first["preferred_output"]
+    assert [call["id"] for call in prompt[1]["tool_calls"]] == ["call_1", "mine"]
+    assert [turn["tool_call_id"] for turn in prompt[2:]] == ["call_1", "mine"]
+    assert [call["id"] for call in chosen[0]["tool_calls"]] == ["call_3", "mine"]
+    assert chosen[1:] == [RESULT | {"tool_call_id": "call_3"}, GOOD]
+    assert (set(first["input"]), set(second["input"])) == ({"messages"}, {"messages", "tools"})
+
+
+def test_openrlhf_reads_messages_with_more_than_a_text_from_parquet_only(tmp_path: Path) -> None:
+    """Of such lines `datasets` makes a type that turns the texts which OpenRLHF renders into lists of letters."""
+    for pair, what in ((CALLING, "tool_calls"), (PAIR | {"chosen": [GOOD | {"name": "Ann"}]}, "name")):
+        with pytest.raises(InputError, match=f"openrlhf reads messages with {what} from .parquet files only"):
+            curate.convert([PAIR, pair], to="openrlhf", out=tmp_path / "a.jsonl")
+    assert list(tmp_path.iterdir()) == []
+    done = curate.convert([PAIR, CALLING], to="openrlhf", out=tmp_path / "a.parquet")
+    assert done.lost == {"tools offered": 1}  # it gives them to no chat template
+    assert pl.read_parquet(tmp_path / "a.parquet").columns == ["prompt", "chosen", "rejected"]
+
+
+def test_axolotl_reads_no_empty_answers(tmp_path: Path) -> None:
+    """It looks for an answer's text in the rendered conversation, and finds an empty one at its start."""
+    rows = [PAIR, PAIR | {"rejected": [BAD | {"content": ""}]}]
+    done = curate.convert(rows, to="axolotl", out=tmp_path / "a.jsonl", skip=True)
+    assert done.left_out == {"empty answers": 1}
+
+
+def test_llamafactory_has_no_empty_system_message(tmp_path: Path) -> None:
+    done = curate.convert([PAIR | {"prompt": [SYSTEM, TALK[1]]}], to="llamafactory", out=tmp_path / "a.jsonl")
+    assert done.lost == {"empty system messages": 1}
 
 
 WHAT: dict[str, dict[str, Any]] = {  # a pair that each of REFUSALS is about
@@ -136,6 +183,7 @@ WHAT: dict[str, dict[str, Any]] = {  # a pair that each of REFUSALS is about
     "text beside a call": {"chosen": [{"role": "assistant", "content": "Hm.", "tool_calls": "[]"}]},
     "messages of a developer": {"prompt": [{"role": "developer", "content": "x"}, TALK[1]]},
     "empty turns": {"chosen": [{"role": "assistant", "content": ""}]},
+    "empty answers": {"rejected": [{"role": "assistant", "content": ""}]},
     "equal answers": {"rejected": [GOOD]},
 }
 SYSTEM = {"role": "system", "content": ""}
