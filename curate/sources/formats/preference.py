@@ -95,8 +95,7 @@ def to_pairs(frame: pl.DataFrame) -> pl.DataFrame:
     if "prompt" not in frame.columns:
         frame = _split(frame)
     frame = _transcribed(frame)
-    for side in SIDES:
-        frame = _split_texts(frame, side, TEMPLATES)
+    frame = _split_texts(frame, SIDES, TEMPLATES)  # tokens of a template on one side only are a leak, and stay
     frame = frame.with_columns(_with_role(frame, "prompt", "user"), *(_with_role(frame, s, "assistant") for s in SIDES))
     for side in SIDES:
         roles = pl.col(side).list.eval(pl.element().struct.field("role"))
@@ -152,13 +151,16 @@ def _with_turns(frame: pl.DataFrame, name: str, places: pl.Series, turns: pl.Ser
     return frame.with_columns(pl.coalesce(found, name).alias(name))
 
 
-def _split_texts(frame: pl.DataFrame, name: str, spellings: Sequence[Spelling]) -> pl.DataFrame:
-    """Split the texts of a column that begin with a turn in one of the spellings."""
-    texts = frame.select(text(name)).to_series()
-    places = begins(texts, spellings).fill_null(value=False).arg_true()
+def _split_texts(frame: pl.DataFrame, names: Sequence[str], spellings: Sequence[Spelling]) -> pl.DataFrame:
+    """Split the texts of columns where each begins with a turn in one of the spellings."""
+    texts = frame.select(text(name) for name in names)
+    fits = texts.select(pl.all_horizontal(begins(each, spellings).alias(each.name) for each in texts))
+    places = fits.to_series().fill_null(value=False).arg_true()
     if not len(places):
         return frame
-    return _with_turns(frame, name, places, turns_of(texts.gather(places), spellings=spellings))
+    for each in texts:
+        frame = _with_turns(frame, each.name, places, turns_of(each.gather(places), spellings=spellings))
+    return frame
 
 
 def _with_role(frame: pl.DataFrame, name: str, role: str) -> pl.Expr:
@@ -210,7 +212,7 @@ def _unrepeated(frame: pl.DataFrame) -> pl.DataFrame:
 
 def _with_earlier(frame: pl.DataFrame) -> pl.DataFrame:
     """Put the earlier turns before the prompt, unless they are the prompt itself, or the whole conversation with it."""
-    frame = _split_texts(frame, "earlier", (*EARLIER, *TEMPLATES)).with_columns(with_role("earlier", "user"))
+    frame = _split_texts(frame, ["earlier"], (*EARLIER, *TEMPLATES)).with_columns(with_role("earlier", "user"))
     contents = pl.col("earlier").list.eval(pl.element().struct.field("content").str.strip_chars())
     known = contents.list.contains(last_user_text("prompt").str.strip_chars()).fill_null(value=False)
     some = (pl.col("earlier").list.len() > 0).fill_null(value=False)

@@ -53,6 +53,13 @@ def test_answers_with_the_header_of_their_turn() -> None:
     assert texts(row) == ("user: Tea?", "assistant: Green.", "assistant: No.")
 
 
+@pytest.mark.parametrize("side", ["chosen", "rejected"])
+def test_a_header_on_one_side_only_is_a_leak_and_stays(side: str) -> None:
+    header = "<|im_start|>assistant\nGreen."
+    row = staged({"prompt": "Tea?", "chosen": "Black.", "rejected": "White.", side: header})[0]
+    assert row[side] == f"assistant: {header}"
+
+
 @pytest.mark.parametrize(
     "history",
     [
