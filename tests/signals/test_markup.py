@@ -88,6 +88,9 @@ def test_ends_midsentence(text: str) -> None:
         SENTENCE + "He said “yes.”",
         SENTENCE + "The second one ends with pH",
         SENTENCE + "See https://example.com/and",
+        SENTENCE + "Nobody knows which is greater. - Albert Einstein",
+        SENTENCE + "I do not know what you are talking about",
+        SENTENCE + "Is there anything else I can help you with",
         SENTENCE + "#and",
         "Stops after the",  # too short to be running text
         SENTENCE + "\nStops after the",  # its last line is too short as well
@@ -109,6 +112,14 @@ def test_does_not_end_midsentence(text: str) -> None:
 def test_midsentence_needs_sixty_characters() -> None:
     assert value(ends_midsentence, "a" * 56 + " the") is True
     assert value(ends_midsentence, "a" * 55 + " the") is False
+
+
+@pytest.mark.parametrize(
+    ("sentences", "rest", "expected"), [(1, 60, True), (1, 61, False), (2, 61, False), (3, 100, True), (3, 101, False)]
+)
+def test_a_whole_sentence_may_lack_its_full_stop(sentences: int, rest: int, expected: bool) -> None:
+    """It is taken for one where it is long, and longer still where the writer sets full stops."""
+    assert value(ends_midsentence, "This line has one. " * sentences + "b" * rest) is expected
 
 
 def test_midsentence_looks_at_the_last_300_characters() -> None:
