@@ -12,7 +12,7 @@ import polars as pl
 
 from curate.api.locations import line_numbers, local_paths, shown_path
 from curate.errors import check_not_hidden, unknown
-from curate.findings import bias, prompts, rows
+from curate.findings import bias, prompts, refusals, rows
 from curate.findings.kinds import EXTRA_RULES, KINDS
 from curate.findings.outputs import github, sarif
 from curate.findings.result import EXCERPT, Example, Finding, Findings, Hits
@@ -174,6 +174,7 @@ class _Staged:
         return [
             *rows.of_reasons(verdicts, examples),
             *rows.of_languages(self.signals(), examples),
+            *refusals.of_refusals(self.pairs(), self.signals(), examples),
             *rows.of_columns(inputs, examples),
             *rows.of_eval_sets(eval_sets, examples),
             *rows.of_hits(self._duplicates().lazy(), examples),

@@ -46,11 +46,8 @@ GROUPS = {
     "5": "splits and leaks",
     "6": "under a model",
 }
-# Rules that are off in `clean` by default; `check` measures them with these bounds.
-EXTRA_RULES: dict[str, float | bool] = {
-    "max_chars_ratio": 10,
-    "no_refusal_differs": True,
-}
+# Rules that are off in `clean` by default; `check` applies them with these bounds.
+EXTRA_RULES: dict[str, float | bool] = {"max_chars_ratio": 10}
 DROPPED = "`curate clean` drops these rows"
 
 
@@ -140,9 +137,10 @@ TEXTS = (
          "the answers are in different languages, each with a confidence of 0.85 or more (signal languages_differ has "
          "0.7, at which 6 of 13 pairs of real sets had the same language)"),
     Kind("PC232", "refusal_differs", "note", "the pair teaches to refuse, or not to, more than how to answer",
-         "decide whether that is the aim; curate clean --set rules.no_refusal_differs=true drops these rows",
-         "one side only declines in its first 250 characters (signal refusal_differs)",
-         ("no_refusal_differs",)),
+         "decide whether that is the aim; curate clean --set rules.no_refusal_differs=true drops these rows, and those "
+         "in which a side declines a part only",
+         "one side declines in its first 250 characters (signal refusal_differs) and has at most 400; the other does "
+         "not decline in other words either"),
 )  # fmt: skip
 DUPLICATES = (
     Kind("PC301", "duplicate_pair", "warning", "the pair counts twice in training, and may be in both splits",
