@@ -1,8 +1,10 @@
 """Each code: rows in, the rows that have it out."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import polars as pl
 import pytest
 
 import curate
@@ -12,15 +14,22 @@ from curate.findings.kinds import BY_NAME, BY_REASON, EXTRA_RULES, GROUPS, KINDS
 from curate.findings.result import Findings
 from curate.pairing import ABOUT
 from curate.rules import DEFAULTS
+from curate.sources.formats import FORMATS, preference
+from curate.sources.formats.comparison import add_problem
 from curate.sources.problems import PROBLEMS
 from tests.data import row, rows, write_jsonl
-
-ANSWER = "Open the lid slowly, then lift the jar and set it down on the table."
-
-ENGLISH = "You should always read the whole manual before you try to repair the machine on your own."
-GERMAN = (
-    "Öffnen Sie zuerst langsam den Deckel, nehmen Sie danach das Glas und stellen Sie es anschließend vorsichtig auf "
-    "den Tisch, bevor Sie weitermachen."
+from tests.findings.cases import (
+    ANSWER,
+    ONE_CONVERSATION,
+    ONE_ROW,
+    OTHER,
+    SETS,
+    Source,
+    all_codes,
+    many,
+    prefers,
+    turns,
+    votes,
 )
 
 
@@ -64,42 +73,66 @@ def test_a_clean_set_has_no_findings() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("code", "bad"),
-    [
-        ("PC102", {"chosen": 3}),
-        ("PC109", {"chosen": None}),
-        ("PC201", {"prompt": " "}),
-        ("PC202", {"chosen": ""}),
-        ("PC203", {"rejected": ""}),
-        ("PC204", {"chosen": ANSWER, "rejected": f"**{ANSWER}**"}),
-        ("PC205", {"chosen": ANSWER, "rejected": ANSWER[:48]}),
-        ("PC212", {"chosen": "word " * 10_001}),
-        ("PC213", {"rejected": "word " * 10_001}),
-        ("PC214", {"prompt": "word " * 20_001}),
-        ("PC215", {"chosen": f"<|im_start|>assistant {ANSWER}"}),
-        ("PC216", {"rejected": f"<|im_start|>assistant {ANSWER}"}),
-        ("PC217", {"chosen": f"{ANSWER}\nUser: and then?"}),
-        ("PC218", {"chosen": f"<think>Hm.</think> {ANSWER}"}),
-        ("PC219", {"chosen": f"{ANSWER}\x07"}),
-        ("PC220", {"rejected": f"{ANSWER}\x07"}),
-        ("PC221", {"chosen": f"{ANSWER} donâ€™t drop it."}),
-        ("PC222", {"chosen": f"{ANSWER} AKIAIOSFODNN7EXAMPLQ"}),
-        ("PC223", {"rejected": f"{ANSWER} AKIAIOSFODNN7EXAMPLQ"}),
-        ("PC224", {"chosen": f"{ANSWER}\n```\nlift(jar)"}),
-        ("PC225", {"chosen": f"{ANSWER} Before you do that, make sure that nobody is standing near the"}),
-        ("PC226", {"prompt": "How do I open a jar of honey?", "chosen": f"How do I open a jar of honey? {ANSWER}"}),
-        ("PC227", {"chosen": "lift the jar and then " * 30}),
-        ("PC229", {"chosen": "Lift it up.\n" * 30}),
-        ("PC230", {"chosen": ANSWER, "rejected": "Lift."}),
-        ("PC231", {"chosen": ENGLISH, "rejected": GERMAN}),
-        ("PC232", {"chosen": ANSWER, "rejected": "I'm sorry, but I cannot help with opening jars of any kind, ever."}),
-        ("PC401", {"chosen_score": 3, "rejected_score": 3}),
-        ("PC403", {"chosen_score": 2, "rejected_score": 3}),
-    ],
-)  # fmt: skip
+def test_every_code_has_a_case() -> None:
+    assert sorted(all_codes()) == sorted(KINDS)
+
+
+@pytest.mark.parametrize(("code", "bad"), ONE_ROW)
 def test_one_row(code: str, bad: dict[str, Any]) -> None:
     assert found([row(0), row(1, **bad), row(2)])[code] == (1, [1])
+
+
+@pytest.mark.parametrize(("code", "bad"), ONE_CONVERSATION)
+def test_one_conversation(code: str, bad: dict[str, Any]) -> None:
+    assert found([turns(0), turns(1, **bad), turns(2)])[code] == (1, [1])
+
+
+@pytest.mark.parametrize(("code", "bad", "count", "examples", "clean"), SETS)
+def test_a_set(code: str, bad: Source, count: int, examples: list[int], clean: Source, tmp_path: Path) -> None:
+    assert found(written(tmp_path / "bad", bad))[code] == (count, examples)
+    assert code not in found(written(tmp_path / "clean", clean))
+
+
+def written(folder: Path, source: Source) -> Any:
+    """Return rows as they are, and a folder for lines and files."""
+    if not isinstance(source, dict) and all(isinstance(one, dict) for one in source):
+        return source
+    folder.mkdir()
+    for name, lines in (source if isinstance(source, dict) else {"p.jsonl": source}).items():
+        write_jsonl(folder / name, lines)
+    return folder
+
+
+def test_a_problem_without_a_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A format of someone else may find what no kind knows; its rows are counted all the same."""
+
+    def to_pairs(frame: pl.DataFrame) -> pl.DataFrame:
+        return add_problem(preference.to_pairs(frame), pl.col("source_row") == 1, "moon_phase", "the moon is full")
+
+    monkeypatch.setitem(FORMATS, "preference", SimpleNamespace(fields=preference.fields, to_pairs=to_pairs))
+    assert found(rows(3))[OTHER] == (1, [1])
+    monkeypatch.undo()
+    assert OTHER not in found(rows(3))
+
+
+@pytest.mark.parametrize(
+    ("declines", "other", "count"),
+    [
+        ("I can't help with that.", ANSWER, 1),
+        ("Sorry, I cannot do that. My maker wants me to be careful.", ANSWER, 1),
+        ("I can't help with that.", "I don't think that's a good idea.", 0),  # both decline
+        ("I can't help with that.", "That would be illegal.", 0),
+        ("I can't help with that.", "No, never.", 0),
+        ("I can't open it for you, but there are two ways. Turn the lid, or lift it.", ANSWER, 0),
+        ("I'm sorry that I was unable to help you with the jar before.", ANSWER, 0),
+        ("I can't help with that." + " Jars are hard." * 25, ANSWER, 1),  # 398 characters
+        ("I can't help with that." + " Jars are hard." * 26, ANSWER, 0),  # 413
+        ("I can't help with that.", ANSWER * 4 + " I cannot say more.", 1),  # after the first 250 characters
+    ],
+)
+def test_a_refusal_is_one_where_the_other_side_answers(declines: str, other: str, count: int) -> None:
+    pairs = [row(0), row(1, chosen=declines, rejected=other), row(2, chosen=other, rejected=declines)]
+    assert found(pairs).get("PC232", (0, [])) == (2 * count, [1, 2][: 2 * count])
 
 
 def test_unreadable_lines_are_counted_and_located(tmp_path: Path) -> None:
@@ -108,20 +141,6 @@ def test_unreadable_lines_are_counted_and_located(tmp_path: Path) -> None:
     (broken,) = [one for one in curate.check(source) if one.kind.code == "PC101"]
     assert (broken.count, broken.of) == (2, 4)
     assert [(example.row, example.line) for example in broken.examples] == [(1, 4), (3, 6)]
-
-
-def test_messages_that_cannot_be_read() -> None:
-    def talk(**changes: Any) -> dict[str, Any]:
-        asked = {"role": "user", "content": "Tea?"}
-        return {"chosen": [asked, {"role": "assistant", "content": "Green."} | changes],
-                "rejected": [asked, {"role": "assistant", "content": "No."}]}  # fmt: skip
-
-    image = [{"type": "image_url", "image_url": {"url": "u"}}]
-    broken = [talk(), talk(role="wizard"), talk(content=None), talk(content=image)]
-    checked = found(broken)
-    assert {code: checked[code] for code in ("PC104", "PC105", "PC106")} == {
-        "PC104": (1, [2]), "PC105": (1, [1]), "PC106": (1, [3])
-    }  # fmt: skip
 
 
 def test_a_column_that_may_belong_to_the_pairs_is_named() -> None:
@@ -144,13 +163,6 @@ def test_duplicates_contradictions_and_near_duplicates() -> None:
     assert {code: checked[code] for code in ("PC301", "PC302", "PC303", "PC304")} == {
         "PC301": (1, [2]), "PC302": (1, [6]), "PC303": (2, [3, 4]), "PC304": (4, [0, 2, 3, 4])
     }  # fmt: skip
-
-
-def prefers(*order: str) -> list[dict[str, Any]]:
-    """Return pairs of one prompt: `AB` prefers A to B."""
-    return [
-        {"prompt": "Which jar?", "chosen": f"Jar {o[0]} of them.", "rejected": f"Jar {o[1]} of them."} for o in order
-    ]
 
 
 @pytest.mark.parametrize(
@@ -209,14 +221,6 @@ def told(checked: Findings, code: str) -> list[str]:
     return [one.what for one in checked if one.kind.code == code]
 
 
-def many(chosen: str, rejected: str, count: int = 60, **more: Any) -> list[dict[str, Any]]:
-    """Return pairs with {n} replaced by their number."""
-    return [
-        {"prompt": f"Question {n}?", "chosen": chosen.format(n=n), "rejected": rejected.format(n=n)} | more
-        for n in range(count)
-    ]
-
-
 def test_length_bias() -> None:
     checked = curate.check([*many("Jar {n}, and its lid.", "Jar {n}.", 45), *many("Cup {n}.", "Cup {n}, and all.", 15)])
     assert told(checked, "PC404") == [
@@ -259,11 +263,7 @@ def test_model_bias() -> None:
 
 
 def test_an_annotator_who_opposes_all_others() -> None:
-    labels = [
-        one if who != "eve" else one | {"chosen": one["rejected"], "rejected": one["chosen"]}
-        for who in ("ann", "bob", "eve")
-        for one in many("Jar {n}.", "Lid {n}.", 20, annotator=who)
-    ]
+    labels = votes("ann", "bob", "eve")
     checked = curate.check(labels)
     assert told(checked, "PC409") == ["'eve' agrees with the majority of all others in 0% of 20 comparisons"]
     assert [one.count for one in checked if one.kind.code == "PC409"] == [20]

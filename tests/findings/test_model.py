@@ -1,13 +1,24 @@
 """Findings under a model: what its tokenizer and chat template do to the rows."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import curate
+from tests.findings.cases import UNDER_MODEL
 from tests.train.tiny import TEMPLATE, tiny_model, tiny_tokenizer, toy_rows
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of torch and transformers
+
+
+@pytest.mark.parametrize(("code", "template", "bad"), UNDER_MODEL)
+def test_one_row_under_a_model(tmp_path: Path, code: str, template: str, bad: dict[str, Any]) -> None:
+    model = tiny_model(tmp_path / "model", tiny_tokenizer(template))
+    good = toy_rows(3)
+    found = {one.kind.code: one for one in curate.check([good[0], good[1] | bad, good[2]], model=model)}
+    assert (found[code].count, [example.row for example in found[code].examples]) == (1, [1])
+    assert code not in {one.kind.code for one in curate.check(good, model=model)}
 
 
 def test_what_a_template_leaves_out(tmp_path: Path) -> None:
