@@ -54,9 +54,9 @@ def check(source: Any, *, examples: int = 3, model: str | None = None, **source_
     Returns
     -------
     `Findings`, a list of `Finding` (kind, count, of, share, what, examples), the most severe first; empty where
-    nothing was found. `.rows` and `.pairs` are counts, `.settings` what `curate.clean` needs to drop the rows,
-    `.to_dict()` plain data. Null scores, models and annotators are unknown, and count nowhere. Every row that was read
-    is either a pair or in a finding of group 1xx or 4xx.
+    nothing was found. `.rows`, `.pairs` and `.inputs` are counts, `.settings` what `curate.clean` needs to drop the
+    rows, `.to_dict()` plain data. Null scores, models and annotators are unknown, and count nowhere. Every row that was
+    read is either a pair or in a finding of group 1xx or 4xx.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def check(source: Any, *, examples: int = 3, model: str | None = None, **source_
         if model is not None:
             hits += staged.under_model(model, examples)
         shown = staged.examples([row for one in hits for row in one.rows])
-        total, pairs = staged.total, staged.usable
+        total, pairs, inputs = staged.total, staged.usable, len(staged.names)
     findings = [
         Finding(
             KINDS[one.code],
@@ -89,7 +89,7 @@ def check(source: Any, *, examples: int = 3, model: str | None = None, **source_
         )
         for one in hits
     ]
-    return Findings(findings, rows=total, pairs=pairs)
+    return Findings(findings, rows=total, pairs=pairs, inputs=inputs)
 
 
 def explain(code: str) -> dict[str, str]:

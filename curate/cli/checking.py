@@ -117,7 +117,7 @@ def _show(found: "Findings", form: str) -> None:
                         "share": f"{one.share:.1%}",
                         "finding": one.kind.name,
                         "what": one.what,
-                        "example": f"row {one.examples[0].row}" if one.examples else "",
+                        "example": found.first_example(one),
                     }
                     for one in found
                 ]

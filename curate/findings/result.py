@@ -76,13 +76,13 @@ class Findings(list[Finding]):
     """
     All findings of a check, the most severe first; of one code there may be several (one per model, column, style).
 
-    `rows` is how many rows were read, `pairs` how many of them are pairs.
+    `rows` is how many rows were read, `pairs` how many of them are pairs, `inputs` from how many files they are.
     """
 
-    def __init__(self, findings: Iterable[Finding], *, rows: int, pairs: int) -> None:
+    def __init__(self, findings: Iterable[Finding], *, rows: int, pairs: int, inputs: int = 1) -> None:
         order = sorted(findings, key=lambda one: (-rank(one.kind.severity), one.kind.code, -one.count))
         super().__init__(order)
-        self.rows, self.pairs = rows, pairs
+        self.rows, self.pairs, self.inputs = rows, pairs, inputs
 
     def __repr__(self) -> str:
         counts = {name: sum(one.kind.severity == name for one in self) for name in ("error", "warning", "note")}
@@ -92,6 +92,13 @@ class Findings(list[Finding]):
     def at_least(self, severity: str) -> list[Finding]:
         """Return the findings of this severity (note, warning, error) or a higher one."""
         return [one for one in self if rank(one.kind.severity) >= rank(severity)]
+
+    def first_example(self, one: Finding) -> str:
+        """Return where the first example of a finding is: its row, with its file where there are several; else ""."""
+        if not one.examples:
+            return ""
+        first = one.examples[0]
+        return f"{first.source} row {first.row}" if self.inputs > 1 else f"row {first.row}"
 
     @property
     def settings(self) -> list[str]:

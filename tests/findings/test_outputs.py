@@ -1,6 +1,7 @@
 """Findings for other programs: valid, and never more than one command per line."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,17 @@ def test_the_table_and_json(folder: Path) -> None:
     (example,) = empty["examples"]
     assert (example["source"], example["row"], example["line"], example["path"]) == ("bad.jsonl", 4, 5, "bad.jsonl")
     assert example["rejected"] == "You may look for file 4 somewhere in the menus."
+
+
+def test_the_table_names_the_file_where_there_are_several(folder: Path) -> None:
+    (folder / "sub").mkdir()
+    write_jsonl(folder / "sub/worse.jsonl", [row(9), row(10, rejected="")])
+    wide = os.environ | {"COLUMNS": "150"}
+    shown = forked.curate("check", "bad.jsonl", "sub/worse.jsonl", folder=folder, env=wide).stdout
+    ends = {line[:5]: line.rstrip().rpartition("  ")[2] for line in shown.splitlines()}
+    assert (ends["PC202"], ends["PC203"]) == ("bad.jsonl row 4", "sub/worse.jsonl row 1")
+    alone = forked.curate("check", "sub", folder=folder).stdout.splitlines()
+    assert [line.rstrip().rpartition("  ")[2] for line in alone if line.startswith("PC203")] == ["row 1"]
 
 
 def test_fix_cleans_into_a_run(folder: Path) -> None:
