@@ -22,6 +22,9 @@ from tests.data import row, rows, write_jsonl
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="no pseudo terminals")]
 EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202egnp\x7f\r"
 # None of these may be printed: control characters, except tabs and line ends, and bidirectional overrides.
+# What GitHub Actions would run as a command if it began a line, or after an escape was decoded; and names with it.
+COMMAND = "\n::error file=x,line=1::owned%0A::add-mask::x,y:z"
+CHECKED = f"c{EVIL}{COMMAND}.jsonl"
 RAW = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -56,6 +59,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("hostile")
     bad = [row(40, prompt=f"What is {EVIL}?", system=EVIL), row(41, chosen=f"{EVIL} {EVIL}", chosen_model=EVIL)]
     write_jsonl(folder / f"p{EVIL}.jsonl", [*rows(9), *bad, '{"broken": "' + EVIL, '{"chosen": 3, "rejected": 4}'])
+    names = {f"notes{EVIL}{COMMAND}": "CREATE TABLE t{n} (a int, b text, c date)", "chosen_model": EVIL + COMMAND}
+    named = [row(n, rejected_model="b") | {k: v.replace("{n}", str(n)) for k, v in names.items()} for n in range(60)]
+    write_jsonl(folder / CHECKED, [*named, *(one | names for one in bad), '{"broken": "' + EVIL + COMMAND])
     (folder / "wrong.yaml").write_text('source: {paths: "x"}\n"sp\\eit\\u202e": {a: "\\a"}\n')
     out, code = in_terminal(folder, "clean", f"p{EVIL}.jsonl", "-o", "RUN", "--set", "source.max_bad_rows=1")
     assert code == 0, out
@@ -105,6 +111,14 @@ def available(terminal: int) -> bytes:
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
+        (["check", CHECKED], 1, "PC407"),
+        (["check", CHECKED, f"p{EVIL}.jsonl"], 1, "PC114"),
+        (["check", CHECKED, "--json"], 1, r"\u001b]0;owned"),
+        (["check", CHECKED, "--sarif"], 1, r"\u001b]0;owned"),
+        (["check", CHECKED, "--github"], 1, r"\x1b]0;owned"),
+        (["check", f"none{EVIL}.jsonl"], 2, r"\x1b]0;owned"),
+        (["check", "--explain", EVIL], 2, r"\x1b]0;owned"),
+        (["check", CHECKED, "--columns", f"prompt={EVIL}"], 2, r"\x1b]0;owned"),
         (["why", "RUN", "9"], 0, r"\x1b]0;owned"),
         (["why", "RUN", "9", "--json"], 0, r"\u001b]0;owned"),
         (["why", "RUN2", "9"], 0, r"\x1b]0;owned"),
@@ -143,3 +157,25 @@ def test_pages_show_control_characters_escaped(place: Path, name: str, said: str
     assert RAW.findall(text) == []
     assert "\r" not in text
     assert said in text
+
+
+def test_check_starts_no_command_of_github(place: Path) -> None:
+    """Each line is one command of ours: names and texts of the data are escaped in its properties and its message."""
+    lines = forked.curate("check", CHECKED, "--github", "--examples", "2", folder=place).stdout.split("\n")[:-1]
+    found = json.loads(forked.curate("check", CHECKED, "--json", "--examples", "2", folder=place).stdout)["findings"]
+    assert len(lines) == sum(max(len(one["examples"]), 1) for one in found)
+    ours = re.compile(r"::(error|warning|notice) (file=[^:,]*,(line=\d+,)?)?title=PC\d{3} \w+::\w+: [^\r\n]*")
+    assert [line for line in lines if not ours.fullmatch(line)] == []
+    assert {one["code"] for one in found} >= {"PC101", "PC114", "PC407"}  # with the file's, column's and model's name
+    (column,) = [line for line in lines if "PC114" in line]
+    assert "line=1,title" in column
+    assert "owned%250A::add-mask::x,y:z" in column
+
+
+@pytest.mark.parametrize("form", ["--json", "--sarif"])
+def test_check_writes_json_whatever_the_names(place: Path, form: str) -> None:
+    text = forked.curate("check", CHECKED, form, folder=place).stdout
+    found = json.loads(text)
+    assert RAW.findall(text) == []
+    results = found["findings"] if form == "--json" else found["runs"][0]["results"]
+    assert [one for one in results if COMMAND in json.dumps(one, ensure_ascii=False).replace("\\n", "\n")] != []
