@@ -75,6 +75,32 @@ def test_a_prompt_that_is_only_context_is_compared_whole() -> None:
     assert similar(*prompts) == [(3, 4)]
 
 
+@pytest.mark.parametrize(("size", "is_context"), [(99, False), (100, True)])
+def test_a_line_of_a_hundred_bytes_may_be_context(size: int, is_context: bool) -> None:
+    line = DOCUMENT[: size - 1] + "."
+    prompts = [f"{line}\n\n{question}" for question in QUESTIONS]
+    assert own(*prompts) == (QUESTIONS if is_context else prompts)
+
+
+def test_short_lines_of_a_shared_paragraph_are_context_with_it() -> None:
+    prompts = [f"{DOCUMENT}\nIt was cold.\nSo they say.\n\n{question}" for question in QUESTIONS]
+    assert own(*prompts) == QUESTIONS
+
+
+def test_questions_may_be_one_word_or_long_lines() -> None:
+    asked_for = ["Why?", f"{QUESTIONS[1]} {'Say how you know this. ' * 5}", "Write a poem about bakers."]
+    assert own(*(f"{DOCUMENT}\n\n{question}" for question in asked_for)) == asked_for
+
+
+@pytest.mark.parametrize(("words", "numbers"), [(1, 2), (14, 2), (15, 3), (49, 9), (50, 10), (70, 10)])
+def test_context_is_named_by_a_number_per_five_words(words: int, numbers: int) -> None:
+    question = " ".join(["word"] * words)
+    found = frame(*(f"{DOCUMENT * 3}\n\n{one}" for one in (*QUESTIONS, question)))
+    named = Questions(lambda: [found]).texts(found, "prompt")[3]
+    text, _, name = named.rpartition("\n")
+    assert (text, len(name.split()), name.replace(" ", "").isdigit()) == (question, numbers, True)
+
+
 def test_two_prompts_are_not_many() -> None:
     prompts = [f"{DOCUMENT}\n\n{question}" for question in QUESTIONS[:2]]
     assert own(*prompts) == prompts

@@ -170,6 +170,7 @@ def test_duplicates_contradictions_and_near_duplicates() -> None:
     [
         (("AB", "BC", "CA"), [0, 1, 2]),
         (("AB", "BC", "CD", "DB"), [1, 2, 3]),
+        (("AB", "BC", "CA", "AD"), [0, 1, 2]),  # D is not on the way back to A
         (("AB", "BC", "AC"), []),
         (("AB", "BA", "BC", "CB"), []),  # contradictions, not cycles
     ],
@@ -185,7 +186,28 @@ def test_one_answer_to_many_prompts() -> None:
     assert (repeated.count, repeated.what) == (
         12, "one text answers 12 different prompts, and is chosen in 100% of 12 pairs"
     )  # fmt: skip
+    assert [example.row for example in repeated.examples] == [0, 1, 2]
     assert "PC306" not in found(canned[:9])
+    more = [one | {"prompt": f"{one['prompt']} {n}", "chosen": "Sell it."} for n in (1, 2) for one in canned]
+    assert [one.count for one in curate.check([*canned, *more]) if one.kind.code == "PC306"] == [24, 12]
+
+
+def test_the_five_most_repeated_answers_are_named() -> None:
+    canned = [
+        one | {"prompt": f"{count}: {one['prompt']}"}
+        for count in range(10, 16)
+        for one in many(f"Buy {count}.", f"Lid {count} of {{n}}.", count)
+    ]
+    assert [one.count for one in curate.check(canned) if one.kind.code == "PC306"] == [15, 14, 13, 12, 11]
+
+
+def test_examples_are_the_first_rows() -> None:
+    for code, sets in {
+        "PC304": [row(n, prompt="Tea?") for n in range(5)],
+        "PC202": [row(n, chosen="") for n in range(5)],
+    }.items():
+        (one,) = [one for one in curate.check(sets, examples=2) if one.kind.code == code]
+        assert (one.count, [example.row for example in one.examples]) == (5, [0, 1])
 
 
 def test_an_eval_set_is_named() -> None:
@@ -268,6 +290,7 @@ def test_an_annotator_who_opposes_all_others() -> None:
     assert told(checked, "PC409") == ["'eve' agrees with the majority of all others in 0% of 20 comparisons"]
     assert [one.count for one in checked if one.kind.code == "PC409"] == [20]
     assert told(curate.check(labels[:40]), "PC409") == []  # ann and bob agree
+    assert told(curate.check(votes("ann", "eve")), "PC409") == []  # of two, nobody can say whose are swapped
 
 
 def test_settings_that_drop_what_was_found(tmp_path: Path) -> None:
