@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import islice
 from typing import Any, Literal, cast
 
 import msgspec
@@ -25,7 +26,7 @@ NOT_MET = "the condition is not met"
 LONGEST = 2000  # characters of a condition
 Path = tuple[str, ...]  # of a field in `extra`: ("meta", "lang")
 OTHERS_ROWS = "it looks at other rows; a condition may only look at one pair at a time"
-PANIC = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
+SQL_ERRORS = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
 SAMPLE = 1000  # rows whose keys are listed where a field is unknown
 
 
@@ -86,7 +87,8 @@ def make_where(setting: str | Mapping[str, Any], number: int = 1, names: Iterabl
         if column not in known:
             others = f" A column of the source is extra.{column}." if _is_name(column) else ""
             raise RecipeError(f"{_shown(condition)}: no column {column!r}.{nearest(column, known)}{others}")
-    _check_types(condition, expression, columns, fields)
+    if not fields and (problem := _problem(expression, columns, {})):  # the types of fields are in the data
+        raise RecipeError(f"{_shown(condition)}: {problem}")
     about = given.get("reason", NOT_MET)
     return Where(condition, name, about, on_null, columns, fields, expression)
 
@@ -105,7 +107,7 @@ def with_conditions(
     for one in conditions:
         try:
             met.append(looked_at.select("source_row", one.expression.alias(one.name)).get_column(one.name))
-        except PANIC as error:
+        except SQL_ERRORS as error:
             raise RecipeError(f"{_shown(one.condition)}: {_line(error)}") from error
     return pl.DataFrame([*signals.get_columns(), *met])
 
@@ -146,7 +148,7 @@ def _parsed(condition: str) -> tuple[pl.Expr, tuple[str, ...], tuple[Path, ...]]
     try:
         expression = pl.sql_expr(condition)
         tree = msgspec.json.decode(expression.meta.serialize(format="json"))
-    except (*PANIC, msgspec.DecodeError, RecursionError) as error:
+    except (*SQL_ERRORS, msgspec.DecodeError, RecursionError) as error:
         raise RecipeError(f"{_shown(condition)}: not a condition in SQL: {_line(error)}") from error
     columns: dict[str, None] = {}
     fields: dict[Path, None] = {}
@@ -167,6 +169,8 @@ def _read(node: Any, columns: dict[str, None], fields: dict[Path, None]) -> None
     elif kind == "Column":
         columns[content] = None
     elif kind == "Function":
+        if GROWING & _names_in(content["function"]):
+            raise ValueError("it makes longer texts; a condition may only compare or shorten them")
         for each in content["input"]:
             _read(each, columns, fields)
     elif kind in INSIDE:
@@ -176,8 +180,17 @@ def _read(node: Any, columns: dict[str, None], fields: dict[Path, None]) -> None
         raise ValueError(OTHERS_ROWS)
 
 
+# Functions that make texts or lists longer: a few of them, nested, would take all memory.
+GROWING = {"PadStart", "PadEnd", "Replace", "Join", "Repeat", "Range"}
 # Kinds of expressions that look at one row at a time, and where theirs are; others (sums, subqueries, …) do not.
 INSIDE = {"BinaryExpr": ("left", "right"), "Cast": ("expr",), "Ternary": ("predicate", "truthy", "falsy")}
+
+
+def _names_in(function: Any) -> set[str]:
+    """Return the names in the description of a function: its kind, and what it does."""
+    if isinstance(function, str):
+        return {function}
+    return {name for key, inner in function.items() for name in (key, *(inner if isinstance(inner, dict) else ()))}
 
 
 def _path(node: Any) -> Path | None:
@@ -241,19 +254,12 @@ def _facts(path: Path, number: int) -> list[pl.Expr]:
 
 def _nearest_field(path: Path, blocks: Callable[[], Iterable[pl.DataFrame]]) -> str:
     names: dict[str, None] = {}
-    for block in blocks():
+    for block in islice(blocks(), 1):
         for text in block.get_column("extra").drop_nulls().head(SAMPLE):
             names |= dict.fromkeys(msgspec.json.decode(text))
-        break
     return nearest(path[0], list(names)) or (
         f" It has {', '.join(names)}." if names else " The source has no other columns."
     )
-
-
-def _check_types(condition: str, expression: pl.Expr, columns: Sequence[str], fields: Sequence[Path]) -> None:
-    """Raise RecipeError if the condition fits no data; those with fields of `extra` are checked with the data."""
-    if not fields and (problem := _problem(expression, columns, {})):
-        raise RecipeError(f"{_shown(condition)}: {problem}")
 
 
 @cache
@@ -273,7 +279,7 @@ def _problem(expression: pl.Expr, columns: Sequence[str], types: Mapping[Path, p
         if types:
             empty = empty.with_columns(_object(types, ()).alias("extra"))
         found = empty.select(expression.alias("met")).schema["met"]
-    except PANIC as error:
+    except SQL_ERRORS as error:
         return _line(error)
     return None if found == pl.Boolean() else f"expected true or false for each pair, found {found}"
 
