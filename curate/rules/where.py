@@ -57,7 +57,7 @@ class Where:
     def reason(self) -> pl.Expr:
         """Return the name with the condition: `where_1 (prompt_words > 5)`, and whether that is null."""
         unknown = pl.when(pl.col(self.name).is_null()).then(pl.lit(" is null")).otherwise(pl.lit(""))
-        return pl.concat_str(pl.lit(f"{self.name} ({self.condition}"), unknown, pl.lit(")"))
+        return pl.concat_str(pl.lit(f"{self.name} ({' '.join(self.condition.split())}"), unknown, pl.lit(")"))
 
 
 def make_where(setting: str | Mapping[str, Any], number: int = 1, names: Iterable[str] = ()) -> Where:
@@ -73,16 +73,14 @@ def make_where(setting: str | Mapping[str, Any], number: int = 1, names: Iterabl
     texts = isinstance(given, Mapping) and all(isinstance(value, str) for value in given.values())
     if not texts or not set(given) <= set(keys) or not given.get("condition", "").strip():
         raise RecipeError(f"where: expected a condition or {{{', '.join(keys)}}}, found {shortened(setting)}")
-    condition, on_null = " ".join(given["condition"].split()), given.get("on_null", "drop")
-    name = given.get("name", f"where_{number}")
+    condition, on_null = given["condition"].strip(), given.get("on_null", "drop")
+    name, known = given.get("name", f"where_{number}"), [*PAIR, *COLUMNS, *names]
     if on_null not in ("keep", "drop"):
         raise RecipeError(f"where: on_null is keep or drop, found {shortened(on_null)}")
-    if "name" in given and not NAME.fullmatch(name):
-        raise RecipeError(
-            f"where: a name is lower-case letters, digits and _, and not that of a bound, found {shortened(name)}"
-        )
+    if name in (*known, "row") or not NAME.fullmatch(name):
+        what = "lower-case letters, digits and _, and not that of a bound or column"
+        raise RecipeError(f"where: a name is {what}, found {shortened(name)}")
     expression, columns, fields = _parsed(condition)
-    known = [*PAIR, *COLUMNS, *names]
     for column in columns:
         if column not in known:
             others = f" A column of the source is extra.{column}." if _is_name(column) else ""

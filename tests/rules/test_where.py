@@ -54,6 +54,7 @@ def kept(where: Any, rows: list[dict[str, Any]] = ROWS) -> list[str]:
         (["extra.n > 2", "extra.n < 30"], ["Milk?"]),
         ({"condition": "extra.topic <> 'tea'", "on_null": "keep"}, ["Milk?", "Sugar?"]),
         ("1 = 1", ["Tea?", "Milk?", "Sugar?"]),
+        ("chosen || '  x' = 'It depends.  x' -- as it is written", ["Sugar?"]),
         ("1 = 2", []),
     ],
 )
@@ -107,6 +108,8 @@ def test_names_and_reasons() -> None:
         ({"condition": "1 = 1", "nam": "x"}, "expected a condition or"),
         ({"condition": "1 = 1", "name": "max_tea"}, "not that of a bound"),
         ({"condition": "1 = 1", "name": "<b>"}, "a name is lower-case letters"),
+        ({"condition": "1 = 1", "name": "tie"}, "not that of a bound or column"),
+        ({"condition": "1 = 1", "name": "row"}, "not that of a bound or column"),
         ({"condition": "1 = 1", "on_null": "x"}, "on_null is keep or drop, found 'x'"),
         (["1 = 1", {"condition": "1 = 2", "name": "where_1"}], "'where_1' stands there twice"),
     ],
