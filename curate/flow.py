@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from curate.errors import InputError
 from curate.files import write_json
 from curate.recipe.consent import agreed, check_consent
 from curate.recipe.load import Recipe, resolved, to_yaml
@@ -63,7 +64,7 @@ def run(recipe: Recipe, out: str | Path, *, force: bool = False, make_pairs: Pai
         recipe.check_reads_pairs()
     check_consent(recipe)
     check_signals(recipe)
-    clock = _Clock()
+    clock, before = _Clock(), _counts_of(Path(out))
     with open_store(Path(out), resolved(recipe), to_yaml(recipe), force=force) as store:
         with clock("read" if make_pairs is None else "generate"):
             source = make_pairs(store, recipe) if make_pairs else GeneratedPairs(read_pairs(store, recipe))
@@ -101,7 +102,15 @@ def run(recipe: Recipe, out: str | Path, *, force: bool = False, make_pairs: Pai
         keep_files(store.folder, dict(kept_files(recipe)) if agreed(recipe) else {})
         manifest = sealed(store.folder, manifest.replace(**clock.measured()))
         write_json(store.folder / MANIFEST, manifest.to_dict())  # last: a run with a manifest is complete
-    return Run(store.folder, manifest)
+    return Run(store.folder, manifest, before)
+
+
+def _counts_of(folder: Path) -> dict[str, int] | None:
+    """Return the counts of the run that a folder holds, which is about to be replaced; None if there is none."""
+    try:
+        return Manifest.read(folder / MANIFEST).counts
+    except (InputError, OSError):
+        return None
 
 
 class _Clock:

@@ -49,6 +49,8 @@ def run(finished: Run) -> None:
     else:
         kept = f"{counts['kept']:,} of {counts['rows']:,} pairs kept"
         console.print(f"[bold]{kept}[/] {splits} · {counts['dropped']:,} dropped")
+    if (before := finished.replaced) and any(before.get(name) != counts[name] for name in ("kept", "dropped")):
+        console.print(f"before: {before['kept']:,} kept · {before['dropped']:,} dropped")
     reasons = summary.reasons
     if reasons:
         console.print()

@@ -1,6 +1,7 @@
 """A finished run, opened from its directory: its splits, its ledger, its counts, and the decision for each row."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ class Run:
 
     folder: Path
     manifest: Manifest
+    replaced: Mapping[str, int] | None = field(default=None, compare=False)  # counts of the run in its place before
 
     def __repr__(self) -> str:
         splits = ", ".join(f"{name} {self.counts.get(name, 0):,}" for name in self._splits())

@@ -152,3 +152,14 @@ def test_a_users_own_modules_do_not_shadow_ours(tmp_path: Path) -> None:
     script = Path(sys.executable).with_name("curate")
     by_script = subprocess.run([script, "signals"], capture_output=True, text=True, cwd=tmp_path)
     assert by_script.returncode == 0
+
+
+def test_a_replaced_run_is_compared_with_the_one_before(tmp_path: Path) -> None:
+    source = write_jsonl(tmp_path / "p.jsonl", [*rows(9), row(1, chosen="")])
+    first = curate("clean", source, "--out", tmp_path / "RUN")
+    assert "before:" not in first.stdout
+    again = curate("clean", source, "--out", tmp_path / "RUN")
+    assert "before:" not in again.stdout
+    fewer = curate("clean", source, "--out", tmp_path / "RUN", "--where", "source_row < 4")
+    assert "4 of 10 pairs kept" in fewer.stdout
+    assert "before: 9 kept · 1 dropped" in fewer.stdout

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import curate
 from curate.findings.kinds import KINDS
 from curate.findings.outputs import github, sarif
 from curate.findings.result import Example, Finding, Findings
@@ -131,15 +131,17 @@ def test_the_table_and_json(folder: Path) -> None:
     assert example["rejected"] == "You may look for file 4 somewhere in the menus."
 
 
-def test_the_table_names_the_file_where_there_are_several(folder: Path) -> None:
+def test_examples_name_the_file_where_there_are_several(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "sub").mkdir()
     write_jsonl(folder / "sub/worse.jsonl", [row(9), row(10, rejected="")])
-    wide = os.environ | {"COLUMNS": "150"}
-    shown = forked.curate("check", "bad.jsonl", "sub/worse.jsonl", folder=folder, env=wide).stdout
-    ends = {line[:5]: line.rstrip().rpartition("  ")[2] for line in shown.splitlines()}
-    assert (ends["PC202"], ends["PC203"]) == ("bad.jsonl row 4", "sub/worse.jsonl row 1")
-    alone = forked.curate("check", "sub", folder=folder).stdout.splitlines()
-    assert [line.rstrip().rpartition("  ")[2] for line in alone if line.startswith("PC203")] == ["row 1"]
+    monkeypatch.chdir(folder)
+    several = curate.check(["bad.jsonl", "sub/worse.jsonl"])
+    places = {one.kind.code: several.first_example(one) for one in several}
+    assert (places["PC202"], places["PC203"]) == ("bad.jsonl row 4", "sub/worse.jsonl row 1")
+    alone = curate.check("sub")
+    assert {one.kind.code: alone.first_example(one) for one in alone}["PC203"] == "row 1"
+    shown = forked.curate("check", "bad.jsonl", "sub/worse.jsonl", folder=folder).stdout
+    assert "worse.jsonl" in shown.replace("\n", "")  # the table's example
 
 
 def test_fix_cleans_into_a_run(folder: Path) -> None:
