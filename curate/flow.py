@@ -13,7 +13,6 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from curate.errors import InputError
 from curate.files import write_json
 from curate.recipe.consent import agreed, check_consent
 from curate.recipe.load import Recipe, resolved, to_yaml
@@ -23,7 +22,7 @@ from curate.report.html import write_report
 from curate.report.summary import STAGES, Summary
 from curate.rundir.checksums import sealed
 from curate.rundir.manifest import ClusterFacts, ContaminationFacts, Input, Manifest, SplitFacts, StageKey
-from curate.rundir.result import Run
+from curate.rundir.result import Run, counts_of
 from curate.rundir.stage import Stage
 from curate.rundir.store import LEDGER, MANIFEST, SPLITS, Store, keep_files, open_store
 from curate.stages.decontaminate import decontaminate
@@ -64,7 +63,7 @@ def run(recipe: Recipe, out: str | Path, *, force: bool = False, make_pairs: Pai
         recipe.check_reads_pairs()
     check_consent(recipe)
     check_signals(recipe)
-    clock, before = _Clock(), _counts_of(Path(out))
+    clock, before = _Clock(), counts_of(Path(out))
     with open_store(Path(out), resolved(recipe), to_yaml(recipe), force=force) as store:
         with clock("read" if make_pairs is None else "generate"):
             source = make_pairs(store, recipe) if make_pairs else GeneratedPairs(read_pairs(store, recipe))
@@ -103,14 +102,6 @@ def run(recipe: Recipe, out: str | Path, *, force: bool = False, make_pairs: Pai
         manifest = sealed(store.folder, manifest.replace(**clock.measured()))
         write_json(store.folder / MANIFEST, manifest.to_dict())  # last: a run with a manifest is complete
     return Run(store.folder, manifest, before)
-
-
-def _counts_of(folder: Path) -> dict[str, int] | None:
-    """Return the counts of the run that a folder holds, which is about to be replaced; None if there is none."""
-    try:
-        return Manifest.read(folder / MANIFEST).counts
-    except (InputError, OSError):
-        return None
 
 
 class _Clock:

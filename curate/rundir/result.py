@@ -177,6 +177,14 @@ def opened(run: RunLike) -> Run:
     return run if isinstance(run, Run) else open_run(run)
 
 
+def counts_of(folder: Path) -> dict[str, int] | None:
+    """Return the counts of the complete run that a folder holds; None if there is none."""
+    try:
+        return Manifest.read(folder / MANIFEST).counts
+    except (InputError, OSError):
+        return None
+
+
 def open_run(folder: str | Path) -> Run:
     """
     Open a run directory.

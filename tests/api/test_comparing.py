@@ -99,6 +99,7 @@ def test_runs_of_other_sources_are_matched_by_pair(tmp_path: Path) -> None:
         curate.diff(folders[0], other)
 
 
+@pytest.mark.slow
 def test_the_commands(run: curate.Run, tmp_path: Path) -> None:
     other = cleaned(tmp_path / "OTHER", max_chosen_chars=85)
     done = command("preview", run.folder, "rules.max_chosen_chars=30,60")

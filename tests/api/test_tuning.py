@@ -20,6 +20,7 @@ def source(tmp_path: Path) -> Path:
     return write_jsonl(tmp_path / "x.jsonl", rows(30))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rules", "settings"),
     [
@@ -44,6 +45,7 @@ def test_the_same_files_as_a_new_run(source: Path, tmp_path: Path, rules: dict[s
     assert again.counts == {"same": 30}
 
 
+@pytest.mark.slow
 def test_an_interrupted_call_is_finished_by_the_same_call(source: Path, tmp_path: Path) -> None:
     run = curate.clean(source, out=tmp_path / "RUN", settings=FREE)
     wanted = curate.retune(run, rules={"min_chosen_words": 3}).run
@@ -57,6 +59,7 @@ def test_an_interrupted_call_is_finished_by_the_same_call(source: Path, tmp_path
         assert {name: (again.run.folder / name).read_bytes() for name in PRODUCT} == files
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -84,6 +87,7 @@ def test_folders_that_cannot_be_retuned(source: Path, tmp_path: Path) -> None:
         curate.retune(run.folder, rules={"min_chosen_words": 3})
 
 
+@pytest.mark.slow
 def test_the_command(source: Path, tmp_path: Path) -> None:
     run = curate.clean(source, out=tmp_path / "RUN", settings=FREE)
     done = command("retune", run.folder, "--set", "rules.where=source_row < 4", "--rows", "0")

@@ -89,6 +89,7 @@ def test_exact_drops_equal_pairs_and_opposites() -> None:
     assert dropped.get_column("pair_id").to_list() == frame[1:].get_column("pair_id").to_list()
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(TEXTS, TEXTS, TEXTS), min_size=1, max_size=8))
 def test_pairs_are_equal_if_their_forms_are(rows: list[tuple[str, str, str]]) -> None:
     def form(text: str) -> str:

@@ -170,6 +170,7 @@ def test_vectors_tell_questions_and_documents_apart() -> None:
     assert (other @ vectors.T)[0] == pytest.approx(cosines[2])
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=30)
 @given(st.integers(1, 5), st.randoms(use_true_random=False))
 def test_contexts_do_not_depend_on_blocks_or_order(size: int, chance: random.Random) -> None:

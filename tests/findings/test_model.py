@@ -21,6 +21,7 @@ def test_one_row_under_a_model(tmp_path: Path, code: str, template: str, bad: di
     assert code not in {one.kind.code for one in curate.check(good, model=model)}
 
 
+@pytest.mark.slow
 def test_what_a_template_leaves_out(tmp_path: Path) -> None:
     strips = TEMPLATE.replace("{{ m['content'] }}", "{{ m['content'].split('</think>')[-1] }}").replace("</s>", "")
     model = tiny_model(tmp_path / "model", tiny_tokenizer(strips))

@@ -98,6 +98,7 @@ LONG = "please tell me in a few words what the captain of the ship said about th
 TEXTS = st.sampled_from([*TOPICS[:9], LONG.format("first"), LONG.format("second"), LONG.format("third")])
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.tuples(TEXTS, st.integers(0, 3)), min_size=1, max_size=40),

@@ -173,6 +173,7 @@ WORDS = (
 PARTS = st.sampled_from([word for line in WORDS for word in line.split(" ")])
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=300)
 @given(st.lists(PARTS, max_size=9).map(" ".join))
 def test_any_text(where: str) -> None:

@@ -129,6 +129,7 @@ def test_one_that_fails_later(tmp_path: Path) -> None:
         curate.clean([ROWS[0] | {"chosen": "Tea"}], out=tmp_path / "RUN", signals=[late])
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(OWN)
     (tmp_path / "x.jsonl").write_text("".join(f"{row}\n".replace("'", '"') for row in ROWS))
@@ -145,6 +146,7 @@ def test_the_command(tmp_path: Path) -> None:
     assert "only_tone (loud)" in why.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("where", "message"),
     [

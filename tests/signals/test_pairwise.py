@@ -347,6 +347,7 @@ FORMS: dict[str, Callable[[str], str]] = {
 MARKS = ["?", " -", " *", " <=", ":", " #", "=", ")", "`", "]", " |"]
 
 
+@pytest.mark.slow
 @given(SENTENCES, st.data())
 def test_forms_of_the_same_sentence_are_identical(words: list[str], data: st.DataObject) -> None:
     forms = data.draw(st.lists(st.sampled_from(sorted(FORMS)), min_size=len(words), max_size=len(words)))
@@ -354,6 +355,7 @@ def test_forms_of_the_same_sentence_are_identical(words: list[str], data: st.Dat
     assert signal("identical_normalized", ("Tea?", " ".join(words) + ".", other)) == [True]
 
 
+@pytest.mark.slow
 @given(SENTENCES, st.sampled_from(MARKS), st.data())
 def test_one_mark_more_is_a_difference(words: list[str], mark: str, data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(words) - 1))

@@ -1,6 +1,7 @@
 """Rows with equal keys come out together, however they were spread, and no row is lost."""
 
 import polars as pl
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,6 +10,7 @@ from curate.sources.groups import Groups
 BLOCKS = st.lists(st.lists(st.sampled_from(["a", "b", "c", "", None]), max_size=6), max_size=6)
 
 
+@pytest.mark.slow
 @given(BLOCKS, st.sampled_from([1, 40, 1 << 20]))
 def test_groups_are_whole_and_in_order(blocks: list[list[str | None]], bucket_bytes: int) -> None:
     rows = [key for block in blocks for key in block]

@@ -264,6 +264,7 @@ PIECES = ['{"a": 1}', '{"b": "}\\n{"}', '{"a": {}} {"b": 2}', '{"a":', '{"c": 1}
 PIECE = st.sampled_from([*PIECES, "", " ", "NaN", '{"a": NaN}', '{"d": 3} '])
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=400)
 @given(st.lists(PIECE, max_size=6).map("\n".join), st.sampled_from([3, 20, 999]))
 @example('\n{"a": 1} {"b": 2}\n', 999)  # two objects, and two lines

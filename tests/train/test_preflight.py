@@ -91,6 +91,7 @@ def test_findings_name_their_rows(tmp_path: Path) -> None:
     assert finding["first"] == "train 0, train 1, train 2, train 3, train 4"
 
 
+@pytest.mark.slow
 def test_a_template_that_leaves_a_part_of_the_answers_out(tmp_path: Path) -> None:
     """As public templates do with reasoning in earlier turns; white space that a template trims is no part."""
     strips = TEMPLATE.replace("{{ m['content'] }}", "{{ m['content'].split('</think>')[-1].lstrip('\n') }}")

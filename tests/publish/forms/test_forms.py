@@ -253,6 +253,7 @@ def pairs_of_words(draw: st.DrawFn) -> list[dict[str, Any]]:
     return rows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 @given(rows=pairs_of_words())
 @settings(max_examples=25, deadline=None)
