@@ -17,6 +17,7 @@ from curate.rundir.store import ANSWERS
 from curate.signals import Signal
 from curate.signals.own import columns_in_use, in_use, load
 from curate.sources.memory import readable_paths
+from curate.stages.measure import naming_signals
 
 Source = Any  # what `curate.read` takes
 
@@ -113,8 +114,7 @@ def run(
     """
     with in_use(signals):
         loaded = as_recipe(recipe, settings)
-        if own := columns_in_use():
-            loaded = loaded.model_copy(update={"signals": tuple(dict.fromkeys((*loaded.signals, *own)))})
+        loaded = naming_signals(loaded)
         if loaded.asks_models:
             check_not_hidden("pipelines")
             from pipelines.flow import run as run_with_models

@@ -12,8 +12,8 @@ from curate.recipe.load import Recipe, as_recipe, load_recipe, resolved
 from curate.rundir.result import Run, RunLike, open_run
 from curate.rundir.store import MANIFEST, RECIPE, STAGES, Store
 from curate.signals import Signal
-from curate.signals.own import columns_in_use, in_use
-from curate.stages.measure import applied
+from curate.signals.own import in_use
+from curate.stages.measure import applied, naming_signals
 
 BEFORE_SIGNALS = ("source", "prompts", "generate", "judge", "pair", "budget")  # sections that decide what the pairs are
 AFTER_PAIRS = ("signals", "rules", "dedup", "decontaminate", "clusters", "select", "split")  # stages
@@ -71,11 +71,8 @@ def retune(
     with in_use(signals):
         before = open_run(folder) if (folder / MANIFEST).is_file() else None
         old = before.recipe if before else _unfinished(folder)
-        changed = as_recipe(
-            old, [*(f"rules.{name}={json.dumps(value)}" for name, value in (rules or {}).items()), *settings]
-        )
-        if own := columns_in_use():
-            changed = changed.model_copy(update={"signals": tuple(dict.fromkeys((*changed.signals, *own)))})
+        wanted = [f"rules.{name}={json.dumps(value)}" for name, value in (rules or {}).items()]
+        changed = naming_signals(as_recipe(old, [*wanted, *settings]))
         _check(old, changed)
         if before:  # while the run is still whole
             applied(changed.built_rules, before.stage("pairs"), before.stage("signals"))

@@ -67,7 +67,7 @@ def about(rule: str) -> str:
     if rule in DEFAULTS:
         return DEFAULTS[rule][1]
     column = rule.partition("_")[2]
-    return COLUMNS[column].about if column in COLUMNS else NOT_MET
+    return COLUMNS[column].about if column in COLUMNS else rule
 
 
 def explanation(reason: str, row: Mapping[str, Any]) -> str:
@@ -77,6 +77,8 @@ def explanation(reason: str, row: Mapping[str, Any]) -> str:
     if column.endswith("template_leak"):
         texts = "\n\n".join(message["content"] for message in row.get(column.partition("_")[0]) or [])
         return f"{about(name)}; the template of: {template_family(texts) or 'unknown'}"
+    if about(name) == name and reason.startswith(f"{name} ("):  # a condition, or a bound on a signal of the user's own
+        return NOT_MET
     return about(name) if column not in COLUMNS else f"{about(name)}; measured: {cell(row.get(column))}"
 
 

@@ -11,7 +11,7 @@ import polars as pl
 from curate import limits
 from curate.errors import InputError, require
 from curate.files import digest
-from curate.rundir.file_form import from_file, is_file_schema
+from curate.rundir.file_form import SIDES, from_file, is_file_schema
 from curate.rundir.manifest import Manifest
 from curate.rundir.stage import Stage
 from curate.rundir.store import CARD, DATA, LEDGER, MANIFEST, PRODUCT, RECIPE, REPORT, SPLITS, STAGES
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from curate.recipe.load import Recipe
 
 MAX_ROW = 2**64 - 1
-SIDES = ("prompt", "chosen", "rejected")
 MIN_ID = 6  # characters of a pair_id that are enough to find it
 
 

@@ -25,6 +25,12 @@ def check_signals(recipe: Recipe) -> None:
         )
 
 
+def naming_signals(recipe: Recipe) -> Recipe:
+    """Return the recipe with the columns of the own signals in use among those that it names."""
+    own = columns_in_use()
+    return recipe.model_copy(update={"signals": tuple(dict.fromkeys((*recipe.signals, *own)))}) if own else recipe
+
+
 def measure(store: Store, pairs: Stage) -> Stage:
     """Measure the signals of the pairs, row for row."""
     own = fingerprint_in_use()
