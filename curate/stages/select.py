@@ -1,22 +1,25 @@
 """Remaining pairs → named prompt clusters with map positions, and the pairs that are not selected."""
 
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import polars as pl
 
-from curate.recipe.data import Select
+from curate.dedup.corpus import BlockCorpus
 from curate.recipe.load import Recipe
 from curate.rundir.stage import Stage
 from curate.rundir.store import Store, fingerprint
-from curate.schema import digest
-from curate.selection import cap, map_2d, prompt_clusters
-from curate.selection import select as choose
-from curate.stages.remaining import DROPS, Remaining, best_of
-from curate.stages.vectors import run_corpus
+from curate.selection.choices import Material
+from curate.selection.diversity import map_2d, prompt_clusters
+from curate.selection.sections import Select
+from curate.selection.step_sections import Like
+from curate.selection.steps import columns_of_steps, needs_vectors, take_steps
+from curate.stages.relevance import example_feeds, relevance_of
+from curate.stages.remaining import DROPS, Remaining
+from curate.stages.vectors import run_corpus, vector_model
 
-VERSION = 2
+VERSION = 3
 # One row per remaining pair: the cluster of its prompt (-1: none), and its position on the map, null if not shown.
 CLUSTERS = pl.Schema({"row": pl.UInt64(), "cluster": pl.Int64(), "x": pl.Float64(), "y": pl.Float64()})
 
@@ -24,13 +27,7 @@ CLUSTERS = pl.Schema({"row": pl.UInt64(), "cluster": pl.Int64(), "x": pl.Float64
 def has_diversity(recipe: Recipe) -> bool:
     """Whether the recipe needs vectors of prompts anyway; then the report shows prompt clusters."""
     asks = recipe.dedup.semantic, recipe.split.clusters == "semantic", recipe.split.stratify == "cluster"
-    return recipe.select is not None or any(asks)
-
-
-def vector_model(recipe: Recipe) -> str | None:
-    """Return the embedding model of the recipe: the first named one, used wherever none is named; None = default."""
-    sections = (recipe.select, recipe.dedup.semantic)
-    return next((section.model for section in sections if section and section.model), None)
+    return any(asks) or (recipe.select is not None and needs_vectors(recipe.select))
 
 
 def cluster(store: Store, recipe: Recipe, remaining: Remaining) -> Stage:
@@ -50,67 +47,39 @@ def cluster(store: Store, recipe: Recipe, remaining: Remaining) -> Stage:
     return stage
 
 
-def select(store: Store, recipe: Recipe, remaining: Remaining, clusters: Stage) -> Stage:
-    """Write the rows that are not selected as DROPS; `value` is the rank by `select.by`, 1 for the best."""
+def select(store: Store, recipe: Recipe, remaining: Remaining, clusters: Stage | None) -> Stage:
+    """Write the rows that are not selected as DROPS, and what each step changed in the stage's info."""
     settings = recipe.select
     assert settings is not None  # noqa: S101 - only called with the section
-    key = fingerprint("select", VERSION, settings.model_dump(mode="json"), clusters.key, remaining.key)
+    examples = [feed.fingerprint for like in _likes(settings) for feed in example_feeds(like)]
+    from_clusters = clusters.key if clusters else None
+    key = fingerprint("select", VERSION, settings.model_dump(mode="json"), examples, from_clusters, remaining.key)
     stage = store.stage("select", key)
     if stage.info is None:
-        by = best_of(settings.by)
-        pairs = remaining.frame("pair_id", *([by] if by else []))
-        labels = clusters.scan().select("cluster").collect().to_series().to_numpy()
-        corpus = run_corpus(store, remaining)
-        drops = not_selected(
-            settings, pairs, labels, lambda: corpus.vectors("prompt", vector_model(recipe))[remaining.rows]
-        )
-        stage.write(0, drops.with_columns(matched=pl.lit(None, pl.String)).select(list(DROPS)).cast(DROPS))
-        stage.finish(dropped=len(drops))
+        pairs = remaining.frame(*columns_of_steps(settings))
+        material = _material(recipe, remaining.rows, run_corpus(store, remaining), clusters)
+        found = take_steps(pairs, settings, material)
+        rows = pairs.get_column("row")[found.drops.get_column("at")]
+        drops = found.drops.select(row=rows, rule="rule", value="value", matched=pl.lit(None, pl.String))
+        stage.write(0, drops.sort("row").cast(DROPS))
+        stage.finish(dropped=len(drops), steps=found.steps)
     return stage
 
 
-def not_selected(
-    settings: Select, pairs: pl.DataFrame, labels: np.ndarray, vectors: Callable[[], np.ndarray]
-) -> pl.DataFrame:
-    """
-    Return the rows that are not selected.
+def _material(recipe: Recipe, rows: np.ndarray, corpus: BlockCorpus, clusters: Stage | None) -> Material:
+    model = vector_model(recipe)
 
-    in : row, pair_id and the column of `settings.by`; for the same rows the cluster (-1: none) and, if needed, the unit
-         vectors of the prompts
-    out: row, rule (cluster_cap or not_selected), value: the rank by `settings.by`, of the rows that are not selected
-    """
-    scores = _scores(pairs, best_of(settings.by))
-    rows = np.arange(len(pairs))
-    rules = np.full(len(pairs), "not_selected", dtype=object)
-    if settings.max_per_cluster is not None:
-        within = cap(labels, scores, settings.max_per_cluster)
-        rules[np.setdiff1d(rows, within)] = "cluster_cap"
-        rows = within
-    if settings.n is not None and settings.n < len(rows):
-        rows = rows[_chosen(settings, settings.n, pairs[rows], scores[rows], lambda: vectors()[rows])]
-    dropped = np.setdiff1d(np.arange(len(pairs)), rows)
-    rank = pl.Series(-scores).rank("ordinal").cast(pl.Float64)
-    return pairs[dropped].select("row", rule=pl.Series(rules[dropped], dtype=pl.String), value=rank[dropped])
+    def labelled() -> tuple[np.ndarray, Sequence[str]]:
+        assert clusters is not None  # noqa: S101 - made for every selection that needs it
+        labels = clusters.scan().select("cluster").collect().to_series().to_numpy()
+        return labels, (clusters.info or {})["names"]
+
+    return Material(
+        cache(lambda: corpus.vectors("prompt", model)[rows]),
+        cache(labelled),
+        lambda like: relevance_of(like, corpus, model)[rows],
+    )
 
 
-def _scores(pairs: pl.DataFrame, by: str | None) -> np.ndarray:
-    """Return the values of `by` as floats, higher is better; -inf where not measured, zeros without `by`."""
-    if by is None:
-        return np.zeros(len(pairs))
-    scores = pairs.get_column(by).cast(pl.Float64).fill_nan(None).fill_null(float("-inf"))
-    return scores.to_numpy()
-
-
-def _chosen(
-    settings: Select, n: int, pairs: pl.DataFrame, scores: np.ndarray, vectors: Callable[[], np.ndarray]
-) -> np.ndarray:
-    """Return the positions of the n selected pairs."""
-    if settings.method in ("best", "random"):
-        seed = pl.concat_str(pl.lit(f"{settings.seed}|"), "pair_id")
-        order = pairs.select(score=pl.Series(scores), by_hash=digest(seed))
-        keys = ["by_hash"] if settings.method == "random" else ["score", "by_hash"]
-        best = [False] if settings.method == "random" else [True, False]
-        return order.select(pl.arg_sort_by(keys, descending=best)).to_series().to_numpy()[:n]
-    known = None if not np.isfinite(scores).any() else scores
-    method: Literal["farthest", "mmr"] = "farthest" if settings.method == "farthest" else "mmr"
-    return choose(vectors(), known, n, method=method, lambda_=settings.relevance, seed=settings.seed)
+def _likes(settings: Select) -> list[Like]:
+    return [step.settings for step in settings.steps if isinstance(step.settings, Like)]

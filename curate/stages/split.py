@@ -11,10 +11,9 @@ from curate.dedup.finders import FINDERS
 from curate.recipe.load import Recipe
 from curate.rundir.stage import Stage
 from curate.rundir.store import DATA, SPLITS, Store, fingerprint
-from curate.splits import split
+from curate.selection.splits import split
 from curate.stages.remaining import Remaining
-from curate.stages.select import vector_model
-from curate.stages.vectors import run_corpus, stored_corpus
+from curate.stages.vectors import run_corpus, stored_corpus, vector_model
 
 VERSION = 2
 STRATA = {"source": "source", "language": "prompt_language"}  # columns; for `cluster` it is the cluster number

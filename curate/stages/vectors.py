@@ -9,8 +9,15 @@ import polars as pl
 from curate.dedup.corpus import BlockCorpus, Read, blocks_of
 from curate.embeddings.cache import embed
 from curate.embeddings.encoder import DEFAULT, load_encoder
+from curate.recipe.load import Recipe
 from curate.rundir.store import STAGES, Store, fingerprint
 from curate.stages.remaining import Remaining
+
+
+def vector_model(recipe: Recipe) -> str | None:
+    """Return the embedding model of the recipe: the first named one, used wherever none is named; None = default."""
+    sections = (recipe.select, recipe.dedup.semantic)
+    return next((section.model for section in sections if section and section.model), None)
 
 
 def run_corpus(store: Store, remaining: Remaining) -> BlockCorpus:

@@ -165,12 +165,13 @@ def test_splits_equal_those_of_a_run(tmp_path: Path) -> None:
 
 def test_select_by_score_and_at_random() -> None:
     lines = [row(n, chosen_score=n, rejected_score=0) for n in range(6)]
-    best = curate.select(lines, 2, method="best", by="margin")
+    best = curate.select(lines, budget=2, fill="top", by="margin")
     assert best.kept["source_row"].to_list() == [4, 5]
-    assert best.dropped["value"].to_list() == [6.0, 5.0, 4.0, 3.0]
-    assert curate.select(lines, 3, method="random").kept.equals(curate.select(lines, 3, method="random").kept)
-    with pytest.raises(RecipeError, match="method"):
-        curate.select(lines, 2, method="worst")  # type: ignore[arg-type]
+    assert best.dropped["value"].round(2).to_list() == [0.17, 0.33, 0.5, 0.67]
+    drawn = [curate.select(lines, budget=3, fill="random").kept for _ in range(2)]
+    assert drawn[0].equals(drawn[1])
+    with pytest.raises(RecipeError, match="fill"):
+        curate.select(lines, budget=2, fill="worst")  # type: ignore[arg-type]
 
 
 def test_html_is_escaped() -> None:

@@ -63,7 +63,7 @@ def with_value(path: tuple[str, ...], value: Any) -> dict[str, Any]:
     for part, following in zip(path, (*path[1:], None), strict=True):
         inside: Any = value if following is None else [] if following == "*" else {}
         if part == "*":
-            place[:] = [value] * 2 if following is None else [MODEL | {}]
+            place[:] = [value] * 2 if following is None else [{} if path[0] == "select" else MODEL | {}]
             place = place[0]
         else:
             place[part] = place.get(part) or inside if following is not None else value

@@ -16,7 +16,7 @@ SAFE = {
     "source": {"paths": []},
     "rules": {"max_chars_ratio": 4},
     "dedup": {"near": True, "semantic": True},
-    "select": {"n": 5},
+    "select": {"budget": 5, "rip": {}},
     "split": {"test": 0.2},
     "publish": {"about": "file:///etc/passwd"},
     "prompts": None,
@@ -41,7 +41,7 @@ HOSTILE = {
     "budget": {"prices": "/etc/prices.yaml"},
     "dedup": {"semantic": {"model": "them/encoder"}, "against": ["them/other"]},
     "decontaminate": {"against": ["mt_bench", {"path": "/data/evals.jsonl"}], "method": "embedding", "model": "them/e"},
-    "select": {"n": 5, "model": "them/e2"},
+    "select": {"like": {"examples": "/home/me/mine.txt", "texts": "tea"}, "budget": 5, "model": "them/e2"},
     "train": {"model": "them/model", "chat_template": "/tmp/t.jinja", "trl": {"beta": 0.1, "report_to": "wandb"}},
 }  # fmt: skip
 USES = {
@@ -68,6 +68,7 @@ USES = {
     "decontaminate.against.0.path": ["read mt_bench"],
     "decontaminate.against.1.path": ["read /data/evals.jsonl"],
     "decontaminate.model": ["load the model them/e"],
+    "select.steps.0.like.examples": ["read /home/me/mine.txt"],
     "select.model": ["load the model them/e2"],
     "train.model": ["load the model them/model"],
     "train.chat_template": ["read /tmp/t.jinja"],

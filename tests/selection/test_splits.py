@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.splits import split
+from curate.selection.splits import split
 
 # The first 13 hex digits of sha256("0|a"), … over 16**13:
 # a 0.197, b 0.477, c 0.113, d 0.781, e 0.526, é 0.674, f 0.243, g 0.108

@@ -9,7 +9,7 @@ from threadpoolctl import threadpool_limits
 
 from curate.embeddings.cosine import SCALE, grid
 from curate.errors import RecipeError
-from curate.selection import cap, map_2d, prompt_clusters, select
+from curate.selection.diversity import cap, diverse, map_2d, prompt_clusters
 
 THEMES = {
     "bread": "How do I bake a {} bread in the oven?",
@@ -56,8 +56,8 @@ def test_clusters_do_not_depend_on_row_order_and_threads(seed: int, threads: int
         assert again[1] == names
         there = map_2d(vectors[order], 100)
         for method in ("farthest", "mmr"):
-            ours = select(vectors, scores, 50, method=method)
-            theirs = order[select(vectors[order], scores[order], 50, method=method)]
+            ours = diverse(vectors, scores, 50, method=method)
+            theirs = order[diverse(vectors[order], scores[order], 50, method=method)]
             assert (vectors[ours] == vectors[theirs]).all()
     same = there.with_columns(row=pl.Series(order[there.get_column("row").to_numpy()], dtype=pl.UInt64)).sort("x", "y")
     assert same.select("x", "y").equals(spots.sort("x", "y").select("x", "y"))
@@ -77,7 +77,7 @@ def test_few_rows_and_rows_without_a_direction() -> None:
         labels, names = prompt_clusters(vectors[:rows], texts[:rows])
         assert (labels.tolist(), len(names)) == ([0] * rows, rows)
         assert len(map_2d(vectors[:rows])) == rows
-        assert select(vectors[:rows], None, 5).tolist() == [0] * rows
+        assert diverse(vectors[:rows], None, 5).tolist() == [0] * rows
         assert cap(labels, None, 1).tolist() == [0] * rows
     vectors[0], vectors[1] = 0, np.nan
     labels, _ = prompt_clusters(vectors, texts)
@@ -119,36 +119,36 @@ def brute_force(vectors: np.ndarray, gains: np.ndarray, cost: float, first: int 
 
 @pytest.mark.parametrize("pool", [4, 50, 2048])
 def test_select_agrees_with_plain_greedy_selection(pool: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("curate.selection.POOL", pool)
+    monkeypatch.setattr("curate.selection.diversity.POOL", pool)
     chance = np.random.default_rng(0)
     vectors = chance.normal(size=(400, 6)) + np.array([1, 0, 0, 0, 0, 0])
     scores = np.arange(400)[::-1] / 400  # of equal vectors the first is the best, as in the plain selection
     ranks = scores + 1 / 400
-    farthest = select(vectors, scores, 100)
+    farthest = diverse(vectors, scores, 100)
     assert farthest.tolist() == brute_force(vectors, np.zeros(400), 1.0, int(scores.argmax()), 100)
-    mmr = select(vectors, scores, 100, method="mmr", lambda_=0.3)
+    mmr = diverse(vectors, scores, 100, method="mmr", lambda_=0.3)
     assert mmr.tolist() == brute_force(vectors, 0.3 * ranks, 0.7, None, 100)
-    by_score = select(vectors, scores, 100, method="mmr", lambda_=1)
+    by_score = diverse(vectors, scores, 100, method="mmr", lambda_=1)
     assert by_score.tolist() == np.argsort(-scores)[:100].tolist()
 
 
 def test_the_best_of_equal_vectors_is_selected_and_the_others_come_last() -> None:
     vectors = np.eye(4)[[0, 1, 0, 2, 0]].astype(np.float32)
     vectors[3] = np.nan
-    assert select(vectors, np.array([1, 2, 3, 9, np.nan]), 9).tolist() == [2, 1, 3, 0, 4]
-    assert select(vectors, np.array([1, 2, 3, 9, np.nan]), 1).tolist() == [2]
-    assert select(vectors, None, 0).tolist() == []
+    assert diverse(vectors, np.array([1, 2, 3, 9, np.nan]), 9).tolist() == [2, 1, 3, 0, 4]
+    assert diverse(vectors, np.array([1, 2, 3, 9, np.nan]), 1).tolist() == [2]
+    assert diverse(vectors, None, 0).tolist() == []
 
 
 def test_without_scores_the_seed_determines_the_first_row() -> None:
     vectors, _ = themed()
-    firsts = {int(select(vectors, None, 3, seed=seed)[0]) for seed in range(20)}
+    firsts = {int(diverse(vectors, None, 3, seed=seed)[0]) for seed in range(20)}
     assert len(firsts) > 10
-    assert select(vectors, None, 30, seed=3).tolist() == select(vectors, None, 30, seed=3).tolist()
+    assert diverse(vectors, None, 30, seed=3).tolist() == diverse(vectors, None, 30, seed=3).tolist()
     with pytest.raises(RecipeError, match="Known: farthest, mmr"):
-        select(vectors, None, 3, method="nearest")  # type: ignore[arg-type]
+        diverse(vectors, None, 3, method="nearest")  # type: ignore[arg-type]
     with pytest.raises(RecipeError, match="n=-1: expected a number of rows"):
-        select(vectors, None, -1)
+        diverse(vectors, None, -1)
 
 
 def test_caps() -> None:

@@ -103,7 +103,7 @@ def map_2d(vectors: np.ndarray, limit: int = 5000) -> pl.DataFrame:
     return pl.DataFrame({"row": sample, "x": flat[:, 0], "y": flat[:, 1]}).cast(MAP).sort("row")
 
 
-def select(
+def diverse(
     vectors: np.ndarray,
     scores: np.ndarray | None,
     n: int,
