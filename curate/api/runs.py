@@ -26,6 +26,7 @@ def clean(
     source: Source,
     out: str | Path,
     *,
+    preset: str | None = None,
     rules: Mapping[str, Any] | None = None,
     settings: Sequence[str] = (),
     signals: Sequence[Signal | Callable[..., Any]] = (),
@@ -43,8 +44,10 @@ def clean(
     out
         The run directory, created if need be. The same call continues an interrupted run; an edit repeats only what
         depends on it.
+    preset
+        Rules for one purpose, each with a reason, beside the default ones: helpful, safety, code, strict.
     rules
-        Changes of the default rules: `{"max_chars_ratio": 4}`.
+        Changes of these rules: `{"max_chars_ratio": 4}`.
     settings
         `section.key=value` texts, as for `--set`.
     signals
@@ -77,7 +80,12 @@ def clean(
     (4, 4)
     """
     with readable_paths(source) as paths, in_use(signals):
-        tree = {"source": {"paths": paths, **source_options}, "signals": columns_in_use(), "rules": dict(rules or {})}
+        tree = {
+            "preset": preset,
+            "source": {"paths": paths, **source_options},
+            "signals": columns_in_use(),
+            "rules": dict(rules or {}),
+        }
         return flow.run(make_recipe(tree, settings), out, force=force)
 
 

@@ -12,6 +12,7 @@ from curate.cli.options import (
     Force,
     Json,
     Out,
+    Preset,
     Set,
     Signals,
     Trust,
@@ -22,6 +23,7 @@ from curate.cli.options import (
     look_ahead,
     pairs_of,
 )
+from curate.recipe.presets import NAMES as PRESETS
 from curate.terminal import show, show_json
 
 if TYPE_CHECKING:
@@ -33,7 +35,8 @@ Examples:\n
 [bold]curate clean pairs.jsonl.gz -o RUN[/]\n
 [bold]curate clean OWNER/NAME --split train -o RUN --set rules.max_chars_ratio=4[/]\n
 [bold]curate clean 'shards/*.parquet' -o RUN --columns prompt=q,chosen=good,rejected=bad[/]\n
-[bold]curate clean pairs.jsonl -o RUN --near --semantic --decontaminate mt_bench --decontaminate mine.jsonl[/]
+[bold]curate clean pairs.jsonl -o RUN --near --semantic --decontaminate mt_bench --decontaminate mine.jsonl[/]\n
+[bold]curate clean OWNER/NAME -o RUN --preset helpful --like cooking.txt --budget 5000[/]
 """
 EVALS_EXAMPLES = """
 Examples:\n
@@ -45,6 +48,7 @@ RECIPE_EXAMPLES = """
 Examples:\n
 [bold]curate recipe > recipe.yaml[/]\n
 [bold]curate recipe recipe.yaml --set split.test=0[/]\n
+[bold]curate recipe --preset strict[/]\n
 [bold]curate recipe --schema > recipe.schema.json[/]
 """
 
@@ -89,6 +93,20 @@ def clean(  # noqa: PLR0913 - the options of the command
         ),
     ] = None,
     signals: Signals = None,
+    preset: Preset = None,
+    like: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--like", help="Keep pairs whose prompts are similar to those of a file. Repeatable (select.like)."
+        ),
+    ] = None,
+    unlike: Annotated[
+        list[str] | None,
+        typer.Option("--unlike", help="Drop pairs whose prompts are similar to those of a file. Repeatable."),
+    ] = None,
+    budget: Annotated[
+        int | None, typer.Option(min=1, help="Keep this many pairs: good ones that differ (select.budget).")
+    ] = None,
     near: Annotated[bool, typer.Option("--near", help="Drop pairs with near-duplicate prompts (dedup.near).")] = False,
     semantic: Annotated[
         bool, typer.Option("--semantic", help="Drop pairs with paraphrased prompts (dedup.semantic).")
@@ -116,6 +134,9 @@ def clean(  # noqa: PLR0913 - the options of the command
         "dedup.semantic": semantic,
         "dedup.against": against,
         "decontaminate.against": evals,
+        "select.like.examples": like,
+        "select.unlike.examples": unlike,
+        "select.budget": budget,
     }
     enabled = [f"{key}={json.dumps(value)}" for key, value in switches.items() if value]
 
@@ -130,7 +151,7 @@ def clean(  # noqa: PLR0913 - the options of the command
     chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     chosen["settings"] = [*enabled, *(settings or ())]
     with signals_of_files(signals or ()):
-        finish(clean_source(source, out, force=force, **chosen), as_json=as_json)
+        finish(clean_source(source, out, preset=preset, force=force, **chosen), as_json=as_json)
 
 
 @app.command(epilog="Example: [bold]curate run recipe.yaml -o RUN --set split.test=0.05[/]")
@@ -234,12 +255,16 @@ def recipe(
     *,
     settings: Set = None,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of recipes, for editors.")] = False,
+    preset: Annotated[str | None, typer.Option("--preset", help=f"Print a preset: {', '.join(PRESETS)}.")] = None,
 ) -> None:
     """Print a recipe with every default written out, as a starting point or to validate your own."""
     from curate.recipe.load import Recipe, load_recipe, make_recipe, to_yaml
+    from curate.recipe.presets import preset_text
 
     if schema:
         show_json(Recipe.model_json_schema())
+    elif preset is not None:
+        show(preset_text(preset), end="")
     elif file is not None:
         show(to_yaml(load_recipe(file, settings or ())), end="")
     else:

@@ -29,6 +29,12 @@ Signals = Annotated[
     list[str] | None,
     typer.Option("--signals", metavar="FILE.py:FUNCTION", help="Measure a signal of your own, too. Repeatable."),
 ]
+Preset = Annotated[
+    str | None,
+    typer.Option(
+        help="Start from the rules of a preset: helpful, safety, code, strict (`curate recipe --preset NAME`)."
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Use a folder even if it contains a run of another source.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the number of requests, tokens and dollars, and exit.")]
 Check = Annotated[

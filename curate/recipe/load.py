@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
@@ -14,9 +14,10 @@ from curate.errors import RecipeError, nearest, shortened
 from curate.files import FILES, BoundedYaml, TextKeys, parse_yaml, read_yaml, yaml_text
 from curate.recipe.data import Decontaminate, Dedup, Publish, Rules, Source, Split
 from curate.recipe.models import Budget, Generate, Judge, Model, Pair, Prompts
+from curate.recipe.presets import with_preset
 from curate.recipe.rankings import check_rankings
 from curate.recipe.training import Train
-from curate.rules import Rule, Where, make_where
+from curate.rules import Rule, Where, plain_rules
 from curate.schema.section import AS_IS, Section, Texts, refuse_remote_code
 from curate.selection.sections import Select
 
@@ -36,6 +37,9 @@ class Recipe(Section):
 
     origin: Origin | None = Field(
         None, description="Written by `curate pull`: such a recipe uses models, files and keys only with your consent"
+    )
+    preset: Annotated[Literal["helpful", "safety", "code", "strict"] | None, AS_IS] = Field(
+        None, description="Start from the rules of a preset (`curate recipe --preset NAME` prints them)"
     )
     source: Source = Source()
     prompts: Prompts | None = None
@@ -109,6 +113,11 @@ class Recipe(Section):
     def built_rules(self) -> list[Rule | Where]:
         """The rules, in the order in which reasons are reported."""
         return self.rules.build(self.signals)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _on_a_preset(cls, value: Any) -> Any:
+        return with_preset(value) if isinstance(value, dict) else value
 
     @model_validator(mode="after")
     def _rules_are_known(self) -> "Recipe":
@@ -208,23 +217,7 @@ def as_recipe(source: "str | Path | Mapping[str, Any] | Recipe", overrides: Sequ
 def resolved(recipe: Recipe) -> dict[str, Any]:
     """Return plain data with every default written out, including the rules, as in `recipe.yaml` of a run."""
     tree = {name: section for name, section in recipe.model_dump(mode="json").items() if section is not None}
-    rules = recipe.built_rules
-    bounds = {rule.name: _plain_bound(rule) for rule in rules if isinstance(rule, Rule)}
-    conditions = [_plain_condition(n, rule) for n, rule in enumerate((r for r in rules if isinstance(r, Where)), 1)]
-    return tree | {"rules": {"defaults": False, **({"where": conditions} if conditions else {}), **bounds}}
-
-
-def _plain_bound(rule: Rule) -> Any:
-    value = list(rule.allowed) or (True if rule.name.startswith("no_") else rule.min if rule.max is None else rule.max)
-    return value if rule.on_null == "keep" else {"value": value, "on_null": rule.on_null}
-
-
-def _plain_condition(number: int, rule: Where) -> Any:
-    given = {"condition": rule.condition, "name": rule.name, "reason": rule.about, "on_null": rule.on_null}
-    plain = make_where(rule.condition, number)
-    usual = {"name": plain.name, "reason": plain.about, "on_null": plain.on_null}
-    changed = {key: value for key, value in given.items() if value != usual.get(key)}
-    return rule.condition if len(changed) == 1 else changed
+    return tree | {"rules": {"defaults": False, **plain_rules(recipe.built_rules)}}
 
 
 def to_yaml(recipe: Recipe) -> str:

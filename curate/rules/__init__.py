@@ -16,7 +16,7 @@ from curate.signals import COLUMNS, Signal
 
 __all__ = [
     "DEFAULTS", "NOT_MET", "Rule", "Where", "apply_rules", "field_types", "known_columns", "make_conditions",
-    "make_rule", "make_rules", "make_where", "numeric_columns", "with_conditions",
+    "make_rule", "make_rules", "make_where", "numeric_columns", "plain_rules", "with_conditions",
 ]  # fmt: skip
 
 OnNull = Literal["keep", "drop"]
@@ -64,7 +64,11 @@ DEFAULTS: dict[str, tuple[float | bool, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A bound: keep rows whose signal is in min..max (or in `allowed`); `on_null` decides for unmeasured rows."""
+    """
+    A bound: keep rows whose signal is in min..max (or in `allowed`); `on_null` decides for unmeasured rows.
+
+    `about` is the user's reason; empty for that of the default rule or of the signal.
+    """
 
     name: str
     column: str
@@ -72,6 +76,7 @@ class Rule:
     max: float | None = None
     allowed: tuple[str, ...] = ()
     on_null: OnNull = "keep"
+    about: str = ""
 
     def broken(self) -> pl.Expr:
         """Return whether a row breaks the rule and is dropped; never null."""
@@ -120,10 +125,13 @@ def make_rule(name: str, value: Any, columns: Mapping[str, Signal] = COLUMNS) ->
     Raises RecipeError for an unknown name and for a value of the wrong type.
     """
     on_null: OnNull = "keep"
+    reason = ""
     if isinstance(value, Mapping):
-        if not set(value) <= {"value", "on_null"} or value.get("on_null", "keep") not in ("keep", "drop"):
-            raise RecipeError(f"rules.{name}: expected {{value: …, on_null: keep or drop}}, found {dict(value)}")
-        on_null, value = value.get("on_null", "keep"), value.get("value", True)
+        on_null, reason = value.get("on_null", "keep"), value.get("reason", "")
+        if not set(value) <= {"value", "on_null", "reason"} or on_null not in ("keep", "drop"):
+            expected = "{value: …, on_null: keep or drop, reason: …}"
+            raise RecipeError(f"rules.{name}: expected {expected}, found {shortened(dict(value))}")
+        value = value.get("value", True)
     kind, _, column = name.partition("_")
     if kind not in BOUNDS or column not in columns:
         kinds = {True: ("only",), False: ("no", "min", "max")}
@@ -132,7 +140,7 @@ def make_rule(name: str, value: Any, columns: Mapping[str, Signal] = COLUMNS) ->
         raise RecipeError(f"unknown rule {name!r}.{nearest(name, known)} {shape}")
     if value is None or value is False:
         return None
-    return BOUNDS[kind](Rule(name, column, on_null=on_null), value)
+    return BOUNDS[kind](Rule(name, column, on_null=on_null, about=str(reason)), value)
 
 
 def _no(rule: Rule, value: Any) -> Rule:
@@ -192,6 +200,28 @@ def make_conditions(settings: Any, names: Iterable[str] = ()) -> list[Where]:
     if twice := [one.name for place, one in enumerate(found) if one.name in [other.name for other in found[:place]]]:
         raise RecipeError(f"where: {shortened(twice[0])} stands there twice")
     return found
+
+
+def plain_rules(rules: Sequence[Rule | Where]) -> dict[str, Any]:
+    """Return rules as they stand in a recipe: `where` with the conditions, and the bounds by name."""
+    conditions = [_plain_condition(n, rule) for n, rule in enumerate((r for r in rules if isinstance(r, Where)), 1)]
+    bounds = {rule.name: _plain_bound(rule) for rule in rules if isinstance(rule, Rule)}
+    return {**({"where": conditions} if conditions else {}), **bounds}
+
+
+def _plain_bound(rule: Rule) -> Any:
+    value = list(rule.allowed) or (True if rule.name.startswith("no_") else rule.min if rule.max is None else rule.max)
+    others = {"on_null": rule.on_null, "reason": rule.about}
+    changed = {key: other for key, other in others.items() if other not in ("keep", "")}
+    return {"value": value, **changed} if changed else value
+
+
+def _plain_condition(number: int, rule: Where) -> Any:
+    given = {"condition": rule.condition, "name": rule.name, "reason": rule.about, "on_null": rule.on_null}
+    plain = make_where(rule.condition, number)
+    usual = {"name": plain.name, "reason": plain.about, "on_null": plain.on_null}
+    changed = {key: value for key, value in given.items() if value != usual.get(key)}
+    return rule.condition if len(changed) == 1 else changed
 
 
 def _in_32_bits(bound: float) -> float:
