@@ -28,6 +28,7 @@ TEXTS = st.text(alphabet="ab c日本\n.", max_size=80)
         )),
         ("the same", "the same", ([("the same", False)], [("the same", False)])),
         ("nothing alike here", "other words only", ([("nothing alike here", False)], [("other words only", False)])),
+        ("a b c d e f", "f e d c b a", ([("a b c d e f", False)], [("f e d c b a", False)])),
         ("", "", ([], [])),
     ],
 )  # fmt: skip
