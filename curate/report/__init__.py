@@ -1,14 +1,21 @@
 """The report on a run: its numbers as plain data, the dataset card, the HTML report, charts."""
 
 __all__ = [
+    "bounds",
     "card",
     "card_data",
     "card_header",
     "charts",
+    "differences",
     "environment",
+    "examples",
+    "figures",
     "generation",
     "html",
+    "scores",
     "summary",
+    "svg",
+    "topics",
 ]
 
 

@@ -1,64 +1,98 @@
 """Charts as SVG text, drawn without a browser: opening the report fetches and runs nothing for them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from curate.report.svg import titled
+
 BINS = 36
-COLORED = 10  # clusters with their own colour on the map
-GREY, BLUE, ORANGE = "#b8c0cc", "#2f6fde", "#e07b39"
+COLORS = 20  # clusters with a colour of their own on the map; further ones use the same again
+GREY, BLUE, ORANGE, RED = "#9aa5b4", "#2f6fde", "#e07b39", "#d03b3b"
 LOGARITHMIC = ("chars", "words", "lines", "ratio")
+# Text and lines have the colour of the page's text, so that charts fit both schemes.
+CONFIG: dict[str, Any] = {
+    "background": None,
+    "view": {"stroke": None},
+    "axis": {"grid": False, "labelColor": "currentColor", "titleColor": "currentColor", "aria": False},
+    "legend": {"labelColor": "currentColor", "aria": False},
+    "title": {"color": "currentColor", "aria": False},
+    "text": {"color": "currentColor"},
+}
+Row = dict[str, Any]
 
 
-def before_after(values: pl.Series, kept: pl.Series, title: str) -> str:
-    """Return a histogram of a numeric signal over all pairs, with the kept pairs in front."""
-    logarithmic = title.endswith(LOGARITHMIC)
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A picture, and the values that it shows as a table."""
+
+    svg: str
+    table: list[Row] = field(default_factory=list)
+    outside: tuple[str, ...] = ()  # bounds that are not within the axis
+
+
+def before_after(values: pl.Series, kept: pl.Series, title: str, bounds: Mapping[str, float] | None = None) -> Chart:
+    """Return a histogram of a numeric signal over all pairs, the kept ones in front, with a line at each bound."""
     return _histogram(
         {"all pairs": values, "kept": values.filter(kept)},
         {"all pairs": GREY, "kept": BLUE},
         title,
-        logarithmic=logarithmic,
+        logarithmic=title.endswith(LOGARITHMIC),
+        bounds=bounds or {},
     )
 
 
-def chosen_rejected(chosen: pl.Series, rejected: pl.Series, title: str) -> str:
+def chosen_rejected(chosen: pl.Series, rejected: pl.Series, title: str) -> Chart:
     """Return two overlaid histograms on a logarithmic axis."""
-    return _histogram(
-        {"chosen": chosen, "rejected": rejected}, {"chosen": BLUE, "rejected": ORANGE}, title, logarithmic=True
-    )
+    groups = {"chosen": chosen, "rejected": rejected}
+    return _histogram(groups, {"chosen": BLUE, "rejected": ORANGE}, title, logarithmic=True)
+
+
+def histograms(groups: Mapping[str, pl.Series], title: str, counted: str) -> Chart:
+    """Return a histogram of each of up to four groups, over each other; `counted` says what the values belong to."""
+    colors = dict(zip(groups, (BLUE, ORANGE, GREY, RED), strict=False))
+    return _histogram(dict(groups), colors, title, logarithmic=False, counted=counted)
 
 
 def prompt_map(points: pl.DataFrame, names: Sequence[str]) -> str:
-    """Return a map of points (x, y, cluster, kept), coloured by the ten largest clusters; dropped ones are faint."""
-    shown = [name[:40] for name in names[:COLORED]]
-    dots = [
-        {"x": x, "y": y, "of": shown[cluster] if cluster < COLORED else "others", "kept": kept}
-        for x, y, cluster, kept in points.select("x", "y", "cluster", "kept").iter_rows()
+    """
+    Return a map of points (x, y, cluster, kept), coloured by cluster; dropped ones are faint.
+
+    At the centre of each cluster is its number in the table, from 1.
+    """
+    shown = points.with_columns(color=pl.col("cluster") % COLORS)
+    middle = points.group_by("cluster").agg(pl.col("x", "y").median()).sort("cluster")
+    labels = [
+        {"x": x, "y": y, "number": cluster + 1, "about": f"{cluster + 1}: {names[cluster]}"}
+        for cluster, x, y in middle.iter_rows()
     ]
     axis = {"type": "quantitative", "axis": None, "scale": {"zero": False}}
-    domain = [*dict.fromkeys(shown), *(["others"] if len(names) > COLORED else [])]
-    return _svg(
-        {
-            "width": 620,
-            "height": 420,
-            "data": {"values": dots},
-            "mark": {"type": "circle", "size": 14},
-            "encoding": {
-                "x": {"field": "x", **axis},
-                "y": {"field": "y", **axis},
-                "opacity": {"condition": {"test": "datum.kept", "value": 0.75}, "value": 0.15},
-                "color": {
-                    "field": "of",
-                    "type": "nominal",
-                    "scale": {"domain": domain, "scheme": "tableau20"},
-                    "legend": {"title": None, "labelLimit": 260},
-                },
+    place = {"x": {"field": "x", **axis}, "y": {"field": "y", **axis}}
+    dots = {
+        "data": {"values": shown.select("x", "y", "color", "kept").to_dicts()},
+        "mark": {"type": "square", "size": 12, "aria": False},
+        "encoding": {
+            **place,
+            "opacity": {"condition": {"test": "datum.kept", "value": 0.7}, "value": 0.2},
+            "color": {
+                "field": "color",
+                "type": "nominal",
+                "scale": {"domain": list(range(COLORS)), "scheme": "tableau20"},
+                "legend": None,
             },
-            "config": {"view": {"stroke": None}},
-        }
-    )
+        },
+    }
+    numbers = {
+        "data": {"values": labels},
+        "mark": {"type": "text", "fontSize": 12, "fontWeight": "bold"},
+        "encoding": {**place, "text": {"field": "number"}, "description": {"field": "about"}},
+    }
+    return _svg({"width": 720, "height": 420, "layer": [dots, numbers]}, "Map of the prompts by cluster")
 
 
 def lines(found: Mapping[str, Sequence[tuple[float, float]]], title: str) -> str:
@@ -70,60 +104,95 @@ def lines(found: Mapping[str, Sequence[tuple[float, float]]], title: str) -> str
         for x, y in line
         if np.isfinite(x) and np.isfinite(y)
     ]
-    return _svg(
-        {
-            "title": title,
-            "width": 300,
-            "height": 150,
-            "data": {"values": points},
-            "mark": {"type": "line", "point": len(points) < 60},
-            "encoding": {
-                "x": {"field": "x", "type": "quantitative", "axis": {"title": None}},
-                "y": {"field": "y", "type": "quantitative", "scale": {"zero": False}, "axis": {"title": None}},
-                "color": _legend(colors),
-            },
-            "config": {"view": {"stroke": None}, "axis": {"grid": False}},
-        }
-    )
+    spec = {
+        "title": title,
+        "width": 300,
+        "height": 150,
+        "data": {"values": points},
+        "mark": {"type": "line", "point": len(points) < 60},
+        "encoding": {
+            "x": {"field": "x", "type": "quantitative", "axis": {"title": None}},
+            "y": {"field": "y", "type": "quantitative", "scale": {"zero": False}, "axis": {"title": None}},
+            "color": _legend(colors),
+        },
+    }
+    return _svg(spec, title)
 
 
-def _histogram(groups: dict[str, pl.Series], colors: dict[str, str], title: str, *, logarithmic: bool) -> str:
+def _histogram(
+    groups: Mapping[str, pl.Series],
+    colors: Mapping[str, str],
+    title: str,
+    *,
+    logarithmic: bool,
+    bounds: Mapping[str, float] = MappingProxyType({}),
+    counted: str = "pairs",
+) -> Chart:
     samples = {name: values.drop_nulls().cast(pl.Float64).to_numpy() for name, values in groups.items()}
     samples = {name: values[np.isfinite(values)] for name, values in samples.items()}
     edges = _edges(np.concatenate(list(samples.values())), logarithmic=logarithmic)
+    bins = [(float(start), float(stop)) for start, stop in pairwise(edges)]
+    counts = {
+        name: np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0].tolist() for name, values in samples.items()
+    }
     bars = [
-        {"from": float(edges[i]), "to": float(edges[i + 1]), "pairs": int(count), "of": name}
-        for name, values in samples.items()
-        for i, count in enumerate(np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0])
+        {"from": start, "to": stop, counted: count, "of": name, "about": f"{_span(start, stop)}: {count:,} {name}"}
+        for name, of_bins in counts.items()
+        for (start, stop), count in zip(bins, of_bins, strict=True)
         if count
     ]
-    axis = {"format": "~s", "tickCount": 6} if logarithmic else {}
-    return _svg(
-        {
-            "title": title,
-            "width": 300,
-            "height": 130,
-            "data": {"values": bars},
-            "mark": {"type": "bar", "opacity": 0.72, "binSpacing": 0},
-            "encoding": {
-                "x": {
-                    "field": "from",
-                    "type": "quantitative",
-                    "bin": "binned",
-                    "scale": {
-                        "type": "log" if logarithmic else "linear",
-                        "domain": [float(edges[0]), float(edges[-1])],
-                        "nice": False,
-                    },
-                    "axis": {"title": None, **axis},
-                },
-                "x2": {"field": "to"},
-                "y": {"field": "pairs", "type": "quantitative", "stack": None},
-                "color": _legend(colors),
+    table = [
+        {"from": start, "to": stop, **{name: of_bins[place] for name, of_bins in counts.items()}}
+        for place, (start, stop) in enumerate(bins)
+        if any(of_bins[place] for of_bins in counts.values())
+    ]
+    within = {name: bound for name, bound in bounds.items() if edges[0] <= bound <= edges[-1]}
+    spec = {
+        "title": title,
+        "width": 300,
+        "height": 130,
+        "layer": [
+            {
+                "data": {"values": bars},
+                "mark": {"type": "bar", "opacity": 0.72, "binSpacing": 0},
+                "encoding": _bar_encoding(edges, colors, counted, logarithmic=logarithmic),
             },
-            "config": {"view": {"stroke": None}, "axis": {"grid": False}},
-        }
-    )
+            *_rule_lines(within),
+        ],
+    }
+    return Chart(_svg(spec, title), table, tuple(name for name in bounds if name not in within))
+
+
+def _bar_encoding(edges: np.ndarray, colors: Mapping[str, str], counted: str, *, logarithmic: bool) -> dict[str, Any]:
+    axis = {"format": "~s", "tickCount": 6} if logarithmic else {"tickCount": 6}
+    scale = {
+        "type": "log" if logarithmic else "linear",
+        "domain": [float(edges[0]), float(edges[-1])],
+        "nice": False,
+    }
+    return {
+        "x": {
+            "field": "from", "type": "quantitative", "bin": "binned", "scale": scale, "axis": {"title": None, **axis},
+        },
+        "x2": {"field": "to"},
+        "y": {"field": counted, "type": "quantitative", "stack": None, "axis": {"tickCount": 4}},
+        "color": _legend(colors),
+        "description": {"field": "about"},
+    }  # fmt: skip
+
+
+def _rule_lines(bounds: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Return a vertical line at each bound, named by its rule."""
+    if not bounds:
+        return []
+    values = [{"at": bound, "rule": name} for name, bound in bounds.items()]
+    line = {"type": "rule", "color": RED, "strokeWidth": 2, "strokeDash": [4, 3]}
+    at = {"x": {"field": "at", "type": "quantitative"}, "description": {"field": "rule"}}
+    return [{"data": {"values": values}, "mark": line, "encoding": at}]
+
+
+def _span(start: float, stop: float) -> str:
+    return f"{start:.4g} to {stop:.4g}"
 
 
 def _legend(colors: Mapping[str, str]) -> dict[str, Any]:
@@ -147,9 +216,8 @@ def _edges(values: np.ndarray, *, logarithmic: bool) -> np.ndarray:
     return np.linspace(low, high if high > low else low + 1, BINS + 1)
 
 
-def _svg(spec: dict[str, Any]) -> str:
+def _svg(spec: dict[str, Any], title: str) -> str:
     # A plain Vega-Lite specification: building and validating it with altair would double the time.
     import vl_convert
 
-    svg: str = vl_convert.vegalite_to_svg(spec)
-    return svg
+    return titled(vl_convert.vegalite_to_svg({**spec, "config": CONFIG}), title)

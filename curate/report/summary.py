@@ -17,7 +17,7 @@ from curate.signals import COLUMNS, SIDES
 from curate.signals.patterns import template_family
 from curate.sources.problems import PROBLEMS
 
-EXAMPLES = 20  # rows shown for each reason
+EXAMPLES = 20  # kept pairs that are shown
 SHOWN_CHARS = 1_500  # characters shown of each text in an example
 # Stages in the order of the flow, with a description of the rows that remain after each.
 REMAINING_AFTER = {
@@ -217,23 +217,6 @@ class Summary:
         return [(language, count / total) for language, count in counted.iter_rows()]
 
     @cached_property
-    def examples(self) -> dict[tuple[str, str], list[dict[str, Any]]]:
-        """For each (stage, first rule) a deterministic sample of the rows it dropped."""
-        ledger = self.run.ledger.with_row_index("place")
-        ranked = ledger.filter(~pl.col("kept")).select(
-            "place", "stage", "rule", order=pl.coalesce("pair_id", pl.lit(""))
-        )
-        rank = pl.struct("order", "place").rank("ordinal").over("stage", "rule")
-        places = ranked.filter(rank <= EXAMPLES).select("place").collect().get_column("place")
-        rows = self._texts(places)
-        return {
-            (reason.stage, reason.rule): [
-                row for row in rows if (row["stage"], row["rule"]) == (reason.stage, reason.rule)
-            ]
-            for reason in self.reasons
-        }
-
-    @cached_property
     def kept_examples(self) -> list[dict[str, Any]]:
         """A sample of the kept pairs, by hash."""
         ledger = self.run.ledger.with_row_index("place").filter(pl.col("kept"))
@@ -241,19 +224,27 @@ class Summary:
 
     def _texts(self, places: pl.Series) -> list[dict[str, Any]]:
         """Return ledger rows with their texts, each shortened for display."""
-        wanted = pl.col("place").is_in(places.implode())
-        ledger = self.run.ledger.with_row_index("place").filter(wanted).collect()
-        texts = self.run.stage("pairs").scan().select(*SIDES, "tools").with_row_index("place")
-        rows = ledger.join(texts.filter(wanted).collect(engine="streaming"), on="place").sort("place").to_dicts()
+        rows = self.rows(places)
         for row in rows:
             row |= {side: [_shortened(turn) for turn in shown_turns(row, side)] for side in SIDES}
             del row["tools"]
         return rows
 
+    def rows(self, places: pl.Series, columns: Sequence[str] = ()) -> list[dict[str, Any]]:
+        """Return ledger rows by their place, with the messages of the pairs, and further columns of the pairs."""
+        wanted = pl.col("place").is_in(places.implode())
+        ledger = self.run.ledger.with_row_index("place").filter(wanted).collect()
+        texts = self.run.stage("pairs").scan().select(*SIDES, "tools", *columns).with_row_index("place")
+        return ledger.join(texts.filter(wanted).collect(engine="streaming"), on="place").sort("place").to_dicts()
+
     def measured(self, names: Sequence[str]) -> list[str]:
         """Return the signals that were measured for at least one pair."""
-        counts = self.signals.select(pl.col(*names).count()).collect(engine="streaming").row(0, named=True)
+        counts = self.measurements(names)
         return [name for name in names if counts[name]]
+
+    def measurements(self, names: Sequence[str]) -> dict[str, int]:
+        """Return for how many pairs each of some signals was measured."""
+        return self.signals.select(pl.col(*names).count()).collect(engine="streaming").row(0, named=True)
 
 
 def shown_turns(row: Mapping[str, Any], side: str) -> list[dict[str, str]]:

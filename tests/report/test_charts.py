@@ -13,7 +13,7 @@ ODD = [[], [None, None], [1.0], [0.0, 0.0], [1.0, float("inf"), None], [-3.0, 5.
 @pytest.mark.parametrize("title", ["chars_ratio", "margin"])
 def test_before_after_draws_any_values(values: list[float | None], title: str) -> None:
     kept = pl.Series([True] * len(values), dtype=pl.Boolean)
-    svg = before_after(pl.Series(values, dtype=pl.Float64), kept, title)
+    svg = before_after(pl.Series(values, dtype=pl.Float64), kept, title).svg
     assert svg.startswith("<svg")
     assert title in svg
 
