@@ -10,9 +10,11 @@ from markupsafe import escape
 
 from curate.report.bounds import Bounds, number
 from curate.report.differences import Part, differences
-from curate.report.summary import EXAMPLES, SHOWN_CHARS, Summary, cell, explanation, shown_turns
+from curate.report.reasons import cell, explanation
+from curate.report.summary import EXAMPLES, SHOWN_CHARS, Summary
 from curate.report.topics import first_words
 from curate.rules import Where
+from curate.schema.message import shown_turns
 from curate.signals import SIDES
 
 NEAREST = 5  # of the examples of a reason: those whose values are nearest to the bound
