@@ -26,7 +26,7 @@ __all__ = [
     "COLUMNS", "RESPONSES", "SIDES", "SIGNALS", "Signal", "as_signal", "columns_of", "measure", "signal_of", "text_of",
 ]  # fmt: skip
 
-VERSION = 3  # part of the stage's key: increase it when a signal's value changes
+VERSION = 4  # part of the stage's key: increase it when a signal's value changes
 
 SIGNALS: dict[str, Signal] = {
     signal.name: signal

@@ -15,6 +15,7 @@ from curate.rundir.writers import SplitWriter, TableWriter, ledger_rows
 from curate.schema import LEDGER, OPTIONAL, PAIR
 from curate.stages.remaining import Remaining
 from curate.terminal import progress
+from curate.text.blocks import mapped
 
 
 def write_product(store: Store, remaining: Remaining, sides: Stage) -> dict[str, dict[str, int]]:
@@ -31,10 +32,15 @@ def write_product(store: Store, remaining: Remaining, sides: Stage) -> dict[str,
             fields = _fields(remaining, splits)
             writers = {name: stack.enter_context(SplitWriter(data, name, fields=fields)) for name in SPLITS}
             writers["train"].write(pl.DataFrame(schema=PAIR))  # a run that keeps no rows still has a train split
-            for number, span in enumerate(remaining.spans):
+
+            def rows_of(number: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+                span = remaining.spans[number]
                 block = pl.read_parquet(remaining.pairs.part(number), glob=False)
                 verdicts = pl.read_parquet(remaining.rules.part(number), glob=False)
-                rows = ledger_rows(block, verdicts, _of_span(drops, *span), _of_span(splits, *span).get_column("split"))
+                split = _of_span(splits, *span).get_column("split")
+                return block, ledger_rows(block, verdicts, _of_span(drops, *span), split)
+
+            for block, rows in mapped(rows_of, range(len(remaining.spans))):  # the next ones while one is written
                 ledger.write(rows)
                 for name, writer in writers.items():
                     kept = block.filter(rows.get_column("split").eq_missing(name)).select(list(PAIR))
