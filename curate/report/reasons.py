@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from curate.rules import DEFAULTS, NOT_MET, Rule, Where
 from curate.signals import COLUMNS
 from curate.signals.patterns import template_family
 from curate.sources.problems import PROBLEMS
@@ -53,6 +52,7 @@ class Reason:
 def about(rule: str) -> str:
     """Return an explanation of a reason: that of the default rule if there is one, else that of the signal."""
     from curate.dedup.finders import FINDERS  # here, since a card and a page of training need none of it
+    from curate.rules import DEFAULTS
 
     if rule in ABOUT:
         return ABOUT[rule]
@@ -64,11 +64,6 @@ def about(rule: str) -> str:
     return COLUMNS[column].about if column in COLUMNS else rule
 
 
-def own_reason(rule: Rule | Where) -> str:
-    """Return the reason that a recipe states for a rule of its own; empty if it states none."""
-    return f"{rule.about}: {rule.condition}" if isinstance(rule, Where) else rule.about
-
-
 def explanation(reason: str, row: Mapping[str, Any]) -> str:
     """Return the explanation of a ledger row's reason, with the value of its signal in that row, if it is about one."""
     name = reason.split(" ", maxsplit=1)[0].rstrip(":")
@@ -77,7 +72,7 @@ def explanation(reason: str, row: Mapping[str, Any]) -> str:
         texts = "\n\n".join(message["content"] for message in row.get(column.partition("_")[0]) or [])
         return f"{about(name)}; the template of: {template_family(texts) or 'unknown'}"
     if about(name) == name and reason.startswith(f"{name} ("):  # a condition, or a bound on a signal of the user's own
-        return NOT_MET
+        return "the condition is not met"
     return about(name) if column not in COLUMNS else f"{about(name)}; measured: {cell(row.get(column))}"
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import polars as pl
 
 from curate.report.generation import GenerationSummary
-from curate.report.reasons import Reason, about, own_reason
+from curate.report.reasons import Reason, about
+from curate.rules import Rule, Where
 from curate.rundir.result import Run
 from curate.rundir.store import SPLITS
 from curate.schema.message import shown_turns
@@ -32,6 +33,10 @@ STAGES = tuple(REMAINING_AFTER)
 OPTIONAL = ("decontaminate", "select")  # skipped in the funnel if the recipe lacks the section
 BEFORE_PAIRS = ("read", "prompts", "generate", "judge", "pair")  # these drop sets of answers, later stages drop pairs
 MOVED = {"chosen_chars": "chosen", "rejected_chars": "rejected", "margin": "margin"}  # medians that a selection moves
+
+
+def _own_reason(rule: Rule | Where) -> str:
+    return f"{rule.about}: {rule.condition}" if isinstance(rule, Where) else rule.about
 
 
 @dataclass(frozen=True)
@@ -112,7 +117,7 @@ class Summary:
         )
         rows = every.join(first, on=["stage", "rule"], how="left").with_columns(pl.col("first").fill_null(0)).to_dicts()
         rows.sort(key=lambda row: (STAGES.index(row["stage"]), -row["any"], row["rule"]))
-        own = {rule.name: own_reason(rule) for rule in self.run.recipe.built_rules}
+        own = {rule.name: _own_reason(rule) for rule in self.run.recipe.built_rules}
         return [
             Reason(r["stage"], r["rule"], own.get(r["rule"]) or about(r["rule"]), r["first"], r["any"]) for r in rows
         ]
