@@ -1,25 +1,21 @@
-"""Shared by models in this process: loading, chat templates, padding and batching."""
+"""Models of transformers in this process: loading, padding and batching, log-probs of tokens, rewards."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from curate.embeddings.encoder import loading
 from curate.errors import InputError, require
-from curate.text.chat import render_chat
-from pipelines.clients.requests import Messages
 
 EXTRA = "embed"  # torch and transformers are in it
 NO_LIMIT = 10**9
+CAUSAL = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")  # how names of architectures end
+CLASSIFIER = "ForSequenceClassification"
 SCORED_AT_ONCE = 4  # sequences, whose logits over the whole vocabulary are in memory at the same time
 
 Ids = list[int]
 T = TypeVar("T")
 R = TypeVar("R")
-
-
-def rendered(tokenizer: Any, messages: Messages, *, answer: bool, **options: Any) -> str:
-    """Render the chat template; with `answer`, up to the beginning of the answer."""
-    return render_chat(tokenizer, messages, add_generation_prompt=answer, **options)
 
 
 def load(kind: Any, name: str, device: str | None, cpu_dtype: str) -> tuple[Any, Any]:
@@ -94,3 +90,59 @@ def log_probs(model: Any, answers: Sequence[tuple[Ids, Ids]]) -> list[list[float
 def one_line(error: Exception) -> str:
     """Format an error for a reply or message."""
     return " ".join(str(error).split())[:300]
+
+
+def load_causal(name: str, device: str | None = None) -> tuple[Any, Any]:
+    """
+    Load tokenizer and causal model, in float32 on the CPU.
+
+    Raises InputError for a model of another kind, which transformers would load in part or run with attention to later
+    tokens, and for a tokenizer without a chat template.
+    """
+    transformers = require("transformers", EXTRA)
+    with loading(name) as folder:
+        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    kinds = config.architectures or []
+    if kinds and not any(kind.endswith(CAUSAL) for kind in kinds):
+        raise InputError(f"{name} is not a causal language model: it is a {kinds[0]}")
+    tokenizer, model = load(transformers.AutoModelForCausalLM, name, device, "float32")
+    if not tokenizer.chat_template:
+        raise InputError(f"{name} has no chat template; expected a chat model (its name often ends in -Instruct)")
+    return tokenizer, model
+
+
+def load_reward(name: str, device: str | None = None) -> tuple[Any, Any]:
+    """
+    Load tokenizer and reward model, in float32 on the CPU.
+
+    Raises InputError for any other than a sequence classifier of one label.
+    """
+    transformers = require("transformers", EXTRA)
+    with loading(name) as folder:
+        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    kinds = config.architectures or []
+    if kinds and not any(kind.endswith(CLASSIFIER) for kind in kinds):
+        raise InputError(f"{name} is not a reward model: it is a {kinds[0]}, expected a sequence classifier")
+    if config.num_labels != 1:
+        raise InputError(f"{name} is not a reward model: it has {config.num_labels} labels, expected 1")
+    tokenizer, model = load(transformers.AutoModelForSequenceClassification, name, device, "float32")
+    return tokenizer, model
+
+
+def rewards(model: Any, rows: Sequence[Ids]) -> list[float | None]:
+    """Return the number that a sequence classifier of one label gives each row, in one batch; None if not finite."""
+    torch = require("torch", EXTRA)
+    config = model.config.get_text_config()
+    pad = config.pad_token_id
+    if pad is None:
+        # Decoders read the score at the last token that is not padding. Without a padding token of the model's own, any
+        # token works that is not the last one of a row.
+        pad = min(set(range(len(rows) + 1)) - {row[-1] for row in rows})
+    ids, mask = padded(rows, pad, model.device, left=False)
+    before, config.pad_token_id = config.pad_token_id, pad
+    try:
+        with torch.inference_mode():
+            numbers = model(input_ids=ids, attention_mask=mask).logits[:, 0].float().tolist()
+    finally:
+        config.pad_token_id = before
+    return [number if math.isfinite(number) else None for number in numbers]
