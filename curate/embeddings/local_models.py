@@ -1,11 +1,14 @@
 """Models of transformers in this process: loading, padding and batching, log-probs of tokens, rewards."""
 
+import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
-from curate.embeddings.encoder import loading
+from curate.embeddings.encoder import FILES, loading, model_folder
 from curate.errors import InputError, require
+from curate.files import digest
 
 EXTRA = "embed"  # torch and transformers are in it
 NO_LIMIT = 10**9
@@ -92,12 +95,40 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:300]
 
 
-def load_causal(name: str, device: str | None = None) -> tuple[Any, Any]:
+def dtype_here() -> str:
+    """Return the dtype in which models compute on this machine: bfloat16 on a GPU, float32 on the CPU."""
+    return "bfloat16" if require("torch", EXTRA).cuda.is_available() else "float32"
+
+
+def fingerprint_of(name: str) -> str:
+    """Return what changes when the files of a model do: the commit of a Hub id, else a hash of the folder's files."""
+    folder = Path(model_folder(name))
+    if folder.parent.name == "snapshots":
+        return folder.name
+    files = sorted(path for pattern in (*FILES, "*.bin") for path in folder.glob(pattern))
+    sums = "".join(f"{path.name} {digest(path)}\n" for path in files)
+    return hashlib.sha256(sums.encode()).hexdigest()
+
+
+def token_batches(lengths: Sequence[int], most: int) -> Iterator[slice]:
+    """
+    Yield slices of rows, longest first, so that each has at most `most` tokens with its padding, or is a single row.
+
+        list(token_batches([5, 3, 2, 2], 9))  # [slice(0, 1), slice(1, 4)]
+    """
+    start = 0
+    while start < len(lengths):
+        stop = start + max(1, most // max(1, lengths[start]))
+        yield slice(start, min(stop, len(lengths)))
+        start = stop
+
+
+def load_causal(name: str, device: str | None = None, *, chat: bool = True) -> tuple[Any, Any]:
     """
     Load tokenizer and causal model, in float32 on the CPU.
 
     Raises InputError for a model of another kind, which transformers would load in part or run with attention to later
-    tokens, and for a tokenizer without a chat template.
+    tokens, and, for a `chat` model, without a chat template.
     """
     transformers = require("transformers", EXTRA)
     with loading(name) as folder:
@@ -106,7 +137,7 @@ def load_causal(name: str, device: str | None = None) -> tuple[Any, Any]:
     if kinds and not any(kind.endswith(CAUSAL) for kind in kinds):
         raise InputError(f"{name} is not a causal language model: it is a {kinds[0]}")
     tokenizer, model = load(transformers.AutoModelForCausalLM, name, device, "float32")
-    if not tokenizer.chat_template:
+    if chat and not tokenizer.chat_template:
         raise InputError(f"{name} has no chat template; expected a chat model (its name often ends in -Instruct)")
     return tokenizer, model
 
