@@ -37,8 +37,6 @@ class ModelSignals(Section):
             raise ValueError("reference: name the policy that is compared with it")
         if self.encoder and not self.relevance:
             raise ValueError("encoder: set relevance: true, which uses it")
-        if len(set(self.reward)) < len(self.reward):
-            raise ValueError("reward: a model is there twice")
         return self
 
     @property
