@@ -7,7 +7,7 @@ from curate.files import write_text, yaml_text
 from curate.recipe.published import published_section
 from curate.report.card_header import hub_sources
 from curate.report.environment import environment
-from curate.report.summary import cell
+from curate.report.reasons import cell
 from curate.rundir.result import Run
 from train.models import is_local
 

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from curate.files import write_text
 from curate.report import charts
 from curate.report.environment import environment
-from curate.report.summary import cell
+from curate.report.reasons import cell
 from train.training.monitor import History, curves
 
 

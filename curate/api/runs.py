@@ -80,12 +80,8 @@ def clean(
     (4, 4)
     """
     with readable_paths(source) as paths, in_use(signals):
-        tree = {
-            "preset": preset,
-            "source": {"paths": paths, **source_options},
-            "signals": columns_in_use(),
-            "rules": dict(rules or {}),
-        }
+        tree = {"preset": preset, "source": {"paths": paths, **source_options}, "signals": columns_in_use()}
+        tree["rules"] = dict(rules or {})
         return flow.run(make_recipe(tree, settings), out, force=force)
 
 

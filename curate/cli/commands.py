@@ -7,15 +7,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from curate.cli.options import (
+    Against,
+    Budget,
     Check,
     DryRun,
+    Evals,
     Force,
     Json,
+    LabelNoise,
+    Like,
+    Near,
     Out,
     Preset,
+    Semantic,
     Set,
     Signals,
     Trust,
+    Unlike,
+    Where,
     Yes,
     app,
     ask_consent,
@@ -85,42 +94,17 @@ def clean(  # noqa: PLR0913 - the options of the command
     config: Annotated[str | None, typer.Option(help="Configuration of a Hub dataset.")] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a Hub dataset.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Read at most this many rows.")] = None,
-    where: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--where",
-            help="Keep pairs that meet a condition in SQL: \"extra.topic = 'code'\". Repeatable (rules.where).",
-        ),
-    ] = None,
+    where: Where = None,
     signals: Signals = None,
     preset: Preset = None,
-    like: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--like", help="Keep pairs whose prompts are similar to those of a file. Repeatable (select.like)."
-        ),
-    ] = None,
-    unlike: Annotated[
-        list[str] | None,
-        typer.Option("--unlike", help="Drop pairs whose prompts are similar to those of a file. Repeatable."),
-    ] = None,
-    budget: Annotated[
-        int | None, typer.Option(min=1, help="Keep this many pairs: good ones that differ (select.budget).")
-    ] = None,
-    near: Annotated[bool, typer.Option("--near", help="Drop pairs with near-duplicate prompts (dedup.near).")] = False,
-    semantic: Annotated[
-        bool, typer.Option("--semantic", help="Drop pairs with paraphrased prompts (dedup.semantic).")
-    ] = False,
-    against: Annotated[
-        list[str] | None,
-        typer.Option("--against", help="With --near or --semantic: also compare with this dataset. Repeatable."),
-    ] = None,
-    evals: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--decontaminate", help="Drop pairs that contain items of an eval set: name, file, Hub id. Repeatable."
-        ),
-    ] = None,
+    like: Like = None,
+    unlike: Unlike = None,
+    budget: Budget = None,
+    label_noise: LabelNoise = False,
+    near: Near = False,
+    semantic: Semantic = False,
+    against: Against = None,
+    evals: Evals = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -130,6 +114,7 @@ def clean(  # noqa: PLR0913 - the options of the command
 
     switches = {
         "rules.where": where,
+        "label_noise": label_noise,
         "dedup.near": near,
         "dedup.semantic": semantic,
         "dedup.against": against,

@@ -35,6 +35,34 @@ Preset = Annotated[
         help="Start from the rules of a preset: helpful, safety, code, strict (`curate recipe --preset NAME`)."
     ),
 ]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(help="Keep pairs that meet a condition in SQL: \"extra.topic = 'code'\". Repeatable (rules.where)."),
+]
+Like = Annotated[
+    list[str] | None,
+    typer.Option(help="Keep pairs whose prompts are similar to those of a file. Repeatable (select.like)."),
+]
+Unlike = Annotated[
+    list[str] | None, typer.Option(help="Drop pairs whose prompts are similar to those of a file. Repeatable.")
+]
+Budget = Annotated[int | None, typer.Option(min=1, help="Keep this many pairs: good ones that differ (select.budget).")]
+LabelNoise = Annotated[
+    bool,
+    typer.Option("--label-noise", help="Estimate how probable it is that each label is right; drops nothing."),
+]
+Near = Annotated[bool, typer.Option("--near", help="Drop pairs with near-duplicate prompts (dedup.near).")]
+Semantic = Annotated[bool, typer.Option("--semantic", help="Drop pairs with paraphrased prompts (dedup.semantic).")]
+Against = Annotated[
+    list[str] | None,
+    typer.Option("--against", help="With --near or --semantic: also compare with this dataset. Repeatable."),
+]
+Evals = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--decontaminate", help="Drop pairs that contain items of an eval set: name, file, Hub id. Repeatable."
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Use a folder even if it contains a run of another source.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the number of requests, tokens and dollars, and exit.")]
 Check = Annotated[

@@ -13,8 +13,10 @@ from rich.text import Text
 from curate import terminal
 from curate.cli.inputs import described
 from curate.report.generation import GenerationSummary, rubric_tables
-from curate.report.summary import Summary, cell, explanation, shown_turns
+from curate.report.reasons import cell, explanation
+from curate.report.summary import Summary
 from curate.rundir.result import Run
+from curate.schema.message import shown_turns
 
 SHOWN_CHARS = 1_000
 console = terminal.console()

@@ -49,6 +49,20 @@ class BlockCorpus:
         """Return another set, to be compared with this one: it has the same contexts."""
         return BlockCorpus(blocks_of(frame), len(frame), self._embed, self._questions)
 
+    def only(self, rows: np.ndarray) -> "BlockCorpus":
+        """Return the same rows, of which only these are compared."""
+        mask = np.zeros(self.rows, bool)
+        mask[rows] = True
+
+        def read(columns: tuple[str, ...]) -> Iterator[pl.DataFrame]:
+            start = 0
+            for block in self._read(columns):
+                compared = pl.Series(mask[start : start + len(block)])
+                yield block.with_columns(pl.when(compared).then(pl.col(name)).alias(name) for name in columns)
+                start += len(block)
+
+        return BlockCorpus(read, self.rows, self._embed)
+
     def texts(self, compare: str, *, whole: bool = False) -> Blocks:
         """Return the texts of all rows, null for those that are not compared; context is named, or `whole`."""
         return lambda: self._texts(compare, "whole" if whole else "named")

@@ -12,7 +12,7 @@ import polars as pl
 
 from curate.schema import with_ids
 from curate.text.arrays import mixed
-from curate.text.blocks import text_chunks
+from curate.text.blocks import mapped, text_chunks
 from curate.text.messages import text_of
 from curate.text.utf8 import flat_bytes
 
@@ -47,11 +47,12 @@ def equal_ids(ids: pl.DataFrame, blocks: Callable[[], Iterable[pl.DataFrame]]) -
     if ids.is_empty():
         return ids
     firsts = ids.select(first=pl.col("pair_id").is_first_distinct()).to_series()  # copies are equal anyway
-    of_prompts = pl.concat([_sums(block, "prompt") for block in _filtered(blocks(), firsts)])
+    of_prompts = pl.concat(mapped(lambda block: _sums(block, "prompt"), _filtered(blocks(), firsts)))
     several = of_prompts.select(pl.len().over("prompt") > 1).to_series()
     firsts = firsts.scatter(firsts.arg_true().filter(~several), False)
     of_sides = [pl.DataFrame(schema=dict.fromkeys(RESPONSES, pl.UInt32))]
-    of_sides += [_sums(block, *RESPONSES) for block in _filtered(blocks(), firsts)] if several.any() else []
+    if several.any():
+        of_sides += mapped(lambda block: _sums(block, *RESPONSES), _filtered(blocks(), firsts))
     repeated = _repeated(pl.concat([of_prompts.filter(several), pl.concat(of_sides)], how="horizontal"))
     if not repeated.any():
         return ids

@@ -16,11 +16,11 @@ from curate.schema import LEDGER as LEDGER_SCHEMA
 # Not published: seconds, memory and other fields that say something about the machine.
 MANIFEST_FIELDS = (
     "prefcurate", "python", "libraries", "inputs", "stages", "counts", "bytes", "leaks", "split", "clusters",
-    "decontaminate",
+    "decontaminate", "select",
 )  # fmt: skip
 FACTS = (
     "prefcurate", "counts", "bytes", "inputs", "decontaminate", "leaks", "funnel", "reasons", "languages", "lengths",
-    "flags", "signals", "personal", "clusters", "sample",
+    "flags", "signals", "personal", "clusters", "selection", "selected_sources", "sample",
 )  # fmt: skip
 GENERATION = {
     "prompts": (

@@ -7,15 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from curate.report.summary import Summary, cell
+from curate.report.reasons import cell
 from curate.rules import DEFAULTS, Rule, Where
 from curate.signals import COLUMNS
 
 if TYPE_CHECKING:
     from curate.recipe.load import Recipe
+    from curate.report.summary import Summary
 
 NOT_MEASURED = "not measured"
 SHOWN_CHARS = 200  # of a text in a condition's columns
+# What the value in the ledger is, for steps of a selection.
+SELECTED_BY = {
+    "like": "relevance", "unlike": "relevance", "topics": "cluster", "rip_score": "rejected_score",
+    "rip_length": "rejected_chars", "rip_gap": "margin", "bees": "probability", "selective": "held-out loss",
+    "implicit_gap": "gap", "length_balanced": "log2 of the length ratio",
+    **dict.fromkeys(("chosen_first_score", "chosen_first_gap", "top", "cap", "mmr", "farthest", "budget"), "quantile"),
+}  # fmt: skip
 Row = Mapping[str, Any]
 
 
@@ -87,14 +95,21 @@ class Bounds:
         what, limit = self._limits.get(reason, ("", None))
         if limit is not None:
             return f"{what} > {number(limit)}"
-        pair, select = self.recipe.pair, self.recipe.select
+        pair = self.recipe.pair
         settings: dict[str, Callable[[], str]] = {
             "below_margin": lambda: f"lead < {number(pair.min_margin)}" if pair else "",
             "chosen_below_floor": lambda: f"best score < {number(pair.min_chosen_score)}" if pair else "",
-            "cluster_cap": lambda: f"more than {number(select.max_per_cluster)} pairs in the cluster" if select else "",
-            "not_selected": lambda: f"not among the {number(select.n)} selected" if select else "",
+            "like": lambda: self._relevance("like", "<"),
+            "unlike": lambda: self._relevance("unlike", "≥"),
         }
         return settings.get(reason, lambda: "")()
+
+    def _relevance(self, step: str, sign: str) -> str:
+        select = self.recipe.select
+        for one in [one.settings for one in (select.steps if select else ()) if one.name == step]:
+            if one.top is None and one.share is None:
+                return f"relevance {sign} {number(0.5 if one.threshold is None else one.threshold)}"
+        return "relevance, among all pairs"
 
     def _measured(self, reason: str, value: float) -> str:
         if reason in self.similarity:
@@ -106,8 +121,8 @@ class Bounds:
         what, limit = self._limits.get(reason, ("", None))
         if what:
             return f"{what} {number(value)}" if limit is None else compared(what, value, ">", limit)
-        if reason in ("cluster_cap", "not_selected") and self.recipe.select:
-            return f"rank {number(value)} by {self.recipe.select.by}"
+        if reason in SELECTED_BY:
+            return f"{SELECTED_BY[reason]} {number(value)}"
         return f"similarity {number(value)}" if reason == "in_other_set" else ""
 
 
@@ -177,7 +192,7 @@ class RuleFacts:
         return self.measured == 0 and self.pairs > 0
 
 
-def rule_facts(summary: Summary, bounds: Bounds) -> list[RuleFacts]:
+def rule_facts(summary: "Summary", bounds: Bounds) -> list[RuleFacts]:
     """Return every rule of the recipe, in order, with what it found."""
     known = summary.signals.collect_schema()
     columns = {

@@ -11,7 +11,8 @@ from curate.report.card_data import facts
 from curate.report.card_header import DEFAULT, Header, header_of, infos_of, join, read_header, to_text
 from curate.report.environment import environment
 from curate.report.generation import GenerationSummary
-from curate.report.summary import Summary, cell
+from curate.report.reasons import cell
+from curate.report.summary import Summary
 from curate.rundir.store import DATA, SUMMARY
 from curate.sources import title
 from curate.terminal import visible

@@ -90,6 +90,8 @@ class Facts(TypedDict):
     signals: list[SignalFacts]
     personal: dict[str, int]
     clusters: list[ClusterFacts]
+    selection: list[dict[str, Any]]
+    selected_sources: list[dict[str, Any]]
     sample: dict[str, Any] | None
 
 
@@ -116,6 +118,8 @@ def facts(summary: Summary) -> dict[str, Any]:
         "signals": [_distribution(summary, name) for name in summary.measured(shown)],
         "personal": _personal(summary),
         "clusters": summary.clusters[:CLUSTERS],
+        "selection": summary.selection,
+        "selected_sources": summary.selected_sources[:CLUSTERS],
         "sample": next(iter(summary.kept_examples), None),
     }
 

@@ -10,9 +10,11 @@ from markupsafe import escape
 
 from curate.report.bounds import Bounds, number
 from curate.report.differences import Part, differences
-from curate.report.summary import EXAMPLES, SHOWN_CHARS, Summary, cell, explanation, shown_turns
+from curate.report.reasons import cell, explanation
+from curate.report.summary import EXAMPLES, SHOWN_CHARS, Summary
 from curate.report.topics import first_words
 from curate.rules import Where
+from curate.schema.message import shown_turns
 from curate.signals import SIDES
 
 NEAREST = 5  # of the examples of a reason: those whose values are nearest to the bound
@@ -139,7 +141,7 @@ class Examples:
         looked_at = [
             column for rule in rules for column in (rule.columns if isinstance(rule, Where) else (rule.column,))
         ]
-        signals = self.summary.run.stage("signals").scan()
+        signals = self.summary.run.signals.scan()
         columns = [name for name in signals.collect_schema() if name in looked_at]
         if not columns:
             return {}

@@ -9,7 +9,8 @@ from curate.report.bounds import Bounds, rule_facts
 from curate.report.environment import environment
 from curate.report.examples import Examples
 from curate.report.figures import figure, length_figure, map_figure, signal_figures
-from curate.report.summary import Summary, cell
+from curate.report.reasons import cell
+from curate.report.summary import Summary
 from curate.report.topics import topics
 from curate.signals import SIGNALS
 

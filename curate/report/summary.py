@@ -1,21 +1,19 @@
 """The numbers and rows behind a run's report and card, all read from the run directory."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import polars as pl
 
-from curate.dedup.finders import FINDERS
 from curate.report.generation import GenerationSummary
-from curate.rules import DEFAULTS, NOT_MET, Where
+from curate.report.reasons import Reason, about
+from curate.rules import Rule, Where
 from curate.rundir.result import Run
 from curate.rundir.store import SPLITS
-from curate.schema.message import shown_text, tool_names
+from curate.schema.message import shown_turns
 from curate.signals import COLUMNS, SIDES
-from curate.signals.patterns import template_family
-from curate.sources.problems import PROBLEMS
 
 EXAMPLES = 20  # kept pairs that are shown
 SHOWN_CHARS = 1_500  # characters shown of each text in an example
@@ -34,52 +32,11 @@ REMAINING_AFTER = {
 STAGES = tuple(REMAINING_AFTER)
 OPTIONAL = ("decontaminate", "select")  # skipped in the funnel if the recipe lacks the section
 BEFORE_PAIRS = ("read", "prompts", "generate", "judge", "pair")  # these drop sets of answers, later stages drop pairs
-# Explanations of reasons that are not rules of the recipe.
-ABOUT = PROBLEMS | {
-    "duplicate_pair": "another row has the same prompt and the same two responses",
-    "contradiction": "another row has the same two responses with the opposite preference",
-    **{f"{name}_duplicate": finder.about for name, finder in FINDERS.items()},
-    "duplicate_responses": "another row has nearly the same two responses to the same or nearly the same prompt",
-    "near_contradiction": "another row has nearly the same two responses with the opposite preference",
-    "in_other_set": "the row duplicates a row of a dataset in dedup.against",
-    "eval_item": "the pair contains an item of an eval set",
-    "cluster_cap": "the prompt's cluster has more pairs than the recipe keeps",
-    "not_selected": "other pairs were selected",
-    "max_pairs_per_prompt": "the prompt has more pairs than the recipe keeps",
-}
+MOVED = {"chosen_chars": "chosen", "rejected_chars": "rejected", "margin": "margin"}  # medians that a selection moves
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """One reason for dropping rows: how often it was the first reason, and how often it applied at all."""
-
-    stage: str
-    rule: str
-    about: str
-    first: int
-    any: int
-
-
-def about(rule: str) -> str:
-    """Return an explanation of a reason: that of the default rule if there is one, else that of the signal."""
-    if rule in ABOUT:
-        return ABOUT[rule]
-    if rule in DEFAULTS:
-        return DEFAULTS[rule][1]
-    column = rule.partition("_")[2]
-    return COLUMNS[column].about if column in COLUMNS else rule
-
-
-def explanation(reason: str, row: Mapping[str, Any]) -> str:
-    """Return the explanation of a ledger row's reason, with the value of its signal in that row, if it is about one."""
-    name = reason.split(" ", maxsplit=1)[0].rstrip(":")
-    column = name.partition("_")[2]
-    if column.endswith("template_leak"):
-        texts = "\n\n".join(message["content"] for message in row.get(column.partition("_")[0]) or [])
-        return f"{about(name)}; the template of: {template_family(texts) or 'unknown'}"
-    if about(name) == name and reason.startswith(f"{name} ("):  # a condition, or a bound on a signal of the user's own
-        return NOT_MET
-    return about(name) if column not in COLUMNS else f"{about(name)}; measured: {cell(row.get(column))}"
+def _own_reason(rule: Rule | Where) -> str:
+    return f"{rule.about}: {rule.condition}" if isinstance(rule, Where) else rule.about
 
 
 @dataclass(frozen=True)
@@ -160,20 +117,40 @@ class Summary:
         )
         rows = every.join(first, on=["stage", "rule"], how="left").with_columns(pl.col("first").fill_null(0)).to_dicts()
         rows.sort(key=lambda row: (STAGES.index(row["stage"]), -row["any"], row["rule"]))
-        own = {rule.name: f"{rule.about}: {rule.condition}" for rule in self._conditions}
+        own = {rule.name: _own_reason(rule) for rule in self.run.recipe.built_rules}
         return [
             Reason(r["stage"], r["rule"], own.get(r["rule"]) or about(r["rule"]), r["first"], r["any"]) for r in rows
         ]
 
-    @property
-    def _conditions(self) -> list[Where]:
-        return [rule for rule in self.run.recipe.built_rules if isinstance(rule, Where)]
+    @cached_property
+    def selection(self) -> list[dict[str, Any]]:
+        """What each step of the selection changed: pairs, and medians of lengths (characters) and margin."""
+        facts = self.run.manifest.select
+        return [
+            {"step": step.step, "pairs before": step.rows[0], "after": step.rows[1]}
+            | {f"{MOVED[name]} before": before for name, (before, _) in step.medians.items()}
+            | {f"{MOVED[name]} after": after for name, (_, after) in step.medians.items()}
+            for step in (facts.steps if facts else ())
+        ]
+
+    @cached_property
+    def selected_sources(self) -> list[dict[str, Any]]:
+        """By source, where there are several: pairs that reached the selection, and that were selected."""
+        facts = self.run.manifest.select
+        steps = facts.steps if facts else []
+        if not steps or len(steps[0].sources) < 2:
+            return []
+        last = steps[-1].sources
+        return [
+            {"source": name, "pairs": before, "selected": last.get(name, (0, 0))[1]}
+            for name, (before, _) in steps[0].sources.items()
+        ]
 
     @cached_property
     def signals(self) -> pl.LazyFrame:
         """All signals of the rows that became pairs, and `kept`; lazy, as there may be millions of rows."""
         kept = self.run.ledger.select("kept", "pair_id")
-        both = pl.concat([kept, self.run.stage("signals").scan()], how="horizontal")
+        both = pl.concat([kept, self.run.signals.scan()], how="horizontal")
         return both.filter(pl.col("pair_id").is_not_null()).drop("pair_id")
 
     def values(self, *names: str) -> pl.DataFrame:
@@ -247,24 +224,8 @@ class Summary:
         return self.signals.select(pl.col(*names).count()).collect(engine="streaming").row(0, named=True)
 
 
-def shown_turns(row: Mapping[str, Any], side: str) -> list[dict[str, str]]:
-    """Return the turns of a side as role and text for people; before the prompt, the tools that are offered."""
-    names = tool_names(row.get("tools")) if side == "prompt" else ""
-    offered = [{"role": "tools", "content": names}] if names else []
-    return offered + [{"role": turn["role"], "content": shown_text(turn)} for turn in row[side] or []]
-
-
 def _shortened(message: dict[str, str]) -> dict[str, str]:
     content = message["content"]
     if len(content) > SHOWN_CHARS:
         content = f"{content[:SHOWN_CHARS]} … ({len(content) - SHOWN_CHARS:,} more characters)"
     return {"role": message["role"], "content": content}
-
-
-def cell(value: object) -> str:
-    """Return a value formatted for a table; null is a dash."""
-    if value is None:
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}" if isinstance(value, float) else str(value)

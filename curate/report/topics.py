@@ -1,10 +1,14 @@
 """Clusters of prompts: their sizes, and prompts of each as examples."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import polars as pl
 
-from curate.report.summary import Summary, shown_turns
+from curate.schema.message import shown_turns
+
+if TYPE_CHECKING:
+    from curate.report.summary import Summary
 
 EXAMPLES = 3  # prompts of each cluster
 SHOWN_CHARS = 160
@@ -21,7 +25,7 @@ class Topic:
     prompts: list[str]
 
 
-def topics(summary: Summary) -> list[Topic]:
+def topics(summary: "Summary") -> list[Topic]:
     """Return every cluster with a few of its prompts, chosen by their hash, those of kept pairs first."""
     if not summary.clusters:
         return []

@@ -43,3 +43,10 @@ def tool_names(tools: str | None) -> str:
 
 def _json(value: Any) -> str:
     return msgspec.json.encode(value).decode()
+
+
+def shown_turns(row: Mapping[str, Any], side: str) -> list[dict[str, str]]:
+    """Return the turns of a side as role and text for people; before the prompt, the tools that are offered."""
+    names = tool_names(row.get("tools")) if side == "prompt" else ""
+    offered = [{"role": "tools", "content": names}] if names else []
+    return offered + [{"role": turn["role"], "content": shown_text(turn)} for turn in row[side] or []]

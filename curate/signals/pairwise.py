@@ -55,9 +55,12 @@ def truncated() -> pl.Expr:
     a, b = chosen.str.strip_chars(), rejected.str.strip_chars()
     a_is_shorter = a.str.len_bytes() < b.str.len_bytes()
     shorter, longer = pl.when(a_is_shorter).then(a).otherwise(b), pl.when(a_is_shorter).then(b).otherwise(a)
-    continues = longer.str.slice(shorter.str.len_chars(), 2).str.contains(r"\A ?[\p{L}\p{N}]")
-    stopped = shorter.str.tail(1).str.contains(r"[.!?:…。！？]")
-    return longer.str.starts_with(shorter) & continues & ~stopped & (shorter.str.len_chars() >= PREFIX_CHARS)
+    prefix = longer.str.starts_with(shorter)
+    start = pl.when(prefix).then(shorter)  # mostly null, and the rest skips nulls
+    continues = longer.str.slice(start.str.len_chars(), 2).str.contains(r"\A ?[\p{L}\p{N}]")
+    stopped = start.str.tail(1).str.contains(r"[.!?:…。！？]")
+    cut = continues & ~stopped & (start.str.len_chars() >= PREFIX_CHARS)
+    return pl.when(prefix).then(cut).otherwise(prefix)
 
 
 def chosen_repeats_prompt() -> pl.Expr:

@@ -40,14 +40,17 @@ def repetition(texts: pl.Series, tokens: Tokens) -> pl.DataFrame:
         "mean_word_chars": _ratio(tokens.chars, total, total > 0),
         "distinct_word_share": _ratio(unique, total, total > 0),
     }
+    top = {n: np.zeros(len(total)) for n in TOP}
+    repeated = {n: np.zeros(len(total)) for n in DUPLICATE}
     for n, keys, times in _repeated_ngrams(tokens, max(DUPLICATE)):
         if n in TOP:
-            top = np.zeros(len(total))
-            np.maximum.at(top, row_of(keys), times)
-            columns[f"top_{n}gram_share"] = np.minimum(_ratio(top * n, total, enough), 1.0)
+            np.maximum.at(top[n], row_of(keys), times)
         if n in DUPLICATE:
-            repeated = np.bincount(row_of(keys), weights=times, minlength=len(total))
-            columns[f"dup_{n}gram_share"] = _ratio(repeated, np.maximum(total - n + 1, 1), enough)
+            np.add.at(repeated[n], row_of(keys), times)
+    for n, most in top.items():
+        columns[f"top_{n}gram_share"] = np.minimum(_ratio(most * n, total, enough), 1.0)
+    for n, times in repeated.items():
+        columns[f"dup_{n}gram_share"] = _ratio(times, np.maximum(total - n + 1, 1), enough)
     columns["dup_line_share"] = _dup_lines(texts)
     shares = {name: pl.Series(name, values, dtype=pl.Float32, nan_to_null=True) for name, values in columns.items()}
     words = pl.Series(tokens.counts, dtype=pl.UInt32).set(texts.is_null(), None)
@@ -55,17 +58,18 @@ def repetition(texts: pl.Series, tokens: Tokens) -> pl.DataFrame:
 
 
 def _repeated_ngrams(tokens: Tokens, longest: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """Yield n = 2, 3, …, the (row, n-gram) keys that occur more than once, and how often each occurs."""
-    ends = np.cumsum(tokens.counts)[tokens.rows.astype(np.int64)]
-    place, grams = np.arange(len(tokens.hashes)), tokens.hashes
-    for n in range(2, longest + 1):
-        # The n-gram at a place repeats only if the (n-1)-gram there does, so every round has fewer places to check.
-        inside = place + n <= ends[place]
-        place, grams = place[inside], grams[inside] * GOLDEN + tokens.hashes[place[inside] + n - 1]
-        repeated = maybe_repeated(tokens.rows[place], grams)
-        place, grams = place[repeated], grams[repeated]
-        keys, times = distinct(tokens.rows[place], grams)
-        yield n, keys[times > 1], times[times > 1]
+    """Yield n = 2, 3, …, the (row, n-gram) keys that occur more than once, and how often; for some rows at a time."""
+    ends = np.repeat(np.cumsum(tokens.counts), tokens.counts)
+    for start, stop in tokens.spans():
+        place, grams = np.arange(start, stop), tokens.hashes[start:stop]
+        for n in range(2, longest + 1):
+            # The n-gram at a place repeats only if the (n-1)-gram there does, so each round has fewer places to check.
+            inside = place + n <= ends[place]
+            place, grams = place[inside], grams[inside] * GOLDEN + tokens.hashes[place[inside] + n - 1]
+            repeated = maybe_repeated(tokens.rows[place], grams)
+            place, grams = place[repeated], grams[repeated]
+            keys, times = distinct(tokens.rows[place], grams)
+            yield n, keys[times > 1], times[times > 1]
 
 
 def _dup_lines(texts: pl.Series) -> np.ndarray:

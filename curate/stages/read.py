@@ -11,6 +11,7 @@ from curate.rundir.stage import Stage
 from curate.rundir.store import Store, fingerprint
 from curate.sources.formats import EVAL_SETS
 from curate.terminal import progress
+from curate.text.blocks import mapped
 
 if TYPE_CHECKING:
     from curate.recipe.data import Source
@@ -79,19 +80,28 @@ def _read(stage: Stage, feeds: list[sources.Feed], source: "Source", read: Read)
     first_broken: list[str] = []
     rows = broken = 0
     blocks = ((feed.name, *found) for feed in feeds for found in read(feed))
-    with progress("read", source.limit, "rows") as advance:
+
+    def counted() -> Iterator[tuple[int, pl.DataFrame]]:
+        nonlocal rows, broken
         for part, (name, block, found) in enumerate(blocks):
             frame = block.head(source.limit - rows) if source.limit else block
-            stage.write(part, frame)
             unreadable = frame.filter(pl.col("problem") == "broken_row").get_column("detail")
             rows, broken = rows + len(frame), broken + len(unreadable)
             inputs[name] |= {"rows": inputs[name]["rows"] + len(frame), **_columns(found)}
-            first_broken += [f"{name}: {detail}" for detail in unreadable.head(SHOWN - len(first_broken))]
+            first_broken.extend(f"{name}: {detail}" for detail in unreadable.head(SHOWN - len(first_broken)))
             if broken > limits.BAD_ROWS:
                 _check(rows, broken, first_broken, source)
-            advance(len(frame))
+            yield part, frame
             if source.limit and rows >= source.limit:
                 break
+
+    def write(part: tuple[int, pl.DataFrame]) -> int:
+        stage.write(*part)
+        return len(part[1])
+
+    with progress("read", source.limit, "rows") as advance:
+        for written in mapped(write, counted()):  # the next ones are read while one is written
+            advance(written)
     if rows == 0:
         raise InputError(f"{', '.join(source.paths)}: no rows to read")
     stage.finish(inputs=inputs, rows=rows, broken=broken, first_broken=first_broken)

@@ -6,7 +6,8 @@ import numpy as np
 import polars as pl
 
 from curate.dedup.clusters import components
-from curate.dedup.finder import Corpus, FinderSection
+from curate.dedup.corpus import BlockCorpus
+from curate.dedup.finder import FinderSection
 from curate.dedup.finders import FINDERS
 from curate.recipe.load import Recipe
 from curate.rundir.stage import Stage
@@ -69,15 +70,19 @@ def leaks(store: Store, recipe: Recipe) -> int:
     return int((sides[edges.get_column("row_a")] != sides[edges.get_column("row_b")]).sum())
 
 
-def prompt_groups(recipe: Recipe, corpus: Corpus, rows: pl.DataFrame) -> np.ndarray:
+def prompt_groups(recipe: Recipe, corpus: BlockCorpus, rows: pl.DataFrame) -> np.ndarray:
     """Return a number per row of the corpus, the same for rows whose prompts are equal or similar (split.clusters)."""
     return components(corpus.rows, prompt_edges(recipe, corpus, rows))
 
 
-def prompt_edges(recipe: Recipe, corpus: Corpus, rows: pl.DataFrame) -> pl.DataFrame:
+def prompt_edges(recipe: Recipe, corpus: BlockCorpus, rows: pl.DataFrame) -> pl.DataFrame:
     """Return row_a, row_b: rows whose prompts are equal or similar, by split.clusters."""
     same_prompt = rows.select(row_a=pl.col("row").min().over("prompt_id"), row_b="row").cast(pl.UInt64)
-    finders = [FINDERS[name](_section(recipe, name), corpus) for name in COMPARED_BY[recipe.split.clusters]]
+    # One prompt often has many pairs, and only the first of its rows is compared word by word. Vectors are cached.
+    firsts = rows.filter(pl.col("prompt_id").is_first_distinct()).get_column("row").to_numpy()
+    by_words = {"near": corpus.only(firsts)}
+    compared_by = COMPARED_BY[recipe.split.clusters]
+    finders = [FINDERS[name](_section(recipe, name), by_words.get(name, corpus)) for name in compared_by]
     found = [finder.edges().select("row_a", "row_b") for finder in finders]
     return pl.concat([same_prompt, *found])
 

@@ -12,11 +12,11 @@ import numpy as np
 import polars as pl
 
 from curate.errors import InputError
-from curate.text.shingles import ROW_BITS
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 CHUNK_BYTES = 1 << 20
+ROW_BITS = 13  # a chunk has at most 2^13 texts
 WORKERS = max(1, min(os.cpu_count() or 1, 8))
 
 

@@ -11,7 +11,7 @@ of the libraries.
 import numpy as np
 import polars as pl
 
-from curate.text.arrays import FIRST_BYTES, GOLDEN, mixed, ranges, to_offsets
+from curate.text.arrays import hashes_of, ranges, stretches, to_offsets
 from curate.text.scripts import UNSPACED
 from curate.text.utf8 import HAN_ENDS, PADDING, Wide, flat_bytes
 
@@ -47,13 +47,8 @@ def words(texts: pl.Series) -> tuple[np.ndarray, np.ndarray]:
     signs = _signs(data, ends)
     inside = data[:-PADDING] > SPACE
     inside[signs] = True
-    cut = np.zeros(len(inside) + 1, bool)  # cut[i]: no word extends across the border before byte i
-    cut[1:-1] = inside[1:] != inside[:-1]
-    for border in (0, ends, signs, signs + 1, starts, starts + lengths):
-        cut[border] = True
-    first = np.flatnonzero(inside & cut[:-1])
-    behind = np.flatnonzero(inside & cut[1:]) + 1
-    hashes, offsets = _hashes(data, first, behind - first), np.searchsorted(first, np.append(0, ends))
+    first, lengths = stretches(inside, (ends, signs, signs + 1, starts, starts + lengths))
+    hashes, offsets = hashes_of(data, first, lengths), np.searchsorted(first, np.append(0, ends))
     return _with_wordless(raw, ends, wide, hashes, offsets)
 
 
@@ -103,29 +98,6 @@ def _digits_beside(data: np.ndarray, starts: np.ndarray, step: int) -> np.ndarra
     return np.where((data[near] >= ord("0")) & (data[near] <= ord("9")), near, -1)
 
 
-def _hashes(data: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """
-    Hash the bytes from each start on: eight at a time as one number, mixed and summed.
-
-    The hash functions of libraries change with their versions, and slicing texts for them would be slower.
-    """
-    shape = (len(data) - PADDING + 1,)
-    numbers = np.lib.stride_tricks.as_strided(data[:8].view("<u8"), shape, (1,), writeable=False)
-    hashes = numbers[starts]
-    hashes &= FIRST_BYTES[np.minimum(lengths, 8)]
-    hashes += lengths.view(np.uint64) * GOLDEN
-    hashes = mixed(hashes)
-    long = np.flatnonzero(lengths > 8)
-    if len(long):
-        further = (lengths[long] - 1) // 8
-        first = np.cumsum(further) - further
-        place = np.arange(1, further.sum() + 1) - np.repeat(first, further)  # 1, 2, … within each word
-        size = np.minimum(np.repeat(lengths[long], further) - 8 * place, 8)
-        number = numbers[np.repeat(starts[long], further) + 8 * place] & FIRST_BYTES[size]
-        hashes[long] = mixed(hashes[long] + np.add.reduceat(mixed(number + place.astype(np.uint64) * GOLDEN), first))
-    return hashes
-
-
 def _with_wordless(
     raw: np.ndarray, ends: np.ndarray, wide: Wide, hashes: np.ndarray, offsets: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -139,5 +111,5 @@ def _with_wordless(
     places = ranges(ends[rows] - lengths[rows], lengths[rows])  # of all bytes of these texts
     rows = rows[np.logical_or.reduceat(visible[places], to_offsets(lengths[rows])[:-1])]
     counts[rows] = 1
-    whole = _hashes(raw, ends[rows] - lengths[rows], lengths[rows])
+    whole = hashes_of(raw, ends[rows] - lengths[rows], lengths[rows])
     return np.insert(hashes, offsets[rows], whole), to_offsets(counts)

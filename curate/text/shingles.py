@@ -6,11 +6,11 @@ import numpy as np
 import polars as pl
 
 from curate.text.arrays import GOLDEN, mixed, to_offsets
+from curate.text.blocks import ROW_BITS
 from curate.text.normalized_words import words
 
 # Row number and hash share one key, so that one sort orders the hashes of every row. A collision among the 50 bits
 # miscounts one shingle: at 200 shingles per text in one pair of 10^10, at a million (5 MB) in one of 10^3.
-ROW_BITS = 13
 HASH_BITS = np.uint64(64 - ROW_BITS - 1)  # one bit less, because they are the columns of a sparse matrix (int64)
 
 

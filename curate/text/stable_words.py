@@ -6,7 +6,7 @@ emoji) only separates words. In scripts written without spaces every character i
 first 64 bytes, their last 8 bytes and their lengths are.
 
 Texts are joined into one run of bytes, and all words of some hundred kilobytes are hashed at once: five times the speed
-of splitting texts into strings first, as `curate.text.tokens` does. `curate.text.normalized_words` distinguishes more
+of splitting texts into strings first. `curate.text.normalized_words` distinguishes more
 (arithmetic signs, texts of emoji only), because texts it calls equal are dropped, and it is 25 % slower. The
 contamination rule counts words, and reading them is nearly all of its work.
 """

@@ -3,24 +3,33 @@ Word hashes for signals: one pass over the texts gives a flat array, and everyth
 overlaps is arithmetic on it.
 
 A word is the text between white space and punctuation marks, lower-cased; in scripts written without spaces every
-character is a word. Hashes are valid within one process only and never stored (see `curate.text` for the other ways).
+character is a word (see `curate.text` for the other ways). Words are located and hashed among the bytes of about a
+megabyte of text at a time, which takes half the time of splitting texts into strings.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import polars as pl
 
-from curate.text.arrays import GOLDEN, ranges
+from curate.text.arrays import GOLDEN, hashes_of, ranges, stretches
+from curate.text.blocks import text_chunks
 from curate.text.scripts import UNSPACED
+from curate.text.utf8 import PADDING, Wide, flat_bytes
 
-BETWEEN_WORDS = list('.,;:!?"()[]{}<>*_`#|\n\t\r\u00a0…“”«»¿¡。，、！？：；')
-APOSTROPHES = list("‘’")  # "don’t" is the word "don't"
+SPACE = 32
+WHITE, MARKS = " \t\n\r\v\f", '.,;:!?"()[]{}<>*_`#|'  # of ASCII
+BETWEEN_WORDS = r"[\s…“”«»¿¡。，、！？：；]"  # beyond it
+APOSTROPHES = [ord(mark) for mark in "‘’"]  # "don’t" is the word "don't"
+# ASCII between words becomes a space. The bytes of longer characters are unchanged.
+SPACED = bytes.maketrans((WHITE + MARKS).encode(), b" " * len(WHITE + MARKS))
 # Row number and hash share one 64-bit key, so that sorting keys groups by row. Blocks are far smaller than 2^20 rows,
 # and in a row of 100,000 words two different words collide with a probability of 0.03 %.
 HASH_BITS = np.uint64(44)
 HASH_MASK = np.uint64((1 << 44) - 1)
+SPAN_WORDS = 1 << 16  # of some rows, handled at once
 
 
 @dataclass(frozen=True)
@@ -35,7 +44,18 @@ class Tokens:
     @cached_property
     def vocabulary(self) -> np.ndarray:
         """The distinct (row, word) keys, ascending."""
-        return distinct(self.rows, self.hashes)[0]
+        parts = [distinct(self.rows[start:stop], self.hashes[start:stop])[0] for start, stop in self.spans()]
+        return np.concatenate([np.empty(0, np.uint64), *parts])
+
+    def spans(self) -> Iterator[tuple[int, int]]:
+        """Yield the first word of some rows, and the one after their last: arrays that fit the processor's cache."""
+        ends = np.cumsum(self.counts)
+        start = 0
+        while start < len(self.hashes):
+            first = int(np.searchsorted(ends, start, "right"))  # the row of this word
+            last = max(first, int(np.searchsorted(ends, start + SPAN_WORDS, "right")) - 1)
+            yield start, int(ends[last])
+            start = int(ends[last])
 
     def vocabulary_of(self, places: np.ndarray) -> np.ndarray:
         """Return the vocabularies of the rows at `places`, one after the other, as keys of their new row numbers."""
@@ -47,24 +67,39 @@ class Tokens:
 
 def words(texts: pl.Series) -> Tokens:
     """Return the words of every text; null and empty texts have none."""
-    # Replacing and splitting is eight times as fast as extracting with a regular expression.
-    spaced = texts.str.to_lowercase().str.replace_many(
-        BETWEEN_WORDS + APOSTROPHES, [" "] * len(BETWEEN_WORDS) + ["'"] * len(APOSTROPHES)
+    # Arrays of about a megabyte of text at a time fit the processor's cache.
+    chunks = [_words(chunk.fill_null("")) for _, chunk in text_chunks([texts.str.to_lowercase()])]
+    hashes, counts, chars = (
+        np.concatenate(arrays) for arrays in zip(*(chunks or [_words(texts.clear())]), strict=True)
     )
-    unspaced = spaced.str.contains(UNSPACED).fill_null(value=False)
-    if unspaced.any():
-        separated = spaced.filter(unspaced).str.replace_all(f"({UNSPACED})", " $1 ")
-        spaced = spaced.scatter(unspaced.arg_true(), separated)
-    return _tokens(spaced.str.split(" "))
+    return Tokens(hashes, np.repeat(np.arange(len(counts), dtype=np.uint64), counts), counts, chars)
+
+
+def _words(texts: pl.Series) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the hashes of all words; of each text the number of words, and of the characters in them."""
+    raw, ends = flat_bytes(texts)
+    wide = Wide.of(raw)
+    if (curly := np.isin(wide.codes, APOSTROPHES)).any():
+        some = np.unique(np.searchsorted(ends, wide.starts[curly], "right"))
+        raw, ends = flat_bytes(texts.clone().scatter(some, texts.gather(some).str.replace_all("[‘’]", "'")))
+        wide = Wide.of(raw)
+    data = np.frombuffer(bytearray(raw).translate(SPACED), np.uint8).copy()
+    wide.fill(data, wide.are(BETWEEN_WORDS), SPACE)
+    unspaced = wide.are(UNSPACED)
+    first, behind = wide.starts[unspaced], wide.starts[unspaced] + wide.lengths[unspaced]
+    starts, lengths = stretches(data[:-PADDING] != SPACE, (ends, first, behind))
+    offsets = np.searchsorted(starts, np.append(0, ends))
+    # A multi-byte character counts once; those within words are all that is not overwritten.
+    letters = wide.starts[data[wide.starts] != SPACE]
+    further = np.append(0, np.cumsum(wide.lengths[data[wide.starts] != SPACE] - 1))
+    chars = np.diff(np.append(0, np.cumsum(lengths))[offsets])
+    chars -= np.diff(further[np.searchsorted(letters, np.append(0, ends))])
+    return hashes_of(data, starts, lengths), np.diff(offsets), chars.astype(np.float64)
 
 
 def text_lines(texts: pl.Series) -> Tokens:
     """Return the lines of every text, stripped of white space; blank lines are left out."""
-    return _tokens(texts.str.split("\n"))
-
-
-def _tokens(parts: pl.Series) -> Tokens:
-    """Return the parts (list[str], one list per row) stripped of white space; empty ones are left out."""
+    parts = texts.str.split("\n")
     per_row = parts.list.len().fill_null(0).to_numpy()
     flat = parts.explode(empty_as_null=False, keep_nulls=False).str.strip_chars()
     lengths = flat.str.len_chars().to_numpy()

@@ -57,5 +57,6 @@ class Wide(NamedTuple):
 
 @cache
 def _matching(pattern: str) -> np.ndarray:
-    codes = pl.Series([chr(code) if not 0xD800 <= code < 0xE000 else "" for code in range(LOOKED_UP + 1)])
-    return codes.str.contains(pattern).to_numpy()
+    codes = np.arange(LOOKED_UP + 1, dtype="<u4")
+    codes[0xD800:0xE000] = 0  # surrogates are no characters
+    return pl.Series(list(codes.tobytes().decode("utf-32-le"))).str.contains(pattern).to_numpy()

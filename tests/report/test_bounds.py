@@ -21,7 +21,7 @@ BOUNDS = Bounds(
             "rules": RULES,
             "dedup": {"near": {"threshold": 0.7}, "responses": 0.6, "max_pairs_per_prompt": 2},
             "decontaminate": {"against": "gsm8k", "threshold": 0.4},
-            "select": {"n": 1000, "max_per_cluster": 20, "by": "margin"},
+            "select": {"like": {"texts": "tea", "threshold": 0.4}, "unlike": {"texts": "milk", "top": 9}},
         }
     )
 )
@@ -41,8 +41,8 @@ BOUNDS = Bounds(
         ("duplicate_responses", "similarity of responses ≥ 0.6"),
         ("max_pairs_per_prompt", "pairs of the prompt > 2"),
         ("eval_item", "overlap > 0.4"),
-        ("cluster_cap", "more than 20 pairs in the cluster"),
-        ("not_selected", "not among the 1,000 selected"),
+        ("like", "relevance < 0.4"),
+        ("unlike", "relevance, among all pairs"),
         ("duplicate_pair", ""),
     ],
 )
@@ -68,7 +68,8 @@ def test_what_drops_a_row(reason: str, bound: str) -> None:
         ("near_duplicate", {"value": 0.65}, "similarity of prompt 0.65 < 0.7, but other rows link the two"),
         ("max_pairs_per_prompt", {"value": 3.0}, "pairs of the prompt 3 > 2"),
         ("eval_item", {"value": 0.8}, "overlap 0.8 > 0.4"),
-        ("not_selected", {"value": 1067.0}, "rank 1,067 by margin"),
+        ("like", {"value": 0.25}, "relevance 0.25"),
+        ("rip_length", {"value": 80.0}, "rejected_chars 80"),
         ("tie: best 0.5, worst 0.5", {"value": None}, "best 0.5, worst 0.5"),
         ("duplicate_pair", {"value": None}, ""),
     ],

@@ -6,7 +6,8 @@ import pytest
 
 import curate
 from curate.errors import InputError
-from curate.report.summary import Summary, about
+from curate.report.reasons import about
+from curate.report.summary import Summary
 from curate.rundir.result import Run, open_run
 from tests.data import row, rows, write_jsonl
 

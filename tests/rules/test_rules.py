@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from curate.errors import RecipeError
-from curate.rules import DEFAULTS, Rule, apply_rules, make_rule, make_rules
+from curate.rules import DEFAULTS, Rule, apply_rules, make_rule, make_rules, plain_rules
 from curate.signals import COLUMNS
 
 SHAPE = "A rule is no_SIGNAL, min_SIGNAL, max_SIGNAL or only_SIGNAL; `curate signals` lists the signals."
@@ -91,12 +91,14 @@ def test_false_and_null_switch_a_rule_off(name: str, value: object) -> None:
         (
             "min_margin",
             {"value": 1, "when_null": "drop"},
-            "rules.min_margin: expected {value: …, on_null: keep or drop}, found {'value': 1, 'when_null': 'drop'}",
+            "rules.min_margin: expected {value: …, on_null: keep or drop, reason: …}, found "
+            "{'value': 1, 'when_null': 'drop'}",
         ),
         (
             "min_margin",
             {"value": 1, "on_null": "maybe"},
-            "rules.min_margin: expected {value: …, on_null: keep or drop}, found {'value': 1, 'on_null': 'maybe'}",
+            "rules.min_margin: expected {value: …, on_null: keep or drop, reason: …}, found "
+            "{'value': 1, 'on_null': 'maybe'}",
         ),
     ],
 )
@@ -220,3 +222,15 @@ def test_bounds_of_the_defaults(column: str, most: float, more: float) -> None:
     rules = [rule for rule in make_rules({}) if rule.column == column]
     found = apply_rules(pl.DataFrame({column: [most, more]}), rules).get_column("reasons").to_list()
     assert [[reason.partition(" ")[0] for reason in reasons] for reasons in found] == [[], [f"max_{column}"]]
+
+
+def test_a_reason_of_the_user_stands_in_the_recipe() -> None:
+    bound = {"value": 0.5, "on_null": "drop", "reason": "too close to call"}
+    rules = make_rules({"min_margin": bound, "no_chosen_refusal": {"reason": "declines"}}, defaults=False)
+    assert [(rule.name, rule.about) for rule in rules] == [
+        ("min_margin", "too close to call"),
+        ("no_chosen_refusal", "declines"),
+    ]
+    plain = plain_rules(rules)
+    assert plain == {"min_margin": bound, "no_chosen_refusal": {"value": True, "reason": "declines"}}
+    assert make_rules(plain, defaults=False) == rules

@@ -3,7 +3,8 @@
 import polars as pl
 import pytest
 
-from curate.text.tokens import distinct, maybe_repeated, row_of, text_lines, words
+from curate.text.blocks import CHUNK_BYTES
+from curate.text.tokens import HASH_BITS, distinct, maybe_repeated, row_of, text_lines, words
 
 Rows = list[list[str]]
 
@@ -20,6 +21,7 @@ def same_words(one: str, other: str) -> bool:
         ("Hello, World!", "hello world"),
         ("(yes) [no] **so** `x`", "yes no so x"),
         ("a\tb\nc\u00a0d\r\ne", "a b c d e"),
+        ("a\u2003b\u2028c\vd\x85e", "a b c d e"),
         ("¿Qué? «sí» ¡no!", "qué sí no"),
         ("  spaces   between  ", "spaces between"),
         ("don’t", "don't"),
@@ -46,6 +48,22 @@ def test_counts_rows_and_characters() -> None:
     assert tokens.counts.tolist() == [2, 0, 0, 0, 2, 1]
     assert tokens.rows.tolist() == [0, 0, 4, 4, 5]
     assert tokens.chars.tolist() == [6, 0, 0, 0, 2, 5]
+
+
+def test_a_character_of_several_bytes_counts_once() -> None:
+    tokens = words(pl.Series(["don’t", "¿Qué?", "naïve “café” 😀", "e\u0301", "Straße—ÁRVORE"]))
+    assert tokens.chars.tolist() == [5, 3, 10, 2, 13]
+
+
+def test_the_words_of_megabytes_of_text_are_those_of_each_text() -> None:
+    texts = [f"Word{n} and MORE “{n}” 你好 " * (n % 300) for n in range(600)]
+    whole, alone = words(pl.Series(texts)), [words(pl.Series([text])) for text in texts]
+    assert sum(map(len, texts)) > 2 * CHUNK_BYTES
+    assert len(list(whole.spans())) > 2
+    assert whole.counts.tolist() == [tokens.counts[0] for tokens in alone]
+    assert whole.hashes.tolist() == [value for tokens in alone for value in tokens.hashes.tolist()]
+    vocabulary = [row << int(HASH_BITS) | key for row, tokens in enumerate(alone) for key in tokens.vocabulary.tolist()]
+    assert whole.vocabulary.tolist() == vocabulary
 
 
 @pytest.mark.parametrize("texts", [[], [None], ["", None]])
