@@ -16,8 +16,6 @@ from curate.embeddings.number_cache import HEADER, KEY
 from curate.errors import InputError, RecipeError
 from curate.recipe.scoring import ModelSignals
 from curate.rundir.result import Run
-from curate.signals import columns_of
-from curate.signals.scored import SCORED
 from curate.stages.models import COLUMNS, score_frame, scored
 from tests.data import contents, write_jsonl
 from tests.train.test_tokens import ROWS
@@ -67,7 +65,7 @@ def run(rows: Sequence[Any], out: Path, settings: dict[str, Any], **sections: An
 
 
 def signals(done: Run) -> pl.DataFrame:
-    return done.stage("signals").scan().select(list(columns_of(SCORED))).collect()
+    return done.stage("signals").scan().select(list(COLUMNS)).collect()
 
 
 def entries(done: Run) -> list[int]:
