@@ -65,8 +65,9 @@ def label_noise(evidence: Evidence) -> LabelNoise:
     """
     Estimate the confidence of every label; nothing is flipped.
 
-    out: label_confidence (0..1), label_verdict ("reversed" below 0.25: the heads are sure of the opposite;
-         "ambiguous" up to 0.6; else "agrees"), heldout_loss (-ln of the confidence, nats)
+    out: label_confidence (0..1: the probability that another label of the pair, as noisy as the others, would be the
+         same; the pair's own label is no part of it), label_verdict ("reversed" below 0.25: the heads are sure of the
+         opposite; "ambiguous" up to 0.6; else "agrees"), heldout_loss (-ln of the confidence, nats)
     Raises RecipeError for fewer than 100 pairs, or fewer prompts than two.
     """
     count = len(evidence.pairs)
@@ -207,19 +208,29 @@ def _votes(pairs: pl.DataFrame) -> np.ndarray | None:
     counted = pairs.select("pair_id", "flipped_id").join(sizes, on="pair_id", how="left", maintain_order="left")
     counted = counted.join(against, on="flipped_id", how="left", maintain_order="left")
     votes = counted.select(pl.col("same").cast(pl.Float64) - 1 - pl.col("opposite").fill_null(0)).to_numpy()
-    return scaled(votes) if votes.any() else None
+    return scaled(np.sign(votes) * np.log1p(np.abs(votes))) if votes.any() else None
 
 
 def _stacked(odds: np.ndarray, folds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the log-odds of the heads together, cross-fitted, and the weights of a fit on all rows."""
-    parts = scaled(odds)
-    found = crossfitted(logistic(parts, STACKING), folds)
-    model = require("sklearn.linear_model", EXTRA).LogisticRegression(C=STACKING, fit_intercept=False)
-    model.fit(np.vstack([parts, -parts]), np.repeat([1, 0], len(parts)))
-    return found, model.coef_[0]
+    """
+    Return the log-odds of the heads together, cross-fitted, and the weights of a fit on all rows.
+
+    A head that the others would turn around (a negative weight) is left out: it only fits their noise.
+    """
+    parts, weights = scaled(odds), np.zeros(odds.shape[1])
+    used = np.arange(odds.shape[1])
+    while len(used):
+        model = require("sklearn.linear_model", EXTRA).LogisticRegression(C=STACKING, fit_intercept=False)
+        model.fit(np.vstack([parts[:, used], -parts[:, used]]), np.repeat([1, 0], len(parts)))
+        found = model.coef_[0]
+        if (found >= 0).all():
+            weights[used] = found
+            break
+        used = np.delete(used, found.argmin())
+    return crossfitted(logistic(parts[:, used], STACKING), folds) if len(used) else np.zeros(len(parts)), weights
 
 
-STACKING = 0.01
+STACKING = 1.0  # hardly regularised: a few weights, and what comes of them is a probability
 
 
 def noise_rate(confidence: Mapping[str, float] | Sequence[float]) -> float:

@@ -6,6 +6,7 @@ type), which `datasets` decodes to objects: a struct would give every call the a
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 import polars as pl
@@ -36,8 +37,8 @@ def file_schema(fields: Present, schema: pl.Schema = PAIR) -> pl.Schema:
     }
     messages = pl.List(pl.Struct({"role": pl.String, "content": pl.String, **optional}))
     columns = {name: messages if dtype == MESSAGES else dtype for name, dtype in schema.items()}
-    known = {name: dtype for name, dtype in columns.items() if name != "tools" or "tools" in fields}
-    return pl.Schema({**known, **({CONFIDENCE: pl.Float64} if CONFIDENCE in fields else {})})
+    known: dict[str, Any] = {name: dtype for name, dtype in columns.items() if name != "tools" or "tools" in fields}
+    return pl.Schema({**known, **({CONFIDENCE: pl.Float64()} if CONFIDENCE in fields else {})})
 
 
 def to_file(pairs: pl.DataFrame, fields: Present) -> pl.DataFrame:

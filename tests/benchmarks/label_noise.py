@@ -75,10 +75,12 @@ def flipped(pairs: pl.DataFrame, kind: str, rate: float, seed: int) -> np.ndarra
     """Return which pairs get the wrong label."""
     random = np.random.default_rng(seed).random(len(pairs))
     if kind == "uniform":
-        return random < rate
+        uniform: np.ndarray = random < rate
+        return uniform
     longer = pairs.select(pl.col("chosen_chars").cast(pl.Float64) - pl.col("rejected_chars")).to_series().to_numpy()
     chance = 1 / (1 + np.exp(-2 * longer / np.abs(longer).std()))
-    return random < chance * rate / chance.mean()
+    by_length: np.ndarray = random < chance * rate / chance.mean()
+    return by_length
 
 
 def with_labels(pairs: pl.DataFrame, wrong: np.ndarray) -> pl.DataFrame:
@@ -155,7 +157,8 @@ def by_cleanlab(python: str, given: pl.DataFrame, sides: Any) -> np.ndarray:
         np.savez(Path(folder) / "in.npz", x=x, groups=groups)
         script = Path(__file__).with_name("label_noise_others.py")
         subprocess.run([python, str(script), folder], check=True)
-        return np.load(Path(folder) / "out.npy")
+        found: np.ndarray = np.load(Path(folder) / "out.npy")
+        return found
 
 
 if __name__ == "__main__":

@@ -5,8 +5,11 @@ from pathlib import Path
 
 import numpy as np
 from cleanlab.rank import get_label_quality_scores  # type: ignore[import-not-found]
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GroupKFold, cross_val_predict
+from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
+from sklearn.model_selection import (  # type: ignore[import-untyped]
+    GroupKFold,
+    cross_val_predict,
+)
 
 folder = Path(sys.argv[1])
 given = np.load(folder / "in.npz")
