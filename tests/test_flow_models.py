@@ -1,6 +1,7 @@
 """Signals of models through whole runs: real libraries, with models of a few thousand random weights."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -294,3 +295,18 @@ def test_measure_with_models(models: dict[str, str]) -> None:
     assert "reward_std" not in found.columns
     with pytest.raises(RecipeError, match="Extra inputs are not permitted"):
         curate.measure(toy_rows(3), models={"rewards": "x"})
+
+
+def test_retune_needs_no_model(tmp_path: Path) -> None:
+    folder = reward_model(tmp_path / "mine", 0)
+    done = run(toy_rows(12), tmp_path / "RUN", {"reward": folder})
+    margins = signals(done).get_column("reward_margin")
+    stage = done.stage("models")
+    written = stage.part(0).stat().st_mtime_ns
+    shutil.rmtree(folder)
+    retuned = curate.retune(done, rules={"min_reward_margin": 0}).run
+    assert retuned.counts["dropped_rules"] == (margins < 0).sum() > 0
+    assert retuned.stage("models").key == stage.key
+    assert stage.part(0).stat().st_mtime_ns == written
+    with pytest.raises(InputError, match="there is no folder"):
+        curate.retune(done, settings=["models.max_tokens=100"])
