@@ -42,8 +42,8 @@ def main() -> None:
             found = judged(kept.unique("prompt_id", maintain_order=True), labels)
             print(
                 f"{topic:8} {count:>8} {np.mean(first):>16.2f} {len(labels['yes']):>17} {len(found):>13} "
-                f"{np.mean(found):>10.2f} {sum(found) / len(labels['yes']):>7.2f} {average(pairs, labels, count):>14.2f} "
-                f"{seconds:>8.1f}"
+                f"{np.mean(found):>10.2f} {sum(found) / len(labels['yes']):>7.2f} "
+                f"{average(pairs, labels, count):>14.2f} {seconds:>8.1f}"
             )
 
 
