@@ -1,4 +1,4 @@
-"""The pipeline: sources → pairs → signals → rules → dedup → decontaminate → select → split → data, card, report."""
+"""The pipeline: sources → pairs → models, signals → rules → dedup → decontaminate → select → split → data, report."""
 
 import platform
 import sys
@@ -36,6 +36,7 @@ from curate.rundir.store import LEDGER, MANIFEST, SPLITS, Store, keep_files, ope
 from curate.stages.decontaminate import decontaminate
 from curate.stages.dedup import deduplicate
 from curate.stages.measure import check_signals, decide, measure
+from curate.stages.models import score
 from curate.stages.read import read_pairs
 from curate.stages.remaining import Remaining
 from curate.stages.select import cluster, has_diversity, select
@@ -72,16 +73,21 @@ def run(recipe: Recipe, out: str | Path, *, force: bool = False, make_pairs: Pai
     check_consent(recipe)
     check_signals(recipe)
     clock, before = _Clock(), counts_of(Path(out))
+    models = clusters = None
     with open_store(Path(out), resolved(recipe), to_yaml(recipe), force=force) as store:
         with clock("read" if make_pairs is None else "generate"):
             source = make_pairs(store, recipe) if make_pairs else GeneratedPairs(read_pairs(store, recipe))
             pairs = source.pairs
+        if recipe.models:
+            with clock("models"):
+                models = score(store, recipe, pairs)
         with clock("signals"):
-            signals = measure(store, pairs)
+            signals = measure(store, pairs, models)
         with clock("rules"):
             rules = decide(store, recipe, pairs, signals)
-        done = {**source.stages, "pairs": pairs, "signals": signals, "rules": rules}
-        remaining, clusters = Remaining(pairs, signals, rules), None
+        done = {**source.stages, "pairs": pairs, **({"models": models} if models else {})}
+        done |= {"signals": signals, "rules": rules}
+        remaining = Remaining(pairs, signals, rules)
         with clock("dedup"), busy("dedup"):
             remaining = remaining.drop("dedup", deduplicate(store, recipe, remaining))
         if recipe.decontaminate:

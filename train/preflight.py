@@ -10,8 +10,9 @@ from curate.errors import InputError
 from curate.recipe.training import Train
 from curate.rundir.file_form import from_file
 from curate.rundir.result import Run
+from curate.text.sequences import SIDES
 from train.models import ModelShape, end_tokens, load_tokenizer, model_shape
-from train.tokens import SIDES, tokens
+from train.tokens import tokens
 from train.training import memory
 
 QUANTILES = (0.95, 0.99, 1.0)  # of the rows' total lengths

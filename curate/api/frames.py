@@ -10,6 +10,7 @@ from curate import pairing
 from curate.contamination.hits import closest, row_texts
 from curate.errors import unknown
 from curate.recipe.data import Decontaminate
+from curate.recipe.scoring import ModelSignals
 from curate.rules import apply_rules, field_types, make_conditions, make_rules, with_conditions
 from curate.schema import CANDIDATES, PAIR
 from curate.schema.result import Result
@@ -18,13 +19,16 @@ from curate.signals import COLUMNS, SIGNALS, Signal, as_signal, columns_of
 from curate.signals import measure as measure_block
 from curate.sources.frames import as_pairs
 from curate.stages.decontaminate import finder_of
+from curate.stages.models import score_frame
 
 SignalLike = str | Signal | Callable[..., Any]
 BLOCK_ROWS = 20_000  # measured at once
 Source = Any  # what `curate.read` takes
 
 
-def measure(pairs: Source, signals: Sequence[SignalLike] | None = None) -> pl.DataFrame:
+def measure(
+    pairs: Source, signals: Sequence[SignalLike] | None = None, *, models: Mapping[str, Any] | None = None
+) -> pl.DataFrame:
     """
     Measure signals, one column per side of a text signal, one of a signal of the pair.
 
@@ -36,14 +40,18 @@ def measure(pairs: Source, signals: Sequence[SignalLike] | None = None) -> pl.Da
         Names (`chars`, or a column of it: `chosen_chars`; `curate signals` lists them), and functions of your own: of
         no argument, returning a polars expression over the pair; of `text` (pl.Expr), measured per side; of `pairs`
         (pl.DataFrame), returning a Series. None = all built-in ones.
+    models
+        What models measure, as in the recipe's section `models`: `{"reward": ["OWNER/NAME"], "policy": …, "reference":
+        …, "relevance": True}`. Without it, signals of models stay as they are in the frame, or are null.
 
     Returns
     -------
-    The pairs with the signals beside them. Null means not measured: no text, too little text, no score.
+    The pairs with the signals beside them. Null means not measured: no text, too little text, no score, no model.
 
     Raises
     ------
-    RecipeError for an unknown name (with the nearest one), or a function of another signature.
+    RecipeError for an unknown name (with the nearest one), or a function of another signature; InputError for a model
+    of another kind.
 
     Examples
     --------
@@ -57,8 +65,10 @@ def measure(pairs: Source, signals: Sequence[SignalLike] | None = None) -> pl.Da
     frame = as_pairs(pairs)
     asked = list(SIGNALS.values()) if signals is None else [_signal(each) for each in signals]
     names = [name for name in columns_of(asked) if name not in PAIR]
-    blocks = [measure_block(block, asked).select(names) for block in frame.iter_slices(BLOCK_ROWS)] or [
-        measure_block(frame, asked).select(names)
+    scored = score_frame(frame, checked(ModelSignals, **models)).get_columns() if models is not None else []
+    whole = frame.with_columns(scored)
+    blocks = [measure_block(block, asked).select(names) for block in whole.iter_slices(BLOCK_ROWS)] or [
+        measure_block(whole, asked).select(names)
     ]
     return frame.with_columns(pl.concat(blocks).get_columns())
 

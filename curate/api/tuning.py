@@ -16,7 +16,7 @@ from curate.signals.own import in_use
 from curate.stages.measure import applied, naming_signals
 
 BEFORE_SIGNALS = ("source", "prompts", "generate", "judge", "pair", "budget")  # sections that decide what the pairs are
-AFTER_PAIRS = ("signals", "rules", "dedup", "decontaminate", "clusters", "select", "split")  # stages
+AFTER_PAIRS = ("models", "signals", "rules", "dedup", "decontaminate", "clusters", "select", "split")  # stages
 
 
 class Retuned(NamedTuple):

@@ -1,6 +1,6 @@
 """
-The recipe: its sections with their defaults (`data`, `models`, `training`), how it is loaded and written (`load`), what
-one from elsewhere may use (`consent`), and what of it may be published (`published`).
+The recipe: its sections with their defaults (`data`, `models`, `scoring`, `training`), how it is loaded and written
+(`load`), what one from elsewhere may use (`consent`), and what of it may be published (`published`).
 """
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "models",
     "options",
     "published",
+    "scoring",
     "training",
 ]
 

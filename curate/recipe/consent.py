@@ -130,7 +130,7 @@ def _of_field(value: Any, field: FieldInfo, key: str) -> Iterator[Use]:
     elif holds.what not in ("name", "file"):
         yield from _of(value, key)
     elif value is not None and value != field.default:
-        verb = "load the model" if key.endswith(".model") else "read"
+        verb = "load the model" if key.endswith(".model") or key.startswith("models.") else "read"
         for text in [value] if isinstance(value, str) else value:
             if text not in holds.known and not text.startswith(SHIPPED):
                 yield Use(key, f"{verb} {_shown(text)}")

@@ -16,6 +16,7 @@ from curate.recipe.data import Decontaminate, Dedup, Publish, Rules, Source, Spl
 from curate.recipe.models import Budget, Generate, Judge, Model, Pair, Prompts
 from curate.recipe.presets import with_preset
 from curate.recipe.rankings import check_rankings
+from curate.recipe.scoring import ModelSignals
 from curate.recipe.training import Train
 from curate.rules import Rule, Where, plain_rules
 from curate.schema.section import AS_IS, Section, Texts, refuse_remote_code
@@ -50,6 +51,7 @@ class Recipe(Section):
     signals: Annotated[Texts, AS_IS] = Field(
         (), description="Columns of signals of your own; `--signals FILE.py:FUNCTION` says where these are"
     )
+    models: ModelSignals | None = None
     rules: Rules = Rules()
     dedup: Dedup = Dedup()
     decontaminate: Decontaminate | None = None

@@ -17,7 +17,7 @@ import polars as pl
 
 from curate.errors import unknown
 from curate.schema import PAIR, widened
-from curate.signals import calls, characters, language, length, markup, pairwise, patterns, repetition
+from curate.signals import calls, characters, language, length, markup, pairwise, patterns, repetition, scored
 from curate.signals.base import RESPONSES, SIDES, Signal, as_signal
 from curate.text.messages import last_user_text, text_of
 from curate.text.tokens import Tokens, words
@@ -43,6 +43,7 @@ SIGNALS: dict[str, Signal] = {
         *pairwise.WORDS,
         *calls.CALLS,
         *calls.PAIR,
+        *scored.SCORED,
     )
 }
 
@@ -60,12 +61,20 @@ def measure(pairs: pl.DataFrame, signals: Sequence[Signal] | None = None) -> pl.
     Measure signals, by default all of SIGNALS.
 
     in : a block of PAIR
-    out: one row per pair, the columns of the signals. Null means not measured (no text, too little text, no score).
+    out: one row per pair, the columns of the signals. Null means not measured (no text, too little text, no score, no
+         model). Signals of models are taken from the columns of the block.
     """
     requested = list(SIGNALS.values()) if signals is None else list(signals)
     needed = _with_dependencies(requested)
-    # Measured before, perhaps: columns of these names are replaced.
-    pairs = widened(pairs).drop([name for name in columns_of(needed) if name not in PAIR], strict=False)
+    # Measured before, perhaps: columns of these names are replaced, but for those of models.
+    columns = columns_of(needed)
+    of_models = [name for name, signal in columns.items() if signal.kind == "model"]
+    given = [
+        pl.col(name).cast(pl.Float64) if name in pairs.columns else pl.lit(None, pl.Float64).alias(name)
+        for name in of_models
+    ]
+    pairs = widened(pairs).drop([name for name in columns if name not in (*PAIR, *of_models)], strict=False)
+    pairs = pairs.with_columns(given)
     texts = pairs.select(*(text_of(side).alias(f"{side}_text") for side in SIDES), asked=last_user_text("prompt"))
     # Texts repeat in preference data (one prompt, one baseline, many pairs): each is measured once per block.
     distinct, places = _distinct(texts.select(f"{side}_text" for side in SIDES))
@@ -75,7 +84,7 @@ def measure(pairs: pl.DataFrame, signals: Sequence[Signal] | None = None) -> pl.
         text_signals.select(
             pl.col(signal.name).gather(place).alias(f"{side}_{signal.name}")
             for signal in needed
-            if signal.kind != "calls" and side in signal.sides
+            if signal.kind not in ("calls", "model") and side in signal.sides
         )
         for side, place in zip(SIDES, places, strict=True)
     ]

@@ -18,8 +18,9 @@ RESPONSES = ("chosen", "rejected")
 #   pair  : () -> pl.Expr over PAIR, the texts (`prompt_text`, …) and the signals of each side
 #   words : (texts, Tokens, places of prompt, chosen, rejected) -> pl.DataFrame, a column per signal that shares it
 #   calls : (pl.DataFrame: PAIR, side) -> pl.Series: bool, for each of its sides
-#   block : (pl.DataFrame: PAIR, texts and all other requested signals) -> pl.Series, one value per row; for models
-Kind = Literal["text", "texts", "pair", "words", "calls", "block"]
+#   block : (pl.DataFrame: PAIR, texts and all other requested signals) -> pl.Series, one value per row
+#   model : not called; the stage `models` measures its columns (`signals.scored`)
+Kind = Literal["text", "texts", "pair", "words", "calls", "block", "model"]
 Which = tuple[str, ...] | bool  # some sides of a signal; for a signal of the pair, yes or no
 
 

@@ -9,6 +9,7 @@ __all__ = [
     "decontaminate",
     "dedup",
     "measure",
+    "models",
     "read",
     "remaining",
     "select",

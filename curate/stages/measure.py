@@ -15,14 +15,28 @@ from curate.signals.own import columns_in_use, fingerprint_in_use
 from curate.sources.problems import STAGES
 from curate.stages.remaining import each_part
 
+# How the signals of models are measured.
+HOW = dict.fromkeys(measuring.scored.ABOUT, "name some in models.reward") | {
+    "reward_std": "name two or more in models.reward",
+    **dict.fromkeys(("logp", "logp_per_token", "perplexity"), "name one in models.policy"),
+    "implicit_gap": "name them in models.policy and models.reference",
+    "relevance": "set models.relevance: true",
+}
+
 
 def check_signals(recipe: Recipe) -> None:
-    """Raise RecipeError unless the own signals that the recipe names are in use."""
+    """Raise RecipeError unless the own signals that the recipe names are in use, and models measure what rules need."""
     if missing := [name for name in recipe.signals if name not in columns_in_use()]:
         raise RecipeError(
             f"the recipe names signals of somebody's own ({', '.join(missing)}): pass them with --signals "
             "FILE.py:FUNCTION (from Python: signals=[…])"
         )
+    measured = recipe.models.columns if recipe.models else ()
+    for rule in recipe.built_rules:
+        for column in rule.columns if isinstance(rule, Where) else (rule.column,):
+            signal = measuring.COLUMNS.get(column)
+            if signal is not None and signal.kind == "model" and column not in measured:
+                raise RecipeError(f"rules.{rule.name}: only models measure {column}; {HOW[signal.name]}")
 
 
 def naming_signals(recipe: Recipe) -> Recipe:
@@ -31,13 +45,16 @@ def naming_signals(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"signals": tuple(dict.fromkeys((*recipe.signals, *own)))}) if own else recipe
 
 
-def measure(store: Store, pairs: Stage) -> Stage:
-    """Measure the signals of the pairs, row for row."""
+def measure(store: Store, pairs: Stage, models: Stage | None = None) -> Stage:
+    """Measure the signals of the pairs, row for row; those of models are in `models`, if there are any."""
     own = fingerprint_in_use()
-    stage = store.stage("signals", fingerprint("signals", measuring.VERSION, pairs.key, *([own] if own else [])))
+    others = [*([own] if own else []), *([models.key] if models else [])]
+    stage = store.stage("signals", fingerprint("signals", measuring.VERSION, pairs.key, *others))
 
     def measured(number: int) -> pl.DataFrame:
         part = pl.read_parquet(pairs.part(number), glob=False)
+        if models:
+            part = part.with_columns(pl.read_parquet(models.part(number), glob=False).get_columns())
         try:
             return measuring.measure(part)
         except Exception as error:

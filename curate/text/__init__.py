@@ -33,6 +33,7 @@ __all__ = [
     "messages",
     "normalized_words",
     "scripts",
+    "sequences",
     "shingles",
     "stable_words",
     "tokens",

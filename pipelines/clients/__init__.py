@@ -1,7 +1,6 @@
 """Asking models: one dispatcher with cache, budget and limits; endpoints, local models, an embedded server."""
 
 __all__ = [
-    "batches",
     "budget",
     "cache",
     "completions",

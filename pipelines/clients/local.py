@@ -8,8 +8,7 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from curate.errors import InputError, require
-from pipelines.clients.batches import (
+from curate.embeddings.local_models import (
     EXTRA,
     SCORED_AT_ONCE,
     Ids,
@@ -18,9 +17,10 @@ from pipelines.clients.batches import (
     log_probs,
     one_line,
     padded,
-    rendered,
     token_limit,
 )
+from curate.errors import InputError, require
+from curate.text.chat import render_chat
 from pipelines.clients.requests import OF_ANSWER, OF_PROMPT, Messages, Reply, Request
 
 MAX_TOKENS = 1024  # of an answer, unless the request sets it
@@ -125,7 +125,7 @@ class TransformersModel:
             text, turn_stop, turn_ends = self._user_turn(request.messages, options)
             stop, ends = (*stop, *turn_stop), (*turn_ends, *ends)
         else:
-            text = rendered(self._tokenizer, request.messages, answer=True, **options)
+            text = render_chat(self._tokenizer, request.messages, add_generation_prompt=True, **options)
         ids: Ids = self._tokenizer(text, add_special_tokens=False)["input_ids"]
         room = self._context - len(ids)
         if room <= 0:
@@ -145,7 +145,9 @@ class TransformersModel:
 
     def _user_turn(self, messages: Messages, options: Mapping[str, Any]) -> tuple[str, tuple[str, ...], Ids]:
         """Return the template up to the user's text, and what ends the user's turn: texts or tokens."""
-        text = rendered(self._tokenizer, [*messages, {"role": "user", "content": SENTINEL}], answer=True, **options)
+        text = render_chat(
+            self._tokenizer, [*messages, {"role": "user", "content": SENTINEL}], add_generation_prompt=True, **options
+        )
         before, found, after = text.rpartition(SENTINEL)
         if not found:
             raise InputError("the model's chat template does not include the user's text")
@@ -160,7 +162,9 @@ class TransformersModel:
     def _whole(self, request: Request) -> Ids:
         """Return the tokens of a conversation up to the end of its last text."""
         options = request.params.get("chat_template_kwargs", {})
-        text = rendered(self._tokenizer, request.messages, answer=False, continue_final_message=True, **options)
+        text = render_chat(
+            self._tokenizer, request.messages, add_generation_prompt=False, continue_final_message=True, **options
+        )
         ids: Ids = self._tokenizer(text, add_special_tokens=False)["input_ids"]
         if len(ids) > self._context:
             raise InputError(

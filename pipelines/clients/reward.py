@@ -1,12 +1,12 @@
 """A reward model in this process."""
 
-import math
 from collections.abc import Sequence
 
 from jinja2 import TemplateError
 
-from curate.errors import InputError, require
-from pipelines.clients.batches import EXTRA, Ids, batched, load, one_line, padded, rendered, token_limit
+from curate.embeddings.local_models import Ids, batched, load_reward, one_line, rewards, token_limit
+from curate.errors import InputError
+from curate.text.sequences import conversation_ids
 from pipelines.clients.requests import Messages
 
 
@@ -17,14 +17,9 @@ class RewardModel:
     """
 
     def __init__(self, name: str, *, device: str | None = None, batch_size: int = 8) -> None:
-        transformers = require("transformers", EXTRA)
         self._batch_size = batch_size
-        kind = transformers.AutoModelForSequenceClassification
-        self._tokenizer, self._model = load(kind, name, device, "float32")
-        if self._model.config.num_labels != 1:
-            raise InputError(f"{name} is not a reward model: it has {self._model.config.num_labels} labels, expected 1")
+        self._tokenizer, self._model = load_reward(name, device)
         self._context = token_limit(self._model, self._tokenizer.model_max_length)
-        self._pad: int | None = self._model.config.get_text_config().pad_token_id
 
     def score(self, conversations: Sequence[Messages]) -> list[float | None]:
         """
@@ -47,41 +42,11 @@ class RewardModel:
         refused = ""
         for messages in conversations:
             try:
-                fitted.append(self._fit(messages))
+                fitted.append(conversation_ids(self._tokenizer, messages, self._context))
             except TemplateError as error:  # an unsupported order of roles, or a system prompt
                 fitted.append(None)
                 refused = one_line(error)
         return fitted, refused
 
-    def _fit(self, messages: Messages) -> Ids | None:
-        system = [message for message in messages[:1] if message["role"] in {"system", "developer"}]
-        turns = list(messages[len(system) :])
-        while len(ids := self._ids([*system, *turns])) > self._context:
-            if len(turns) < 4:
-                return None
-            turns = turns[2:]
-        return ids
-
-    def _ids(self, messages: Messages) -> Ids:
-        if self._tokenizer.chat_template:
-            text = rendered(self._tokenizer, messages, answer=False)
-        else:
-            text = "\n".join(f"{message['role']}: {message['content']}" for message in messages)
-        special = not self._tokenizer.chat_template  # a chat template includes them
-        ids: Ids = self._tokenizer(text, add_special_tokens=special)["input_ids"]
-        return ids
-
     def _numbers(self, jobs: Sequence[tuple[int, Ids]]) -> list[float | None]:
-        """Score one batch."""
-        torch = require("torch", EXTRA)
-        rows = [ids for _, ids in jobs]
-        pad = self._pad
-        if pad is None:
-            # Decoders read the score at the last token that is not padding. Without a padding token of the model's own,
-            # any token works that is not the last one of a row.
-            pad = min(set(range(len(rows) + 1)) - {ids[-1] for ids in rows})
-            self._model.config.get_text_config().pad_token_id = pad
-        ids, mask = padded(rows, pad, self._model.device, left=False)
-        with torch.inference_mode():
-            numbers = self._model(input_ids=ids, attention_mask=mask).logits[:, 0].float().tolist()
-        return [number if math.isfinite(number) else None for number in numbers]
+        return rewards(self._model, [ids for _, ids in jobs])

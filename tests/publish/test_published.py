@@ -63,7 +63,7 @@ def with_value(path: tuple[str, ...], value: Any) -> dict[str, Any]:
         "prompts": {"model": dict(model), "description": "x"},
         "generate": {"models": [dict(model)], "on_policy": dict(model)},
         "judge": {"models": [dict(model)]},
-        "pair": {}, "budget": {}, "train": {},
+        "pair": {}, "budget": {}, "train": {}, "models": {"policy": "me/policy", "relevance": True},
         "select": {"steps": [{path[2] if path[:2] == ("select", "steps") else "rip": {}}]},
         "dedup": {"near": {}, "semantic": {}},
         "decontaminate": {"against": [{"path": "gsm8k"}]},

@@ -9,13 +9,16 @@ def test_the_report_charts_these_columns() -> None:
         "chosen_words", "rejected_words", "chosen_distinct_word_share", "chosen_top_3gram_share",
         "chosen_dup_5gram_share", "chosen_alpha_share", "chosen_symbol_share", "chosen_markdown_share",
         "chosen_language_confidence", "chars_ratio", "response_turns", "margin", "strength", "word_jaccard",
+        "chosen_reward", "rejected_reward", "reward_margin", "reward_strength", "chosen_logp_per_token",
+        "rejected_logp_per_token", "implicit_gap", "chosen_relevance", "rejected_relevance",
     ]  # fmt: skip
 
 
 def test_the_card_shows_these_columns() -> None:
     assert [column for signal in SIGNALS.values() for column in signal.card_columns] == [
         "prompt_words", "chosen_words", "rejected_words", "chosen_distinct_word_share", "chosen_markdown_share",
-        "chars_ratio", "response_turns", "margin", "strength", "word_jaccard",
+        "chars_ratio", "response_turns", "margin", "strength", "word_jaccard", "reward_margin", "reward_strength",
+        "implicit_gap",
     ]  # fmt: skip
 
 

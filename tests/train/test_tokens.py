@@ -6,9 +6,10 @@ import polars as pl
 import pytest
 
 from curate.schema import widened
+from curate.text.sequences import SegmentTokenizer, sequences
 from tests.data import SHARED
 from tests.train.tiny import TEMPLATE, pair, pairs, tiny_tokenizer, toy_rows
-from train.tokens import SegmentTokenizer, sequences, tokens
+from train.tokens import tokens
 from train.training.fit import as_dataset
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of torch and transformers

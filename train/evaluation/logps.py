@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from jinja2 import TemplateError
 
 from curate.embeddings.encoder import loading
+from curate.embeddings.local_models import SCORED_AT_ONCE, batched
+from curate.embeddings.local_models import log_probs as of_tokens
 from curate.errors import InputError, require
-from curate.schema import widened
+from curate.text.sequences import SIDES, SegmentTokenizer, all_sequences
 from train.models import EXTRA
-from train.tokens import SIDES, sequences
 
 TUNED, REFERENCE = "tuned", "reference"
 Answer = tuple[list[int], list[int]]  # tokens of the prompt, tokens of the answer
@@ -76,11 +76,8 @@ def log_probs(models: ModelPair, pairs: pl.DataFrame, max_length: int | None) ->
 def tokenized(tokenizer: Any, pairs: pl.DataFrame, max_length: int | None) -> list[Answer | None]:
     """Return two answers per pair, chosen and rejected; two Nones if there is nothing to score."""
     answers: list[Answer | None] = []
-    for row in widened(pairs).select("prompt", "chosen", "rejected", "tools").iter_rows(named=True):
-        try:
-            prompt, chosen, rejected = sequences(row, tokenizer)
-        except (TemplateError, TypeError, ValueError):
-            prompt = chosen = rejected = []
+    for found in all_sequences(pairs, tokenizer, SegmentTokenizer(tokenizer)):
+        prompt, chosen, rejected = ([], [], []) if isinstance(found, str) else (ids.tolist() for ids in found)
         room = None if max_length is None else max_length - len(prompt)
         usable = bool(prompt) and (room is None or room > 0)
         answers += [(prompt, chosen[:room]), (prompt, rejected[:room])] if usable else [None, None]
@@ -95,8 +92,6 @@ def score_columns(who: str, sums: Sequence[float | None]) -> pl.DataFrame:
 
 def score(model: Any, answers: Sequence[Answer | None]) -> list[float | None]:
     """Return the log-prob of each answer given its prompt, in nats; None for None."""
-    from pipelines.clients.batches import SCORED_AT_ONCE, batched
-    from pipelines.clients.batches import log_probs as of_tokens
 
     def sums(jobs: Sequence[tuple[int, Answer]]) -> list[float | None]:
         return [math.fsum(tokens) for tokens in of_tokens(model, [answer for _, answer in jobs])]

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from curate.embeddings.local_models import batched
 from curate.errors import InputError, ServiceError
-from pipelines.clients.batches import batched
+from curate.text.sequences import conversation_ids
 from pipelines.clients.local import TransformersModel
 from pipelines.clients.requests import OF_PROMPT, Request
 from pipelines.clients.reward import RewardModel
@@ -253,7 +254,9 @@ def test_scores_are_those_at_the_last_token(reward: RewardModel, reward_folder: 
 
     conversations = [exchange("Hi", "x" * length) for length in (3, 50, 1, 20, 9)]
     plain = AutoModelForSequenceClassification.from_pretrained(reward_folder)
-    rows = [torch.tensor([reward._ids(conversation)]) for conversation in conversations]
+    rows = [
+        torch.tensor([conversation_ids(reward._tokenizer, conversation, CONTEXT)]) for conversation in conversations
+    ]
     expected = [plain(row).logits.item() for row in rows]
     assert reward.score(conversations) == pytest.approx(expected, abs=1e-5)
     assert len(set(expected)) == 5
@@ -279,13 +282,16 @@ def test_without_a_template_roles_are_written_out(tmp_path: Path) -> None:
     model = RewardModel(
         make(tmp_path, "LlamaForSequenceClassification", None, num_labels=1, pad_token_id=1), device="cpu"
     )
-    assert model._tokenizer.decode(model._ids(exchange("Hi", "Ho"))) == "user: Hi\nassistant: Ho"
+    assert (
+        model._tokenizer.decode(conversation_ids(model._tokenizer, exchange("Hi", "Ho"), CONTEXT) or [])
+        == "user: Hi\nassistant: Ho"
+    )
     first, second = model.score([exchange("Hi", "Ho"), exchange("Hi", "No")])
     assert first != second
 
 
 def test_models_that_are_not_reward_models(folder: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"its weights lack score\.weight"):
+    with pytest.raises(InputError, match="is not a reward model: it is a LlamaForCausalLM"):
         RewardModel(folder)
     with pytest.raises(InputError, match="it has 2 labels, expected 1"):
         RewardModel(make(tmp_path, "LlamaForSequenceClassification", num_labels=2))

@@ -124,7 +124,7 @@ def test_the_saved_adapter_reproduces_its_log_probs(done: Training, toy: Run) ->
     from peft import AutoPeftModelForCausalLM
     from transformers import AutoTokenizer
 
-    from train.tokens import sequences
+    from curate.text.sequences import sequences
 
     model = AutoPeftModelForCausalLM.from_pretrained(str(done.model)).eval()
     tokenizer = AutoTokenizer.from_pretrained(str(done.model))
