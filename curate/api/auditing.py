@@ -28,7 +28,8 @@ from curate.stages.vectors import run_corpus
 from curate.terminal import busy, say
 
 AUDIT = "audit.json"
-SURFACE = [signal for signal in SIGNALS.values() if set(RESPONSES) <= set(signal.sides)]  # of both answers
+# What is measured of both answers without a model.
+SURFACE = [s for s in SIGNALS.values() if s.kind in ("text", "texts", "calls") and set(RESPONSES) <= set(s.sides)]
 ABOUT = ["pair_id", "prompt_id", "source", "source_row", "chosen_model", "rejected_model"]
 MEASURED = ["prompt_language", "margin", *(f"{side}_{signal.name}" for signal in SURFACE for side in RESPONSES)]
 DROPPING = ("dedup", "decontaminate", "select")  # stages that drop rows after the rules

@@ -1,13 +1,14 @@
 """The command audit."""
 
 import shlex
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from curate.cli.options import Json, app
-from curate.terminal import show, show_json
+from curate.terminal import show, show_json, tell
 
 if TYPE_CHECKING:
     from curate.api.auditing import Audit
@@ -29,7 +30,13 @@ def audit(
     """Tell what a model could learn from the pairs without reading them, and what remedies cost (extra: embed)."""
     from curate.api.auditing import audit as look
 
-    found = look(source)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        try:
+            found = look(source)
+        finally:
+            for warning in caught:  # of the rows that are no pairs; the rest of it is for Python
+                tell(str(warning.message).partition(";")[0])
     show_json(found.to_dict()) if as_json else _show(found, source)
 
 
@@ -125,7 +132,7 @@ def _tell_how(rows: list[dict[str, Any]], source: str) -> None:
     for row in rows[1:]:
         if row["how"].startswith("--set"):
             show(f"{row['remedy']}: curate {command} {row['how']}")
-    show(f"the others in Python, after pairs = curate.audit({source!r}).pairs")
+    show(f"in Python, with audit = curate.audit({source!r}), whose pairs are joined by pair_id:")
     for row in rows[1:]:
         if not row["how"].startswith("--set"):
             show(f"{row['remedy']}: {row['how']}")

@@ -1,7 +1,8 @@
 """
 What can be done about shortcuts, tried on the pairs: what each remedy costs in rows, and what is left to learn by it.
 
-Remedies that a recipe can hold are the recipe's own steps, so that their line gives the same pairs.
+Remedies that a recipe can hold are the recipe's own steps, so that their line gives the same pairs. The lines of the
+others are Python: `audit` is the result of `curate.audit(pairs)`, whose pairs are joined by pair_id.
 """
 
 from collections.abc import Iterator
@@ -119,14 +120,14 @@ def _tried(found: Told, pairs: pl.DataFrame) -> Iterator[Tried]:
     if len(counts) >= LEAST_MODELS:
         most = int(counts.quantile(0.5, "lower") or 1)
         capped = Step.model_validate({"cap": {"per": "chosen_model", "n": most}})
-        line = f"--set 'select.cap={{per: chosen_model, n: {most}}}'"
+        line = f'curate.select(pairs, {{"cap": {{"per": "chosen_model", "n": {most}}}}})'
         yield Tried(f"chosen models capped at {most:,}", _kept(capped, pairs), line)
-        yield Tried("models balanced", models_balanced(pairs).to_numpy(), 'pairs.filter("models_balanced")')
+        yield Tried("models balanced", models_balanced(pairs).to_numpy(), 'audit.pairs.filter("models_balanced")')
     if found.fit is not None:
         certain = np.abs(found.fit.probabilities - 0.5) > CERTAIN - 0.5
-        line = f'pairs.filter(pl.col("probability").is_between({1 - CERTAIN:.2g}, {CERTAIN:g}))'
+        line = f'audit.pairs.filter(pl.col("probability").is_between({1 - CERTAIN:.2g}, {CERTAIN:g}))'
         yield Tried("certain ones dropped", ~certain, line)
-        yield Tried("weighted by 1 / probability", everything, 'pairs["weight"]', is_weighted=True)
+        yield Tried("weighted by 1 / probability", everything, 'audit.pairs["weight"]', is_weighted=True)
 
 
 def _kept(step: Step, pairs: pl.DataFrame) -> np.ndarray:

@@ -46,7 +46,10 @@ def test_what_one_side_lacks_tells_nothing(value: float | None) -> None:
 
 def test_languages_of_a_hundredth_of_the_pairs() -> None:
     frame = pl.DataFrame(
-        {"chosen_language": ["en"] * 100 + ["de"] * 100 + ["fr"], "rejected_language": ["de"] * 99 + [None] + ["en"] * 101}
+        {
+            "chosen_language": ["en"] * 100 + ["de"] * 100 + ["fr"],
+            "rejected_language": ["de"] * 99 + [None] + ["en"] * 101,
+        }
     )
     found = surface_features(frame)
     assert found.names == ("language=en", "language=de")
@@ -61,7 +64,9 @@ def test_names_of_models() -> None:
 
 
 def test_parts_of_features() -> None:
-    frame = pl.DataFrame({f"{side}_{n}": [float(side == "chosen"), 0.0] for side in ("chosen", "rejected") for n in "abc"})
+    frame = pl.DataFrame(
+        {f"{side}_{n}": [float(side == "chosen"), 0.0] for side in ("chosen", "rejected") for n in "abc"}
+    )
     found = surface_features(frame)
     assert found.without("b").names == ("a", "c")
     assert found.only(["c", "a"]).names == ("a", "c")
