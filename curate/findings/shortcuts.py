@@ -184,7 +184,7 @@ def _bins() -> list[tuple[float, str]]:
 def _length_bins(ratio: np.ndarray) -> list[str]:
     labels = [label for _, label in _bins()]
     places = np.searchsorted(np.log(BOUNDS), np.abs(ratio), "right") - 1
-    return [labels[place] for place in places.clip(0)]
+    return [labels[place] for place in places]
 
 
 def length_share(pairs: pl.DataFrame, weights: np.ndarray | None = None) -> float | None:
