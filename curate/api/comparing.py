@@ -61,7 +61,7 @@ def preview(run: RunLike, settings: Mapping[str, Sequence[Any]]) -> pl.DataFrame
     tried = list(product(*values))
     if not settings or not tried or len(tried) > MOST:
         raise RecipeError(f"{len(tried) if settings else 0:,} combinations of values; expected 1 to {MOST:,}")
-    pairs, signals, rules = (run.stage(name) for name in ("pairs", "signals", "rules"))
+    pairs, signals, rules = run.stage("pairs"), run.signals, run.stage("rules")
     usable = pairs.scan().select(pl.col("problem").is_null()).collect().to_series()
     passed = rules.scan().select(pl.col("rule").is_null()).collect().to_series()
     rows = []

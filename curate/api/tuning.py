@@ -16,7 +16,10 @@ from curate.signals.own import in_use
 from curate.stages.measure import applied, naming_signals
 
 BEFORE_SIGNALS = ("source", "prompts", "generate", "judge", "pair", "budget")  # sections that decide what the pairs are
-AFTER_PAIRS = ("models", "signals", "rules", "dedup", "decontaminate", "clusters", "select", "split")  # stages
+# Stages that depend on the pairs.
+AFTER_PAIRS = (
+    "models", "signals", "label_noise", "rules", "dedup", "decontaminate", "clusters", "select", "split",
+)  # fmt: skip
 
 
 class Retuned(NamedTuple):
@@ -75,7 +78,7 @@ def retune(
         changed = naming_signals(as_recipe(old, [*wanted, *settings]))
         _check(old, changed)
         if before:  # while the run is still whole
-            applied(changed.built_rules, before.stage("pairs"), before.stage("signals"))
+            applied(changed.built_rules, before.stage("pairs"), before.signals)
         was = ledger_of(before) if before else None
         made = flow.run(changed, folder, make_pairs=lambda store, _: _stored(store, before))
     return Retuned(made, None if was is None else diff_of(was, ledger_of(made)))

@@ -14,6 +14,7 @@ from curate.cli.options import (
     Evals,
     Force,
     Json,
+    LabelNoise,
     Like,
     Near,
     Out,
@@ -99,6 +100,7 @@ def clean(  # noqa: PLR0913 - the options of the command
     like: Like = None,
     unlike: Unlike = None,
     budget: Budget = None,
+    label_noise: LabelNoise = False,
     near: Near = False,
     semantic: Semantic = False,
     against: Against = None,
@@ -112,6 +114,7 @@ def clean(  # noqa: PLR0913 - the options of the command
 
     switches = {
         "rules.where": where,
+        "label_noise": label_noise,
         "dedup.near": near,
         "dedup.semantic": semantic,
         "dedup.against": against,

@@ -47,6 +47,10 @@ Unlike = Annotated[
     list[str] | None, typer.Option(help="Drop pairs whose prompts are similar to those of a file. Repeatable.")
 ]
 Budget = Annotated[int | None, typer.Option(min=1, help="Keep this many pairs: good ones that differ (select.budget).")]
+LabelNoise = Annotated[
+    bool,
+    typer.Option("--label-noise", help="Estimate how probable it is that each label is right; drops nothing."),
+]
 Near = Annotated[bool, typer.Option("--near", help="Drop pairs with near-duplicate prompts (dedup.near).")]
 Semantic = Annotated[bool, typer.Option("--semantic", help="Drop pairs with paraphrased prompts (dedup.semantic).")]
 Against = Annotated[

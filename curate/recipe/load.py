@@ -12,11 +12,11 @@ from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_valid
 
 from curate.errors import RecipeError, nearest, shortened
 from curate.files import FILES, BoundedYaml, TextKeys, parse_yaml, read_yaml, yaml_text
-from curate.recipe.data import Decontaminate, Dedup, Publish, Rules, Source, Split
+from curate.recipe.data import Decontaminate, Dedup, Publish, Rules, Source, Split, Switch
 from curate.recipe.models import Budget, Generate, Judge, Model, Pair, Prompts
 from curate.recipe.presets import with_preset
 from curate.recipe.rankings import check_rankings
-from curate.recipe.scoring import ModelSignals
+from curate.recipe.scoring import LabelNoise, ModelSignals
 from curate.recipe.training import Train
 from curate.rules import Rule, Where, plain_rules
 from curate.schema.section import AS_IS, Section, Texts, refuse_remote_code
@@ -52,6 +52,7 @@ class Recipe(Section):
         (), description="Columns of signals of your own; `--signals FILE.py:FUNCTION` says where these are"
     )
     models: ModelSignals | None = None
+    label_noise: Annotated[LabelNoise | None, Switch] = Field(None, description="true = with the defaults")
     rules: Rules = Rules()
     dedup: Dedup = Dedup()
     decontaminate: Decontaminate | None = None
@@ -230,7 +231,7 @@ def to_yaml(recipe: Recipe) -> str:
 def _override(tree: dict[str, Any], text: str) -> None:
     name, equals, value = text.partition("=")
     *sections, key = name.strip().split(".")
-    if not equals or not sections or not all([*sections, key]):
+    if not equals or not all([*sections, key]) or not (sections or key in Recipe.model_fields):
         raise RecipeError(f"--set {text!r}: expected section.key=value, as in --set rules.max_chars_ratio=4")
     if name.strip().split(".")[0] == "origin":
         raise RecipeError("origin says where a recipe came from and cannot be set; agree to what it uses with --trust")

@@ -1,10 +1,17 @@
-"""Recipe section for signals that models measure."""
+"""Recipe sections for signals that models measure."""
 
 from typing import Annotated
 
 from pydantic import Field, model_validator
 
 from curate.schema.section import NAME, TOKENS, Section, Texts
+
+
+class LabelNoise(Section):
+    """How probable it is that each label is right, learnt from the other pairs (extra: embed). Nothing is flipped."""
+
+    vectors: bool = Field(True, description="Also learn from embeddings of the answers")
+    model: Annotated[str | None, NAME] = Field(None, description="A sentence-transformers model; null = MiniLM")
 
 
 class ModelSignals(Section):

@@ -141,7 +141,7 @@ class Examples:
         looked_at = [
             column for rule in rules for column in (rule.columns if isinstance(rule, Where) else (rule.column,))
         ]
-        signals = self.summary.run.stage("signals").scan()
+        signals = self.summary.run.signals.scan()
         columns = [name for name in signals.collect_schema() if name in looked_at]
         if not columns:
             return {}

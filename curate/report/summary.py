@@ -150,7 +150,7 @@ class Summary:
     def signals(self) -> pl.LazyFrame:
         """All signals of the rows that became pairs, and `kept`; lazy, as there may be millions of rows."""
         kept = self.run.ledger.select("kept", "pair_id")
-        both = pl.concat([kept, self.run.stage("signals").scan()], how="horizontal")
+        both = pl.concat([kept, self.run.signals.scan()], how="horizontal")
         return both.filter(pl.col("pair_id").is_not_null()).drop("pair_id")
 
     def values(self, *names: str) -> pl.DataFrame:

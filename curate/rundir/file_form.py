@@ -6,6 +6,7 @@ type), which `datasets` decodes to objects: a struct would give every call the a
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 import polars as pl
@@ -16,7 +17,8 @@ from curate.schema.message import KEYS
 SIDES = ("prompt", "chosen", "rejected")
 CALLS = pl.List(pl.String)  # JSON, one text per call
 JSON = "Extension('arrow.json', String, '')"  # the name that polars gives to Arrow's type
-Present = frozenset[str]  # those of OPTIONAL, and `tools`, that some row of a run has
+CONFIDENCE = "label_confidence"  # a column beside those of PAIR, f64
+Present = frozenset[str]  # those of OPTIONAL, `tools` and `label_confidence` that some row of a run has
 
 
 def present(pairs: pl.DataFrame) -> Present:
@@ -30,10 +32,13 @@ def present(pairs: pl.DataFrame) -> Present:
 
 def file_schema(fields: Present, schema: pl.Schema = PAIR) -> pl.Schema:
     """Return the schema of files with these optional fields."""
-    known = {KEYS.get(name, name): CALLS if name == "tool_calls" else pl.String for name in OPTIONAL if name in fields}
-    messages = pl.List(pl.Struct({"role": pl.String, "content": pl.String, **known}))
+    optional = {
+        KEYS.get(name, name): CALLS if name == "tool_calls" else pl.String for name in OPTIONAL if name in fields
+    }
+    messages = pl.List(pl.Struct({"role": pl.String, "content": pl.String, **optional}))
     columns = {name: messages if dtype == MESSAGES else dtype for name, dtype in schema.items()}
-    return pl.Schema({name: dtype for name, dtype in columns.items() if name != "tools" or "tools" in fields})
+    known: dict[str, Any] = {name: dtype for name, dtype in columns.items() if name != "tools" or "tools" in fields}
+    return pl.Schema({**known, **({CONFIDENCE: pl.Float64()} if CONFIDENCE in fields else {})})
 
 
 def to_file(pairs: pl.DataFrame, fields: Present) -> pl.DataFrame:
@@ -83,7 +88,9 @@ def fields_of(dtype: pl.DataType) -> Iterable[str]:
 def fields_in(found: pl.Schema) -> Present:
     """Return which optional fields a file has."""
     names = {name for side in SIDES for name in fields_of(found.get(side, pl.Null()))}
-    return frozenset({name for name in OPTIONAL if KEYS.get(name, name) in names} | ({"tools"} & set(found)))
+    return frozenset(
+        {name for name in OPTIONAL if KEYS.get(name, name) in names} | ({"tools", CONFIDENCE} & set(found))
+    )
 
 
 def is_file_schema(found: pl.Schema) -> bool:

@@ -63,6 +63,14 @@ class SelectionFacts(msgspec.Struct, frozen=True):
     steps: list[StepFacts] = []
 
 
+class LabelNoiseFacts(msgspec.Struct, frozen=True):
+    """What label noise was learnt from: heads (name, weight, share of pairs in which it agrees), pairs by verdict."""
+
+    pairs: int = 0
+    heads: list[dict[str, float | str]] = []
+    verdicts: dict[str, int] = {}
+
+
 class Pulled(msgspec.Struct, frozen=True):
     """Where a run was pulled from."""
 
@@ -92,6 +100,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     clusters: ClusterFacts | None = None
     decontaminate: ContaminationFacts | None = None
     select: SelectionFacts | None = None
+    label_noise: LabelNoiseFacts | None = None
     generation: dict[str, Any] = {}  # prompts, answers, judges, panel, requests; empty where pairs were read
     seconds: dict[str, float] = {}
     peak_memory_mb: dict[str, int] = {}

@@ -100,6 +100,11 @@ class Run:
             self._checked.add(stage.key)
         return stage
 
+    @property
+    def signals(self) -> Stage:
+        """The stage with the signals of all pairs, the confidence of labels among them where it was estimated."""
+        return self.stage("label_noise" if "label_noise" in self.manifest.stages else "signals")
+
     def file(self, name: str) -> Path:
         """Return a file that the run wrote, by its path in the folder. Raise InputError if it is not as it was."""
         path, known = self.folder / name, self.manifest.files
@@ -238,7 +243,7 @@ def _staged(run: Run, found: pl.DataFrame) -> pl.DataFrame:
     """Return texts and signals of ledger rows, from the stages."""
     places = pl.col("place").is_in(found.get_column("place").to_list())
     pairs = run.stage("pairs").scan().with_row_index("place").filter(places).drop("source", "source_row", "pair_id")
-    signals = run.stage("signals").scan().with_row_index("place").filter(places)
+    signals = run.signals.scan().with_row_index("place").filter(places)
     return pairs.collect().join(signals.collect(), on="place", suffix="_signal")
 
 

@@ -68,10 +68,10 @@ def measure(pairs: pl.DataFrame, signals: Sequence[Signal] | None = None) -> pl.
     needed = _with_dependencies(requested)
     # Measured before, perhaps: columns of these names are replaced, but for those of models.
     columns = columns_of(needed)
-    of_models = [name for name, signal in columns.items() if signal.kind == "model"]
+    of_models = {name: _dtype(signal) for name, signal in columns.items() if signal.kind == "model"}
     given = [
-        pl.col(name).cast(pl.Float64) if name in pairs.columns else pl.lit(None, pl.Float64).alias(name)
-        for name in of_models
+        pl.col(name).cast(dtype) if name in pairs.columns else pl.lit(None, dtype).alias(name)
+        for name, dtype in of_models.items()
     ]
     pairs = widened(pairs).drop([name for name in columns if name not in (*PAIR, *of_models)], strict=False)
     pairs = pairs.with_columns(given)
@@ -102,6 +102,10 @@ def measure(pairs: pl.DataFrame, signals: Sequence[Signal] | None = None) -> pl.
     table = calls.with_calls(table.with_columns(pair_signals.get_columns()))
     block_signals = [signal.function(table).alias(signal.name) for signal in needed if signal.kind == "block"]
     return table.with_columns(block_signals).select(list(columns_of(requested)))
+
+
+def _dtype(signal: Signal) -> pl.DataType:
+    return pl.String() if signal.is_text else pl.Float64()
 
 
 def _with_dependencies(signals: Sequence[Signal]) -> list[Signal]:

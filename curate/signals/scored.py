@@ -33,6 +33,9 @@ ABOUT = {
         "DPO's implicit reward of chosen minus that of rejected: `models.beta` times the difference of the "
         "log-ratios of `models.policy` to `models.reference`."
     ),
+    "label_confidence": "How probable it is that chosen is the better answer, 0..1, learnt from the other pairs.",
+    "label_verdict": ("What is learnt of a label: reversed (confidence below 0.25), ambiguous (up to 0.6), or agrees."),
+    "heldout_loss": "Loss of the label under models that were fitted on other prompts: -ln(label_confidence), nats.",
     "relevance": "Cosine similarity of the answer and the last user turn (`models.relevance`), as embeddings.",
 }
 
@@ -52,6 +55,9 @@ SCORED = (
     _signal("perplexity", RESPONSES),
     _signal("implicit_gap", shown=True),
     _signal("relevance", RESPONSES, shown=True),
+    _signal("label_confidence", shown=True),
+    Signal("label_verdict", ABOUT["label_verdict"], pl.lit, "model", is_text=True),
+    _signal("heldout_loss"),
 )
 
 

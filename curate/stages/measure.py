@@ -6,6 +6,7 @@ import polars as pl
 
 from curate import signals as measuring
 from curate.errors import CurateError, RecipeError
+from curate.findings.label_noise import NOISE
 from curate.recipe.load import Recipe
 from curate.rules import Rule, Where, apply_rules, field_types, with_conditions
 from curate.rundir.stage import Stage
@@ -21,6 +22,7 @@ HOW = dict.fromkeys(measuring.scored.ABOUT, "name some in models.reward") | {
     **dict.fromkeys(("logp", "logp_per_token", "perplexity"), "name one in models.policy"),
     "implicit_gap": "name them in models.policy and models.reference",
     "relevance": "set models.relevance: true",
+    **dict.fromkeys(NOISE, "set label_noise: true"),
 }
 
 
@@ -31,7 +33,7 @@ def check_signals(recipe: Recipe) -> None:
             f"the recipe names signals of somebody's own ({', '.join(missing)}): pass them with --signals "
             "FILE.py:FUNCTION (from Python: signals=[…])"
         )
-    measured = recipe.models.columns if recipe.models else ()
+    measured = (*(recipe.models.columns if recipe.models else ()), *(NOISE if recipe.label_noise else ()))
     for rule in recipe.built_rules:
         for column in rule.columns if isinstance(rule, Where) else (rule.column,):
             signal = measuring.COLUMNS.get(column)

@@ -12,6 +12,7 @@ import polars as pl
 from curate.dedup.corpus import Embed, embed_by
 from curate.embeddings.local_models import dtype_here, fingerprint_of
 from curate.embeddings.number_cache import NumberCache
+from curate.findings.label_noise import NOISE
 from curate.recipe.load import Recipe
 from curate.recipe.scoring import ModelSignals
 from curate.rundir.stage import Stage
@@ -25,7 +26,7 @@ from curate.text.messages import last_user_text, text_of
 
 VERSION = 1
 READ = ("prompt", "chosen", "rejected", "tools")
-COLUMNS = pl.Schema(dict.fromkeys(columns_of(SCORED), pl.Float64()))
+COLUMNS = pl.Schema({name: pl.Float64() for name in columns_of(SCORED) if name not in NOISE})
 Blocks = Callable[[], Iterable[pl.DataFrame]]  # blocks of READ and `usable`, the same ones at every call
 Cache = Callable[[str, str], Path | None]  # (what is measured, the model's fingerprint) -> file
 

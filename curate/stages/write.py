@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 
 from curate.errors import CurateError
 from curate.files import atomic
-from curate.rundir.file_form import Present, present
+from curate.rundir.file_form import CONFIDENCE, Present, present
 from curate.rundir.stage import Stage
 from curate.rundir.store import DATA, SPLITS, Store
 from curate.rundir.store import LEDGER as LEDGER_FILE
@@ -30,12 +30,16 @@ def write_product(store: Store, remaining: Remaining, sides: Stage) -> dict[str,
         ledger = TableWriter(ledger_path, LEDGER)
         with ExitStack() as stack:
             fields = _fields(remaining, splits)
+            columns = pl.Schema({**PAIR, **({CONFIDENCE: pl.Float64()} if CONFIDENCE in fields else {})})
             writers = {name: stack.enter_context(SplitWriter(data, name, fields=fields)) for name in SPLITS}
-            writers["train"].write(pl.DataFrame(schema=PAIR))  # a run that keeps no rows still has a train split
+            writers["train"].write(pl.DataFrame(schema=columns))  # a run that keeps no rows still has a train split
 
             def rows_of(number: int) -> tuple[pl.DataFrame, pl.DataFrame]:
                 span = remaining.spans[number]
                 block = pl.read_parquet(remaining.pairs.part(number), glob=False)
+                if CONFIDENCE in fields:
+                    signals = pl.read_parquet(remaining.signals.part(number), columns=[CONFIDENCE], glob=False)
+                    block = block.with_columns(signals.get_columns())
                 verdicts = pl.read_parquet(remaining.rules.part(number), glob=False)
                 split = _of_span(splits, *span).get_column("split")
                 return block, ledger_rows(block, verdicts, _of_span(drops, *span), split)
@@ -43,7 +47,7 @@ def write_product(store: Store, remaining: Remaining, sides: Stage) -> dict[str,
             for block, rows in mapped(rows_of, range(len(remaining.spans))):  # the next ones while one is written
                 ledger.write(rows)
                 for name, writer in writers.items():
-                    kept = block.filter(rows.get_column("split").eq_missing(name)).select(list(PAIR))
+                    kept = block.filter(rows.get_column("split").eq_missing(name)).select(list(columns))
                     if len(kept):
                         writer.write(kept)
                 advance()
@@ -56,7 +60,8 @@ def write_product(store: Store, remaining: Remaining, sides: Stage) -> dict[str,
 
 def _fields(remaining: Remaining, splits: pl.DataFrame) -> Present:
     """Return which optional fields some row of any split has. Of the parts, only these columns are read."""
-    found: Present = frozenset()
+    estimated = remaining.signals.scan().select(pl.col(CONFIDENCE).count()).collect().item()
+    found: Present = frozenset({CONFIDENCE} if estimated else ())
     for number, span in enumerate(remaining.spans):
         file = pq.ParquetFile(remaining.pairs.part(number))
         names = [column.path for column in file.schema if column.path.rsplit(".", 1)[-1] in (*OPTIONAL, "tools")]
