@@ -136,8 +136,6 @@ def _pairs_of_run(run: Run) -> pl.DataFrame:
     drops = {name: run.stage(name) for name in names}
     remaining = Remaining(run.stage("pairs"), run.stage("signals"), run.stage("rules"), drops)
     pairs = remaining.frame(*ABOUT, *MEASURED)
-    if pairs.is_empty():
-        return pairs
     groups = prompt_groups(run.recipe, run_corpus(Store(run.folder), remaining), pairs)
     pairs = pairs.with_columns(group=pl.Series(groups[pairs.get_column("row").to_numpy()]))
     if "clusters" in run.manifest.stages:
@@ -152,8 +150,6 @@ def _pairs_of_run(run: Run) -> pl.DataFrame:
 def _pairs_of_frame(frame: pl.DataFrame) -> pl.DataFrame:
     """Return the same of pairs whose signals are measured here."""
     measured = measure(frame, MEASURED).select(*ABOUT, *MEASURED)
-    if measured.is_empty():
-        return measured
     recipe = make_recipe({"source": {"paths": ["-"]}})
     rows = frame.select("prompt_id").with_row_index("row").with_columns(pl.col("row").cast(pl.UInt64))
     return measured.with_columns(group=pl.Series(prompt_groups(recipe, BlockCorpus.of(frame), rows)))
@@ -162,9 +158,9 @@ def _pairs_of_frame(frame: pl.DataFrame) -> pl.DataFrame:
 def _audited(pairs: pl.DataFrame, name: str) -> Audit:
     if pairs.is_empty():
         raise InputError(f"{name} has no pairs to audit")
-    # Sorted and numbered by ids, so that the order of the rows changes nothing.
+    # Sorted and grouped by ids, so that neither the order of the rows nor others that were dropped change anything.
     pairs = pairs.sort("pair_id", "source", "source_row")
-    pairs = pairs.with_columns(group=pl.col("pair_id").min().over("group").rank("dense"))
+    pairs = pairs.with_columns(group=pl.col("prompt_id").min().over("group"))
     if pairs.get_column("group").n_unique() < LEAST_GROUPS:
         raise InputError(f"{name} has pairs of one prompt (or similar ones) only; an audit needs at least two")
     surface, models = surface_features(pairs), model_features(pairs)

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from curate.findings.crossfit import folds_of, probability
 from curate.findings.features import Features
-from curate.findings.heads import coefficients_of, crossfit, folds_of, probability
+from curate.findings.linear import coefficients_of, fit_linear
 from curate.findings.shortcuts import LEAST_GROUPS, Told, length_share
 from curate.selection.choices import Material, choose
 from curate.selection.sections import Step
@@ -98,14 +99,14 @@ def weighted(features: Features, groups: np.ndarray) -> Told:
     The weights of the pairs that it is fitted on come from these alone: weights that balance all pairs at once would
     tell it the labels of the others.
     """
-    fold, counts = folds_of(groups), (len(groups), len(np.unique(groups)), len(features.names))
+    fold, counts = folds_of(pl.Series(groups)), (len(groups), len(np.unique(groups)), len(features.names))
     if counts[1] <= LEAST_GROUPS:
         return Told(*counts)
     scores, weights = np.zeros(len(groups)), np.ones(len(groups))
     for number in range(int(fold.max()) + 1):
         inside, outside = fold != number, fold == number
         x, others = features.x[inside], features.x[outside]
-        fit = crossfit(x, groups[inside])
+        fit = fit_linear(x, groups[inside])
         weights[outside] = weights_of(probability(fit.slope * (others @ coefficients_of(x))))
         scores[outside] = others @ coefficients_of(x, weights_of(fit.probabilities))
     return Told.by(scores, groups, counts[2], weights)

@@ -1,7 +1,7 @@
 """
 What a model could learn of a preference without reading: how well surface features alone tell chosen from rejected.
 
-A cross-fitted antisymmetric logistic model (`heads`) is asked on all pairs, on parts of the features, and inside pairs
+A cross-fitted antisymmetric logistic model (`linear`) is asked on all pairs, on parts of the features, and inside pairs
 of nearly equal length; win rates by length, model, source, language and topic say where the label can be guessed.
 """
 
@@ -15,7 +15,7 @@ import polars as pl
 
 from curate.findings.bias import wilson
 from curate.findings.features import LENGTH, Features, wording
-from curate.findings.heads import Fit, accuracy, auc, auc_interval, coefficients_of, crossfit
+from curate.findings.linear import Fit, accuracy, auc, auc_interval, coefficients_of, fit_linear
 
 DIGITS = 4
 MATCHED = math.log(1.1)  # lengths differ by less than 10 %
@@ -55,7 +55,7 @@ class Told:
         counts = len(groups), len(np.unique(groups)), len(features.names)
         if counts[1] < LEAST_GROUPS:
             return cls(*counts)
-        fit = crossfit(features.x, groups)
+        fit = fit_linear(features.x, groups)
         return replace(cls.by(fit.scores, groups, counts[2]), fit=fit)
 
     @classmethod
@@ -113,7 +113,7 @@ def feature_table(found: Told, surface: Features) -> pl.DataFrame:
         for column, name in enumerate(surface.names):
             x = surface.x[:, column]
             alone = auc(x)
-            rest = auc(found.fit.scores - found.fit.contributions(surface.x, np.array([column])))
+            rest = auc(found.fit.scores - found.fit.contributions(surface.x, column))
             shares = (float(np.mean(x != 0)), max(alone, 1 - alone), coefficients[column], auc(found.fit.scores) - rest)
             # + 0.0: a zero has no sign
             rows.append((name, wording(name, more=alone >= 0.5), *(round(float(s), DIGITS) + 0.0 for s in shares)))

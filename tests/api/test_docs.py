@@ -27,7 +27,7 @@ NOT_RUN = {
 }  # fmt: skip
 MODULES = [
     "curate.api.auditing", "curate.api.checking", "curate.api.choosing", "curate.api.converting", "curate.api.frames",
-    "curate.api.runs", "curate.dedup.frames", "curate.findings.features", "curate.findings.heads",
+    "curate.api.runs", "curate.dedup.frames", "curate.findings.features", "curate.findings.linear",
     "curate.findings.prompts", "curate.findings.remedies", "curate.schema.result", "curate.sources.frames",
 ]  # fmt: skip
 

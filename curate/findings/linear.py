@@ -1,17 +1,18 @@
 """
-Antisymmetric logistic models of a preference: p(x) = 1 / (1 + exp(-c·x)), without an intercept: p(-x) = 1 - p(x).
+Antisymmetric logistic models of a preference that show what they learnt, and how well they tell the sides apart.
 
-x is f(chosen) - f(rejected). Every pair counts once as x with label 1 and once as -x with label 0. Columns are scaled
-by their root mean square and not centered, which would break the symmetry.
+As in `crossfit`, x is f(chosen) - f(rejected), and p(x) = 1 / (1 + exp(-c·x)), so that p(-x) = 1 - p(x). Here pairs can
+be weighted, the coefficients are kept, and the scores of small sets are calibrated.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 
 from curate.errors import InputError, require
+from curate.findings.crossfit import EXTRA, FOLDS, folds_of, one_thread, probability, scaled
 
-FOLDS = 5
 DRAWS = 500  # of the bootstrap
 PRIOR = 1.0  # inverse strength of the L2 penalty
 
@@ -27,37 +28,26 @@ class Fit:
 
     @property
     def probabilities(self) -> np.ndarray:
-        """The calibrated probability that the chosen answer is the better one."""
+        """The calibrated probability that the chosen answer is the better one; 0.5 where all features are 0."""
         return probability(self.slope * self.scores)
 
-    def contributions(self, x: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        """Return what some columns contribute to the scores."""
-        found: np.ndarray = np.einsum("ij,ij->i", x[:, columns], self.coefficients[self.fold][:, columns])
+    def contributions(self, x: np.ndarray, column: int) -> np.ndarray:
+        """Return what one feature contributes to the scores."""
+        found: np.ndarray = x[:, column] * self.coefficients[self.fold, column]
         return found
 
 
-def crossfitted(
-    x: np.ndarray, groups: np.ndarray, folds: int = FOLDS, seed: int = 0, weights: np.ndarray | None = None
-) -> np.ndarray:
+def fit_linear(x: np.ndarray, groups: np.ndarray, weights: np.ndarray | None = None, *, folds: int = FOLDS) -> Fit:
     """
-    Return for every pair the probability that its chosen side is the better one, by a model fitted on other groups.
+    Fit a model for each fold on the other folds. Fewer groups than folds make as many folds as groups.
 
-    x: [pairs, features], differences. groups: an integer per pair; pairs of one group are in one fold. A pair in which
-    all features are 0 has 0.5. Raises InputError for fewer than two groups.
+    in : [pairs, features], differences; a number or text per pair: pairs of one group are in one fold
+    Raises InputError for fewer than two groups.
 
-        >>> crossfitted(np.array([[1.0], [2.0], [1.5], [0.0]]), np.arange(4)).round(1).tolist()
+        >>> fit_linear(np.array([[1.0], [2.0], [1.5], [0.0]]), np.arange(4)).probabilities.round(1).tolist()
         [0.6, 0.8, 0.7, 0.5]
     """
-    return crossfit(x, groups, folds, seed, weights).probabilities
-
-
-def crossfit(
-    x: np.ndarray, groups: np.ndarray, folds: int = FOLDS, seed: int = 0, weights: np.ndarray | None = None
-) -> Fit:
-    """Return the scores of `crossfitted` with the models; fewer groups than folds make as many folds as groups."""
-    if folds < 2:
-        raise InputError(f"folds={folds}: expected at least 2")
-    fold = folds_of(groups, folds, seed)
+    fold = folds_of(pl.Series(groups), folds)
     count = int(fold.max(initial=-1)) + 1
     if count < 2:
         raise InputError(f"cross-validation needs pairs of at least 2 groups of prompts, found {count}")
@@ -73,42 +63,20 @@ def crossfit(
     return Fit(scores, coefficients, fold, slope)
 
 
-def folds_of(groups: np.ndarray, folds: int = FOLDS, seed: int = 0) -> np.ndarray:
-    """Return the fold of each pair: groups are shuffled and dealt out by their numbers of pairs, the largest first."""
-    numbers, place, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    shuffled = np.random.default_rng(seed).permutation(len(numbers))
-    shuffled = shuffled[np.argsort(-sizes[shuffled], kind="stable")]
-    count = min(folds, len(numbers))
-    filled, fold = np.zeros(count, np.int64), np.zeros(len(numbers), np.int64)
-    for group in shuffled:
-        fold[group] = filled.argmin()
-        filled[fold[group]] += sizes[group]
-    found: np.ndarray = fold[place]
-    return found
-
-
 def coefficients_of(x: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     """Return the coefficients of a model that is fitted on all pairs; 0 for features that are 0 everywhere."""
     found = np.zeros(x.shape[1])
-    scale = np.sqrt(np.mean(x**2, axis=0)) if len(x) else found
-    used = scale > 0
+    used = np.any(x != 0, axis=0)
     if not used.any() or (weights is not None and not weights.any()):
         return found
-    scaled = x[:, used] / scale[used]
+    even = scaled(x[:, used])
     half = np.full(len(x), 0.5) if weights is None else weights / (2 * weights.mean())
-    labels = np.repeat([1, 0], len(x))
-    with require("threadpoolctl", "embed").threadpool_limits(1):  # the digits may depend on the number of threads
-        model = require("sklearn.linear_model", "embed").LogisticRegression(
-            C=PRIOR, fit_intercept=False, solver="newton-cholesky"
-        )
-        model.fit(np.vstack([scaled, -scaled]), labels, sample_weight=np.concatenate([half, half]))
-    found[used] = model.coef_[0] / scale[used]
-    return found
-
-
-def probability(scores: np.ndarray) -> np.ndarray:
-    """Return 1 / (1 + exp(-scores)); exactly antisymmetric."""
-    found: np.ndarray = (1 + np.tanh(scores / 2)) / 2
+    model = require("sklearn.linear_model", EXTRA).LogisticRegression(
+        C=PRIOR, fit_intercept=False, solver="newton-cholesky"
+    )
+    with one_thread():
+        model.fit(np.vstack([even, -even]), np.repeat([1, 0], len(x)), sample_weight=np.concatenate([half, half]))
+    found[used] = model.coef_[0] / np.sqrt(np.mean(x[:, used] ** 2, axis=0))
     return found
 
 
@@ -134,7 +102,12 @@ def accuracy(scores: np.ndarray, weights: np.ndarray | None = None) -> float:
 def auc_interval(
     scores: np.ndarray, groups: np.ndarray, weights: np.ndarray | None = None, *, draws: int = DRAWS, seed: int = 0
 ) -> tuple[float, float]:
-    """Return the 95 % interval of the AUC: a bootstrap over groups, with the models as they are."""
+    """
+    Return the 95 % interval of the AUC: a bootstrap over groups, with the models as they are.
+
+    How the fit varies is not in it, so it is too narrow where there is little to learn: of pure noise (400 to 2,000
+    pairs, 3 to 20 features) 7 % of the intervals are above 0.5, and 8 % below, instead of 2.5 % each.
+    """
     ranking, base = _Ranking(scores), np.ones(len(scores)) if weights is None else weights
     _, place = np.unique(groups, return_inverse=True)
     count, random = int(place.max(initial=-1)) + 1, np.random.default_rng(seed)
