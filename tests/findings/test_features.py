@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.findings.features import model_features, surface_features, wording
+from curate.findings.features import WORDING, model_features, surface_features, wording
+from curate.signals import SIGNALS
 
 
 def test_counts_by_logarithm_shares_and_flags_as_they_are() -> None:
@@ -61,6 +62,21 @@ def test_names_of_models() -> None:
     found = model_features(frame)
     assert found.names == ("model=a", "model=b")
     assert found.x.tolist() == [[1, -1], [-1, 1], [0, 0], [0, 0]]
+
+
+def test_rare_models_and_those_after_the_fifty_most_frequent_have_no_feature() -> None:
+    rare = pl.DataFrame({"chosen_model": ["a"] * 99 + ["b"], "rejected_model": ["c"] * 98 + ["d", "b"]})
+    assert model_features(rare).names == ("model=a", "model=c")  # b is there twice, but on both sides of one pair
+    twice = pl.DataFrame({"chosen_model": ["a"] * 100, "rejected_model": ["c"] * 97 + ["d", "b", "b"]})
+    assert model_features(twice).names == ("model=a", "model=c", "model=b")
+    ring = [f"{n:02}" for n in range(60)]
+    many = pl.DataFrame({"chosen_model": ring, "rejected_model": [*ring[1:], ring[0]]})
+    assert model_features(many).names == tuple(f"model={name}" for name in ring[:50])
+
+
+def test_words_are_for_signals() -> None:
+    assert WORDING.keys() <= SIGNALS.keys()
+    assert {name for name in SIGNALS if "gram_share" in name} <= WORDING.keys()
 
 
 def test_parts_of_features() -> None:

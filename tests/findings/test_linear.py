@@ -106,6 +106,20 @@ def test_auc(scores: list[float], expected: float) -> None:
     assert auc(np.array(scores, float)) == expected
 
 
+def test_accuracy() -> None:
+    assert accuracy(np.array([0.0, 1.0, -1.0, 2.0])) == 0.625
+    assert accuracy(np.array([1.0, -1.0]), np.array([3.0, 1.0])) == 0.75
+    assert accuracy(np.array([])) == 0.5
+
+
+def test_what_holds_for_no_other_prompt_makes_no_label_improbable() -> None:
+    """Every prompt has one value of its own sign, so that the others always say the opposite."""
+    x = np.array([[1.0], [-1.0]] * 3)
+    fit = fit_linear(x, np.arange(6), folds=6)
+    assert auc(fit.scores) == 0.0
+    assert (fit.slope, set(fit.probabilities)) == (0.0, {0.5})
+
+
 @given(SCORES, st.data())
 def test_auc_is_the_share_of_the_pairs_of_pairs(scores: list[int], data: Any) -> None:
     weights = np.array(data.draw(st.lists(st.integers(1, 4), min_size=len(scores), max_size=len(scores))), float)

@@ -144,6 +144,7 @@ def test_win_rates_by_length_source_and_topic() -> None:
         ("topic", "tea", "the longer answer", 3, 0.6667),
         ("topic", "milk", "the longer answer", 1, 0.0),
     ]
+    assert set(win_rates(told(LONGER), LONGER)["accuracy"]) == {1.0}
     assert win_rates(told(frame), frame).row(0)[5:7] == pytest.approx((0.0945, 0.9055), abs=1e-4)
 
 
