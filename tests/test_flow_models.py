@@ -1,6 +1,7 @@
 """Signals of models through whole runs: real libraries, with models of a few thousand random weights."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -16,10 +17,7 @@ from curate.embeddings.number_cache import HEADER, KEY
 from curate.errors import InputError, RecipeError
 from curate.recipe.scoring import ModelSignals
 from curate.rundir.result import Run
-from curate.signals import columns_of
-from curate.signals.scored import SCORED
 from curate.stages.models import COLUMNS, score_frame, scored
-from curate.stages.scorers import LikelihoodScorer, RewardScorer
 from tests.data import contents, write_jsonl
 from tests.train.test_tokens import ROWS
 from tests.train.tiny import tiny_model, tiny_tokenizer, toy_rows
@@ -68,7 +66,7 @@ def run(rows: Sequence[Any], out: Path, settings: dict[str, Any], **sections: An
 
 
 def signals(done: Run) -> pl.DataFrame:
-    return done.stage("signals").scan().select(list(columns_of(SCORED))).collect()
+    return done.stage("signals").scan().select(list(COLUMNS)).collect()
 
 
 def entries(done: Run) -> list[int]:
@@ -180,33 +178,28 @@ def test_a_run_with_all_of_them(models: dict[str, str], tmp_path: Path) -> None:
     assert entries(done) == [60, 60, 60, 60]
 
 
-def test_a_second_run_scores_nothing_and_repeats_are_scored_once(
-    models: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    counts: list[int] = []
-    whole = RewardScorer.numbers
-    monkeypatch.setattr(
-        RewardScorer, "numbers", lambda self, answers: counts.append(len(answers)) or whole(self, answers)
-    )
+def test_a_second_run_scores_nothing_and_repeats_are_scored_once(models: dict[str, str], tmp_path: Path) -> None:
     rows = toy_rows(6)
     rows += [{**rows[0], "rejected": "Something else."}, rows[1]]  # one new answer only
     first = run(rows, tmp_path / "RUN", {"reward": models["reward1"]})
-    assert sum(counts) == 13
+    assert entries(first) == [13]
+    (cache,) = (first.folder / "stages" / "scores").iterdir()
+    written = cache.stat().st_mtime_ns
     before = contents(first.folder)
     run(rows, tmp_path / "RUN", {"reward": models["reward1"]}, split={"test": 0.3})
-    assert sum(counts) == 13
     assert contents(run(rows, tmp_path / "RUN", {"reward": models["reward1"]}).folder) == before
     more = run(rows, tmp_path / "RUN", {"reward": [models["reward1"], models["reward2"]]})
-    assert sum(counts) == 26  # those of the second model
+    assert entries(more) == [13, 13]  # those of the second model
+    assert cache.stat().st_mtime_ns == written
     assert signals(more).get_column("reward_std").null_count() == 0
-    assert entries(more) == [13, 13]
 
 
 def test_another_content_of_the_folder_is_another_model(models: dict[str, str], tmp_path: Path) -> None:
     folder = reward_model(tmp_path / "mine", 5)
     one = signals(run(toy_rows(4), tmp_path / "RUN", {"reward": folder})).get_column("chosen_reward").to_list()
     reward_model(tmp_path / "mine", 6)
-    two = signals(run(toy_rows(4), tmp_path / "RUN", {"reward": folder})).get_column("chosen_reward").to_list()
+    again = signals(curate.run(tmp_path / "RUN" / "recipe.yaml", tmp_path / "RUN"))
+    two = again.get_column("chosen_reward").to_list()
     assert one != two
 
 
@@ -225,24 +218,15 @@ curate.run(sys.argv[1], sys.argv[2])
 """
 
 
-def test_after_a_kill_no_more_than_one_batch_is_repeated(
-    models: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings = {"policy": models["p"], "batch_tokens": 150}
-    whole = run(toy_rows(20), tmp_path / "WHOLE", settings)
+def test_after_a_kill_no_more_than_one_batch_is_repeated(models: dict[str, str], tmp_path: Path) -> None:
+    whole = run(toy_rows(20), tmp_path / "WHOLE", {"policy": models["p"], "batch_tokens": 150})
     recipe = tmp_path / "WHOLE" / "recipe.yaml"
     done = subprocess.run([sys.executable, "-c", KILLED, recipe, tmp_path / "RUN"], capture_output=True, check=False)
     assert done.returncode == -9
-    before = sum(entries_in(tmp_path / "RUN"))
-    calls: list[int] = []
-    numbers = LikelihoodScorer.numbers
-    monkeypatch.setattr(
-        LikelihoodScorer, "numbers", lambda self, answers: calls.append(len(answers)) or numbers(self, answers)
-    )
+    (before,) = entries_in(tmp_path / "RUN")
+    assert 0 < before < 40  # the three batches before the kill
     resumed = curate.run(recipe, tmp_path / "RUN")
-    assert before > 0
-    assert before + sum(calls) == 40  # nothing of the three batches before the kill
-    assert entries(resumed) == entries(whole) == [40]
+    assert entries(resumed) == entries(whole) == [40]  # with more, something would have been scored again
     assert contents(resumed.folder) == contents(whole.folder)
 
 
@@ -311,3 +295,18 @@ def test_measure_with_models(models: dict[str, str]) -> None:
     assert "reward_std" not in found.columns
     with pytest.raises(RecipeError, match="Extra inputs are not permitted"):
         curate.measure(toy_rows(3), models={"rewards": "x"})
+
+
+def test_retune_needs_no_model(tmp_path: Path) -> None:
+    folder = reward_model(tmp_path / "mine", 0)
+    done = run(toy_rows(12), tmp_path / "RUN", {"reward": folder})
+    margins = signals(done).get_column("reward_margin")
+    stage = done.stage("models")
+    written = stage.part(0).stat().st_mtime_ns
+    shutil.rmtree(folder)
+    retuned = curate.retune(done, rules={"min_reward_margin": 0}).run
+    assert retuned.counts["dropped_rules"] == (margins < 0).sum() > 0
+    assert retuned.stage("models").key == stage.key
+    assert stage.part(0).stat().st_mtime_ns == written
+    with pytest.raises(InputError, match="there is no folder"):
+        curate.retune(done, settings=["models.max_tokens=100"])

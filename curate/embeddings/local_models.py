@@ -1,6 +1,7 @@
 """Models of transformers in this process: loading, padding and batching, log-probs of tokens, rewards."""
 
 import hashlib
+import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -80,13 +81,18 @@ def log_probs(model: Any, answers: Sequence[tuple[Ids, Ids]]) -> list[list[float
     """
     torch = require("torch", EXTRA)
     ids, mask = padded([prompt + answer for prompt, answer in answers], 0, model.device, left=False)
+    # Logits over the vocabulary take most of the memory: none are needed before the first answer.
+    used = ids.shape[1] - min(len(prompt) for prompt, _ in answers) + 1
+    keep = {"logits_to_keep": used} if "logits_to_keep" in inspect.signature(model.forward).parameters else {}
     with torch.inference_mode():
-        logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits
+        logits = model(input_ids=ids, attention_mask=mask, use_cache=False, **keep).logits
+        left_out = ids.shape[1] - logits.shape[1]
         found: list[list[float]] = []
         for row, (prompt, answer) in enumerate(answers):
-            at = slice(len(prompt) - 1, len(prompt) + len(answer) - 1)
+            start = len(prompt) - 1 - left_out
+            each = logits[row, start : start + len(answer)].float()
             targets = torch.tensor(answer, device=ids.device, dtype=torch.long)
-            found.append(logits[row, at].float().log_softmax(-1).gather(-1, targets[:, None])[:, 0].tolist())
+            found.append((each.gather(-1, targets[:, None])[:, 0] - each.logsumexp(-1)).tolist())
     return found
 
 

@@ -73,7 +73,8 @@ class NumberCache:
             keys = (frame[start : start + KEY] for start in range(0, count * KEY, KEY))
             self._numbers.update(zip(keys, np.frombuffer(frame[count * KEY :], np.float64).tolist(), strict=True))
             end += HEADER.size + len(frame)
-        file.truncate(end)
+        if end < size:
+            file.truncate(end)
         file.seek(end)
 
 

@@ -27,6 +27,7 @@ LONGEST = 2000  # characters of a condition
 Path = tuple[str, ...]  # of a field in `extra`: ("meta", "lang")
 OTHERS_ROWS = "it looks at other rows; a condition may only look at one pair at a time"
 SQL_ERRORS = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
+RATINGS = ("chosen_scores", "rejected_scores")  # lists of {aspect, score}, of which `.honesty` names one
 SAMPLE = 1000  # rows whose keys are listed where a field is unknown
 
 
@@ -231,6 +232,9 @@ def _text(path: Path) -> pl.Expr:
     """Return a field of `extra` as a text: a number or an object as JSON writes it; null where there is none."""
     steps = "".join("['" + name.replace("\\", "\\\\").replace("'", "\\'") + "']" for name in path)
     text = pl.col("extra").str.json_path_match(f"${steps}")
+    if len(path) == 2 and path[0] in RATINGS and _is_name(path[1]):
+        rated = f"$['{path[0]}'][?(@.aspect == '{path[1]}')].score"
+        text = pl.coalesce(text, pl.col("extra").str.json_path_match(rated))
     return pl.when(text != "null").then(text)
 
 

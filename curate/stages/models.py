@@ -12,6 +12,7 @@ import polars as pl
 from curate.dedup.corpus import Embed, embed_by
 from curate.embeddings.local_models import dtype_here, fingerprint_of
 from curate.embeddings.number_cache import NumberCache
+from curate.errors import InputError, ServiceError
 from curate.findings.label_noise import NOISE
 from curate.recipe.load import Recipe
 from curate.recipe.scoring import ModelSignals
@@ -35,9 +36,9 @@ def score(store: Store, recipe: Recipe, pairs: Stage) -> Stage:
     """Write the signals of models of all pairs, part by part, null for rows that are no pairs."""
     settings = recipe.models
     assert settings is not None  # noqa: S101 - only called with the section
-    section = settings.model_dump(mode="json", exclude={"batch_tokens"})
-    prints = {name: fingerprint_of(name) for name in models_of(settings)}
-    stage = store.stage("models", fingerprint("models", VERSION, section, prints, pairs.key))
+    asked = fingerprint("models", VERSION, settings.model_dump(mode="json", exclude={"batch_tokens"}), pairs.key)
+    prints = _prints(store, settings, asked)
+    stage = store.stage("models", fingerprint(asked, prints))
     if stage.info is not None:
         return stage
 
@@ -53,8 +54,19 @@ def score(store: Store, recipe: Recipe, pairs: Stage) -> Stage:
     heights = (pl.scan_parquet(part, glob=False).select(pl.len()).collect().item() for part in pairs.parts())
     for number, (start, stop) in enumerate(pairwise(accumulate(heights, initial=0))):
         stage.write(number, found[start:stop])
-    stage.finish(not_measured=missing)
+    stage.finish(not_measured=missing, asked=asked, prints=prints)
     return stage
+
+
+def _prints(store: Store, settings: ModelSignals, asked: str) -> dict[str, str]:
+    """Return the models' fingerprints; where they are out of reach, those of the numbers that the run has already."""
+    try:
+        return {name: fingerprint_of(name) for name in models_of(settings)}
+    except (InputError, ServiceError):
+        before = Stage(store.folder / STAGES / "models", "").info or {}
+        if before.get("asked") != asked:
+            raise
+        return dict(before["prints"])
 
 
 def score_frame(pairs: pl.DataFrame, settings: ModelSignals) -> pl.DataFrame:

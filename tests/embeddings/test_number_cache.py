@@ -39,6 +39,7 @@ def test_a_damaged_frame_is_removed_with_all_after_it(tmp_path: Path, harm: str)
     with NumberCache(path) as cache:
         kept = [ONE, TWO] if harm == "tail" else [ONE]
         assert [key for key in (ONE, TWO) if key in cache] == kept
+        assert path.stat().st_size == len(kept) * (HEADER.size + KEY + 8)
         cache.add({THREE: 3.0})
     with NumberCache(path) as cache:
         assert [key for key in (ONE, TWO, THREE) if key in cache] == [*kept, THREE]

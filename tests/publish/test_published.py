@@ -66,6 +66,7 @@ def with_value(path: tuple[str, ...], value: Any) -> dict[str, Any]:
         "pair": {}, "budget": {}, "train": {}, "models": {"policy": "me/policy", "relevance": True},
         "select": {"steps": [{path[2] if path[:2] == ("select", "steps") else "rip": {}}]},
         "dedup": {"near": {}, "semantic": {}},
+        "label_noise": {},
         "decontaminate": {"against": [{"path": "gsm8k"}]},
         "publish": {},
     }  # fmt: skip

@@ -45,7 +45,7 @@ def test_resolved_recipe_reads_back_as_itself(tmp_path: Path) -> None:
         ),
         ("source:\n  paths: []\n", r"source.paths: name at least one source"),
         ("rules: {}\n", r"source.paths: name at least one source"),
-        ("- a\n", r"contains list; expected sections: source"),
+        ("- a\n", r"contains list; expected sections: preset, source"),
         ("a: [\n", r"not a YAML file"),
         ("a: !!python/object/apply:os.system [ls]\n", r"not a YAML file"),
     ],

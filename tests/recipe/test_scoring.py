@@ -9,9 +9,8 @@ from curate.recipe.consent import uses
 from curate.recipe.load import make_recipe
 from curate.recipe.published import published
 from curate.recipe.scoring import ModelSignals
-from curate.signals import columns_of
-from curate.signals.scored import SCORED
 from curate.stages.measure import check_signals
+from curate.stages.models import COLUMNS
 
 SOURCE = {"paths": ["pairs.jsonl"]}
 
@@ -35,7 +34,7 @@ def test_sections_that_are_refused(section: dict[str, Any], message: str) -> Non
 
 def test_the_columns_that_a_section_measures() -> None:
     whole = ModelSignals(reward=["a", "b"], policy="p", reference="r", relevance=True)
-    assert sorted(whole.columns) == sorted(columns_of(SCORED))
+    assert sorted(whole.columns) == sorted(COLUMNS)
     assert ModelSignals(reward=["a"]).columns == (
         "chosen_reward", "rejected_reward", "reward_margin", "reward_strength",
     )  # fmt: skip

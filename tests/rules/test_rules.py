@@ -74,19 +74,19 @@ def test_false_and_null_switch_a_rule_off(name: str, value: object) -> None:
             "only_chars_ratio",
             ["en"],
             "rules.only_chars_ratio: `only` takes a list of values, "
-            "for prompt_language, chosen_language, rejected_language",
+            "for prompt_language, chosen_language, rejected_language, label_verdict",
         ),
         (
             "only_chosen_language",
             [],
             "rules.only_chosen_language: `only` takes a list of values, "
-            "for prompt_language, chosen_language, rejected_language",
+            "for prompt_language, chosen_language, rejected_language, label_verdict",
         ),
         (
             "only_chosen_language",
             3,
             "rules.only_chosen_language: `only` takes a list of values, "
-            "for prompt_language, chosen_language, rejected_language",
+            "for prompt_language, chosen_language, rejected_language, label_verdict",
         ),
         (
             "min_margin",

@@ -190,3 +190,27 @@ def _alone(where: str, row: dict[str, Any]) -> list[str]:
         return kept(where, [row | {"prompt": row["prompt"]}])
     except RecipeError:
         return ["no such field"]  # or another type: what a field is, all rows decide
+
+
+def test_aspects_and_reasons_of_judges() -> None:
+    def answer(number: int, score: float, honesty: float, reason: str) -> dict[str, Any]:
+        return {
+            "prompt_id": f"p{number // 2}", "candidate_id": f"c{number}", "source": "s", "source_row": number // 2,
+            "prompt": [{"role": "user", "content": f"Tea {number // 2}?"}], "score": score, "reason": reason,
+            "response": [{"role": "assistant", "content": f"Answer {number}."}],
+            "scores": [{"aspect": "helpfulness", "score": 3.0}, {"aspect": "honesty", "score": honesty}],
+        }  # fmt: skip
+
+    answers = [answer(0, 4, 5.0, "It is right."), answer(1, 2, 1.0, "-"), answer(2, 4, 2.5, "It is kind.")]
+    pairs = curate.pair(pl.DataFrame([*answers, answer(3, 2, 2.5, "-")])).kept
+    assert len(pairs) == 2
+
+    def kept(where: str) -> list[str]:
+        return [row[0]["content"] for row in curate.filter(pairs, where=where, defaults=False).kept["chosen"]]
+
+    assert kept("extra.chosen_scores.honesty >= 4") == ["Answer 0."]
+    assert kept("extra.chosen_scores.honesty = extra.rejected_scores.honesty") == ["Answer 2."]
+    assert kept("extra.chosen_reason LIKE '%kind%'") == ["Answer 2."]
+    assert kept("extra.chosen_scores.helpfulness = 3") == ["Answer 0.", "Answer 2."]
+    with pytest.raises(RecipeError, match=r"no row has extra\.chosen_scores\.truth"):
+        kept("extra.chosen_scores.truth > 1")

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import curate
-from curate.signals import columns_of, measure
-from curate.signals.scored import SCORED, likelihood_columns, relevance_columns, reward_columns
+from curate.signals import measure
+from curate.signals.scored import likelihood_columns, relevance_columns, reward_columns
+from curate.stages.models import COLUMNS
 
 NAN = math.nan
 ROW = {"prompt": "Tea?", "chosen": "Green tea.", "rejected": "No."}
@@ -89,7 +90,7 @@ def test_relevance() -> None:
 
 def test_measure_takes_over_the_columns_of_models() -> None:
     pairs = curate.read([ROW])
-    names = list(columns_of(SCORED))
+    names = list(COLUMNS)
     assert measure(pairs).select(names).row(0) == (None,) * len(names)
     assert measure(pairs).select(names).dtypes == [pl.Float64] * len(names)
     scored = pairs.with_columns(reward_margin=pl.lit(2, pl.Int32), chosen_logp=pl.lit(-1.5, pl.Float32))
