@@ -71,8 +71,8 @@ def _auc(row: dict[str, Any]) -> dict[str, Any]:
         "features": row["features"],
         "pairs": row["pairs"],
         "AUC": _two(row["auc"]),
-        "95 % interval": _interval(row),
-        "told right": _percent(row["accuracy"]),
+        "95 %": _interval(row),
+        "right": _percent(row["accuracy"]),
     }
 
 
@@ -80,10 +80,10 @@ def _feature(row: dict[str, Any]) -> dict[str, Any]:
     return {
         "feature": row["feature"],
         "chosen": row["chosen"],
-        "differs in": _percent(row["differs"]),
-        "AUC alone": _two(row["alone"]),
-        "coefficient": f"{round(row['coefficient'], 2) + 0.0:+.2f}",
-        "AUC lost without": f"{round(row['drop'], 3) + 0.0:+.3f}",
+        "differs": _percent(row["differs"]),
+        "alone": _two(row["alone"]),
+        "coef": f"{round(row['coefficient'], 2) + 0.0:+.2f}",
+        "AUC lost": f"{round(row['drop'], 3) + 0.0:+.3f}",
     }
 
 
@@ -92,10 +92,10 @@ def _win(row: dict[str, Any]) -> dict[str, Any]:
         "by": row["by"],
         "value": row["value"],
         "pairs": row["pairs"],
-        "chosen is": row["wins"],
+        "chosen": row["wins"],
         "in": _percent(row["rate"]),
-        "95 % interval": f"{row['low']:.0%} to {row['high']:.0%}",
-        "told right": _percent(row["accuracy"]),
+        "95 %": f"{row['low']:.0%}–{row['high']:.0%}",
+        "right": _percent(row["accuracy"]),
     }
 
 
@@ -118,9 +118,9 @@ def _remedy(row: dict[str, Any], *, by_name: bool) -> dict[str, Any]:
         "kept": row["kept"],
         "worth": row["effective"],
         "AUC": _two(row["auc"]),
-        "95 % interval": _interval(row),
-        "by names": _two(row["model_auc"]),
-        "chosen longer": _percent(row["longer"]),
+        "95 %": _interval(row),
+        "names": _two(row["model_auc"]),
+        "longer": _percent(row["longer"]),
     }
     return shown if by_name else {name: value for name, value in shown.items() if name != "by names"}
 
@@ -137,12 +137,14 @@ def _tell_how(rows: list[dict[str, Any]], source: str) -> None:
         if not row["how"].startswith("--set"):
             show(f"{row['remedy']}: {row['how']}")
     notes = [
-        "an AUC below 0.5 is guessing, too",
-        "worth: as many rows of equal weight",
-        *(["by names: AUC of the models' names"] if _has_names(rows) else []),
-        "chosen longer: of the pairs of unequal length",
+        "an AUC below 0.5 is guessing, too · 95 %: the interval, over prompts · right: pairs that are told right",
+        "lengths equal: within 10 % · alone: AUC of one feature · AUC lost: without what it adds to the score",
+        "worth: as many rows of equal weight · longer: chosen is, of the pairs of unequal length",
     ]
-    show(f"\n{' · '.join(notes)}")
+    notes[-1] += " · names: AUC of the models' names" if _has_names(rows) else ""
+    show("")
+    for note in notes:
+        show(note)
 
 
 def _has_names(rows: list[dict[str, Any]]) -> bool:
@@ -150,7 +152,7 @@ def _has_names(rows: list[dict[str, Any]]) -> bool:
 
 
 def _interval(row: dict[str, Any]) -> str:
-    return "–" if row["low"] is None else f"{row['low']:.2f} to {row['high']:.2f}"
+    return "–" if row["low"] is None else f"{row['low']:.2f}–{row['high']:.2f}"
 
 
 def _two(value: float | None) -> str:

@@ -122,13 +122,13 @@ def _tried(found: Told, pairs: pl.DataFrame) -> Iterator[Tried]:
         most = int(counts.quantile(0.5, "lower") or 1)
         capped = Step.model_validate({"cap": {"per": "chosen_model", "n": most}})
         line = f'curate.select(pairs, {{"cap": {{"per": "chosen_model", "n": {most}}}}})'
-        yield Tried(f"chosen models capped at {most:,}", _kept(capped, pairs), line)
+        yield Tried(f"models capped at {most:,}", _kept(capped, pairs), line)
         yield Tried("models balanced", models_balanced(pairs).to_numpy(), 'audit.pairs.filter("models_balanced")')
     if found.fit is not None:
         certain = np.abs(found.fit.probabilities - 0.5) > CERTAIN - 0.5
         line = f'audit.pairs.filter(pl.col("probability").is_between({1 - CERTAIN:.2g}, {CERTAIN:g}))'
         yield Tried("certain ones dropped", ~certain, line)
-        yield Tried("weighted by 1 / probability", everything, 'audit.pairs["weight"]', is_weighted=True)
+        yield Tried("weighted by 1/p", everything, 'audit.pairs["weight"]', is_weighted=True)
 
 
 def _kept(step: Step, pairs: pl.DataFrame) -> np.ndarray:

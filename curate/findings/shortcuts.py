@@ -91,7 +91,7 @@ def auc_table(found: Told, pairs: pl.DataFrame, surface: Features, models: Featu
         found.row("all features"),
         Told.of(surface.only(LENGTH), groups).row("length alone"),
         Told.of(unlengthy, groups).row("all but length"),
-        Told.of(unlengthy.of(matched), groups[matched]).row("all but length, in pairs of equal length (10 %)"),
+        Told.of(unlengthy.of(matched), groups[matched]).row("all but length, lengths equal"),
     ]
     if models.names:
         rows.append(Told.of(models, groups).row("names of the models"))
@@ -150,7 +150,7 @@ def _rows(frame: pl.DataFrame, by: str, order: list[str] | None = None) -> Itera
     values = {row[0]: row for row in counted.iter_rows()}
     for value in values if order is None else [label for label in order if label in values]:
         _, n, k, right = values[value]
-        yield _win(by, value, "the longer answer", n, k, right)
+        yield _win(by, value, "the longer", n, k, right)
 
 
 def _model_rows(frame: pl.DataFrame) -> Iterator[tuple[object, ...]]:
@@ -161,7 +161,7 @@ def _model_rows(frame: pl.DataFrame) -> Iterator[tuple[object, ...]]:
     )
     counts = sides.group_by("model").agg(n=pl.len(), k=(pl.col("side") == "chosen_model").sum(), right=pl.mean("right"))
     for model, n, k, right in counts.sort("n", "model", descending=[True, False]).iter_rows():
-        yield _win("model", model, "its answer", n, k, right)
+        yield _win("model", model, "its own", n, k, right)
 
 
 def _win(by: str, value: str, wins: str, n: int, k: int, right: float) -> tuple[object, ...]:
@@ -177,7 +177,7 @@ def _log_ratio(pairs: pl.DataFrame) -> np.ndarray:
 
 def _bins() -> list[tuple[float, str]]:
     """Return the bins of the factor between two lengths: lower bound and label."""
-    spans = [f"{low:g} to {high:g} times as long" for low, high in pairwise(BOUNDS)]
+    spans = [f"{low:g}–{high:g} times as long" for low, high in pairwise(BOUNDS)]
     return list(zip(BOUNDS, [*spans, f"over {BOUNDS[-1]:g} times as long"], strict=True))
 
 

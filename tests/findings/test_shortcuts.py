@@ -82,7 +82,7 @@ def test_balanced_lengths_tell_nothing_any_more() -> None:
 
 def test_weights_make_length_worthless_and_lose_no_row() -> None:
     _, remedies = tables(MOSTLY)
-    row = remedies["weighted by 1 / probability"]
+    row = remedies["weighted by 1/p"]
     assert (row["kept"], row["lost"]) == (60, 0)
     assert 30 < row["effective"] < 60
     assert row["auc"] < 0.65
@@ -101,7 +101,7 @@ def test_pairs_of_equal_length() -> None:
     """Within 10 % in 20 of 40 pairs, and there the number of lines decides."""
     lines = {"chosen_lines": [3] * 40, "rejected_lines": [1] * 20 + [9] * 20}
     frame = pairs([109] * 20 + [112] * 20, [100] * 40, **lines)
-    row = tables(frame)[0]["all but length, in pairs of equal length (10 %)"]
+    row = tables(frame)[0]["all but length, lengths equal"]
     assert (row["pairs"], row["features"], row["auc"]) == (20, 1, 1.0)
 
 
@@ -118,7 +118,7 @@ def test_pairs_that_differ_in_nothing() -> None:
 def test_fewer_pairs_than_folds(count: int) -> None:
     aucs, remedies = tables(LONGER.head(count))
     assert aucs["all features"]["auc"] == 1.0
-    assert (remedies["weighted by 1 / probability"]["auc"] is None) == (count == 2)
+    assert (remedies["weighted by 1/p"]["auc"] is None) == (count == 2)
 
 
 def test_features_are_named_by_what_they_tell_alone() -> None:
@@ -135,14 +135,14 @@ def test_win_rates_by_length_source_and_topic() -> None:
     frame = pairs([105, 10, 13, 50, 10, 7], [100, 11, 10, 10, 15, 7], source=list("aaabbb"), topic=topics)
     rows = win_rates(told(frame), frame).select("by", "value", "wins", "pairs", "rate").rows()
     assert rows == [
-        ("length", "1 to 1.1 times as long", "the longer answer", 2, 0.5),
-        ("length", "1.25 to 1.5 times as long", "the longer answer", 2, 0.5),
-        ("length", "over 4 times as long", "the longer answer", 1, 1.0),
-        ("source", "a", "the longer answer", 3, 0.6667),
-        ("source", "b", "the longer answer", 2, 0.5),
-        ("language", "en", "the longer answer", 5, 0.6),
-        ("topic", "tea", "the longer answer", 3, 0.6667),
-        ("topic", "milk", "the longer answer", 1, 0.0),
+        ("length", "1–1.1 times as long", "the longer", 2, 0.5),
+        ("length", "1.25–1.5 times as long", "the longer", 2, 0.5),
+        ("length", "over 4 times as long", "the longer", 1, 1.0),
+        ("source", "a", "the longer", 3, 0.6667),
+        ("source", "b", "the longer", 2, 0.5),
+        ("language", "en", "the longer", 5, 0.6),
+        ("topic", "tea", "the longer", 3, 0.6667),
+        ("topic", "milk", "the longer", 1, 0.0),
     ]
     assert set(win_rates(told(LONGER), LONGER)["accuracy"]) == {1.0}
     assert win_rates(told(frame), frame).row(0)[5:7] == pytest.approx((0.0945, 0.9055), abs=1e-4)
@@ -155,16 +155,16 @@ def test_models() -> None:
     frame = pairs([5] * 42, [5] * 42, chosen_model=CHOSEN, rejected_model=REJECTED)
     rows = win_rates(told(frame), frame).select("by", "value", "wins", "pairs", "rate").rows()
     assert rows == [
-        ("model", "a", "its answer", 30, 0.8), ("model", "b", "its answer", 30, 0.2),
-        ("model", "c", "its answer", 6, 1.0), ("model", "d", "its answer", 6, 0.0),
+        ("model", "a", "its own", 30, 0.8), ("model", "b", "its own", 30, 0.2),
+        ("model", "c", "its own", 6, 1.0), ("model", "d", "its own", 6, 0.0),
     ]  # fmt: skip
-    assert "chosen models capped at 6" in tables(frame.filter(pl.col("chosen_model") != "a"))[1]
+    assert "models capped at 6" in tables(frame.filter(pl.col("chosen_model") != "a"))[1]
     assert len(tables(frame.filter(chosen_model="a"))[1]) == 4  # a cap on one model is none
     aucs, remedies = tables(frame)
     assert (aucs["all features"]["auc"], aucs["names of the models"]["features"]) == (0.5, 4)
     assert aucs["names of the models"]["low"] > 0.6
     assert remedies["none"]["model_auc"] == aucs["names of the models"]["auc"]
-    capped = remedies["chosen models capped at 12"]
+    capped = remedies["models capped at 12"]
     assert (capped["kept"], capped["how"]) == (30, 'curate.select(pairs, {"cap": {"per": "chosen_model", "n": 12}})')
     balanced = remedies["models balanced"]
     assert balanced["kept"] == 6 * (1 + 1 + 1)  # one of a over b, b over a, and c over itself
