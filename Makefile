@@ -45,6 +45,7 @@ bench: $(VENV)/dev $(OTHERS)/ready ## Side by side with other tools, in one run 
 	$(BIN)/python -m tests.benchmarks.generate --others $(OTHERS)/bin/python
 	$(BIN)/python -m tests.benchmarks.concurrency
 	$(BIN)/python tests/benchmarks/judges.py
+	$(BIN)/python tests/benchmarks/audit.py
 	$(BIN)/python tests/benchmarks/near.py --others $(OTHERS)/bin/python
 	$(BIN)/python tests/benchmarks/semantic.py --semhash $(OTHERS)/bin/python
 	$(BIN)/python -m tests.benchmarks.decontaminate

@@ -1,4 +1,6 @@
 from . import dedup as dedup
+from .api.auditing import Audit as Audit
+from .api.auditing import audit as audit
 from .api.checking import check as check
 from .api.choosing import select as select
 from .api.choosing import split as split

@@ -40,7 +40,8 @@ WITH_CODE = [page for page in PAGES if "```" in page.read_text("utf-8")]
 MOST_LINES = 150  # of the README
 # Commands that run here, on the files of `folder`; the others need a Hub, a model, a GPU or real data, and are parsed.
 LOCAL = {
-    "check", "clean", "convert", "run", "why", "export", "generate", "judge", "rubric", "signals", "evals", "recipe",
+    "audit", "check", "clean", "convert", "run", "why", "export", "generate", "judge", "rubric", "signals", "evals",
+    "recipe",
 }  # fmt: skip
 # The last of these need a run that asked a judge, or a rubric of a model.
 ELSEWHERE = re.compile(r"OWNER|\.\./shared|gsm8k|evals\.parquet|--again|--raw|RUBRIC/")

@@ -6,6 +6,7 @@ functions with the name of a command are what the command calls.
 """
 
 __all__ = [
+    "auditing",
     "catalog",
     "checking",
     "choosing",

@@ -3,6 +3,7 @@
 import sys
 
 from curate import limits, terminal
+from curate.cli import auditing as auditing
 from curate.cli import checking as checking
 from curate.cli import commands as commands
 from curate.cli import comparing as comparing
@@ -16,7 +17,7 @@ from curate.errors import RecipeError, explained
 INTERRUPTED = 130
 DEFECT = "(a bug in prefcurate)"
 # Commands whose only result is what they print.
-PRINTING = ("why", "preview", "diff", "check", "signals", "evals", "recipe", "preflight")
+PRINTING = ("why", "preview", "diff", "audit", "check", "signals", "evals", "recipe", "preflight")
 
 
 def main() -> None:

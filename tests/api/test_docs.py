@@ -26,8 +26,9 @@ NOT_RUN = {
     "rubric", "run", "train", "trust",
 }  # fmt: skip
 MODULES = [
-    "curate.api.checking", "curate.api.choosing", "curate.api.converting", "curate.api.frames", "curate.api.runs",
-    "curate.dedup.frames", "curate.findings.prompts", "curate.schema.result", "curate.sources.frames",
+    "curate.api.auditing", "curate.api.checking", "curate.api.choosing", "curate.api.converting", "curate.api.frames",
+    "curate.api.runs", "curate.dedup.frames", "curate.findings.features", "curate.findings.linear",
+    "curate.findings.prompts", "curate.findings.remedies", "curate.schema.result", "curate.sources.frames",
 ]  # fmt: skip
 
 
