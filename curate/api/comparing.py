@@ -13,12 +13,15 @@ from curate.files import TextKeys, parse_yaml
 from curate.recipe.load import as_recipe, resolved
 from curate.rundir.result import Run, RunLike, opened
 from curate.rundir.stage import Stage
+from curate.rundir.store import STAGES
 from curate.schema.result import html_table
 from curate.stages.measure import applied
+from curate.text.messages import last_user_text, text_of
 
 MOST = 1_000  # combinations of values
 KEY = ("source", "source_row", "pair_id")
 SIDES = ("before", "after")
+SAMPLE_CHARS = 500  # of a text
 
 
 def preview(run: RunLike, settings: Mapping[str, Sequence[Any]]) -> pl.DataFrame:
@@ -149,6 +152,41 @@ def diff(before: RunLike, after: RunLike) -> Diff:
     Diff(now dropped 3 · same 1)
     """
     return diff_of(ledger_of(opened(before)), ledger_of(opened(after)))
+
+
+def samples(run: RunLike, found: Diff, count: int = 10) -> pl.DataFrame:
+    """
+    Return some of the rows that changed, of every change and reason alike, with the beginnings of their texts.
+
+    in : the run that is now, and how it differs from another one
+    out: change, reason, source, source_row, pair_id, before, after (split or reason), prompt, chosen, rejected (str)
+    """
+    reason = pl.coalesce("rule_after", "rule_before", pl.lit(""))
+    by_side = [pl.coalesce(f"split_{side}", f"rule_{side}", pl.lit("–")).alias(side) for side in SIDES]
+    rows = found.rows.select(*KEY, "change", *by_side, reason=reason)
+    place = pl.int_range(pl.len()).over("change", "reason")
+    rows = rows.with_columns(place=place).sort("place", "change", "reason", maintain_order=True).head(count)
+    return (
+        rows.join(
+            _texts(opened(run), rows.get_column("pair_id").drop_nulls()),
+            on="pair_id",
+            how="left",
+            maintain_order="left",
+        )
+        .sort("change", "reason", "place")
+        .select("change", "reason", *KEY, *SIDES, "prompt", "chosen", "rejected")
+    )
+
+
+def _texts(run: Run, ids: pl.Series) -> pl.DataFrame:
+    """Return pair_id and the beginnings of the texts of some pairs; none for a pulled run, which has no stages."""
+    names = ("prompt", "chosen", "rejected")
+    if "pairs" not in run.manifest.stages or not (run.folder / STAGES / "pairs").is_dir():
+        return pl.DataFrame(schema=dict.fromkeys(("pair_id", *names), pl.String))
+    pairs = run.stage("pairs").scan().filter(pl.col("pair_id").is_in(ids.implode())).unique("pair_id")
+    texts = (last_user_text("prompt"), text_of("chosen"), text_of("rejected"))
+    starts = [text.str.head(SAMPLE_CHARS).alias(name) for name, text in zip(names, texts, strict=True)]
+    return pairs.select("pair_id", *starts).collect()
 
 
 def ledger_of(run: Run) -> pl.DataFrame:

@@ -10,6 +10,7 @@ from curate.terminal import show, show_json
 
 if TYPE_CHECKING:
     from curate.api.comparing import Diff
+    from curate.rundir.result import RunLike
 
 PREVIEW_EXAMPLES = """
 Examples:\n
@@ -21,6 +22,7 @@ Examples:\n
 [bold]curate diff RUN STRICT[/] · [bold]curate diff RUN STRICT --rows 50[/] · [bold]curate diff RUN STRICT --json[/]
 """
 SHOWN = 10  # rows
+SHOWN_CHARS = 76  # of a text
 
 
 @app.command(epilog=PREVIEW_EXAMPLES)
@@ -53,7 +55,7 @@ def diff(
     from curate.api.comparing import diff as compare
 
     found = compare(before, after)
-    show_json(_plain(found)) if as_json else _show(found, rows)
+    show_json(_plain(found)) if as_json else _show(after, found, rows)
 
 
 RETUNE_EXAMPLES = """
@@ -81,7 +83,7 @@ def retune(
         show_json({"counts": now.counts, "diff": found and _plain(found)})
     else:
         show(f"{now!r}")
-        _show(found, rows) if found else None
+        _show(now, found, rows) if found else None
     if not now.counts["kept"]:
         raise typer.Exit(1)
 
@@ -90,20 +92,20 @@ def _plain(found: "Diff") -> dict[str, Any]:
     return {"counts": found.counts, "rules": found.rules.to_dicts(), "rows": found.rows.to_dicts()}
 
 
-def _show(found: "Diff", rows: int) -> None:
+def _show(run: "RunLike", found: "Diff", rows: int) -> None:
+    from curate.api.comparing import samples
     from curate.cli import render
 
     show(" · ".join(f"{name} {count:,}" for name, count in found.counts.items()))
     if len(found.rules):
         show("")
         render.table(found.rules.to_dicts())
-    if shown := found.rows.head(rows).to_dicts():
-        show("")
-        render.table([_line(row) for row in shown])
+    shown = samples(run, found, rows).to_dicts() if rows else []
+    for row in shown:
+        where = f"{row['source']} {row['source_row']} · {row['pair_id'] or '–'}"
+        show(f"\n{row['change']}: {row['before']} → {row['after']} · {where}")
+        for mark, side in (("?", "prompt"), ("+", "chosen"), ("-", "rejected")):
+            if row[side] is not None:
+                show(f"  {mark} {' '.join(row[side].split())[:SHOWN_CHARS]}")
     if len(found.rows) > len(shown) > 0:
-        show(f"… {len(found.rows) - len(shown):,} more (--rows shows more, --json all)")
-
-
-def _line(row: dict[str, Any]) -> dict[str, Any]:
-    side = {name: row[f"split_{name}"] or row[f"rule_{name}"] or "–" for name in ("before", "after")}
-    return {"row": f"{row['source']} {row['source_row']}", "pair": row["pair_id"], "change": row["change"], **side}
+        show(f"\n… {len(found.rows) - len(shown):,} more (--rows shows more, --json all)")

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 import curate
+from curate.api.comparing import samples
 from curate.errors import InputError, RecipeError
 from tests.forked import curate as command
 
@@ -111,3 +112,19 @@ def test_the_commands(run: curate.Run, tmp_path: Path) -> None:
         done = command("preview", run.folder, wrong)
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.count("\n") == 1
+
+
+def test_samples_are_of_every_reason_alike(tmp_path: Path) -> None:
+    lines = [{"prompt": f"Tea {n}?", "chosen": "Green. " * n, "rejected": "No idea."} for n in range(1, 9)]
+    first = curate.clean(lines, tmp_path / "A", settings=["split.test=0"])
+    second = curate.clean(
+        lines, tmp_path / "B", settings=["split.test=0"], rules={"max_chosen_chars": 30, "min_chosen_chars": 10}
+    )
+    found = curate.diff(first, second)
+    some = samples(second, found, 2)
+    assert some["reason"].to_list() == ["max_chosen_chars", "min_chosen_chars"]
+    assert some.select("change", "before", "after", "prompt", "rejected").row(1) == (
+        "now dropped", "train", "min_chosen_chars", "Tea 1?", "No idea.",
+    )  # fmt: skip
+    assert samples(second, found, 0).height == 0
+    assert samples(second, found).height == len(found.rows)
