@@ -121,7 +121,7 @@ def _tried(found: Told, pairs: pl.DataFrame) -> Iterator[Tried]:
     if len(counts) >= LEAST_MODELS:
         most = int(counts.quantile(0.5, "lower") or 1)
         capped = Step.model_validate({"cap": {"per": "chosen_model", "n": most}})
-        line = f'curate.select(pairs, {{"cap": {{"per": "chosen_model", "n": {most}}}}})'
+        line = f"--set 'select.cap={{per: chosen_model, n: {most}}}'"
         yield Tried(f"models capped at {most:,}", _kept(capped, pairs), line)
         yield Tried("models balanced", models_balanced(pairs).to_numpy(), 'audit.pairs.filter("models_balanced")')
     if found.fit is not None:

@@ -7,6 +7,7 @@ from curate.rules import known_columns, numeric_columns
 from curate.selection.sections import Select
 
 OTHERS = ("chosen_score", "longest")  # values other than signals by which pairs can be ranked
+GROUPS = ("cluster", "source", "chosen_model", "rejected_model", "prompt_id")  # and by which they can be grouped
 
 
 def check_rankings(keep: str, select: Select | None, own: Sequence[str]) -> None:
@@ -20,7 +21,7 @@ def check_rankings(keep: str, select: Select | None, own: Sequence[str]) -> None
     for where, name in rankings.items():
         if name not in (*numeric, *(["first"] if where == "dedup.keep" else [])):
             raise ValueError(f"{where}: {name!r} is not a numeric signal.{nearest(name, numeric)}")
-    known = ["cluster", *known_columns(own)]
+    known = [*GROUPS, *known_columns(own)]
     for name in select.groupings if select else ():
         if name not in known:
             raise ValueError(f"select.cap.per: {name!r} is not a column.{nearest(name, known)}")

@@ -111,8 +111,9 @@ def _list(names: Sequence[str]) -> str:
 def _capped(of: Asked) -> pl.DataFrame:
     its: Cap = of.its
     quantile = of.pairs.select(ranked.quantile(column_of(its.by))).to_series()
-    labels = of.material.labels
-    if its.per != "cluster":
+    if its.per == "cluster":
+        labels = of.material.labels
+    else:
         labels = of.pairs.get_column(its.per).rank("dense").cast(pl.Int64).fill_null(-1).to_numpy()
     keep = np.zeros(len(of.pairs), bool)
     keep[cap(labels, quantile.fill_null(-1).to_numpy(), its.n)] = True

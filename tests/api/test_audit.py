@@ -87,7 +87,6 @@ def test_the_lines_in_python_do_what_the_table_says() -> None:
             found = eval(how, {"curate": curate, "pl": pl, "audit": audit, "pairs": pairs})
             counts[name] = (kept, len(found.kept if isinstance(found, curate.Result) else found))
     assert counts == {
-        "models capped at 12": (36, 36),
         "models balanced": (36, 36),  # of twelve a over b, 24 b over a, and twelve b over c and d over itself
         "certain ones dropped": (60, 60),
         "weighted by 1/p": (60, 60),

@@ -165,7 +165,7 @@ def test_models() -> None:
     assert aucs["names of the models"]["low"] > 0.6
     assert remedies["none"]["model_auc"] == aucs["names of the models"]["auc"]
     capped = remedies["models capped at 12"]
-    assert (capped["kept"], capped["how"]) == (30, 'curate.select(pairs, {"cap": {"per": "chosen_model", "n": 12}})')
+    assert (capped["kept"], capped["how"]) == (30, "--set 'select.cap={per: chosen_model, n: 12}'")
     balanced = remedies["models balanced"]
     assert balanced["kept"] == 6 * (1 + 1 + 1)  # one of a over b, b over a, and c over itself
     assert balanced["model_auc"] <= 0.5

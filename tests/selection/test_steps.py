@@ -191,6 +191,11 @@ def test_a_slip_in_the_section(select_: Any, message: str) -> None:
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize("per", ["cluster", "source", "chosen_model", "rejected_model", "prompt_id", "prompt_language"])
+def test_what_pairs_can_be_capped_by(per: str) -> None:
+    assert make_recipe({**SOURCE, "select": {"cap": {"per": per, "n": 5}}}).select is not None
+
+
 def test_what_a_selection_reads() -> None:
     section = checked(Select, steps=["bees", {"cap": {"per": "chosen_model", "n": 5, "by": "longest"}}], budget=3)
     assert columns_of_steps(section)[5:] == ["chosen_model", "implicit_gap"]
