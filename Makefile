@@ -46,6 +46,9 @@ bench: $(VENV)/dev $(OTHERS)/ready ## Side by side with other tools, in one run 
 	$(BIN)/python -m tests.benchmarks.concurrency
 	$(BIN)/python tests/benchmarks/judges.py
 	$(BIN)/python tests/benchmarks/audit.py
+	$(BIN)/python -m tests.benchmarks.relevance
+	$(BIN)/python -m tests.benchmarks.label_noise --others $(OTHERS)/bin/python
+	$(BIN)/python -m tests.benchmarks.presets
 	$(BIN)/python tests/benchmarks/near.py --others $(OTHERS)/bin/python
 	$(BIN)/python tests/benchmarks/semantic.py --semhash $(OTHERS)/bin/python
 	$(BIN)/python -m tests.benchmarks.decontaminate
