@@ -83,3 +83,17 @@ def test_a_run_without_it_has_no_such_column(tmp_path: Path) -> None:
     run = curate.clean(rows(4), tmp_path / "RUN")
     assert "label_confidence" not in run.train.collect_schema()
     assert run.signals.scan().select(pl.col("label_confidence").count()).collect().item() == 0
+
+
+@pytest.mark.slow
+def test_the_report_shows_the_labels_of_least_confidence(tmp_path: Path) -> None:
+    hostile = [{**row, "prompt": f"<script>alert(1)</script> {row['prompt']}"} for row in rows()]
+    run = curate.clean(hostile, tmp_path / "RUN", settings=["label_noise.vectors=false", "split.test=0"])
+    html = run.report.read_text("utf-8")
+    part = html[html.index('<h2 id="labels">') : html.index('<h2 id="lengths">')]
+    assert part.count("<details>") == 20
+    assert "<td>reversed</td>" in part
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; How is tea" in part
+    assert "<script" not in html
+    without = curate.clean(rows(4), tmp_path / "OTHER")
+    assert 'id="labels"' not in without.report.read_text("utf-8")

@@ -9,6 +9,7 @@ from curate.report.bounds import Bounds, rule_facts
 from curate.report.environment import environment
 from curate.report.examples import Examples
 from curate.report.figures import figure, length_figure, map_figure, signal_figures
+from curate.report.labels import label_tables, least_confident
 from curate.report.reasons import cell
 from curate.report.summary import Summary
 from curate.report.topics import topics
@@ -39,6 +40,8 @@ def write_report(summary: Summary) -> None:
                 scores=scores.by_model(answers, scores.used_of(summary)) if len(answers) else [],
                 score_figure=scored and figure(scored, "score", "Scores of all judged answers."),
                 map=map_figure(summary),
+                labels=label_tables(summary),
+                least_confident=least_confident(summary),
                 inputs=summary.run.manifest.inputs,
                 version=summary.run.manifest.prefcurate,
                 lengths=length_figure(summary),
