@@ -64,9 +64,11 @@ def chart_of(answers: pl.DataFrame) -> Chart | None:
 
 def answers_of(summary: Summary) -> pl.DataFrame:
     """Return model, score and scores of every answer that a run generated; none where its pairs were read."""
-    if "judged" not in summary.run.manifest.stages:
-        return pl.DataFrame(schema={"model": pl.String, "score": pl.Float64, "scores": pl.List(ASPECT)})
-    return summary.run.stage("judged").scan().select("model", "score", "scores").collect()
+    known = summary.run.manifest.stages
+    for name in ("judged", "answers"):  # answers that had scores before are not judged
+        if name in known and (stage := summary.run.stage(name)).parts():
+            return stage.scan().select("model", "score", "scores").collect()
+    return pl.DataFrame(schema={"model": pl.String, "score": pl.Float64, "scores": pl.List(ASPECT)})
 
 
 def used_of(summary: Summary) -> dict[str, dict[str | None, int]]:

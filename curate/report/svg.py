@@ -15,7 +15,7 @@ EMPTY = re.compile(r"<g(?: [^>]*)?>\s*</g>|<g(?: [^>]*)?/>")
 LABELLED = re.compile(r'<(path|line|text)([^>]*?) aria-label="([^"]*)"([^>]*?)(?:/>|>(.*?)</\1>)')
 LABEL = re.compile(r' aria-label="[^"]*"')
 PLACE = re.compile(r' (?:transform|d|x2|y2)="[^"]*"')
-DIGITS = re.compile(r"(\d+\.\d)\d+")
+DIGITS = re.compile(r"(\.\d)\d+")
 
 
 def titled(svg: str, title: str) -> str:

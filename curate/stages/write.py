@@ -60,13 +60,14 @@ def write_product(store: Store, remaining: Remaining, sides: Stage) -> dict[str,
 
 def _fields(remaining: Remaining, splits: pl.DataFrame) -> Present:
     """Return which optional fields some row of any split has. Of the parts, only these columns are read."""
-    estimated = remaining.signals.scan().select(pl.col(CONFIDENCE).count()).collect().item()
-    found: Present = frozenset({CONFIDENCE} if estimated else ())
+    found: Present = frozenset()
     for number, span in enumerate(remaining.spans):
         file = pq.ParquetFile(remaining.pairs.part(number))
         names = [column.path for column in file.schema if column.path.rsplit(".", 1)[-1] in (*OPTIONAL, "tools")]
         is_kept = _of_span(splits, *span).get_column("split").is_not_null()
         found |= present(pl.DataFrame(file.read(names)).filter(is_kept))
+        signals = pl.scan_parquet(remaining.signals.part(number), glob=False)
+        found |= {CONFIDENCE} if signals.select(pl.col(CONFIDENCE).count()).collect().item() else set()
     return found
 
 
