@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from curate.errors import require
+from curate.schema import digest
 
 EXTRA = "embed"  # scikit-learn comes with it
 FOLDS = 5
@@ -30,9 +31,9 @@ def folds_of(groups: pl.Series, count: int = FOLDS) -> np.ndarray:
         >>> folds_of(pl.Series(["a", "b", "a", "c"]), 2).tolist()
         [0, 1, 0, 1]
     """
-    ranked = pl.DataFrame({"group": groups}).with_columns(hash=pl.col("group").cast(pl.String))
-    order = ranked.unique("group").select("group", place=_place("hash").rank("ordinal") - 1)
-    place = ranked.join(order, on="group", how="left", maintain_order="left").get_column("place")
+    rows = pl.DataFrame({"group": groups})
+    order = rows.unique("group").select("group", place=digest(pl.col("group").cast(pl.String)).rank("ordinal") - 1)
+    place = rows.join(order, on="group", how="left", maintain_order="left").get_column("place")
     count = max(1, min(count, len(order)))
     return (place.to_numpy() % count).astype(np.int64)
 
@@ -107,9 +108,3 @@ def probability(odds: np.ndarray) -> np.ndarray:
     """Return the probability of log-odds, 0..1."""
     found: np.ndarray = 1 / (1 + np.exp(-np.clip(odds, -30, 30)))
     return found
-
-
-def _place(name: str) -> pl.Expr:
-    from curate.schema import digest
-
-    return digest(pl.col(name))

@@ -8,7 +8,6 @@ confidence. What differs from cleanlab's confident learning (Northcutt et al. 20
 its mirror image get opposite answers, and that several heads are combined.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -231,9 +230,3 @@ def _stacked(odds: np.ndarray, folds: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 STACKING = 1.0  # hardly regularised: a few weights, and what comes of them is a probability
-
-
-def noise_rate(confidence: Mapping[str, float] | Sequence[float]) -> float:
-    """Return the expected share of wrong labels: 1 - the mean confidence."""
-    values = list(confidence.values()) if isinstance(confidence, Mapping) else list(confidence)
-    return 1 - float(np.mean(values)) if values else 0.0

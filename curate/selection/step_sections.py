@@ -1,6 +1,6 @@
 """The settings of each step of a selection."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, model_validator
 
@@ -17,6 +17,16 @@ class Sized(Section):
 
     n: Number | None = Field(None, description="Number of pairs that are kept")
     share: Share | None = Field(None, description="Share of the pairs that are kept")
+
+    usual_share: ClassVar[float | None] = None  # where neither is named
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usual(cls, value: Any) -> Any:
+        if cls.usual_share is None or not isinstance(value, dict):
+            return value
+        named = value.get("n") is not None or value.get("share") is not None
+        return value if named else {**value, "share": cls.usual_share}
 
     @model_validator(mode="after")
     def _one_size(self) -> "Sized":
@@ -80,39 +90,27 @@ class Rip(Section):
 class Bees(Sized):
     """BeeS (arXiv 2502.14560): the highest margins, external and implicit ones fused as probabilities."""
 
+    usual_share: ClassVar[float | None] = 0.1
     share: Share | None = Field(None, description="Share of the pairs that are kept; 0.1 unless n is named")
     low: Quantile = Field(0.05, description="Quantile of a margin, within a source, that counts as probability 0")
     high: Quantile = Field(0.95, description="Quantile of a margin, within a source, that counts as probability 1")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _tenth(cls, value: Any) -> Any:
-        return _sized(value, 0.1)
 
 
 class Selective(Sized):
     """Selective DPO (arXiv 2502.09650): the pairs that a model learns most easily, by loss on held-out folds."""
 
+    usual_share: ClassVar[float | None] = 0.5
     share: Share | None = Field(None, description="Share of the pairs that are kept; 0.5 unless n is named")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _half(cls, value: Any) -> Any:
-        return _sized(value, 0.5)
 
 
 class ImplicitGap(Sized):
     """Difficulty by implicit reward (arXiv 2508.04149): the smallest implicit gaps above a floor."""
 
+    usual_share: ClassVar[float | None] = 0.1
     share: Share | None = Field(None, description="Share of the pairs that are kept; 0.1 unless n is named")
     floor: float = Field(
         0.0, ge=-1e6, le=1e6, description="Pairs with a gap up to this are dropped: many of them are mislabelled"
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _tenth(cls, value: Any) -> Any:
-        return _sized(value, 0.1)
 
 
 class ChosenFirst(Section):
@@ -159,10 +157,3 @@ class Farthest(Sized):
     """Pairs whose prompts differ as much as possible (extra: embed)."""
 
     by: Annotated[str, AS_IS] = Field("margin", description="Column that decides among equal prompts")
-
-
-def _sized(value: Any, share: float) -> Any:
-    """Return the settings with a share where they name no size."""
-    if isinstance(value, dict) and value.get("n") is None and value.get("share") is None:
-        return {**value, "share": share}
-    return value
