@@ -8,8 +8,11 @@ from pathlib import Path
 def main() -> None:
     """Run the command; an interrupt or an error while it is still loading is one line, too."""
     try:
-        from curate.terminal import prepare, tell  # here, because importing it takes long enough to be interrupted
+        # Imported here, because importing takes long enough to be interrupted.
+        from curate.terminal import prepare, tell
+        from curate.terminal.interrupts import defer_inside_polars
 
+        defer_inside_polars()
         if problem := prepare():
             tell(f"curate: {problem}")
             sys.exit(2)

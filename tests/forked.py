@@ -25,6 +25,9 @@ from typing import Any
 # read later.
 PROGRAM = r"""
 import gc, json, os, resource, runpy, select, signal, sys, threading, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs with it ignored
+import curate.terminal.interrupts
+curate.terminal.interrupts.defer_inside_polars()  # before polars is imported, as in the command
 import curate.__main__, curate.cli, curate.api.runs, curate.flow, curate.publish.export, curate.signals.language
 import pipelines.flow
 import anyio, h11, httpx2, mlcroissant  # and not huggingface_hub, which reads its settings on import
@@ -60,7 +63,6 @@ def perform(order):
         stream = open(number, "w" if number else "r", buffering, encoding="utf-8", errors=errors, closefd=False)
         setattr(sys, name, stream)
     connects = os.open(order["connects"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     is_script = order["argv"][:1] == ["python"]
     sys.argv = order["argv"][1:] if is_script else ["curate", *order["argv"]]
     code = 0
