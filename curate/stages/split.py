@@ -1,14 +1,20 @@
 """Remaining pairs → the split of each; similar prompts are never in two splits."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
+from functools import partial
+from itertools import accumulate, pairwise
+from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
 
 from curate.dedup.clusters import components
 from curate.dedup.corpus import BlockCorpus
 from curate.dedup.finder import FinderSection
 from curate.dedup.finders import FINDERS
+from curate.dedup.tables import Frames
+from curate.engine import Block
 from curate.recipe.load import Recipe
 from curate.rundir.stage import Stage
 from curate.rundir.store import DATA, SPLITS, Store, fingerprint
@@ -62,12 +68,24 @@ def leaks(store: Store, recipe: Recipe) -> int:
     scans = [pl.scan_parquet(path, glob=False).with_columns(split=pl.lit(name)) for path, name in files]
     rows = pl.concat(scans).select("prompt_id", "split").with_row_index("row").collect(engine="streaming")
 
-    def read(columns: tuple[str, ...]) -> Iterator[pl.DataFrame]:
-        return (scan.select(columns).collect() for scan in scans)
+    def read(columns: tuple[str, ...]) -> Frames:
+        return [block for path, _ in files for block in _row_groups(path, columns)]
 
     edges = prompt_edges(recipe, stored_corpus(store, read, len(rows)), rows)
     sides = rows.get_column("split")
     return int((sides[edges.get_column("row_a")] != sides[edges.get_column("row_b")]).sum())
+
+
+def _row_groups(path: Path, columns: Sequence[str]) -> Frames:
+    """Return the row groups of a parquet file as blocks."""
+    groups = pq.read_metadata(path)
+    rows = [groups.row_group(number).num_rows for number in range(groups.num_row_groups)]
+    spans = pairwise(accumulate(rows, initial=0))
+    return [Block(stop - start, partial(_read, path, columns, start, stop - start)) for start, stop in spans]
+
+
+def _read(path: Path, columns: Sequence[str], start: int, rows: int) -> pl.DataFrame:
+    return pl.scan_parquet(path, glob=False).select(columns).slice(start, rows).collect()
 
 
 def prompt_groups(recipe: Recipe, corpus: BlockCorpus, rows: pl.DataFrame) -> np.ndarray:

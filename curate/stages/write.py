@@ -5,6 +5,7 @@ from contextlib import ExitStack
 import polars as pl
 import pyarrow.parquet as pq
 
+from curate.engine import THREADS
 from curate.errors import CurateError
 from curate.files import atomic
 from curate.rundir.file_form import CONFIDENCE, Present, present
@@ -15,7 +16,6 @@ from curate.rundir.writers import SplitWriter, TableWriter, ledger_rows
 from curate.schema import LEDGER, OPTIONAL, PAIR
 from curate.stages.remaining import Remaining
 from curate.terminal import progress
-from curate.text.blocks import mapped
 
 
 def write_product(store: Store, remaining: Remaining, sides: Stage) -> dict[str, dict[str, int]]:
@@ -44,7 +44,7 @@ def write_product(store: Store, remaining: Remaining, sides: Stage) -> dict[str,
                 split = _of_span(splits, *span).get_column("split")
                 return block, ledger_rows(block, verdicts, _of_span(drops, *span), split)
 
-            for block, rows in mapped(rows_of, range(len(remaining.spans))):  # the next ones while one is written
+            for block, rows in THREADS.map(rows_of, range(len(remaining.spans))):  # the next ones while one is written
                 ledger.write(rows)
                 for name, writer in writers.items():
                     kept = block.filter(rows.get_column("split").eq_missing(name)).select(list(columns))
