@@ -6,9 +6,9 @@ another machine. So it reads its rows there, from the run directory, and returns
 """
 
 from curate.engine.base import Block, Engine, sliced, starts_of
-from curate.engine.threads import THREADS, WORKERS, Threads
+from curate.engine.threads import THREADS, WORKERS, Threads, ahead
 
-__all__ = ["THREADS", "WORKERS", "Block", "Engine", "Threads", "sliced", "starts_of"]
+__all__ = ["THREADS", "WORKERS", "Block", "Engine", "Threads", "ahead", "sliced", "starts_of"]
 
 
 def __dir__() -> list[str]:

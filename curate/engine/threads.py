@@ -2,10 +2,11 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from itertools import islice
+from typing import cast
 
 import numpy as np
 
@@ -22,6 +23,9 @@ class Threads:
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         """Yield `function(item)` for every item, in order."""
+        if isinstance(items, Sequence) and len(items) <= 1:  # as for most frames of a notebook
+            yield from map(function, items)
+            return
         _keep_freed_memory()
         todo = iter(items)
         pool = ThreadPoolExecutor(self._workers)
@@ -36,6 +40,16 @@ class Threads:
                 yield result
         finally:
             pool.shutdown(cancel_futures=True)  # an interrupt does not wait for queued items
+
+
+def ahead(items: Iterable[Item]) -> Iterator[Item]:
+    """Yield the items; each is made in another thread while the one before it is used."""
+    todo, end = iter(items), object()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(next, todo, end)
+        while (item := waiting.result()) is not end:
+            waiting = pool.submit(next, todo, end)
+            yield cast(Item, item)
 
 
 @cache

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
 
 from curate.dedup.corpus import masked
 from curate.dedup.tables import Frames, Texts
 from curate.engine import Block, Engine
+from curate.rundir.column_sizes import group_bytes, together
 from curate.rundir.stage import Stage
 from curate.terminal import progress
 from curate.text.messages import COMPARED, compared_text
@@ -66,8 +68,11 @@ class Remaining:
     @cached_property
     def spans(self) -> list[tuple[int, int]]:
         """The first row of each part, and the row after its last."""
-        heights = (pl.scan_parquet(part, glob=False).select(pl.len()).collect().item() for part in self.pairs.parts())
-        return list(pairwise(accumulate(heights, initial=0)))
+        return list(pairwise(accumulate((one.num_rows for one in self._metadata), initial=0)))
+
+    @cached_property
+    def _metadata(self) -> list[pq.FileMetaData]:
+        return [pq.read_metadata(part) for part in self.pairs.parts()]
 
     @cached_property
     def dropped(self) -> pl.DataFrame:
@@ -110,10 +115,12 @@ class Remaining:
         ]
 
     def sides(self, columns: tuple[str, ...]) -> Frames:
-        """Return columns of all pairs, a block per part; null where a row does not remain: its place is its row."""
+        """Return columns of all pairs, a block per run of parts; a row that does not remain is null."""
+        runs = together(sum(group_bytes(one, columns)) for one in self._metadata)
+        masks = [self.mask[self.spans[run.start][0] : self.spans[run.stop - 1][1]] for run in runs]
         return [
-            Block(len(mask), partial(_read_masked, self.pairs.part(number), columns, mask))
-            for number, mask in enumerate(self._masks(self.mask))
+            Block(len(mask), partial(_read_masked, [self.pairs.part(number) for number in run], columns, mask))
+            for run, mask in zip(runs, masks, strict=True)
         ]
 
     def texts(self, compare: str, rows: pl.Series | None = None) -> Texts:
@@ -134,8 +141,8 @@ def _read_remaining(part: Path, columns: tuple[str, ...], mask: pl.Series) -> pl
     return pl.read_parquet(part, columns=list(columns), glob=False).filter(mask)
 
 
-def _read_masked(part: Path, columns: tuple[str, ...], mask: pl.Series) -> pl.DataFrame:
-    return masked(pl.read_parquet(part, columns=list(columns), glob=False), mask)
+def _read_masked(parts: list[Path], columns: tuple[str, ...], mask: pl.Series) -> pl.DataFrame:
+    return masked(pl.read_parquet(parts, columns=list(columns), glob=False), mask)
 
 
 def _read_text(part: Path, compare: str, mask: pl.Series) -> pl.Series:

@@ -1,8 +1,6 @@
 """Remaining pairs → the split of each; similar prompts are never in two splits."""
 
-from collections.abc import Sequence
 from functools import partial
-from itertools import accumulate, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +14,7 @@ from curate.dedup.finders import FINDERS
 from curate.dedup.tables import Frames
 from curate.engine import Block
 from curate.recipe.load import Recipe
+from curate.rundir.column_sizes import group_bytes, together
 from curate.rundir.stage import Stage
 from curate.rundir.store import DATA, SPLITS, Store, fingerprint
 from curate.selection.splits import split
@@ -76,16 +75,18 @@ def leaks(store: Store, recipe: Recipe) -> int:
     return int((sides[edges.get_column("row_a")] != sides[edges.get_column("row_b")]).sum())
 
 
-def _row_groups(path: Path, columns: Sequence[str]) -> Frames:
-    """Return the row groups of a parquet file as blocks."""
-    groups = pq.read_metadata(path)
-    rows = [groups.row_group(number).num_rows for number in range(groups.num_row_groups)]
-    spans = pairwise(accumulate(rows, initial=0))
-    return [Block(stop - start, partial(_read, path, columns, start, stop - start)) for start, stop in spans]
+def _row_groups(path: Path, columns: tuple[str, ...]) -> Frames:
+    """Return the row groups of a parquet file as blocks, several in one where they are small."""
+    found = pq.read_metadata(path)
+    rows = [found.row_group(number).num_rows for number in range(found.num_row_groups)]
+    return [
+        Block(sum(rows[run.start : run.stop]), partial(_read_groups, path, columns, run))
+        for run in together(group_bytes(found, columns))
+    ]
 
 
-def _read(path: Path, columns: Sequence[str], start: int, rows: int) -> pl.DataFrame:
-    return pl.scan_parquet(path, glob=False).select(columns).slice(start, rows).collect()
+def _read_groups(path: Path, columns: tuple[str, ...], groups: range) -> pl.DataFrame:
+    return pl.DataFrame(pq.ParquetFile(path).read_row_groups(list(groups), columns=list(columns)))
 
 
 def prompt_groups(recipe: Recipe, corpus: BlockCorpus, rows: pl.DataFrame) -> np.ndarray:

@@ -4,7 +4,7 @@ import unicodedata
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import curate
@@ -94,6 +94,7 @@ def test_exact_drops_equal_pairs_and_opposites() -> None:
 
 
 @pytest.mark.slow
+@settings(deadline=None)
 @given(st.lists(st.tuples(TEXTS, TEXTS, TEXTS), min_size=1, max_size=8))
 def test_pairs_are_equal_if_their_forms_are(rows: list[tuple[str, str, str]]) -> None:
     def form(text: str) -> str:
