@@ -127,6 +127,8 @@ def _of_field(value: Any, field: FieldInfo, key: str) -> Iterator[Use]:
     holds = next((mark for mark in field.metadata if isinstance(mark, Holds)), AS_IS)
     if holds.what in ("request", "trainer"):
         yield from _options(value, key)
+    elif holds.what == "address" and isinstance(value, str):
+        yield Use(key, f"connect to {_shown(value)}")
     elif holds.what not in ("name", "file"):
         yield from _of(value, key)
     elif value is not None and value != field.default:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_valid
 from curate.errors import RecipeError, nearest, shortened
 from curate.files import FILES, BoundedYaml, TextKeys, parse_yaml, read_yaml, yaml_text
 from curate.recipe.data import Decontaminate, Dedup, Publish, Rules, Source, Split, Switch
+from curate.recipe.machines import ByName, Engine
 from curate.recipe.models import Budget, Generate, Judge, Model, Pair, Prompts
 from curate.recipe.presets import with_preset
 from curate.recipe.rankings import check_rankings
@@ -60,6 +61,7 @@ class Recipe(Section):
     split: Split = Split()
     publish: Publish = Publish()
     train: Train | None = None
+    engine: Annotated[Engine | None, ByName] = Field(None, description="Where the work is done; not kept in the run")
 
     _identity: str = PrivateAttr("")
     _overridden: tuple[str, ...] = PrivateAttr(())
