@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from curate.cli.options import (
+    Address,
     Against,
     Budget,
     Check,
     DryRun,
+    Engine,
     Evals,
     Force,
     Json,
@@ -25,9 +27,11 @@ from curate.cli.options import (
     Trust,
     Unlike,
     Where,
+    Workers,
     Yes,
     app,
     ask_consent,
+    engine_settings,
     finish,
     look_ahead,
     pairs_of,
@@ -45,7 +49,8 @@ Examples:\n
 [bold]curate clean OWNER/NAME --split train -o RUN --set rules.max_chars_ratio=4[/]\n
 [bold]curate clean 'shards/*.parquet' -o RUN --columns prompt=q,chosen=good,rejected=bad[/]\n
 [bold]curate clean pairs.jsonl -o RUN --near --semantic --decontaminate mt_bench --decontaminate mine.jsonl[/]\n
-[bold]curate clean OWNER/NAME -o RUN --preset helpful --like cooking.txt --budget 5000[/]
+[bold]curate clean OWNER/NAME -o RUN --preset helpful --like cooking.txt --budget 5000[/]\n
+[bold]curate clean 'shards/*.parquet' -o RUN --near --engine ray[/]
 """
 EVALS_EXAMPLES = """
 Examples:\n
@@ -105,6 +110,9 @@ def clean(  # noqa: PLR0913 - the options of the command
     semantic: Semantic = False,
     against: Against = None,
     evals: Evals = None,
+    engine: Engine = None,
+    address: Address = None,
+    workers: Workers = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -134,7 +142,7 @@ def clean(  # noqa: PLR0913 - the options of the command
         "limit": limit,
     }
     chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    chosen["settings"] = [*enabled, *(settings or ())]
+    chosen["settings"] = [*enabled, *engine_settings(engine, address, workers), *(settings or ())]
     with signals_of_files(signals or ()):
         finish(clean_source(source, out, preset=preset, force=force, **chosen), as_json=as_json)
 
@@ -146,6 +154,9 @@ def run(  # noqa: PLR0913 - the options of the command
     *,
     settings: Set = None,
     signals: Signals = None,
+    engine: Engine = None,
+    address: Address = None,
+    workers: Workers = None,
     dry_run: DryRun = False,
     check: Check = False,
     trust: Trust = False,
@@ -159,7 +170,7 @@ def run(  # noqa: PLR0913 - the options of the command
     from curate.recipe.load import load_recipe
 
     with signals_of_files(signals or ()):
-        loaded = load_recipe(recipe, settings or ())
+        loaded = load_recipe(recipe, [*engine_settings(engine, address, workers), *(settings or ())])
         ask_consent(loaded, trusted=trust, yes=yes)
         if not look_ahead(loaded, lambda: _estimated(loaded, out), dry_run=dry_run, check=check, as_json=as_json):
             finish(run_recipe(loaded, out, force=force), as_json=as_json)

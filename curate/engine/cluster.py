@@ -9,11 +9,12 @@ import logging
 import os
 import pickle
 import platform
+import socket
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import cache, cached_property
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -21,9 +22,11 @@ from typing import Any, cast
 
 from curate.engine.base import Item, Result
 from curate.errors import RecipeError, require
+from curate.terminal import busy
 
 # Results that may wait for the one before them, and tasks that a core finds when it is free.
 TASKS_PER_CORE = 2
+CONNECT = 10.0  # seconds
 RETRIES = 20  # of a task whose worker or node died
 FUNCTIONS_KEPT = 4  # by a worker, with what they carry
 COMPARED = ("prefcurate", "polars", "pyarrow", "numpy", "polars-hash", "rensa", "ray")
@@ -34,20 +37,31 @@ ONE_THREAD = dict.fromkeys(
 
 
 class Ray:
-    """Runs functions as tasks of the Ray cluster to which this process is connected."""
+    """
+    Runs functions as tasks of a Ray cluster, to which this process is connected when the first of them comes.
 
-    def __init__(self, slots: int) -> None:
-        self._slots = slots
+    address: "auto", or host:port of a cluster in which this process runs; None starts one of `workers` cores (all)
+    shared : a file of the run directory, which every node must see
+    """
+
+    def __init__(self, address: str | None, workers: int | None, shared: Path) -> None:
+        self._address, self._workers, self._shared = address, workers, shared
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        """Yield `function(item)` for every item, in order."""
+        """
+        Yield `function(item)` for every item, in order.
+
+        Raises RecipeError where there is no cluster at the address, and for a node that has another version of a
+        library by which results could differ, or that does not see the shared file.
+        """
         import ray
 
+        slots = self._slots
         carried = ray.put(_packed(function))
         todo = iter(items)
         running: deque[Any] = deque()
         try:
-            for item in islice(todo, self._slots):
+            for item in islice(todo, slots):
                 running.append(_task().remote([carried], _packed(item)))
             while running:
                 result = pickle.loads(_got(running.popleft()))  # noqa: S301 - of our own tasks
@@ -58,47 +72,48 @@ class Ray:
             for one in running:
                 ray.cancel(one)
 
+    @cached_property
+    def _slots(self) -> int:
+        """How many tasks are submitted at a time."""
+        import ray
+
+        options: dict[str, Any] = {"address": "local", "num_cpus": self._workers, "include_dashboard": False}
+        if self._address:
+            options = {"address": self._address}
+        try:
+            if self._address and self._address != "auto":  # Ray itself would ask for 20 seconds, and write of it
+                host, _, port = self._address.rpartition(":")
+                socket.create_connection((host.strip("[]"), int(port)), CONNECT).close()
+            with busy("ray"):
+                ray.init(
+                    **options, namespace="prefcurate", logging_level=logging.CRITICAL, log_to_driver=False,
+                    runtime_env={"env_vars": ONE_THREAD},
+                )  # fmt: skip
+        except (OSError, ValueError, RuntimeError, OverflowError) as error:
+            line = next(iter(str(error).splitlines()), type(error).__name__)
+            raise RecipeError(
+                f"engine: there is no Ray cluster at {self._address or 'this machine'}: {line}"
+            ) from error
+        _check_nodes(self._shared)
+        cores = int(cast(Any, ray).cluster_resources().get("CPU", 1))
+        return TASKS_PER_CORE * min(cores, self._workers or cores)
+
 
 @contextmanager
 def connected(address: str | None, workers: int | None, shared: Path) -> Iterator[Ray]:
-    """
-    Connect to a cluster, or start one on this machine for as long as the block runs.
-
-    address: "auto", or host:port of a cluster in which this process runs; None starts one of `workers` cores (all)
-    shared : a file of the run directory, which every node must see
-
-    Raises MissingExtra without Ray, and RecipeError where there is no cluster at the address, and for a node that has
-    another version of a library by which results could differ, or that does not see
-    the file.
-    """
-    ray = require("ray", "ray")
+    """Return the engine, see `Ray`, and disconnect at the end. Raises MissingExtra without Ray."""
     _quiet()
-    options: dict[str, Any] = {"address": address} if address else {"num_cpus": workers, "include_dashboard": False}
+    ray = require("ray", "ray")
     try:
-        ray.init(
-            **options,
-            namespace="prefcurate",
-            configure_logging=True,
-            logging_level=logging.CRITICAL,
-            log_to_driver=False,
-            runtime_env={"env_vars": ONE_THREAD},
-        )
-    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
-        where = address or "this machine"
-        line = next(iter(str(error).splitlines()), type(error).__name__)
-        raise RecipeError(f"engine: there is no Ray cluster at {where}: {line}") from error
-    try:
-        _check_nodes(shared)
-        cores = int(ray.cluster_resources().get("CPU", 1))
-        yield Ray(TASKS_PER_CORE * min(cores, workers or cores))
+        yield Ray(address, workers, shared)
     finally:
         ray.shutdown()
 
 
 def _quiet() -> None:
-    """Keep Ray from writing its own news to the terminal, and from sending statistics of its use anywhere."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    """Keep Ray, before it is loaded, from reporting its use to anybody and from writing to the terminal."""
+    for name, value in (("RAY_USAGE_STATS_ENABLED", "0"), ("RAY_BACKEND_LOG_LEVEL", "fatal")):
+        os.environ.setdefault(name, value)
     logging.getLogger("ray").setLevel(logging.CRITICAL)
 
 

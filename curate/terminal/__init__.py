@@ -21,6 +21,10 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 if TYPE_CHECKING:
     from rich.console import Console
 
+__all__ = [
+    "Advance", "Output", "busy", "console", "is_broken_pipe", "is_watched", "outputs", "prepare", "progress", "say",
+    "show", "show_json", "tell", "visible", "visible_json",
+]  # fmt: skip
 PATIENCE = 1.0  # seconds before a bar appears
 LINE_EVERY = 10.0  # seconds between lines where there is no terminal
 # C0 without newline and tab, DEL, C1; characters that change the direction of text; halves of surrogate pairs, by which
@@ -273,3 +277,7 @@ def outputs() -> Iterator[tuple[Output, Output]]:
 def is_broken_pipe(error: Exception) -> bool:
     """Whether the reader of a pipe went away, as `head` does."""
     return isinstance(error, OSError) and error.errno in (errno.EPIPE, errno.ESHUTDOWN)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
