@@ -15,7 +15,11 @@ class LabelNoise(Section):
 
 
 class ModelSignals(Section):
-    """Signals that models measure on every pair: rewards, likelihood, relevance. Models are folders or Hub ids."""
+    """
+    Signals that models measure on every pair: rewards, likelihood, relevance.
+
+    Models are folders or Hub ids, also of LoRA adapters (extra: train).
+    """
 
     reward: Annotated[Texts, NAME] = Field(
         (), description="Reward models (sequence classifiers of one label); several also give a standard deviation"
