@@ -4,7 +4,9 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from curate.schema.section import NAME, TOKENS, Section, Texts
+from curate.schema.section import AS_IS, NAME, TOKENS, Section, Texts
+
+AUTO = "auto"
 
 
 class LabelNoise(Section):
@@ -12,6 +14,11 @@ class LabelNoise(Section):
 
     vectors: bool = Field(True, description="Also learn from embeddings of the answers")
     model: Annotated[str | None, NAME] = Field(None, description="A sentence-transformers model; null = MiniLM")
+    annotator: Annotated[str | None, AS_IS] = Field(
+        AUTO,
+        description="Column of the source that says who gave the label: extra.worker; auto = annotator, worker_id and "
+        "the like; null = not used",
+    )
 
 
 class ModelSignals(Section):
