@@ -88,9 +88,6 @@ def test_annotators_of_the_source_are_evidence_unless_they_are_not_wanted(tmp_pa
     assert [head["head"] for head in plain.manifest.label_noise.heads] == ["surface", "n-grams"]
     by = [run.train.sort("source_row").select("label_confidence").collect().to_series() for run in (found, plain)]
     assert all(by[0][n] < by[1][n] for n in (*WRONG, *right))
-    auto = [
-        {**{key: row[key] for key in ("prompt", "chosen", "rejected")}, "worker_id": row["meta"]["by"]} for row in named
-    ]
     again = curate.clean(auto, tmp_path / "C", settings=settings).train.sort("source_row")
     assert again.select("label_confidence").collect().to_series().to_list() == pytest.approx(by[0].to_list())
     unused = curate.clean(auto, tmp_path / "D", settings=[*settings, "label_noise.annotator=null"])

@@ -1,9 +1,8 @@
 """
 Who gave a label, as evidence of it: annotators who often disagree with the heads make their other labels doubtful.
 
-A pair's own label is what the heads are fitted on, so no fit against the labels can find whom to trust: it would trust
-most those who disagree most. What an annotator's label says is therefore computed by Bayes' rule, from how reliable
-their labels of other prompts were.
+The stack of heads is fitted on the labels themselves, so it cannot learn how far to trust them. What an annotator's
+label says is therefore computed by Bayes' rule, from how reliable their labels of other prompts were.
 """
 
 import numpy as np
@@ -14,7 +13,7 @@ from curate.findings.crossfit import probability
 # Fields of a source that name who gave a label, the first one that it has.
 NAMES = (
     "annotator", "annotator_id", "worker", "worker_id", "labeler", "labeler_id", "labeller", "labeller_id", "rater",
-    "rater_id",
+    "rater_id", "user_id", "judge", "evaluator",
 )  # fmt: skip
 RIGHT = 0.85  # share of right labels of an average annotator: heads as noisy as ours cannot tell
 LIMITS = 0.02, 0.98  # of that share of anyone
