@@ -88,12 +88,12 @@ def options(
 
 
 @app.command(epilog=CLEAN_EXAMPLES)
-def clean(  # noqa: PLR0913 - the options of the command
+def clean(
     source: Annotated[list[str], typer.Argument(help="Files, folders, globs, or Hub datasets (OWNER/NAME).")],
     out: Out,
     *,
     settings: Set = None,
-    format: Annotated[str | None, typer.Option(help="Format of the data, instead of detecting it.")] = None,  # noqa: A002
+    format: Annotated[str | None, typer.Option(help="Format of the data, instead of detecting it.")] = None,
     columns: Annotated[str | None, typer.Option(help="Map other columns: prompt=q,chosen=good,rejected=bad")] = None,
     split: Annotated[str | None, typer.Option(help="Split of a Hub dataset or save_to_disk folder.")] = None,
     config: Annotated[str | None, typer.Option(help="Configuration of a Hub dataset.")] = None,
@@ -148,7 +148,7 @@ def clean(  # noqa: PLR0913 - the options of the command
 
 
 @app.command(epilog="Example: [bold]curate run recipe.yaml -o RUN --set split.test=0.05[/]")
-def run(  # noqa: PLR0913 - the options of the command
+def run(
     recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file.")],
     out: Out,
     *,

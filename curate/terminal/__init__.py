@@ -65,17 +65,17 @@ def is_watched() -> bool:
 
 def show(text: str, end: str = "\n") -> None:
     """Print a result to standard output."""
-    print(visible(text), end=end)  # noqa: T201
+    print(visible(text), end=end)
 
 
 def show_json(value: Any) -> None:
     """Print plain data as JSON to standard output."""
-    print(visible_json(json.dumps(value, indent=2, ensure_ascii=False, default=str)))  # noqa: T201
+    print(visible_json(json.dumps(value, indent=2, ensure_ascii=False, default=str)))
 
 
 def tell(text: str) -> None:
     """Print one line to standard error."""
-    print(visible(" ".join(text.split("\n"))), file=sys.stderr)  # noqa: T201
+    print(visible(" ".join(text.split("\n"))), file=sys.stderr)
 
 
 def say(text: str) -> None:
@@ -256,7 +256,7 @@ def _open_closed_streams() -> None:
     os.close(nowhere)
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(number, "r" if number == 0 else "w", encoding="utf-8"))  # noqa: SIM115
+            setattr(sys, name, open(number, "r" if number == 0 else "w", encoding="utf-8"))  # noqa: SIM115 - stays open
 
 
 @contextlib.contextmanager
