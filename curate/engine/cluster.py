@@ -23,6 +23,7 @@ from typing import Any, cast
 from curate.engine.base import Item, Result
 from curate.errors import RecipeError, require
 from curate.terminal import busy
+from curate.terminal.natives import without_natives
 
 # Results that may wait for the one before them, and tasks that a core finds when it is free.
 TASKS_PER_CORE = 2
@@ -104,16 +105,16 @@ def connected(address: str | None, workers: int | None, shared: Path) -> Iterato
     """Return the engine, see `Ray`, and disconnect at the end. Raises MissingExtra without Ray."""
     _quiet()
     ray = require("ray", "ray")
-    try:
-        yield Ray(address, workers, shared)
-    finally:
-        ray.shutdown()
+    with without_natives():
+        try:
+            yield Ray(address, workers, shared)
+        finally:
+            ray.shutdown()
 
 
 def _quiet() -> None:
     """Keep Ray, before it is loaded, from reporting its use to anybody and from writing to the terminal."""
-    for name, value in (("RAY_USAGE_STATS_ENABLED", "0"), ("RAY_BACKEND_LOG_LEVEL", "fatal")):
-        os.environ.setdefault(name, value)
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     logging.getLogger("ray").setLevel(logging.CRITICAL)
 
 
@@ -170,20 +171,34 @@ def _check_nodes(shared: Path) -> None:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     ours, looked_at = versions(), shared.resolve()
-    look = ray.remote(num_cpus=0)(_look)
-    for node in (one for one in cast(Any, ray).nodes() if one["Alive"]):
-        at = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        name = node.get("NodeManagerHostname", node["NodeID"])
+    look = ray.remote(num_cpus=0, max_retries=RETRIES)(_look)
+    waiting = {node["NodeID"]: node.get("NodeManagerHostname", node["NodeID"]) for node in _nodes()}
+    while waiting:
+        node, name = next(iter(waiting.items()))
+        at = NodeAffinitySchedulingStrategy(node, soft=False)
         try:
             theirs, seen = ray.get(look.options(scheduling_strategy=at).remote(looked_at))
         except ray.exceptions.RayError as error:
+            alive = {one["NodeID"] for one in _nodes()}
+            if node not in alive:  # it left while it was asked
+                del waiting[node]
+                continue
+            if isinstance(error, ray.exceptions.WorkerCrashedError | ray.exceptions.NodeDiedError):
+                continue
             raise RecipeError(f"engine: prefcurate cannot be used on node {name}; install it there") from error
+        del waiting[node]
         wrong = [f"{one} {theirs[one]}, not {ours[one]}" for one in ours if theirs[one] != ours[one]]
         if wrong:
             raise RecipeError(f"engine: node {name} has {'; '.join(wrong)}; install the same versions everywhere")
         if seen != _stamp(looked_at):
             folder = looked_at.parent
             raise RecipeError(f"engine: node {name} does not see {folder}; choose an --out that all nodes share")
+
+
+def _nodes() -> list[dict[str, Any]]:
+    import ray
+
+    return [node for node in cast(Any, ray).nodes() if node["Alive"]]
 
 
 def versions() -> dict[str, str]:

@@ -49,7 +49,7 @@ def naming_signals(recipe: Recipe) -> Recipe:
 
 def measure(store: Store, pairs: Stage, models: Stage | None = None) -> Stage:
     """Measure the signals of the pairs, row for row; those of models are in `models`, if there are any."""
-    own, signals = fingerprint_in_use(), list(measuring.SIGNALS.values())
+    own, names, signals = fingerprint_in_use(), columns_in_use(), list(measuring.SIGNALS.values())
     others = [*([own] if own else []), *([models.key] if models else [])]
     stage = store.stage("signals", fingerprint("signals", measuring.VERSION, pairs.key, *others))
 
@@ -63,7 +63,7 @@ def measure(store: Store, pairs: Stage, models: Stage | None = None) -> Stage:
             if not own or isinstance(error, CurateError):
                 raise
             line = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-            raise RecipeError(f"a signal of your own ({', '.join(columns_in_use())}) fails: {line}") from error
+            raise RecipeError(f"a signal of your own ({', '.join(names)}) fails: {line}") from error
 
     each_part("signals", pairs, [stage], measured, store.engine)
     return stage

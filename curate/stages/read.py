@@ -1,6 +1,8 @@
 """Sources → pairs, part by part; an input with too many broken rows is an error."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -8,6 +10,7 @@ import polars as pl
 from curate import limits, sources
 from curate.engine import THREADS
 from curate.errors import InputError, RecipeError
+from curate.files import remove
 from curate.rundir.stage import Stage
 from curate.rundir.store import Store, fingerprint
 from curate.sources.formats import EVAL_SETS
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from curate.recipe.load import Recipe
 
 Read = Callable[[sources.Feed], Iterator[tuple[pl.DataFrame, sources.DetectedFormat]]]
+FEED = "feed-"  # prefix of the folders into which feeds are read first
 SHOWN = 3  # broken rows listed in an error
 
 
@@ -53,7 +57,9 @@ def read_rows(store: Store, name: str, source: "Source", read: Read, *more: obje
     if stage.info is None:
         for part in stage.parts():  # of an interrupted run: the last block may have been shortened by a limit
             part.unlink()
-        _read(stage, feeds, source, read)
+        for folder in stage.folder.glob(f"{FEED}*"):
+            remove(folder)
+        _read(store, stage, feeds, source, read)
     info = stage.info or {}
     _check(info["rows"], info["broken"], info["first_broken"], source)
     return stage
@@ -73,35 +79,102 @@ def _check(rows: int, broken: int, first_broken: list[str], source: "Source") ->
         )
 
 
-def _read(stage: Stage, feeds: list[sources.Feed], source: "Source", read: Read) -> None:
-    inputs: dict[str, dict[str, Any]] = {
-        feed.name: {"fingerprint": feed.fingerprint, "rows": 0, **_columns(sources.UNKNOWN)} for feed in feeds
-    }
-    first_broken: list[str] = []
-    rows = broken = 0
-    blocks = ((feed.name, *found) for feed in feeds for found in read(feed))
+def _read(store: Store, stage: Stage, feeds: list[sources.Feed], source: "Source", read: Read) -> None:
+    tally = _Tally(feeds, source)
+    # Files are read side by side, each by one task; a limit is about the rows in their order.
+    together = len(feeds) > 1 and source.limit is None and all(feed.path for feed in feeds)
+    written = _side_by_side(store, stage, feeds, read) if together else _in_turn(stage, feeds, read, tally)
+    with progress("read", source.limit, "rows") as advance:
+        for block in written:
+            if together:
+                tally.add(block)
+            advance(block.rows)
+    if tally.rows == 0:
+        raise InputError(f"{', '.join(source.paths)}: no rows to read")
+    stage.finish(inputs=tally.inputs, rows=tally.rows, broken=tally.broken, first_broken=tally.first_broken)
 
-    def counted() -> Iterator[tuple[int, pl.DataFrame]]:
-        nonlocal rows, broken
+
+@dataclass(frozen=True)
+class _Block:
+    """What is counted of a block of rows."""
+
+    name: str  # of its input
+    rows: int
+    broken: int
+    first_broken: tuple[str, ...]
+    columns: Mapping[str, Any]
+    line: str = ""  # its checksum, where it was written as a part of another stage
+
+    @classmethod
+    def of(cls, name: str, frame: pl.DataFrame, found: sources.DetectedFormat) -> "_Block":
+        broken = frame.filter(pl.col("problem") == "broken_row").get_column("detail")
+        first = tuple(f"{name}: {detail}" for detail in broken.head(SHOWN))
+        return cls(name, len(frame), len(broken), first, _columns(found))
+
+
+class _Tally:
+    """Counts blocks; an input of too many broken rows is given up early."""
+
+    def __init__(self, feeds: list[sources.Feed], source: "Source") -> None:
+        self._source = source
+        self.inputs: dict[str, dict[str, Any]] = {
+            feed.name: {"fingerprint": feed.fingerprint, "rows": 0, **_columns(sources.UNKNOWN)} for feed in feeds
+        }
+        self.first_broken: list[str] = []
+        self.rows = self.broken = 0
+
+    def add(self, block: _Block) -> None:
+        """Count a block. Raise InputError for too many broken rows."""
+        self.rows, self.broken = self.rows + block.rows, self.broken + block.broken
+        known = self.inputs[block.name]
+        known |= {"rows": known["rows"] + block.rows, **block.columns}
+        self.first_broken.extend(block.first_broken[: SHOWN - len(self.first_broken)])
+        if self.broken > limits.BAD_ROWS:
+            _check(self.rows, self.broken, self.first_broken, self._source)
+
+    @property
+    def room(self) -> int | None:
+        """How many more rows are wanted; None = all."""
+        return None if self._source.limit is None else self._source.limit - self.rows
+
+
+def _in_turn(stage: Stage, feeds: list[sources.Feed], read: Read, tally: _Tally) -> Iterator[_Block]:
+    """Write the blocks of all feeds as parts, one after the other; each is counted before it is written."""
+
+    def counted() -> Iterator[tuple[int, pl.DataFrame, _Block]]:
+        blocks = ((feed.name, *found) for feed in feeds for found in read(feed))
         for part, (name, block, found) in enumerate(blocks):
-            frame = block.head(source.limit - rows) if source.limit else block
-            unreadable = frame.filter(pl.col("problem") == "broken_row").get_column("detail")
-            rows, broken = rows + len(frame), broken + len(unreadable)
-            inputs[name] |= {"rows": inputs[name]["rows"] + len(frame), **_columns(found)}
-            first_broken.extend(f"{name}: {detail}" for detail in unreadable.head(SHOWN - len(first_broken)))
-            if broken > limits.BAD_ROWS:
-                _check(rows, broken, first_broken, source)
-            yield part, frame
-            if source.limit and rows >= source.limit:
+            frame = block if tally.room is None else block.head(tally.room)
+            tally.add(counts := _Block.of(name, frame, found))
+            yield part, frame, counts
+            if tally.room == 0:
                 break
 
-    def write(part: tuple[int, pl.DataFrame]) -> int:
-        stage.write(*part)
-        return len(part[1])
+    def write(part: tuple[int, pl.DataFrame, _Block]) -> _Block:
+        stage.write(*part[:2])
+        return part[2]
 
-    with progress("read", source.limit, "rows") as advance:
-        for written in THREADS.map(write, counted()):  # the next ones are read while one is written
-            advance(written)
-    if rows == 0:
-        raise InputError(f"{', '.join(source.paths)}: no rows to read")
-    stage.finish(inputs=inputs, rows=rows, broken=broken, first_broken=first_broken)
+    return THREADS.map(write, counted())  # the next ones are read while one is written
+
+
+def _side_by_side(store: Store, stage: Stage, feeds: list[sources.Feed], read: Read) -> Iterator[_Block]:
+    """Write the blocks of all feeds as parts, of several feeds at a time, each into a folder of its own first."""
+    folders = [Stage(stage.folder / f"{FEED}{number:05}", stage.key) for number in range(len(feeds))]
+    part = 0
+    for own, blocks in zip(
+        folders, store.engine.map(partial(_read_feed, read), zip(folders, feeds, strict=True)), strict=True
+    ):
+        for number, block in enumerate(blocks):
+            own.part(number).rename(stage.part(part))
+            stage.note(block.line.replace(own.part(number).name, stage.part(part).name))
+            part += 1
+            yield block
+        remove(own.folder)
+
+
+def _read_feed(read: Read, task: tuple[Stage, sources.Feed]) -> list[_Block]:
+    stage, feed = task
+    return [
+        replace(_Block.of(feed.name, frame, found), line=stage.write_part(number, frame))
+        for number, (frame, found) in enumerate(read(feed))
+    ]
