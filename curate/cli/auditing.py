@@ -2,12 +2,13 @@
 
 import shlex
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from curate.cli.options import Json, app
+from curate.cli.options import Columns, Config, Format, Json, Limit, Revision, Split, app, source_options
 from curate.terminal import show, show_json, tell
 
 if TYPE_CHECKING:
@@ -15,32 +16,55 @@ if TYPE_CHECKING:
 
 AUDIT_EXAMPLES = """
 Examples:\n
-[bold]curate audit RUN[/] · [bold]curate audit pairs.jsonl[/] · [bold]curate audit RUN --json > audit.json[/]
+[bold]curate audit RUN[/] · [bold]curate audit pairs.jsonl[/] · [bold]curate audit RUN --json > audit.json[/]\n
+[bold]curate audit 'shards/*.parquet' --columns prompt=q,chosen=good,rejected=bad[/]
 """
 FEATURES, VALUES = 10, 8  # that are shown
 LEAST_SHARE = 0.01  # of the pairs, from which a value is shown
 
 
 @app.command(epilog=AUDIT_EXAMPLES)
-def audit(
-    source: Annotated[str, typer.Argument(metavar="RUN", help="A run directory, or files as for clean.")],
+def audit(  # noqa: PLR0913 - the options of the command
+    source: Annotated[list[str], typer.Argument(metavar="RUN", help="A run directory, or sources as for clean.")],
     *,
+    format: Format = None,  # noqa: A002
+    columns: Columns = None,
+    split: Split = None,
+    config: Config = None,
+    revision: Revision = None,
+    limit: Limit = None,
     as_json: Json = False,
 ) -> None:
     """Tell what a model could learn from the pairs without reading them, and what remedies cost (extra: embed)."""
     from curate.api.auditing import audit as look
 
+    options = {"format": format, "columns": columns, "split": split, "config": config, "revision": revision}
+    given = source_options(**options, limit=limit)
+    one_or_all = source[0] if len(source) == 1 else source
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         try:
-            found = look(source)
+            found = look(one_or_all, **given)
         finally:
             for warning in caught:  # of the rows that are no pairs; the rest of it is for Python
                 tell(str(warning.message).partition(";")[0])
-    show_json(found.to_dict()) if as_json else _show(found, source)
+    if as_json:
+        show_json(found.to_dict())
+        return
+    call = ", ".join([repr(one_or_all), *(f"{name}={value!r}" for name, value in given.items())])
+    words = [
+        *source,
+        *(
+            word
+            for name, value in {**options, "limit": limit}.items()
+            if value is not None
+            for word in (f"--{name}", str(value))
+        ),
+    ]
+    _show(found, source, shlex.join(words), call)
 
 
-def _show(found: "Audit", source: str) -> None:
+def _show(found: "Audit", source: Sequence[str], words: str, call: str) -> None:
     from curate.cli import render
 
     first = found.auc.row(0, named=True)
@@ -62,7 +86,7 @@ def _show(found: "Audit", source: str) -> None:
     rows = found.remedies.to_dicts()
     render.table([_remedy(row, by_name=_has_names(rows)) for row in rows])
     show("")
-    _tell_how(rows, source)
+    _tell_how(rows, source, words, call)
 
 
 def _auc(row: dict[str, Any]) -> dict[str, Any]:
@@ -122,17 +146,17 @@ def _remedy(row: dict[str, Any], *, by_name: bool) -> dict[str, Any]:
         "names": _two(row["model_auc"]),
         "longer": _percent(row["longer"]),
     }
-    return shown if by_name else {name: value for name, value in shown.items() if name != "by names"}
+    return shown if by_name else {name: value for name, value in shown.items() if name != "names"}
 
 
-def _tell_how(rows: list[dict[str, Any]], source: str) -> None:
+def _tell_how(rows: list[dict[str, Any]], source: Sequence[str], words: str, call: str) -> None:
     """Print the line of each remedy, and what the columns mean."""
-    given = shlex.quote(source)
-    command = f"retune {given}" if (Path(source) / "manifest.json").is_file() else f"clean {given} -o RUN"
+    is_run = len(source) == 1 and (Path(source[0]) / "manifest.json").is_file()
+    command = f"retune {words}" if is_run else f"clean {words} -o RUN"
     for row in rows[1:]:
         if row["how"].startswith("--set"):
             show(f"{row['remedy']}: curate {command} {row['how']}")
-    show(f"in Python, with audit = curate.audit({source!r}), whose pairs are joined by pair_id:")
+    show(f"in Python, with audit = curate.audit({call}), whose pairs are joined by pair_id:")
     for row in rows[1:]:
         if not row["how"].startswith("--set"):
             show(f"{row['remedy']}: {row['how']}")

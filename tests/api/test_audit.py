@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 import curate
-from curate.errors import InputError
+from curate.errors import InputError, RecipeError
 from curate.rundir.manifest import Pulled
 from tests.data import row
 
@@ -43,6 +43,15 @@ def test_a_run_is_audited_by_its_stored_signals(run: curate.Run, monkeypatch: py
         assert getattr(found, name).equals(getattr(measured, name)), name
     assert repr(found) == f"Audit(60 pairs · surface AUC {found.auc['auc'][0]:.2f} " + repr(found).split(maxsplit=6)[-1]
     assert "lengths balanced</td><td>24</td><td>36" in found._repr_html_()
+
+
+def test_options_are_for_sources_and_not_for_runs(run: curate.Run) -> None:
+    given = [{"q": one["prompt"], "good": one["chosen"], "bad": one["rejected"]} for one in rows(60)]
+    mapped = curate.audit(given, columns={"prompt": "q", "chosen": "good", "rejected": "bad"})
+    assert mapped.auc.equals(curate.audit(run).auc)
+    assert curate.audit(rows(60), limit=20).auc["pairs"][0] == 20
+    with pytest.raises(RecipeError, match="RUN is a run; limit can be given for sources only"):
+        curate.audit(run, limit=3)
 
 
 def test_a_pulled_run_is_measured(run: curate.Run) -> None:

@@ -47,6 +47,25 @@ def test_files_are_audited_without_a_run(source: Path) -> None:
     assert [path.name for path in source.parent.iterdir()] == [source.name]
 
 
+def test_options_of_a_source(tmp_path: Path) -> None:
+    given = [{"q": f"Drawer {n}?", "good": "Open it slowly. " * (2 + n % 5), "bad": "No."} for n in range(30)]
+    source = write_jsonl(tmp_path / "odd.jsonl", given)
+    columns = "prompt=q,chosen=good,rejected=bad"
+    more = write_jsonl(tmp_path / "more pairs.jsonl", given)
+    done = curate("audit", source, more, "--columns", columns, "--limit", "40")
+    assert done.stderr == ""
+    assert done.stdout.startswith("40 pairs, 30 different prompts.")
+    line = f"curate clean {source} '{more}' --columns {columns} --limit 40 -o RUN --set 'select.length_balanced={{}}'"
+    assert f"lengths balanced: {line}" in done.stdout.splitlines()
+    assert f"curate.audit({[str(source), str(more)]!r}, columns={{'prompt': 'q'," in done.stdout
+    refused = curate("audit", source, "--columns", "prompt=q,chosen=nope,rejected=bad")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "nope" in refused.stderr
+    mistyped = curate("audit", source, "--format", "nonsense")
+    assert (mistyped.returncode, mistyped.stdout) == (2, "")
+    assert "nonsense" in mistyped.stderr
+
+
 def test_pairs_of_equal_surface(tmp_path: Path) -> None:
     same = [row(n, chosen=f"ab {n:02}", rejected=f"ba {n:02}") for n in range(12)]
     done = curate("audit", write_jsonl(tmp_path / "p.jsonl", same))
