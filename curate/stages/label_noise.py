@@ -10,7 +10,7 @@ from curate.rundir.store import Store, fingerprint
 from curate.stages.vectors import embedded
 from curate.text.messages import text_of
 
-VERSION = 1
+VERSION = 2
 RESPONSES = ("chosen", "rejected")
 
 
