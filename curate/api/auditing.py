@@ -17,8 +17,12 @@ from curate.findings.features import model_features, surface_features
 from curate.findings.remedies import models_balanced, remedy_table, weights_of
 from curate.findings.shortcuts import LEAST_GROUPS, Told, auc_table, feature_table, win_rates
 from curate.recipe.load import make_recipe
+from curate.report.audit import AUDIT, audit_key
+from curate.report.html import write_report
+from curate.report.summary import Summary
+from curate.rundir.manifest import Manifest
 from curate.rundir.result import Run, open_run
-from curate.rundir.store import MANIFEST, RECIPE, SPLITS, Store
+from curate.rundir.store import MANIFEST, RECIPE, SPLITS, Store, locked
 from curate.schema.result import html_table
 from curate.signals import RESPONSES, SIGNALS
 from curate.sources.frames import as_pairs, read
@@ -27,7 +31,6 @@ from curate.stages.split import prompt_groups
 from curate.stages.vectors import run_corpus
 from curate.terminal import busy, say
 
-AUDIT = "audit.json"
 # What is measured of both answers without a model.
 SURFACE = [s for s in SIGNALS.values() if s.kind in ("text", "texts", "calls") and set(RESPONSES) <= set(s.sides)]
 ABOUT = ["pair_id", "prompt_id", "source", "source_row", "chosen_model", "rejected_model"]
@@ -78,7 +81,7 @@ def audit(source: Any, **source_options: Any) -> Audit:
     ----------
     source
         A `Run`, its folder, or anything that `curate.read` takes. Of a run, the pairs that it kept are audited by its
-        stored signals, and the tables are also written to `audit.json` in its folder.
+        stored signals; the tables are also written to `audit.json` in its folder, and its report shows them.
     **source_options
         As for `curate.read`, of a source that is no run: format, columns, winners, split, config, revision, limit.
 
@@ -121,11 +124,24 @@ def audit(source: Any, **source_options: Any) -> Audit:
         name = str(run.folder) if run is not None else "the source"
         found = _audited(pairs, name)
     if run is not None:
-        try:
-            write_json(run.folder / AUDIT, {"run": run.manifest.seal, **found.to_dict()})
-        except OSError as error:
-            say(f"{run.folder / AUDIT} could not be written: {error.strerror}")
+        _keep(run, found)
     return found
+
+
+def _keep(run: Run, found: Audit) -> None:
+    """Write the tables into the run's folder, and its report again, which then shows them."""
+    try:
+        with locked(run.folder):
+            if Manifest.read(run.folder / MANIFEST).seal != run.manifest.seal:
+                say(f"{run.folder} was changed while it was audited; {AUDIT} is not written")
+                return
+            write_json(run.folder / AUDIT, {"run": audit_key(run), **found.to_dict()})
+            if not run.manifest.pulled:
+                write_report(Summary(run))
+    except OSError as error:
+        say(f"{run.folder / AUDIT} could not be written: {error.strerror}")
+    except RecipeError as error:
+        say(f"{AUDIT} is not written: {error}")
 
 
 def _read(source: Any, options: dict[str, Any]) -> pl.DataFrame:

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from curate.files import write_text
 from curate.recipe.load import to_yaml
 from curate.report import scores
+from curate.report.audit import audit_section
 from curate.report.bounds import Bounds, rule_facts
 from curate.report.environment import environment
 from curate.report.examples import Examples
@@ -22,6 +23,7 @@ def write_report(summary: Summary) -> None:
     rules = rule_facts(summary, bounds)
     with ThreadPoolExecutor(1) as pool:  # charts are drawn outside of Python, while the rows are read
         figures = pool.submit(signal_figures, summary, bounds, charted())
+        audit = pool.submit(audit_section, summary.run)
         examples = Examples(summary, bounds)
         found = {"dropped": examples.dropped(), "kept": examples.kept(), "topics": topics(summary)}
         answers = scores.answers_of(summary)
@@ -42,6 +44,7 @@ def write_report(summary: Summary) -> None:
                 map=map_figure(summary),
                 labels=label_tables(summary),
                 least_confident=least_confident(summary),
+                audit=audit.result(),
                 inputs=summary.run.manifest.inputs,
                 version=summary.run.manifest.prefcurate,
                 lengths=length_figure(summary),

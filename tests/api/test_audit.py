@@ -10,6 +10,7 @@ import pytest
 
 import curate
 from curate.errors import InputError, RecipeError
+from curate.report.audit import audit_key
 from curate.rundir.manifest import Pulled
 from tests.data import row
 
@@ -63,7 +64,7 @@ def test_the_tables_are_written_beside_the_run(run: curate.Run) -> None:
     (run.folder / "audit.json").unlink(missing_ok=True)
     found = curate.audit(run)
     written = json.loads((run.folder / "audit.json").read_text("utf-8"))
-    assert written == {"run": run.manifest.seal, **found.to_dict()}
+    assert written == {"run": audit_key(run), **found.to_dict()}
     assert written["auc"][0]["pairs"] == 60
     assert curate.open_run(run.folder).counts == run.counts
 

@@ -35,6 +35,7 @@ def test_tables_and_lines(source: Path, tmp_path: Path) -> None:
     assert "\x1b" not in done.stdout
     assert any(line.split()[:2] == ["model", r"big\x1b[31m"] for line in lines)
     assert json.loads((out / "audit.json").read_text())["auc"][0]["auc"] == 1.0
+    assert lines[-1] == f"{out}/report.html shows this, too"
     as_json = curate("audit", out, "--json")
     written = json.loads((out / "audit.json").read_text())
     assert json.loads(as_json.stdout) == {name: rows for name, rows in written.items() if name != "run"}
