@@ -18,8 +18,7 @@ from curate.findings.remedies import models_balanced, remedy_table, weights_of
 from curate.findings.shortcuts import LEAST_GROUPS, Told, auc_table, feature_table, win_rates
 from curate.recipe.load import make_recipe
 from curate.report.audit import AUDIT, audit_key
-from curate.report.html import write_report
-from curate.report.summary import Summary
+from curate.report.html import add_audit
 from curate.rundir.manifest import Manifest
 from curate.rundir.result import Run, open_run
 from curate.rundir.store import MANIFEST, RECIPE, SPLITS, Store, locked
@@ -129,7 +128,7 @@ def audit(source: Any, **source_options: Any) -> Audit:
 
 
 def _keep(run: Run, found: Audit) -> None:
-    """Write the tables into the run's folder, and its report again, which then shows them."""
+    """Write the tables into the run's folder, and into its report."""
     try:
         with locked(run.folder):
             if Manifest.read(run.folder / MANIFEST).seal != run.manifest.seal:
@@ -137,7 +136,7 @@ def _keep(run: Run, found: Audit) -> None:
                 return
             write_json(run.folder / AUDIT, {"run": audit_key(run), **found.to_dict()})
             if not run.manifest.pulled:
-                write_report(Summary(run))
+                add_audit(run)
     except OSError as error:
         say(f"{run.folder / AUDIT} could not be written: {error.strerror}")
     except RecipeError as error:

@@ -1,8 +1,8 @@
 """
 The audit on the report: what a model could learn of the kept pairs without reading them.
 
-`curate audit RUN` writes audit.json and then the report again. The file is of the present pairs while its key is that
-of the run; whatever does not fit, or cannot be read, counts as not there.
+`curate audit RUN` writes audit.json, and then the section of the report. The file is of the present pairs while its key
+is that of the run; whatever does not fit, or cannot be read, counts as not there.
 """
 
 from collections import Counter

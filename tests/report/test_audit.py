@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -67,6 +68,33 @@ def test_it_is_shown_after_the_command_and_stays(run: Run) -> None:
     again = curate.clean(pairs(60), run.folder, settings=FREE)
     assert again.manifest.seal != run.manifest.seal  # seconds are in it
     assert run.report.read_bytes() == shown
+
+
+@pytest.mark.slow
+def test_the_rest_of_the_page_stays_as_it_is(tmp_path: Path) -> None:
+    def shouting(text: pl.Expr) -> pl.Expr:
+        """How loud it is."""
+        return text.str.count_matches("[A-Z]")
+
+    marks = "<!-- audit -->\n<!-- end of the audit -->\r\n"
+    lines = [*pairs(60), row(60, prompt=f"{marks} 60?", chosen=marks, rejected=f"No. {marks}")]
+    rules = {"max_chosen_shouting": 5}
+    run = curate.clean(lines, tmp_path / "RUN", settings=FREE, signals=[shouting], rules=rules)
+    before = run.report.read_bytes()
+    curate.audit(run.folder)
+    after = run.report.read_bytes()
+    start, end = before.index(b'<h2 id="audit">'), before.index(b'<h2 id="lengths">')
+    assert b"How loud it is." in before[:start]
+    assert (after[:start], after[-len(before[end:]) :]) == (before[:start], before[end:])
+    curate.clean(lines, run.folder, settings=FREE, signals=[shouting], rules=rules)
+    assert run.report.read_bytes() == after
+    for page in (b"", b"<p>an older one</p>", None):
+        run.report.unlink()
+        if page is not None:
+            run.report.write_bytes(page)
+        curate.audit(run.folder)
+        assert "max_chosen_shouting" in run.report.read_text("utf-8")
+        assert section(run)
 
 
 @pytest.mark.slow
