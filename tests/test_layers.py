@@ -10,7 +10,7 @@ from tests.structure import ROOT, arrows, circles, graph, longest_chain, modules
 # From the ground up: a room imports only rooms of the lines above its own.
 ROOMS = [
     {"errors", "limits", "terminal"},
-    {"schema", "files"},
+    {"schema", "files", "engine"},
     {"text", "embeddings", "pairing"},
     {"sources", "signals", "selection"},
     {"rules", "dedup", "contamination"},
@@ -31,7 +31,7 @@ IMPORT_DISTILABEL = {"pipelines/clients/llms.py", "pipelines/clients/tasks.py"}
 HEAVY = {"torch", "transformers", "trl", "distilabel", "datasets", "huggingface_hub", "sentence_transformers", "peft"}
 POSIX_ONLY = ("fcntl", "grp", "pty", "pwd", "resource", "syslog", "termios", "tty")
 FACADE = {"__init__", "api"}
-MOST_ROOMS, MOST_ARROWS, LONGEST_CHAIN = 26, 130, 14
+MOST_ROOMS, MOST_ARROWS, LONGEST_CHAIN = 27, 135, 14
 MAX_LINES, MAX_FUNCTION = 300, 60
 
 

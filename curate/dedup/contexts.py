@@ -6,11 +6,14 @@ the same it is none: there, it is part of what makes them so. Only hashes are ke
 and MinHash sketches of those that prompts share and of the rest of these prompts. They are the same on every machine.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from functools import partial
 
 import numpy as np
 import polars as pl
 
+from curate.dedup.tables import Texts
+from curate.engine import THREADS, Block, Engine
 from curate.text.arrays import mixed
 from curate.text.normalized_words import words
 
@@ -22,19 +25,17 @@ SEEDS = mixed(np.arange(1, 9, dtype=np.uint64))  # of the sketches' minima
 SKETCH = tuple(f"minimum_{seed}" for seed in range(len(SEEDS)))
 PAIRS_AT_ONCE = 1 << 16
 UNITS = pl.Schema({"unit": pl.UInt64(), "prompt": pl.UInt64()})  # a paragraph or line, and a prompt with it
-Texts = Callable[[], Iterable[pl.Series]]  # blocks of texts, the same ones at every call
 
 
-def shared_contexts(texts: Texts) -> pl.Series:
+def shared_contexts(texts: Texts, engine: Engine = THREADS) -> pl.Series:
     """
     Return the hashes (u64, ascending) of the paragraphs and lines that are context.
 
     in : the texts of prompts (str, nulls are skipped), which are read up to three times; equal ones count once
     """
-    if not _any_repeated(texts()):
+    if not _any_repeated(engine.map(_long_lines, texts)):
         return pl.Series("unit", [], pl.UInt64)
-    blocks = (split_lines(block.unique()) for block in texts())  # one prompt often has many pairs
-    found = pl.concat([pl.DataFrame(schema=UNITS), *map(_units, blocks)]).unique()
+    found = pl.concat([pl.DataFrame(schema=UNITS), *engine.map(_units, texts)]).unique()
     shared = found.filter(pl.len().over("unit") >= MANY).sort("unit", "prompt")
     pairs = shared.filter(pl.int_range(pl.len()).over("unit") < SAMPLE).with_columns(
         next=pl.col("prompt").shift(-1).fill_null(pl.col("prompt").first()).over("unit")
@@ -42,24 +43,25 @@ def shared_contexts(texts: Texts) -> pl.Series:
     if pairs.is_empty():
         return pairs.get_column("unit")
     known, prompts = pairs.get_column("unit").unique(), pairs.select("prompt").unique()
-    blocks = (with_unit(split_lines(block.unique()), known).join(prompts, on="prompt", how="semi") for block in texts())
-    lines = pl.concat([_sketched(block) for block in blocks]).unique(list(UNITS))
+    lines = pl.concat(engine.map(partial(_sketched, known=known, prompts=prompts), texts)).unique(list(UNITS))
     compared = [_similarity(some, lines) for some in pairs.unique(["prompt", "next"]).iter_slices(PAIRS_AT_ONCE)]
     of_units = pairs.join(pl.concat(compared), on=["prompt", "next"]).group_by("unit").agg(pl.mean("similarity"))
     return of_units.filter(pl.col("similarity") < DIFFERENT).get_column("unit").sort()
 
 
-def _any_repeated(texts: Iterable[pl.Series]) -> bool:
+def _any_repeated(lines: Iterable[pl.DataFrame]) -> bool:
     """Whether a long line stands in several prompts, word for word: a cheap look at what most sets do not have."""
-    lines = pl.col("text").str.split("\n")
-    long = [
-        block.unique().alias("text").to_frame().with_row_index("row").filter(pl.col("text").str.len_bytes() >= LONG)
-        .with_columns(whole=pl.col("text").hash(), text=lines).explode("text", empty_as_null=True, keep_nulls=True)
-        .filter(pl.col("text").str.len_bytes() >= LONG)
-        .select("whole", line=pl.col("text").str.strip_chars().hash())
-        for block in texts
-    ]  # fmt: skip
-    return not long or bool(pl.concat(long).unique().select(pl.len().over("line").max() >= MANY).item() or False)
+    long = list(lines)
+    return bool(long and pl.concat(long).unique().select(pl.len().over("line").max() >= MANY).item())
+
+
+def _long_lines(texts: Block[pl.Series]) -> pl.DataFrame:
+    """Return the hashes of long lines and of the whole texts in which they stand: line, whole (u64)."""
+    long = pl.col("text").str.len_bytes() >= LONG
+    frame = texts.read().unique().alias("text").to_frame().filter(long)
+    lines = frame.with_columns(whole=pl.col("text").hash(), text=pl.col("text").str.split("\n"))
+    lines = lines.explode("text", empty_as_null=True, keep_nulls=True).filter(long)
+    return lines.select("whole", line=pl.col("text").str.strip_chars().hash())
 
 
 def split_lines(texts: pl.Series) -> pl.DataFrame:
@@ -86,8 +88,9 @@ def split_lines(texts: pl.Series) -> pl.DataFrame:
     ).drop("at")
 
 
-def _units(lines: pl.DataFrame) -> pl.DataFrame:
+def _units(texts: Block[pl.Series]) -> pl.DataFrame:
     """Return UNITS: the long paragraphs and lines with the prompts they stand in."""
+    lines = split_lines(texts.read().unique())  # one prompt often has many pairs
     units = (lines.select("prompt", unit=name).drop_nulls().unique() for name in ("paragraph", "line"))
     return pl.concat(units).select(list(UNITS)).unique()
 
@@ -98,9 +101,10 @@ def with_unit(lines: pl.DataFrame, known: pl.Series) -> pl.DataFrame:
     return lines.with_columns(unit=pl.coalesce(paragraph, line))
 
 
-def _sketched(lines: pl.DataFrame) -> pl.DataFrame:
-    """Return prompt, unit and the sketch of its words; with unit null that of the prompt's other lines."""
-    lines = lines.filter(pl.col("words") > 0)
+def _sketched(texts: Block[pl.Series], known: pl.Series, prompts: pl.DataFrame) -> pl.DataFrame:
+    """Return prompt, unit (of the known ones) and the sketch of its words; with unit null that of its other lines."""
+    lines = with_unit(split_lines(texts.read().unique()), known).filter(pl.col("words") > 0)
+    lines = lines.join(prompts, on="prompt", how="semi")
     minima = lines.select(list(UNITS)).with_columns(_minima(lines.get_column("text")))
     return minima.group_by(list(UNITS)).agg(pl.col(SKETCH).min())
 

@@ -1,27 +1,29 @@
 """The pairs that a `DuplicateFinder` compares: their texts, and the vectors of these, from blocks of any source."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
+from functools import partial
+from itertools import pairwise
 from typing import Self
 
 import numpy as np
 import polars as pl
 
 from curate.dedup.questions import Questions
-from curate.dedup.tables import Blocks
+from curate.dedup.tables import Frames, Read, Texts
 from curate.embeddings.cache import embed
 from curate.embeddings.encoder import load_encoder
+from curate.engine import THREADS, Engine, sliced, starts_of
 from curate.text.messages import COMPARED
 
 # Weights of the cosine of two questions, and of that of the whole prompts, where context is shared: a question counts
 # most, but the same one about another document is another one.
 OF_QUESTION, OF_WHOLE = 0.7, 0.3
-Read = Callable[[tuple[str, ...]], Iterable[pl.DataFrame]]  # columns -> blocks, the same ones at every call
 Embed = Callable[[Iterable[pl.Series], str | None, int], np.ndarray]  # texts, model, how many -> unit vectors
 
 
 def blocks_of(frame: pl.DataFrame) -> Read:
-    """Return a function that reads a frame as one block."""
-    return lambda columns: [frame.select(columns)]
+    """Return a function that reads a frame in blocks."""
+    return lambda columns: sliced(frame.select(columns))
 
 
 def embed_by(texts: Iterable[pl.Series], model: str | None, total: int) -> np.ndarray:
@@ -36,9 +38,16 @@ class BlockCorpus:
     in : `read` returns the sides of all rows (list[message], null for rows that are not compared)
     """
 
-    def __init__(self, read: Read, rows: int, embed: Embed = embed_by, questions: Questions | None = None) -> None:
-        self._read, self.rows, self._embed = read, rows, embed
-        self._questions = questions or Questions(lambda: read(("prompt",)))
+    def __init__(
+        self,
+        read: Read,
+        rows: int,
+        embed: Embed = embed_by,
+        engine: Engine = THREADS,
+        questions: Questions | None = None,
+    ) -> None:
+        self._read, self.rows, self._embed, self.engine = read, rows, embed, engine
+        self._questions = questions or Questions(read(("prompt",)), engine)
 
     @classmethod
     def of(cls, frame: pl.DataFrame) -> Self:
@@ -47,25 +56,23 @@ class BlockCorpus:
 
     def beside(self, frame: pl.DataFrame) -> "BlockCorpus":
         """Return another set, to be compared with this one: it has the same contexts."""
-        return BlockCorpus(blocks_of(frame), len(frame), self._embed, self._questions)
+        return BlockCorpus(blocks_of(frame), len(frame), self._embed, self.engine, self._questions)
 
     def only(self, rows: np.ndarray) -> "BlockCorpus":
         """Return the same rows, of which only these are compared."""
         mask = np.zeros(self.rows, bool)
         mask[rows] = True
 
-        def read(columns: tuple[str, ...]) -> Iterator[pl.DataFrame]:
-            start = 0
-            for block in self._read(columns):
-                compared = pl.Series(mask[start : start + len(block)])
-                yield block.with_columns(pl.when(compared).then(pl.col(name)).alias(name) for name in columns)
-                start += len(block)
+        def read(columns: tuple[str, ...]) -> Frames:
+            blocks = self._read(columns)
+            masks = [pl.Series(mask[start:stop]) for start, stop in pairwise(starts_of(blocks))]
+            return [block.then(partial(masked, mask=some)) for block, some in zip(blocks, masks, strict=True)]
 
-        return BlockCorpus(read, self.rows, self._embed)
+        return BlockCorpus(read, self.rows, self._embed, self.engine)
 
-    def texts(self, compare: str, *, whole: bool = False) -> Blocks:
+    def texts(self, compare: str, *, whole: bool = False) -> Texts:
         """Return the texts of all rows, null for those that are not compared; context is named, or `whole`."""
-        return lambda: self._texts(compare, "whole" if whole else "named")
+        return self._texts(compare, "whole" if whole else "named")
 
     def vectors(self, compare: str, model: str | None, *, whole: bool = False) -> np.ndarray:
         """
@@ -74,17 +81,25 @@ class BlockCorpus:
         Where prompts share context and are not compared whole, each vector is that of the question beside that of the
         whole prompt, weighted.
         """
-        of_whole = self._embed(self._texts(compare, "whole"), model, self.rows)
+        of_whole = self._embedded(compare, "whole", model)
         if whole or not self.contexts(compare).any():
             return of_whole
-        own = self._embed(self._texts(compare, "own"), model, self.rows)
+        own = self._embedded(compare, "own", model)
         return np.hstack([own * np.float32(OF_QUESTION**0.5), of_whole * np.float32(OF_WHOLE**0.5)])
 
     def contexts(self, compare: str) -> np.ndarray:
         """Return the context of each row's prompt: uint64, 0 for none."""
         if "prompt" not in COMPARED[compare] or self._questions.contexts.is_empty():
             return np.zeros(self.rows, np.uint64)
-        return np.concatenate([self._questions.context_of(block).to_numpy() for block in self._read(("prompt",))])
+        return self._questions.context_of(self._read(("prompt",)))
 
-    def _texts(self, compare: str, form: str) -> Iterator[pl.Series]:
-        return (self._questions.texts(block, compare, form) for block in self._read(COMPARED[compare]))
+    def _embedded(self, compare: str, form: str, model: str | None) -> np.ndarray:
+        return self._embed((block.read() for block in self._texts(compare, form)), model, self.rows)
+
+    def _texts(self, compare: str, form: str) -> Texts:
+        return self._questions.texts(self._read(COMPARED[compare]), compare, form)
+
+
+def masked(frame: pl.DataFrame, mask: pl.Series) -> pl.DataFrame:
+    """Return the frame with nulls in the rows that are not in the mask."""
+    return frame.with_columns(pl.when(mask).then(pl.all()).name.keep())

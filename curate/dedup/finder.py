@@ -5,7 +5,8 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import polars as pl
 
-from curate.dedup.tables import Blocks
+from curate.dedup.tables import Texts
+from curate.engine import Engine
 from curate.schema.section import Compared, Section
 
 
@@ -23,7 +24,11 @@ class Corpus(Protocol):
     def rows(self) -> int:
         """The number of rows, dropped ones included."""
 
-    def texts(self, compare: str, *, whole: bool = False) -> Blocks:
+    @property
+    def engine(self) -> Engine:
+        """Where work on its blocks runs."""
+
+    def texts(self, compare: str, *, whole: bool = False) -> Texts:
         """Return the texts of all rows: str, null for dropped rows. Of prompts, what they ask, or the whole."""
 
     def vectors(self, compare: str, model: str | None, *, whole: bool = False) -> np.ndarray:

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from curate.dedup.corpus import BlockCorpus
+from curate.dedup.corpus import BlockCorpus, blocks_of
 from curate.dedup.equal_form import SIDES, equal_ids
 from curate.dedup.finder import DuplicateFinder
 from curate.dedup.near_finder import Near, NearFinder
@@ -133,7 +133,7 @@ def exact(pairs: Any, *, contradictions: Contradictions = "drop", keep: str = "f
     """
     frame = as_pairs(pairs)
     rows, best = _numbered(frame, keep)
-    rows = equal_ids(rows, lambda: [frame.select(*SIDES).with_columns(rows.get_column("pair_id"))])
+    rows = equal_ids(rows, blocks_of(frame.select(*SIDES).with_columns(rows.get_column("pair_id"))))
     found = resolve_duplicates(rows, exact=True, contradictions=contradictions, best=best)
     return _result(frame, found.select("row", "rule", "duplicate_of"))
 

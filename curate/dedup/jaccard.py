@@ -10,17 +10,18 @@ import numpy as np
 import polars as pl
 
 from curate.dedup.clusters import components
-from curate.dedup.tables import EDGES, Blocks
+from curate.dedup.tables import EDGES, Texts
+from curate.engine import THREADS, Block, Engine, starts_of
 from curate.errors import InputError
 from curate.text.arrays import to_offsets
-from curate.text.blocks import WORKERS, gathered, mapped
+from curate.text.blocks import text_chunks
 from curate.text.shingles import HASH_BITS, Shingles, shingle_sets
 
 SHINGLES_PER_CHUNK = 1 << 18  # in the pairs that are compared at once
 SHINGLES_PER_PAIR = 5  # the memory that comparing a pair takes, in shingles
 
 
-def similarities(blocks: Blocks, pairs: pl.DataFrame, *, size: int = 3, workers: int = WORKERS) -> pl.DataFrame:
+def similarities(blocks: Texts, pairs: pl.DataFrame, *, size: int = 3, engine: Engine = THREADS) -> pl.DataFrame:
     """
     Return EDGES: the pairs with their Jaccard similarity, shared shingles over shingles in either text.
 
@@ -29,13 +30,14 @@ def similarities(blocks: Blocks, pairs: pl.DataFrame, *, size: int = 3, workers:
     Holds the shingle sets of all these rows: 9 bytes per shingle, at the peak twice that. `batches` limits the memory.
     """
     rows, first, second = _indices(pairs)
-    sets = _sets(blocks, rows, size, workers)
+    sets = _sets(blocks, rows, size, engine)
     sizes = np.diff(sets.offsets)
     both = sizes[first] + sizes[second]
     # Chunks of equally many shingles, not pairs: texts may have any length.
     cuts = np.append(np.searchsorted(np.cumsum(both), np.arange(0, both.sum(), SHINGLES_PER_CHUNK)), len(pairs))
     chunks = [(first[start:stop], second[start:stop]) for start, stop in pairwise(cuts)]
-    shared = np.concatenate([np.zeros(0), *mapped(partial(_shared, _matrix(sets)), chunks, workers)])
+    # By threads, since all sets are in this process.
+    shared = np.concatenate([np.zeros(0), *THREADS.map(partial(_shared, _matrix(sets)), chunks)])
     share = shared / np.maximum(both - shared, 1)
     return pairs.select("row_a", "row_b", similarity=pl.Series(share)).cast(EDGES)
 
@@ -67,22 +69,37 @@ def _indices(pairs: pl.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return rows, indices[: len(pairs)], indices[len(pairs) :]
 
 
-def _sets(blocks: Blocks, rows: np.ndarray, size: int, workers: int) -> Shingles:
+def _sets(blocks: Texts, rows: np.ndarray, size: int, engine: Engine) -> Shingles:
     """Return the shingle sets of these rows, one after the other."""
+    starts = starts_of(blocks)
+    cuts = np.searchsorted(rows, starts)
+    if cuts[-1] < len(rows):
+        raise InputError(f"row {rows[-1]} is in no block")
+    wanted = [
+        (block, rows[first:last] - start)
+        for block, start, (first, last) in zip(blocks, starts[:-1], pairwise(cuts), strict=True)
+        if first < last
+    ]
     sizes, hashes = [np.zeros(0, np.int64)], deque([np.zeros(0, np.uint64)])
-    for chunk in mapped(partial(shingle_sets, size=size), gathered(blocks(), rows), workers):
-        sizes.append(np.diff(chunk.offsets))
-        hashes.append(chunk.hashes)
+    for found in engine.map(partial(_sets_of_block, size=size), wanted):
+        sizes.append(np.diff(found.offsets))
+        hashes.append(found.hashes)
     offsets = to_offsets(np.concatenate(sizes))
-    if len(offsets) <= len(rows):
-        raise InputError("the blocks have fewer rows at the second reading: `blocks` must start from the beginning")
-    # Each chunk is freed as soon as it is copied, so memory never holds two copies of all of them.
+    # Those of each block are freed as soon as they are copied, so memory never holds two copies of all of them.
     joined, start = np.empty(offsets[-1], np.uint64), 0
     while hashes:
         copied = hashes.popleft()
         joined[start : start + len(copied)] = copied
         start += len(copied)
     return Shingles(joined, offsets)
+
+
+def _sets_of_block(wanted: tuple[Block[pl.Series], np.ndarray], size: int) -> Shingles:
+    """Return the shingle sets of these rows of the block."""
+    block, rows = wanted
+    sets = [shingle_sets(chunk, size=size) for chunk in text_chunks(block.read().gather(rows))]
+    sizes = np.concatenate([np.zeros(0, np.int64), *(np.diff(one.offsets) for one in sets)])
+    return Shingles(np.concatenate([np.zeros(0, np.uint64), *(one.hashes for one in sets)]), to_offsets(sizes))
 
 
 def _matrix(sets: Shingles) -> Any:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from itertools import chain
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -66,8 +65,8 @@ class NearFinder:
         compare, options = self._settings.compare, self._settings.model_dump(include=OPTIONS)
 
         def edges(*, whole: bool) -> pl.DataFrame:
-            blocks = [one.texts(compare, whole=whole) for one in sets]
-            return near_edges(lambda: chain(*(read() for read in blocks)), **options)
+            blocks = [block for one in sets for block in one.texts(compare, whole=whole)]
+            return near_edges(blocks, **options, engine=self._corpus.engine)
 
         found = edges(whole=True)
         return joined_edges(edges(whole=False), found, contexts) if contexts.any() else found
@@ -83,10 +82,13 @@ class NearFinder:
         compare, size = self._settings.compare, self._settings.shingle_size
         rows = pairs.select(row_a="row", row_b="duplicate_of").with_row_index("place")
         both = in_one_context(rows, self._corpus.contexts(compare), "row_a", "row_b")
-        parts = [
-            some.select("place", similarities(self._corpus.texts(compare, whole=whole), some, size=size)["similarity"])
-            for whole, some in ((True, rows.filter(~both)), (False, rows.filter(both)))
-        ]
+
+        def measured(some: pl.DataFrame, *, whole: bool) -> pl.DataFrame:
+            texts = self._corpus.texts(compare, whole=whole)
+            found = similarities(texts, some, size=size, engine=self._corpus.engine)
+            return some.select("place", found.get_column("similarity"))
+
+        parts = [measured(rows.filter(~both), whole=True), measured(rows.filter(both), whole=False)]
         return pl.concat(parts).sort("place").get_column("similarity")
 
     def against(self, others: Corpus) -> pl.DataFrame:

@@ -1,11 +1,15 @@
 """Schemas of duplicate finding: edges between rows, and matches in another set."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import polars as pl
 
-Blocks = Callable[[], Iterable[pl.Series]]  # the texts, block by block; the same ones at every call
+from curate.engine import Block
+
+Frames = Sequence[Block[pl.DataFrame]]
+Read = Callable[[tuple[str, ...]], Frames]  # columns -> blocks of the same rows at every call
+Texts = Sequence[Block[pl.Series]]  # str; each block may be read several times
 # Two rows whose texts are similar, row_a < row_b, each pair once.
 EDGES = pl.Schema({"row_a": pl.UInt64(), "row_b": pl.UInt64(), "similarity": pl.Float64()})
 # The most similar row of another set, for each row that has one.

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
+from curate.engine import THREADS, Engine
 from curate.errors import RecipeError, explained
 from curate.files import FILES, OWNER, atomic, check_ours, claim, parse_yaml, remove, write_text
 from curate.rundir.manifest import Manifest
@@ -32,10 +33,10 @@ DATA_KEYS = ("paths", "split", "config", "revision")
 
 
 class Store:
-    """One run directory, locked while it is open."""
+    """One run directory, locked while it is open, and the engine on which its stages run."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, engine: Engine = THREADS) -> None:
+        self.folder, self.engine = folder, engine
 
     def stage(self, name: str, key: str) -> Stage:
         """
@@ -71,7 +72,9 @@ def fingerprint(*parts: Any) -> str:
 
 
 @contextlib.contextmanager
-def open_store(folder: Path, recipe: dict[str, Any], recipe_text: str, *, force: bool = False) -> Iterator[Store]:
+def open_store(
+    folder: Path, recipe: dict[str, Any], recipe_text: str, *, force: bool = False, engine: Engine = THREADS
+) -> Iterator[Store]:
     """
     Create the run directory if needed, lock it, and write the recipe into it.
 
@@ -89,7 +92,7 @@ def open_store(folder: Path, recipe: dict[str, Any], recipe_text: str, *, force:
             _check_place(folder, recipe, force=force)
             (folder / MANIFEST).unlink(missing_ok=True)
             write_text(folder / RECIPE, recipe_text)
-            yield Store(folder)
+            yield Store(folder, engine)
     except OSError as error:
         raise explained(error) or error from error
 

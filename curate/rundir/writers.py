@@ -37,6 +37,11 @@ def _arrow(dtype: Any) -> pa.DataType:
     return _PLAIN[dtype]
 
 
+def as_table(frame: pl.DataFrame, schema: pa.Schema) -> pa.Table:
+    """Return a frame as the table that is written."""
+    return frame.to_arrow(compat_level=pl.CompatLevel.oldest()).select(schema.names).cast(schema)
+
+
 class TableWriter:
     """One parquet file, with one row group per block."""
 
@@ -53,11 +58,13 @@ class TableWriter:
 
     def write(self, frame: pl.DataFrame) -> None:
         """Append the rows."""
-        if len(frame):
-            table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
-            table = table.select(self._schema.names).cast(self._schema)
+        self.write_table(as_table(frame, self._schema))
+
+    def write_table(self, table: pa.Table) -> None:
+        """Append the rows of `as_table`."""
+        if len(table):
             self._writer.write_table(table)
-            self.rows += len(frame)
+            self.rows += len(table)
             self.memory_bytes += table.nbytes
 
     @property
@@ -76,6 +83,7 @@ class SplitWriter:
     def __init__(self, folder: Path, name: str, schema: pl.Schema = PAIR, fields: Present = frozenset()) -> None:
         self._folder, self._name, self._fields = folder, name, fields
         self._schema = file_schema(fields, schema)
+        self._arrow_schema = arrow_schema(self._schema)
         self._shards: list[Path] = []
         self._writer: TableWriter | None = None
         self.rows = 0
@@ -83,13 +91,21 @@ class SplitWriter:
 
     def write(self, frame: pl.DataFrame) -> None:
         """Append rows of PAIR (or `schema`), with those of the optional `fields` only; a full shard is closed first."""
+        self.write_table(self.as_table(frame))
+
+    def as_table(self, frame: pl.DataFrame) -> pa.Table:
+        """Return rows in the form in which they are written; several threads may do this."""
+        return as_table(to_file(frame, self._fields), self._arrow_schema)
+
+    def write_table(self, table: pa.Table) -> None:
+        """Append the rows of `as_table`."""
         if self._writer is not None and self._writer.bytes > SHARD_BYTES:
             self._close_shard()
         if self._writer is None:
             self._shards.append(self._folder / f"{self._name}-{len(self._shards):05}.parquet")
             self._writer = TableWriter(self._shards[-1], self._schema)
-        self._writer.write(to_file(frame, self._fields))
-        self.rows += len(frame)
+        self._writer.write_table(table)
+        self.rows += len(table)
 
     def _close_shard(self) -> None:
         if self._writer is not None:

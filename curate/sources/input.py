@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
+from curate.engine import ahead
 from curate.errors import InputError
 from curate.schema import empty
 from curate.sources.accounting import unused
@@ -71,7 +72,7 @@ def staged_blocks(
 ) -> Iterator[tuple[pl.DataFrame, DetectedFormat]]:
     """Yield the feed's rows as blocks of the schema, with their format; UNKNOWN before the first row."""
     found, seen = UNKNOWN, set[str]()
-    for block in feed.blocks():
+    for block in ahead(feed.blocks()):
         with _named(feed.name):
             if len(block.source_row) and block.columns.keys() - seen:
                 found = _with_new_columns(found, block, find)

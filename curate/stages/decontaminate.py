@@ -62,7 +62,7 @@ def decontaminate(store: Store, recipe: Recipe, remaining: Remaining) -> Stage:
         counts = by_set(found.scan().collect(), items).to_dicts()
         return {str(one.pop("eval_set")): one for one in counts}
 
-    each_part("decontaminate", remaining.pairs, stage, drops, sets=sets)
+    each_part("decontaminate", remaining.pairs, stage, drops, store.engine, sets=sets)
     return stage
 
 

@@ -1,14 +1,12 @@
 """Remaining pairs → those that are dropped as duplicates or contradictions."""
 
 from collections.abc import Callable, Iterator
-from functools import partial
-from itertools import chain
 
 import numpy as np
 import polars as pl
 
 from curate.dedup.clusters import components
-from curate.dedup.equal_form import SIDES, equal_ids
+from curate.dedup.equal_form import RESPONSES, equal_ids
 from curate.dedup.finder import DuplicateFinder
 from curate.dedup.finders import FINDERS
 from curate.dedup.jaccard import similarities
@@ -28,7 +26,7 @@ from curate.text.messages import COMPARED
 
 VERSION = 2
 OTHER_SET = "in_other_set"
-RESPONSES = "duplicate_responses"
+SIMILAR_RESPONSES = "duplicate_responses"
 
 
 def deduplicate(store: Store, recipe: Recipe, remaining: Remaining) -> Stage:
@@ -48,7 +46,7 @@ class _Duplicates:
     """One pass over the remaining pairs; each finder compares the texts once."""
 
     def __init__(self, store: Store, settings: Dedup, remaining: Remaining) -> None:
-        self._settings, self._remaining = settings, remaining
+        self._settings, self._remaining, self._engine = settings, remaining, store.engine
         self._best = best_of(settings.keep)
         self._pairs = remaining.frame("pair_id", "flipped_id", "prompt_id", *([self._best] if self._best else []))
         self._corpus = run_corpus(store, remaining)
@@ -87,7 +85,7 @@ class _Duplicates:
         """Return the pairs; those of equal texts have equal ids, where these are compared."""
         if not self._settings.exact and self._settings.contradictions == "keep":
             return self._pairs
-        return equal_ids(self._pairs, partial(self._remaining.blocks, "pair_id", *SIDES))
+        return equal_ids(self._pairs, self._remaining.blocks, self._engine)
 
     def _with_similar_responses(
         self, pairs: pl.DataFrame, of_prompts: list[pl.DataFrame], threshold: float
@@ -100,8 +98,8 @@ class _Duplicates:
         several = pairs.filter(pl.len().over("group") > 1).get_column("row").to_numpy()
         mask = np.zeros(count, bool)
         mask[several] = True
-        sides = [self._remaining.texts(side, pl.Series(mask)) for side in ("chosen", "rejected")]
-        cluster = components(2 * count, near_edges(lambda: chain(*(side() for side in sides)), threshold=threshold))
+        sides = [block for side in RESPONSES for block in self._remaining.texts(side, pl.Series(mask))]
+        cluster = components(2 * count, near_edges(sides, threshold=threshold, engine=self._engine))
         rows = pairs.get_column("row").to_numpy()
         # A blank response is similar to nothing, not even another one.
         return pairs.with_columns(
@@ -113,7 +111,7 @@ class _Duplicates:
         measures: dict[str, Callable[[pl.DataFrame], pl.Series]]
         measures = {f"{name}_duplicate": finder.similarity for name, finder in self._finders.items()}
         if self._settings.responses is not None:
-            measures[RESPONSES] = self._of_responses
+            measures[SIMILAR_RESPONSES] = self._of_responses
         done = [duplicates.filter(~pl.col("rule").is_in(list(measures)))]
         for rule, measure in measures.items():
             found = duplicates.filter(pl.col("rule") == rule)
@@ -123,7 +121,7 @@ class _Duplicates:
     def _of_responses(self, duplicates: pl.DataFrame) -> pl.Series:
         """Return the Jaccard similarity of the less similar side."""
         rows = duplicates.select(row_a="row", row_b="duplicate_of")
-        sides = [similarities(self._remaining.texts(side), rows) for side in ("chosen", "rejected")]
+        sides = [similarities(self._remaining.texts(side), rows, engine=self._engine) for side in RESPONSES]
         return pl.DataFrame({str(n): side["similarity"] for n, side in enumerate(sides)}).min_horizontal()
 
     def _in_other_sets(self) -> pl.DataFrame:

@@ -65,7 +65,7 @@ def measure(store: Store, pairs: Stage, models: Stage | None = None) -> Stage:
             line = " ".join(f"{type(error).__name__}: {error}".split())[:200]
             raise RecipeError(f"a signal of your own ({', '.join(columns_in_use())}) fails: {line}") from error
 
-    each_part("signals", pairs, stage, measured)
+    each_part("signals", pairs, stage, measured, store.engine)
     return stage
 
 
@@ -90,7 +90,7 @@ def decide(store: Store, recipe: Recipe, pairs: Stage, signals: Stage) -> Stage:
             reasons=pl.when(usable).then("reasons").otherwise(pl.concat_list(problem)),
         )  # fmt: skip
 
-    each_part("rules", pairs, stage, verdicts)
+    each_part("rules", pairs, stage, verdicts, store.engine)
     return stage
 
 

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from curate import limits, sources
+from curate.engine import THREADS
 from curate.errors import InputError, RecipeError
 from curate.rundir.stage import Stage
 from curate.rundir.store import Store, fingerprint
 from curate.sources.formats import EVAL_SETS
 from curate.terminal import progress
-from curate.text.blocks import mapped
 
 if TYPE_CHECKING:
     from curate.recipe.data import Source
@@ -100,7 +100,7 @@ def _read(stage: Stage, feeds: list[sources.Feed], source: "Source", read: Read)
         return len(part[1])
 
     with progress("read", source.limit, "rows") as advance:
-        for written in mapped(write, counted()):  # the next ones are read while one is written
+        for written in THREADS.map(write, counted()):  # the next ones are read while one is written
             advance(written)
     if rows == 0:
         raise InputError(f"{', '.join(source.paths)}: no rows to read")

@@ -1,42 +1,50 @@
 """Shared by the stages: parallel work on parts, and the pairs that remain at some point of the flow."""
 
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import accumulate, pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
 
+from curate.dedup.corpus import masked
+from curate.dedup.tables import Frames, Texts
+from curate.engine import Block, Engine
+from curate.rundir.column_sizes import group_bytes, together
 from curate.rundir.stage import Stage
 from curate.terminal import progress
 from curate.text.messages import COMPARED, compared_text
 
-WORKERS = max(1, min(os.cpu_count() or 1, 8))  # parts processed in parallel; polars' own threads come on top
 # Rows dropped after the rules, one row per pair; `matched` is the pair_id of another pair, or SET/ITEM.
 DROPS = pl.Schema({"row": pl.UInt64(), "rule": pl.String(), "value": pl.Float64(), "matched": pl.String()})
 
 
 def each_part(
-    what: str, source: Stage, target: Stage, make: Callable[[int], pl.DataFrame], **info: Callable[[], Any]
+    what: str,
+    source: Stage,
+    target: Stage,
+    make: Callable[[int], pl.DataFrame],
+    engine: Engine,
+    **info: Callable[[], Any],
 ) -> None:
-    """Write every missing part of the target in parallel; `info` is evaluated when all parts exist."""
+    """Write every missing part of the target, several at a time; `info` is evaluated when all parts exist."""
     if target.info is not None:
         return
     parts = len(source.parts())
     todo = [number for number in range(parts) if not target.part(number).is_file()]
-    pool = ThreadPoolExecutor(WORKERS)
-    try:
-        with progress(what, parts) as advance:
-            advance(parts - len(todo))
-            for _ in pool.map(lambda number: target.write(number, make(number)), todo):
-                advance()
-    finally:
-        pool.shutdown(cancel_futures=True)  # an interrupt does not wait for queued parts
+    with progress(what, parts) as advance:
+        advance(parts - len(todo))
+        for _ in engine.map(partial(_write_part, target, make), todo):
+            advance()
     target.finish(parts=parts, **{name: value() for name, value in info.items()})
+
+
+def _write_part(target: Stage, make: Callable[[int], pl.DataFrame], number: int) -> None:
+    target.write(number, make(number))
 
 
 @dataclass(frozen=True)
@@ -60,8 +68,11 @@ class Remaining:
     @cached_property
     def spans(self) -> list[tuple[int, int]]:
         """The first row of each part, and the row after its last."""
-        heights = (pl.scan_parquet(part, glob=False).select(pl.len()).collect().item() for part in self.pairs.parts())
-        return list(pairwise(accumulate(heights, initial=0)))
+        return list(pairwise(accumulate((one.num_rows for one in self._metadata), initial=0)))
+
+    @cached_property
+    def _metadata(self) -> list[pq.FileMetaData]:
+        return [pq.read_metadata(part) for part in self.pairs.parts()]
 
     @cached_property
     def dropped(self) -> pl.DataFrame:
@@ -96,34 +107,47 @@ class Remaining:
         together = pl.concat(parts, how="horizontal").with_row_index("row").filter("remaining").drop("remaining")
         return together.with_columns(pl.col("row").cast(pl.UInt64)).collect(engine="streaming")
 
-    def blocks(self, *columns: str) -> Iterator[pl.DataFrame]:
-        """Yield columns of the remaining pairs, part by part."""
-        for number, (start, stop) in enumerate(self.spans):
-            part = pl.read_parquet(self.pairs.part(number), columns=list(columns), glob=False)
-            yield part.filter(self.mask.slice(start, stop - start))
+    def blocks(self, columns: tuple[str, ...]) -> Frames:
+        """Return columns of the remaining pairs, a block per part."""
+        return [
+            Block(int(mask.sum()), partial(_read_remaining, self.pairs.part(number), columns, mask))
+            for number, mask in enumerate(self._masks(self.mask))
+        ]
 
-    def sides(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
-        """Yield columns of all pairs, part by part; null where a row does not remain, so that its place is its row."""
-        for number, (start, stop) in enumerate(self.spans):
-            part = pl.read_parquet(self.pairs.part(number), columns=list(columns), glob=False)
-            yield part.with_columns(
-                pl.when(self.mask.slice(start, stop - start)).then(pl.col(name)) for name in columns
-            )
+    def sides(self, columns: tuple[str, ...]) -> Frames:
+        """Return columns of all pairs, a block per run of parts; a row that does not remain is null."""
+        runs = together(sum(group_bytes(one, columns)) for one in self._metadata)
+        masks = [self.mask[self.spans[run.start][0] : self.spans[run.stop - 1][1]] for run in runs]
+        return [
+            Block(len(mask), partial(_read_masked, [self.pairs.part(number) for number in run], columns, mask))
+            for run, mask in zip(runs, masks, strict=True)
+        ]
 
-    def texts(self, compare: str, rows: pl.Series | None = None) -> Callable[[], Iterator[pl.Series]]:
+    def texts(self, compare: str, rows: pl.Series | None = None) -> Texts:
         """
-        Return a function that yields the text of every row, part by part, each time it is called. Rows that do not
-        remain (or are not in the mask `rows`) are null, so that the position of a text is its row.
+        Return the text of every row, a block per part. Rows that do not remain (or are not in the mask `rows`) are
+        null, so that the position of a text is its row.
         """
-        mask = self.mask if rows is None else rows
+        return [
+            Block(len(mask), partial(_read_text, self.pairs.part(number), compare, mask))
+            for number, mask in enumerate(self._masks(self.mask if rows is None else rows))
+        ]
 
-        def blocks() -> Iterator[pl.Series]:
-            for number, (start, stop) in enumerate(self.spans):
-                part = pl.scan_parquet(self.pairs.part(number), glob=False).select(COMPARED[compare])
-                masked = part.with_columns(mask.slice(start, stop - start).alias("wanted"))
-                yield masked.select(text=pl.when("wanted").then(compared_text(compare))).collect().to_series()
+    def _masks(self, mask: pl.Series) -> list[pl.Series]:
+        return [mask.slice(start, stop - start) for start, stop in self.spans]
 
-        return blocks
+
+def _read_remaining(part: Path, columns: tuple[str, ...], mask: pl.Series) -> pl.DataFrame:
+    return pl.read_parquet(part, columns=list(columns), glob=False).filter(mask)
+
+
+def _read_masked(parts: list[Path], columns: tuple[str, ...], mask: pl.Series) -> pl.DataFrame:
+    return masked(pl.read_parquet(parts, columns=list(columns), glob=False), mask)
+
+
+def _read_text(part: Path, compare: str, mask: pl.Series) -> pl.Series:
+    text = pl.when(mask).then(compared_text(compare))
+    return pl.read_parquet(part, columns=list(COMPARED[compare]), glob=False).select(text=text).to_series()
 
 
 def best_of(keep: str) -> str | None:

@@ -37,7 +37,7 @@ def cluster(store: Store, recipe: Recipe, remaining: Remaining) -> Stage:
     if stage.info is None:
         rows = remaining.rows
         vectors = run_corpus(store, remaining).vectors("prompt", model)[rows]
-        texts = pl.concat(list(remaining.texts("prompt")()))[rows]
+        texts = pl.concat([block.read() for block in remaining.texts("prompt")])[rows]
         labels, names = prompt_clusters(vectors, texts, count)
         places = map_2d(vectors)
         frame = pl.DataFrame({"row": rows, "cluster": labels, "at": np.arange(len(rows))}).cast({"at": pl.UInt64})

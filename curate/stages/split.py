@@ -1,15 +1,20 @@
 """Remaining pairs → the split of each; similar prompts are never in two splits."""
 
-from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
 
 from curate.dedup.clusters import components
 from curate.dedup.corpus import BlockCorpus
 from curate.dedup.finder import FinderSection
 from curate.dedup.finders import FINDERS
+from curate.dedup.tables import Frames
+from curate.engine import Block
 from curate.recipe.load import Recipe
+from curate.rundir.column_sizes import group_bytes, together
 from curate.rundir.stage import Stage
 from curate.rundir.store import DATA, SPLITS, Store, fingerprint
 from curate.selection.splits import split
@@ -62,12 +67,26 @@ def leaks(store: Store, recipe: Recipe) -> int:
     scans = [pl.scan_parquet(path, glob=False).with_columns(split=pl.lit(name)) for path, name in files]
     rows = pl.concat(scans).select("prompt_id", "split").with_row_index("row").collect(engine="streaming")
 
-    def read(columns: tuple[str, ...]) -> Iterator[pl.DataFrame]:
-        return (scan.select(columns).collect() for scan in scans)
+    def read(columns: tuple[str, ...]) -> Frames:
+        return [block for path, _ in files for block in _row_groups(path, columns)]
 
     edges = prompt_edges(recipe, stored_corpus(store, read, len(rows)), rows)
     sides = rows.get_column("split")
     return int((sides[edges.get_column("row_a")] != sides[edges.get_column("row_b")]).sum())
+
+
+def _row_groups(path: Path, columns: tuple[str, ...]) -> Frames:
+    """Return the row groups of a parquet file as blocks, several in one where they are small."""
+    found = pq.read_metadata(path)
+    rows = [found.row_group(number).num_rows for number in range(found.num_row_groups)]
+    return [
+        Block(sum(rows[run.start : run.stop]), partial(_read_groups, path, columns, run))
+        for run in together(group_bytes(found, columns))
+    ]
+
+
+def _read_groups(path: Path, columns: tuple[str, ...], groups: range) -> pl.DataFrame:
+    return pl.DataFrame(pq.ParquetFile(path).read_row_groups(list(groups), columns=list(columns)))
 
 
 def prompt_groups(recipe: Recipe, corpus: BlockCorpus, rows: pl.DataFrame) -> np.ndarray:

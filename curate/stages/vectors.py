@@ -6,7 +6,8 @@ from functools import partial
 import numpy as np
 import polars as pl
 
-from curate.dedup.corpus import BlockCorpus, Read, blocks_of
+from curate.dedup.corpus import BlockCorpus, blocks_of
+from curate.dedup.tables import Read
 from curate.embeddings.cache import embed
 from curate.embeddings.encoder import DEFAULT, load_encoder
 from curate.recipe.load import Recipe
@@ -27,7 +28,7 @@ def run_corpus(store: Store, remaining: Remaining) -> BlockCorpus:
 
 def stored_corpus(store: Store, read: Read, rows: int) -> BlockCorpus:
     """Return a corpus whose vectors are cached in the run."""
-    return BlockCorpus(read, rows, partial(embedded, store))
+    return BlockCorpus(read, rows, partial(embedded, store), store.engine)
 
 
 def frame_corpus(store: Store, frame: pl.DataFrame) -> BlockCorpus:

@@ -3,8 +3,10 @@
 from contextlib import ExitStack
 
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curate.engine import THREADS
 from curate.errors import CurateError
 from curate.files import atomic
 from curate.rundir.file_form import CONFIDENCE, Present, present
@@ -15,7 +17,6 @@ from curate.rundir.writers import SplitWriter, TableWriter, ledger_rows
 from curate.schema import LEDGER, OPTIONAL, PAIR
 from curate.stages.remaining import Remaining
 from curate.terminal import progress
-from curate.text.blocks import mapped
 
 
 def write_product(store: Store, remaining: Remaining, sides: Stage) -> dict[str, dict[str, int]]:
@@ -34,7 +35,7 @@ def write_product(store: Store, remaining: Remaining, sides: Stage) -> dict[str,
             writers = {name: stack.enter_context(SplitWriter(data, name, fields=fields)) for name in SPLITS}
             writers["train"].write(pl.DataFrame(schema=columns))  # a run that keeps no rows still has a train split
 
-            def rows_of(number: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+            def rows_of(number: int) -> tuple[dict[str, pa.Table], pl.DataFrame]:
                 span = remaining.spans[number]
                 block = pl.read_parquet(remaining.pairs.part(number), glob=False)
                 if CONFIDENCE in fields:
@@ -42,14 +43,16 @@ def write_product(store: Store, remaining: Remaining, sides: Stage) -> dict[str,
                     block = block.with_columns(signals.get_columns())
                 verdicts = pl.read_parquet(remaining.rules.part(number), glob=False)
                 split = _of_span(splits, *span).get_column("split")
-                return block, ledger_rows(block, verdicts, _of_span(drops, *span), split)
+                rows = ledger_rows(block, verdicts, _of_span(drops, *span), split)
+                kept = {name: block.filter(rows.get_column("split").eq_missing(name)) for name in SPLITS}
+                return {
+                    name: writers[name].as_table(some.select(list(columns))) for name, some in kept.items() if len(some)
+                }, rows
 
-            for block, rows in mapped(rows_of, range(len(remaining.spans))):  # the next ones while one is written
+            for tables, rows in THREADS.map(rows_of, range(len(remaining.spans))):  # the next ones while one is written
                 ledger.write(rows)
-                for name, writer in writers.items():
-                    kept = block.filter(rows.get_column("split").eq_missing(name)).select(list(columns))
-                    if len(kept):
-                        writer.write(kept)
+                for name, table in tables.items():
+                    writers[name].write_table(table)
                 advance()
         ledger.close()
     return {

@@ -68,7 +68,7 @@ class Tokens:
 def words(texts: pl.Series) -> Tokens:
     """Return the words of every text; null and empty texts have none."""
     # Arrays of about a megabyte of text at a time fit the processor's cache.
-    chunks = [_words(chunk.fill_null("")) for _, chunk in text_chunks([texts.str.to_lowercase()])]
+    chunks = [_words(chunk.fill_null("")) for chunk in text_chunks(texts.str.to_lowercase())]
     hashes, counts, chars = (
         np.concatenate(arrays) for arrays in zip(*(chunks or [_words(texts.clear())]), strict=True)
     )

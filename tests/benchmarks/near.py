@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 
 from curate.dedup.clusters import components
 from curate.dedup.near_edges import near_edges
+from curate.engine import sliced
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared" / "data"
@@ -93,11 +94,11 @@ def edited(texts: pl.Series, chance: np.random.Generator) -> pl.Series:
 def measured(path: Path) -> dict[str, Any]:
     """Measure the whole stage: seconds, edges, and memory beyond the texts."""
     similar = pl.Series(["a text to warm up with", "a text to warm up with!!", "a text to warm up with it"])
-    components(len(similar), near_edges(lambda: [similar], threshold=0.5))  # loads libraries, as for the other tools
+    components(len(similar), near_edges(sliced(similar), threshold=0.5))  # loads libraries, as for the other tools
     texts = list(blocks(path))
     before = memory("VmRSS")
     started, worked = time.perf_counter(), time.process_time()
-    edges = near_edges(lambda: texts, threshold=THRESHOLD)
+    edges = near_edges([block for one in texts for block in sliced(one)], threshold=THRESHOLD)
     clusters = len(np.unique(components(sum(map(len, texts)), edges)))
     seconds, cpu = time.perf_counter() - started, time.process_time() - worked
     taken = memory("VmHWM") - before
@@ -166,7 +167,7 @@ def quality(count: int) -> None:
 
     originals = corpus(20).unique(maintain_order=True).head(count // 2).to_list()
     texts = planted(originals, seed=7)
-    table = compare(texts, near_edges(lambda: [texts.get_column("text")], threshold=THRESHOLD), THRESHOLD)
+    table = compare(texts, near_edges(sliced(texts.get_column("text")), threshold=THRESHOLD), THRESHOLD)
     print(f"{len(texts):,} texts, threshold {THRESHOLD}, against the similarity of every pair\n")
     print("| pairs | similar | found | recall | in one cluster | precision |\n|---|---|---|---|---|---|")
     for kind, total, found, clustered, precision in table.rows():

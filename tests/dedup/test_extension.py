@@ -1,6 +1,5 @@
 """A user-defined duplicate finder: one class and one line, and a run uses it."""
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,7 +10,7 @@ from pydantic import create_model
 from curate.dedup.clusters import components
 from curate.dedup.finder import Corpus, FinderSection
 from curate.dedup.finders import FINDERS
-from curate.dedup.tables import EDGES, MATCHES
+from curate.dedup.tables import EDGES, MATCHES, Texts
 from curate.recipe import data, load
 from curate.rundir.result import Run
 from tests.data import row, write_jsonl
@@ -28,13 +27,13 @@ class AnagramFinder:
     def __init__(self, settings: Anagram, corpus: Corpus) -> None:
         self._texts, self._rows = corpus.texts(settings.compare), corpus.rows
 
-    def _letters(self, blocks: Iterable[pl.Series]) -> pl.DataFrame:
-        texts = [None if text is None else "".join(sorted(text)) for block in blocks for text in block]
+    def _letters(self, blocks: Texts) -> pl.DataFrame:
+        texts = [None if text is None else "".join(sorted(text)) for block in blocks for text in block.read()]
         letters = pl.DataFrame({"letters": texts}, schema={"letters": pl.String}).with_row_index("row")
         return letters.with_columns(pl.col("row").cast(pl.UInt64)).drop_nulls()
 
     def edges(self) -> pl.DataFrame:
-        letters = self._letters(self._texts())
+        letters = self._letters(self._texts)
         pairs = letters.join(letters, on="letters").filter(pl.col("row") < pl.col("row_right"))
         return pairs.select(row_a="row", row_b="row_right", similarity=pl.lit(1.0)).match_to_schema(EDGES)
 
@@ -47,7 +46,7 @@ class AnagramFinder:
         return pl.Series([1.0] * len(pairs))
 
     def against(self, others: Corpus) -> pl.DataFrame:
-        found = self._letters(self._texts()).join(self._letters(others.texts("prompt")()), on="letters")
+        found = self._letters(self._texts).join(self._letters(others.texts("prompt")), on="letters")
         return found.select(row="row", other_row="row_right", similarity=pl.lit(1.0)).match_to_schema(MATCHES)
 
 

@@ -5,7 +5,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from functools import partial
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -20,6 +20,7 @@ from curate.dedup.lsh import candidates
 from curate.dedup.minhash import Plan, Sketches, make_plan, sketch
 from curate.dedup.near_edges import SEED, near_edges
 from curate.dedup.tables import EDGES
+from curate.engine import Block, Threads, sliced
 from curate.errors import InputError
 from curate.text.blocks import text_chunks
 from tests.data import SHARED
@@ -31,15 +32,18 @@ FOX = "The quick brown fox jumps over the lazy dog while the sun sets slowly beh
 
 def edges(*texts: str | None, **options: object) -> Edges:
     """Return the edges among texts in one block."""
-    found = near_edges(lambda: [pl.Series(texts, dtype=pl.String)], **options)  # type: ignore[arg-type]
+    found = near_edges(sliced(pl.Series(texts, dtype=pl.String)), **options)  # type: ignore[arg-type]
     assert found.schema == EDGES
     return found.rows()
 
 
+def blocks_of(parts: list[pl.Series]) -> list[Block[pl.Series]]:
+    return [Block(len(part), partial(pl.Series, part)) for part in parts]
+
+
 def clusters(texts: list[str], block: int, workers: int = 2) -> set[frozenset[str]]:
     """Return the texts of each cluster, computed in blocks of this size."""
-    starts = range(0, len(texts), block)
-    found = near_edges(lambda: (pl.Series(texts[at : at + block]) for at in starts), workers=workers)
+    found = near_edges(sliced(pl.Series(texts), block), engine=Threads(workers))
     labels = components(len(texts), found)
     groups = pl.DataFrame({"text": texts, "label": labels}).group_by("label").agg("text")
     return {frozenset(group) for group in groups.get_column("text")}
@@ -87,8 +91,8 @@ def test_copies_of_a_near_duplicate_are_linked_to_the_first_copy() -> None:
 
 def test_rows_are_counted_over_all_blocks() -> None:
     blocks = [pl.Series(["a", FOX]), pl.Series([], dtype=pl.String), pl.Series([None, None]), pl.Series(["b", FOX])]
-    assert near_edges(lambda: blocks).rows() == [(1, 5, 1.0)]
-    assert near_edges(lambda: []).rows() == []
+    assert near_edges(blocks_of(blocks)).rows() == [(1, 5, 1.0)]
+    assert near_edges([]).rows() == []
 
 
 def test_empty_and_one_word_texts() -> None:
@@ -134,7 +138,7 @@ def test_a_word_of_megabytes_and_a_text_of_megabytes() -> None:
 def test_one_text_many_times_is_linear() -> None:
     started = time.process_time()
     block = pl.Series([FOX, "A text that stands alone."]).gather([0] * 50_000)
-    found = near_edges(lambda: [block] * 20)
+    found = near_edges(sliced(block) * 20)
     assert len(found) == 999_999
     assert found.get_column("row_a").max() == 0
     assert time.process_time() - started < 20
@@ -143,7 +147,7 @@ def test_one_text_many_times_is_linear() -> None:
 def test_a_large_cluster_is_connected_by_few_pairs() -> None:
     count = 5_000
     texts = [FOX.replace("dog", f"dog{number}") + " and then again " + FOX for number in range(count)]
-    found = near_edges(lambda: [pl.Series(texts)], threshold=0.75)  # any two share 22 of 28 shingles
+    found = near_edges(sliced(pl.Series(texts)), threshold=0.75)  # any two share 22 of 28 shingles
     assert set(components(count, found).tolist()) == {0}
     assert len(found) < 15 * count
 
@@ -153,7 +157,7 @@ def test_a_large_group_of_several_clusters_is_not_merged() -> None:
     head = " ".join(story(number) for number in range(2))
     bodies = [story(100 + number) for number in range(40)]
     texts = [f"{head} {body} x{copy}" for copy in range(30) for body in bodies]
-    found = near_edges(lambda: [pl.Series(texts)], threshold=0.9)
+    found = near_edges(sliced(pl.Series(texts)), threshold=0.9)
     labels = components(len(texts), found).reshape(30, 40)
     assert (labels == labels[0]).mean() > 0.99
     assert len(set(labels[0].tolist())) == len(bodies)
@@ -164,43 +168,40 @@ def test_less_memory_means_more_passes_and_the_same_edges() -> None:
     texts = pl.Series([changed for text in originals for changed in (text, f"{text} again", f"so {text}")])
     passes: list[int] = []
 
-    def blocks() -> Iterator[pl.Series]:
-        passes.append(1)
-        yield from (texts[at : at + 100] for at in range(0, len(texts), 100))
+    def read(at: int) -> pl.Series:
+        passes.append(at)
+        return texts[at : at + 100]
 
-    found = near_edges(blocks, memory_mb=1)
-    assert sum(passes) > 3
-    assert found.rows() == near_edges(lambda: [texts]).rows()
+    found = near_edges([Block(100, partial(read, at)) for at in range(0, 600, 100)], memory_mb=1)
+    assert len(passes) > 2 * 6
+    assert found.rows() == near_edges(sliced(texts)).rows()
     assert len(found) == 600
 
 
 def test_a_block_of_more_than_four_gigabytes() -> None:
     block = pl.Series(["x" * 5_000_000]).gather([0] * 900)  # which polars stores once
-    assert [(start, len(texts)) for start, texts in text_chunks([block])] == [(row, 1) for row in range(900)]
+    assert [len(texts) for texts in text_chunks(block)] == [1] * 900
 
 
 def test_few_words_and_long_shingles() -> None:
     assert edges("a b", "A, b!", "b a", shingle_size=8) == [(0, 1, 1.0)]
 
 
-def test_blocks_that_cannot_be_read_twice() -> None:
-    once = iter([pl.Series([FOX, FOX.replace("barn", "shed")])])
-    with pytest.raises(InputError, match="fewer rows at the second reading"):
-        near_edges(lambda: once)
+def test_pairs_of_rows_that_no_block_has() -> None:
     pairs = pl.DataFrame({"row_a": [0], "row_b": [1]}, schema={"row_a": pl.UInt64, "row_b": pl.UInt64})
-    with pytest.raises(InputError, match="fewer rows at the second reading"):
-        similarities(lambda: [pl.Series([FOX])], pairs)
+    with pytest.raises(InputError, match="row 1 is in no block"):
+        similarities(sliced(pl.Series([FOX])), pairs)
 
 
 def test_blocks_of_another_dtype() -> None:
     with pytest.raises(InputError, match="'numbers' is Int64"):
-        near_edges(lambda: [pl.Series("numbers", [1, 2])])
+        near_edges(sliced(pl.Series("numbers", [1, 2])))
 
 
 def test_similarities_of_any_pairs() -> None:
     texts = [pl.Series([FOX, "", "other words here", FOX.upper()]), pl.Series([FOX.replace("barn", "shed")])]
     pairs = pl.DataFrame({"row_a": [4, 0, 1, 0], "row_b": [0, 3, 2, 2]}, schema_overrides={"row_a": pl.UInt64})
-    assert similarities(lambda: texts, pairs).get_column("similarity").to_list() == [16 / 18, 1.0, 0.0, 0.0]
+    assert similarities(blocks_of(texts), pairs).get_column("similarity").to_list() == [16 / 18, 1.0, 0.0, 0.0]
 
 
 # Texts of few words, so that near-duplicates of every degree are common.
@@ -241,13 +242,15 @@ def test_edges_do_not_depend_on_block_and_chunk_sizes(
     texts: list[str], cuts: list[int], sizes: tuple[int, int, int], how: tuple[float, int]
 ) -> None:
     """Blocks of any size, also empty; chunks of any number of bytes and shingles; threads."""
-    whole = near_edges(lambda: [pl.Series(texts, dtype=pl.String)], threshold=how[0], shingle_size=how[1], workers=1)
+    whole = near_edges(
+        sliced(pl.Series(texts, dtype=pl.String)), threshold=how[0], shingle_size=how[1], engine=Threads(1)
+    )
     ends = [min(sum(cuts[:place]), len(texts)) for place in range(len(cuts) + 1)] + [len(texts)]
     blocks = [pl.Series(texts[start:stop], dtype=pl.String) for start, stop in pairwise(ends)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("curate.text.blocks.CHUNK_BYTES", sizes[0])
         patch.setattr("curate.dedup.jaccard.SHINGLES_PER_CHUNK", sizes[1])
-        found = near_edges(lambda: blocks, threshold=how[0], shingle_size=how[1], workers=sizes[2])
+        found = near_edges(blocks_of(blocks), threshold=how[0], shingle_size=how[1], engine=Threads(sizes[2]))
     assert found.equals(whole)
 
 
@@ -264,7 +267,7 @@ def test_every_edge_is_correct(texts: list[str], threshold: float) -> None:
 @settings(deadline=None, max_examples=40)
 @given(related())
 def test_texts_of_the_same_shingles_are_in_one_cluster(texts: list[str]) -> None:
-    found = near_edges(lambda: [pl.Series(texts, dtype=pl.String)])
+    found = near_edges(sliced(pl.Series(texts, dtype=pl.String)))
     labels = components(len(texts), found).tolist()
     linked = set(found.select("row_a", "row_b").rows())
     for (a, one), (b, other) in combinations(enumerate(map(plain_shingles, texts)), 2):
@@ -291,8 +294,8 @@ def test_clusters_of_many_texts_do_not_depend_on_blocks_and_order() -> None:
 def test_edges_do_not_depend_on_process_and_threads() -> None:
     texts = [story(number // 2) + " x" * (number % 2) for number in range(200)]
     program = (
-        "import polars as pl; from curate.dedup.near_edges import near_edges\n"
-        f"print(near_edges(lambda: [pl.Series({texts!r})]).rows())"
+        "import polars as pl; from curate.dedup.near_edges import near_edges; from curate.engine import sliced\n"
+        f"print(near_edges(sliced(pl.Series({texts!r}))).rows())"
     )
     outputs = {
         subprocess.run(
@@ -313,7 +316,7 @@ def test_edges_do_not_depend_on_process_and_threads() -> None:
 def test_recall_and_precision_on_real_texts_with_planted_edits() -> None:
     outputs = pl.read_parquet(SHARED / "alpaca_eval_outputs.parquet").get_column("output")
     texts = planted(outputs.unique(maintain_order=True).head(300).to_list(), seed=1)
-    found = near_edges(lambda: [texts.get_column("text")])
+    found = near_edges(sliced(texts.get_column("text")))
     for kind, similar, hits, clustered, precision in compare(texts, found, 0.8).rows():
         assert precision == 1.0
         assert hits >= 0.98 * similar, kind
@@ -328,7 +331,7 @@ def test_chunks_include_every_pair(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     for chunk in (1, 2, 4, 8, 16, 264, 1000):
         monkeypatch.setattr("curate.dedup.jaccard.SHINGLES_PER_CHUNK", chunk)
-        assert similarities(lambda: texts, pairs).get_column("similarity").to_list() == [1 / 3] * 66
+        assert similarities(blocks_of(texts), pairs).get_column("similarity").to_list() == [1 / 3] * 66
 
 
 def test_batches_are_disjoint_and_complete() -> None:
@@ -357,7 +360,7 @@ def test_rows_count_once_for_the_size_of_a_batch(pairs: list[tuple[int, int]], l
 def test_texts_of_one_shingle_and_of_none() -> None:
     texts = [pl.Series(["hello", "Hello!", "", " "])]
     pairs = pl.DataFrame({"row_a": [2, 0], "row_b": [3, 1]}, schema={"row_a": pl.UInt64, "row_b": pl.UInt64})
-    assert similarities(lambda: texts, pairs).get_column("similarity").to_list() == [0.0, 1.0]
+    assert similarities(blocks_of(texts), pairs).get_column("similarity").to_list() == [0.0, 1.0]
 
 
 def compared(keys: np.ndarray, minima: np.ndarray | None = None, threshold: float = 0.8) -> list[tuple[int, int]]:

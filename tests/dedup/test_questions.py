@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 import curate
 from curate.dedup.contexts import shared_contexts
-from curate.dedup.corpus import BlockCorpus
+from curate.dedup.corpus import BlockCorpus, blocks_of
 from curate.dedup.near_finder import Near, NearFinder
 from curate.dedup.questions import Questions, asked
+from curate.engine import sliced
 from curate.schema import MESSAGES
 
 DOCUMENT = "In the first year the cooperative built a mill beside the river and hired ten workers. " * 4
@@ -29,7 +30,11 @@ def frame(*prompts: Any) -> pl.DataFrame:
 
 def own(*prompts: Any) -> list[str | None]:
     found = frame(*prompts)
-    return Questions(lambda: found.iter_slices(2)).texts(found, "prompt", "own").to_list()
+    return compared(Questions(sliced(found, 2)), found, "prompt", "own")
+
+
+def compared(questions: Questions, frame: pl.DataFrame, compare: str, form: str = "named") -> list[str | None]:
+    return [text for block in questions.texts(sliced(frame, 3), compare, form) for text in block.read()]
 
 
 def similar(*prompts: Any) -> list[tuple[int, int]]:
@@ -96,7 +101,7 @@ def test_questions_may_be_one_word_or_long_lines() -> None:
 def test_context_is_named_by_a_number_per_five_words(words: int, numbers: int) -> None:
     question = " ".join(["word"] * words)
     found = frame(*(f"{DOCUMENT * 3}\n\n{one}" for one in (*QUESTIONS, question)))
-    named = Questions(lambda: [found]).texts(found, "prompt")[3]
+    named = compared(Questions(sliced(found)), found, "prompt")[3] or ""
     text, _, name = named.rpartition("\n")
     assert (text, len(name.split()), name.replace(" ", "").isdigit()) == (question, numbers, True)
 
@@ -137,10 +142,10 @@ def test_responses_are_compared_whole_and_prompts_beside_them_are_not() -> None:
         for n, question in enumerate(QUESTIONS)
     ]
     pairs = curate.read(rows)
-    questions = Questions(lambda: [pairs])
-    assert questions.texts(pairs, "chosen").to_list() == ["Answer 0.", "Answer 1.", "Answer 2."]
-    assert questions.texts(pairs, "prompt+chosen", "own")[1] == "How many workers were hired?\n\nAnswer 1."
-    assert questions.texts(pairs, "prompt", "whole")[1] == f"{DOCUMENT}\n\n{QUESTIONS[1]}"
+    questions = Questions(sliced(pairs))
+    assert compared(questions, pairs, "chosen") == ["Answer 0.", "Answer 1.", "Answer 2."]
+    assert compared(questions, pairs, "prompt+chosen", "own")[1] == "How many workers were hired?\n\nAnswer 1."
+    assert compared(questions, pairs, "prompt", "whole")[1] == f"{DOCUMENT}\n\n{QUESTIONS[1]}"
 
 
 def test_near_and_split_go_by_the_question() -> None:
@@ -159,7 +164,7 @@ def test_vectors_tell_questions_and_documents_apart() -> None:
         return np.array([[letter == axis for axis in "thwia"] for letter in letters], np.float32)
 
     prompts = frame(*(f"{text}\n\n{question}" for text in (DOCUMENT, OTHER) for question in QUESTIONS), "Alone?")
-    corpus = BlockCorpus(lambda columns: [prompts.select(columns)], len(prompts), embed)
+    corpus = BlockCorpus(blocks_of(prompts), len(prompts), embed)
     vectors = corpus.vectors("prompt", None)
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(7))
     cosines = vectors @ vectors.T
@@ -175,8 +180,7 @@ def test_vectors_tell_questions_and_documents_apart() -> None:
 @given(st.integers(1, 5), st.randoms(use_true_random=False))
 def test_contexts_do_not_depend_on_blocks_or_order(size: int, chance: random.Random) -> None:
     texts = [f"{text}\n\n{question}" for text in (DOCUMENT, OTHER) for question in QUESTIONS] + [DOCUMENT, "Tea?"]
-    expected = shared_contexts(lambda: [pl.Series(texts)])
+    expected = shared_contexts(sliced(pl.Series(texts)))
     chance.shuffle(texts)
-    blocks = [pl.Series(texts[at : at + size]) for at in range(0, len(texts), size)]
-    assert shared_contexts(lambda: blocks).equals(expected)
+    assert shared_contexts(sliced(pl.Series(texts), size)).equals(expected)
     assert len(expected) == 2

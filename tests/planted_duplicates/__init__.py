@@ -18,6 +18,7 @@ from curate.contamination.index import EvalIndex
 from curate.contamination.ngram import hits
 from curate.dedup.clusters import components
 from curate.dedup.near_edges import near_edges
+from curate.engine import sliced
 from tests.dedup.edits import EDITS
 
 FOLDER = Path(__file__).parent
@@ -89,7 +90,7 @@ def planted(base: Sequence[str], around: Sequence[str], seed: int = 0) -> pl.Dat
 
 def nearly_same_words(texts: pl.Series, threshold: float = 0.8) -> np.ndarray:
     """Return clusters of near-duplicates."""
-    return components(len(texts), near_edges(lambda: [texts], threshold=threshold))
+    return components(len(texts), near_edges(sliced(texts), threshold=threshold))
 
 
 def same_words(texts: pl.Series) -> np.ndarray:
