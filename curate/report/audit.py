@@ -24,7 +24,7 @@ AUDIT = "audit.json"
 VERSION = 1  # of what the audit computes
 SHOWN, IN_TABLE = 10, 50  # values in a chart, and in the table behind it
 LEAST_SHARE, LEAST_PAIRS = 0.01, 10  # of the pairs, from which a value is shown
-LABEL_CHARS = 32
+LABEL_CHARS, VALUE_CHARS = 32, 60
 Row = dict[str, Any]
 
 
@@ -249,8 +249,13 @@ def _win_figure(by: str, wins: Sequence[Win]) -> Figure:
     of = "its pairs with other models" if by == "model" else "the pairs of unequal length"
     about = f"Share of {of} in which {subject} is chosen, by {by}, with the 95 % interval{_of(len(shown), len(wins))}."
     title = f"win rates by {by}"
+    # In full, a long name would move the numbers out of sight; the tooltip of its mark has it.
     table = [
-        {name: value for name, value in one.row.items() if name not in ("by", "chosen")} for one in wins[:IN_TABLE]
+        {
+            "value": first_words(one.value, VALUE_CHARS),
+            **{name: one.row[name] for name in ("pairs", "in", "95 %", "right")},
+        }
+        for one in wins[:IN_TABLE]
     ]
     return figure(Chart(intervals(rows, title), table), title, about)
 

@@ -11,7 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import curate
-from curate.report.audit import LABEL_CHARS, AuditTables, Told, Win, _labels, audit_key, audit_section, stored_audit
+from curate.report.audit import (
+    LABEL_CHARS,
+    AuditTables,
+    Told,
+    Win,
+    _labels,
+    _win_figure,
+    audit_key,
+    audit_section,
+    stored_audit,
+)
 from curate.report.charts import bars, intervals
 from curate.rundir.manifest import Manifest, StageKey
 from curate.rundir.result import Run
@@ -213,6 +223,15 @@ def test_labels_that_are_equal_when_short_are_numbered() -> None:
     assert _labels(["x" * 40, "y", "x" * 41, "", "\u202e"]) == [
         f"1: {'x' * 32}…", "y", f"3: {'x' * 32}…", "(empty)", "\\u202e",
     ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_long_names_do_not_move_the_numbers_away() -> None:
+    wins = [Win("model", name, "its own", 1200, 0.75, 0.7, 0.8, 0.5) for name in ("m" * 300, "b")]
+    found = _win_figure("model", wins)
+    numbers = {"pairs": 1200, "in": "75%", "95 %": "70%–80%", "right": "50%"}
+    assert found.table == [{"value": f"{'m' * 60}…", **numbers}, {"value": "b", **numbers}]
+    assert "m" * 300 in found.svg
 
 
 @pytest.mark.slow
