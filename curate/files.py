@@ -144,7 +144,7 @@ if yaml.__with_libyaml__:  # its parser is several times as fast; what it parses
             Composer.__init__(self)
 
 else:
-    _Loader = yaml.SafeLoader  # type: ignore[misc, assignment]
+    _Loader = yaml.SafeLoader  # type: ignore[misc, assignment]  # either class is the base
 
 
 class BoundedYaml(_Loader):
@@ -157,7 +157,7 @@ class BoundedYaml(_Loader):
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """Compose a node, as the base class does."""
-        mark: Any = self.peek_event().start_mark  # type: ignore[union-attr]
+        mark: Any = self.peek_event().start_mark  # type: ignore[union-attr]  # it is called at an event
         is_alias = self.check_event(yaml.AliasEvent)
         self._depth += 1
         if self._depth > limits.YAML_DEPTH:
@@ -179,7 +179,7 @@ class BoundedYaml(_Loader):
 class TextKeys(BoundedYaml):
     """As `BoundedYaml`, and keys are text: a date or a number is not one that anybody means."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - PyYAML's
         """Construct a mapping, as the base class does."""
         for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
             kind = key.tag.removeprefix("tag:yaml.org,2002:")

@@ -13,9 +13,11 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from curate.engine import opened
 from curate.files import write_json
 from curate.recipe.consent import agreed, check_consent
 from curate.recipe.load import Recipe, resolved, to_yaml
+from curate.recipe.machines import Engine
 from curate.recipe.published import kept_files
 from curate.report.card import write_card
 from curate.report.html import write_report
@@ -33,7 +35,7 @@ from curate.rundir.manifest import (
 )
 from curate.rundir.result import Run, counts_of
 from curate.rundir.stage import Stage
-from curate.rundir.store import LEDGER, MANIFEST, SPLITS, Store, keep_files, open_store
+from curate.rundir.store import LEDGER, MANIFEST, RECIPE, SPLITS, Store, keep_files, open_store
 from curate.stages.decontaminate import decontaminate
 from curate.stages.dedup import deduplicate
 from curate.stages.label_noise import with_label_noise
@@ -69,6 +71,7 @@ def run(recipe: Recipe, out: str | Path, *, force: bool = False, make_pairs: Pai
     Run a recipe into a run directory. Stages that exist for the same recipe and input are not repeated, so the same
     call continues an interrupted run, and after an edit of the recipe only the stages that depend on it are run.
 
+    `recipe.engine` says where the work is done; it is not kept in the run, which is the same wherever.
     `make_pairs` generates the pairs of a recipe with prompts, generate, judge or pair: `pipelines.run` passes its own.
     """
     if make_pairs is None:
@@ -76,8 +79,12 @@ def run(recipe: Recipe, out: str | Path, *, force: bool = False, make_pairs: Pai
     check_consent(recipe)
     check_signals(recipe)
     clock, before = _Clock(), counts_of(Path(out))
+    engine, recipe = recipe.engine or Engine(), recipe.model_copy(update={"engine": None})
     clusters = None
-    with open_store(Path(out), resolved(recipe), to_yaml(recipe), force=force) as store:
+    with (
+        open_store(Path(out), resolved(recipe), to_yaml(recipe), force=force) as store,
+        opened(**engine.model_dump(), shared=store.folder / RECIPE) as store.engine,
+    ):
         with clock("read" if make_pairs is None else "generate"):
             source = make_pairs(store, recipe) if make_pairs else GeneratedPairs(read_pairs(store, recipe))
             pairs = source.pairs

@@ -72,6 +72,28 @@ def test_confidence_is_measured_used_by_rules_and_written(tmp_path: Path) -> Non
     assert stated.run.counts["kept"] == 144
 
 
+@pytest.mark.slow
+def test_annotators_of_the_source_are_evidence_unless_they_are_not_wanted(tmp_path: Path) -> None:
+    settings = ["label_noise.vectors=false", "split.test=0"]
+    # w0 gave the wrong labels, which are a third of theirs; the others only right ones.
+    right = [n for n in range(160) if n not in WRONG][:32]
+    who = [f"w{0 if n in (*WRONG, *right) else 1 + n % 2}" for n in range(160)]
+    named = [{**row, "meta": {"by": name}} for row, name in zip(rows(), who, strict=True)]
+    auto = [{**row, "worker_id": name} for row, name in zip(rows(), who, strict=True)]
+    found = curate.clean(named, tmp_path / "A", settings=[*settings, "label_noise.annotator=extra.meta.by"])
+    plain = curate.clean(named, tmp_path / "B", settings=settings)
+    assert found.manifest.label_noise is not None
+    assert plain.manifest.label_noise is not None
+    assert [head["head"] for head in found.manifest.label_noise.heads] == ["surface", "n-grams", "annotators"]
+    assert [head["head"] for head in plain.manifest.label_noise.heads] == ["surface", "n-grams"]
+    by = [run.train.sort("source_row").select("label_confidence").collect().to_series() for run in (found, plain)]
+    assert all(by[0][n] < by[1][n] for n in (*WRONG, *right))
+    again = curate.clean(auto, tmp_path / "C", settings=settings).train.sort("source_row")
+    assert again.select("label_confidence").collect().to_series().to_list() == pytest.approx(by[0].to_list())
+    unused = curate.clean(auto, tmp_path / "D", settings=[*settings, "label_noise.annotator=null"])
+    assert unused.manifest.label_noise == plain.manifest.label_noise
+
+
 def test_what_needs_it_says_so(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"rules.min_label_confidence: only models measure .*; set label_noise: true"):
         curate.clean(rows(4), tmp_path / "RUN", settings=["rules.min_label_confidence=0.2"])

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from curate.embeddings.adapters import adapter_in
 from curate.embeddings.encoder import loading
 from curate.errors import InputError, require
 from curate.files import read_named
@@ -77,9 +78,19 @@ def end_tokens(name: str, tokenizer: Any) -> frozenset[int]:
 
 
 def model_shape(name: str, *, remote_code: bool = False) -> ModelShape:
-    """Return the sizes of a model, given as a folder or Hub id, without loading or initializing its weights."""
+    """
+    Return the sizes of a model, given as a folder or Hub id, without loading or initializing its weights.
+
+    Raises InputError for a LoRA adapter: training starts from a whole model.
+    """
     torch, transformers = require("torch", EXTRA), require("transformers", EXTRA)
     with loading(name, code=remote_code) as folder:
+        if (adapter := adapter_in(folder)) is not None:
+            raise InputError(
+                f"{name} is an adapter of {adapter.base_model_name_or_path}, and training starts from a whole model: "
+                f"merge it first (peft.AutoPeftModelForCausalLM.from_pretrained({name!r}).merge_and_unload(), saved "
+                "with its tokenizer to a new folder)"
+            )
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=remote_code)
         with torch.device("meta"):
             model = transformers.AutoModelForCausalLM.from_config(config, trust_remote_code=remote_code)

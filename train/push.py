@@ -6,6 +6,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from curate.embeddings.adapters import ADAPTER, Adapter
 from curate.embeddings.encoder import loading
 from curate.errors import InputError, ServiceError
 from curate.files import atomic, digest, read_json
@@ -16,7 +17,7 @@ from curate.rundir.result import Run
 from curate.terminal import busy
 from train.card import write_card
 from train.preflight import pairs_of
-from train.training.sft import ADAPTER, Adapter, merge_adapter
+from train.training.sft import merge_adapter
 from train.training.train import MERGED, RESULT, Training, data_revision, open_training, with_label_smoothing
 
 # What loads a model, and its card; nothing else in the folder, such as training_args.bin, a pickle with local paths.

@@ -12,7 +12,7 @@ import polars as pl
 
 from curate.api.locations import line_numbers, local_paths, shown_path
 from curate.errors import check_not_hidden, unknown
-from curate.findings import bias, prompts, refusals, rows
+from curate.findings import annotators, bias, prompts, refusals, rows
 from curate.findings.kinds import EXTRA_RULES, KINDS
 from curate.findings.outputs import github, sarif
 from curate.findings.result import EXCERPT, Example, Finding, Findings, Hits
@@ -29,7 +29,6 @@ from curate.terminal import busy
 
 __all__ = ["Findings", "check", "codes", "explain", "github", "sarif"]
 
-ANNOTATORS = ("annotator", "annotator_id", "worker_id", "labeler", "labeller", "user_id", "judge", "evaluator")
 SAMPLE = 100  # rows whose other columns are looked at for an annotator or a split
 SIDES = ("prompt", "chosen", "rejected")
 
@@ -198,7 +197,7 @@ class _Staged:
         named = ids.with_columns(splits.gather(ids.get_column("feed")))
         return named.with_columns(
             split=pl.coalesce("split", self._other_column(("split",))),
-            annotator=self._other_column(ANNOTATORS),
+            annotator=self._other_column(annotators.NAMES),
         )
 
     def _other_column(self, names: tuple[str, ...]) -> pl.Series:

@@ -49,7 +49,8 @@ def clean(
     rules
         Changes of these rules: `{"max_chars_ratio": 4}`.
     settings
-        `section.key=value` texts, as for `--set`.
+        `section.key=value` texts, as for `--set`. `["engine.use=ray"]` works on all cores, or on a cluster (extra:
+        ray).
     signals
         Signals of your own, as for `measure`, which rules may name. The recipe names their columns and never their
         code: pass them again to repeat the run. A signal whose source changed is measured again; what it takes from

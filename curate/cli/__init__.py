@@ -1,6 +1,7 @@
 """The command line. Each command parses, calls one library function of the same name, and prints."""
 
 import sys
+from typing import Any
 
 from curate import limits, terminal
 from curate.cli import auditing as auditing
@@ -79,8 +80,8 @@ def _failed(error: BaseException) -> int:
     return 1
 
 
-def _misused(error: "BaseException") -> int:
-    message, context = error.format_message(), getattr(error, "ctx", None)  # type: ignore[attr-defined]
+def _misused(error: Any) -> int:
+    message, context = error.format_message(), getattr(error, "ctx", None)
     if message.strip():  # empty after the help was printed, where no command was given
         path = context.command_path if context else "curate"
         _tell(f"{message.strip()} ({path} --help shows how)")

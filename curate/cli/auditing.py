@@ -24,10 +24,10 @@ FEATURES, VALUES = 10, 8  # that are shown
 
 
 @app.command(epilog=AUDIT_EXAMPLES)
-def audit(  # noqa: PLR0913 - the options of the command
+def audit(
     source: Annotated[list[str], typer.Argument(metavar="RUN", help="A run directory, or sources as for clean.")],
     *,
-    format: Format = None,  # noqa: A002
+    format: Format = None,
     columns: Columns = None,
     split: Split = None,
     config: Config = None,

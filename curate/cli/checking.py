@@ -25,7 +25,7 @@ FailOn = Literal["error", "warning", "never"]
 
 
 @app.command(epilog=CHECK_EXAMPLES)
-def check(  # noqa: PLR0913 - the options of the command
+def check(
     source: Annotated[list[str] | None, typer.Argument(help="Files, folders, globs, or Hub datasets.")] = None,
     *,
     fail_on: Annotated[FailOn, typer.Option(help="Exit with 1 if there is a finding of this severity.")] = "error",
@@ -36,7 +36,7 @@ def check(  # noqa: PLR0913 - the options of the command
         str | None, typer.Option(help="Also check the rows with the tokenizer of this model (extra: train).")
     ] = None,
     examples: Annotated[int, typer.Option(min=0, max=1000, help="Example rows per finding.")] = 3,
-    format: Format = None,  # noqa: A002
+    format: Format = None,
     columns: Columns = None,
     split: Split = None,
     config: Config = None,

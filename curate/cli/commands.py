@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from curate.cli.options import (
+    Address,
     Against,
     Budget,
     Check,
     Columns,
     Config,
     DryRun,
+    Engine,
     Evals,
     Force,
     Format,
@@ -31,9 +33,11 @@ from curate.cli.options import (
     Trust,
     Unlike,
     Where,
+    Workers,
     Yes,
     app,
     ask_consent,
+    engine_settings,
     finish,
     look_ahead,
     source_options,
@@ -51,7 +55,8 @@ Examples:\n
 [bold]curate clean OWNER/NAME --split train -o RUN --set rules.max_chars_ratio=4[/]\n
 [bold]curate clean 'shards/*.parquet' -o RUN --columns prompt=q,chosen=good,rejected=bad[/]\n
 [bold]curate clean pairs.jsonl -o RUN --near --semantic --decontaminate mt_bench --decontaminate mine.jsonl[/]\n
-[bold]curate clean OWNER/NAME -o RUN --preset helpful --like cooking.txt --budget 5000[/]
+[bold]curate clean OWNER/NAME -o RUN --preset helpful --like cooking.txt --budget 5000[/]\n
+[bold]curate clean 'shards/*.parquet' -o RUN --near --engine ray[/]
 """
 EVALS_EXAMPLES = """
 Examples:\n
@@ -89,12 +94,12 @@ def options(
 
 
 @app.command(epilog=CLEAN_EXAMPLES)
-def clean(  # noqa: PLR0913 - the options of the command
+def clean(
     source: Annotated[list[str], typer.Argument(help="Files, folders, globs, or Hub datasets (OWNER/NAME).")],
     out: Out,
     *,
     settings: Set = None,
-    format: Format = None,  # noqa: A002
+    format: Format = None,
     columns: Columns = None,
     split: Split = None,
     config: Config = None,
@@ -111,6 +116,9 @@ def clean(  # noqa: PLR0913 - the options of the command
     semantic: Semantic = False,
     against: Against = None,
     evals: Evals = None,
+    engine: Engine = None,
+    address: Address = None,
+    workers: Workers = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -132,18 +140,21 @@ def clean(  # noqa: PLR0913 - the options of the command
     enabled = [f"{key}={json.dumps(value)}" for key, value in switches.items() if value]
 
     chosen = source_options(format=format, columns=columns, split=split, config=config, revision=revision, limit=limit)
-    chosen["settings"] = [*enabled, *(settings or ())]
+    chosen["settings"] = [*enabled, *engine_settings(engine, address, workers), *(settings or ())]
     with signals_of_files(signals or ()):
         finish(clean_source(source, out, preset=preset, force=force, **chosen), as_json=as_json)
 
 
 @app.command(epilog="Example: [bold]curate run recipe.yaml -o RUN --set split.test=0.05[/]")
-def run(  # noqa: PLR0913 - the options of the command
+def run(
     recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file.")],
     out: Out,
     *,
     settings: Set = None,
     signals: Signals = None,
+    engine: Engine = None,
+    address: Address = None,
+    workers: Workers = None,
     dry_run: DryRun = False,
     check: Check = False,
     trust: Trust = False,
@@ -157,7 +168,7 @@ def run(  # noqa: PLR0913 - the options of the command
     from curate.recipe.load import load_recipe
 
     with signals_of_files(signals or ()):
-        loaded = load_recipe(recipe, settings or ())
+        loaded = load_recipe(recipe, [*engine_settings(engine, address, workers), *(settings or ())])
         ask_consent(loaded, trusted=trust, yes=yes)
         if not look_ahead(loaded, lambda: _estimated(loaded, out), dry_run=dry_run, check=check, as_json=as_json):
             finish(run_recipe(loaded, out, force=force), as_json=as_json)

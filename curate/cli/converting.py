@@ -22,7 +22,7 @@ TO = (
 
 
 @app.command(epilog=EXAMPLES)
-def convert(  # noqa: PLR0913 - the options of the command
+def convert(
     source: Annotated[list[str], typer.Argument(help="Files, folders, globs, Hub datasets (OWNER/NAME), or a run.")],
     *,
     to: Annotated[str, typer.Option("--to", metavar="FORM", help=TO)],
@@ -35,7 +35,7 @@ def convert(  # noqa: PLR0913 - the options of the command
     ] = None,
     skip: Annotated[bool, typer.Option("--skip", help="Leave out pairs that the form cannot express.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
-    format: Format = None,  # noqa: A002
+    format: Format = None,
     columns: Columns = None,
     split: Annotated[str | None, typer.Option(help="Split of a Hub dataset, save_to_disk folder or run.")] = None,
     config: Config = None,

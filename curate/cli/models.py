@@ -65,7 +65,7 @@ Do = Callable[..., Mapping[str, Any]]
 
 
 @app.command(epilog=GENERATE_EXAMPLES)
-def generate(  # noqa: PLR0913 - the options of the command
+def generate(
     source: Annotated[list[str], typer.Argument(help="A recipe (.yaml), or prompts: files, folders, Hub datasets.")],
     out: Out,
     *,
@@ -89,7 +89,7 @@ def generate(  # noqa: PLR0913 - the options of the command
 
 
 @app.command(epilog=JUDGE_EXAMPLES)
-def judge(  # noqa: PLR0913 - the options of the command
+def judge(
     source: Annotated[list[str], typer.Argument(help="A recipe (.yaml), a run, or pairs: files, folders, Hub ids.")],
     out: JudgeOut = None,
     *,
@@ -124,7 +124,7 @@ def judge(  # noqa: PLR0913 - the options of the command
 
 
 @app.command(epilog=RUBRIC_EXAMPLES)
-def rubric(  # noqa: PLR0913 - the options of the command
+def rubric(
     source: Annotated[list[str], typer.Argument(metavar="PAIRS...", help="Labelled pairs: files, folders, Hub ids.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder of drafts and result; created if needed.")],
     *,

@@ -1,5 +1,6 @@
 """Shared by the commands: the app, common options, and the output of results."""
 
+import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -70,6 +71,14 @@ Evals = Annotated[
         "--decontaminate", help="Drop pairs that contain items of an eval set: name, file, Hub id. Repeatable."
     ),
 ]
+Engine = Annotated[
+    str | None, typer.Option(help="Where the work is done: threads, or ray (extra: ray). The data is the same.")
+]
+Address = Annotated[
+    str | None,
+    typer.Option(help='With --engine ray: a cluster, HOST:PORT or "auto"; by default one of this machine\'s cores.'),
+]
+Workers = Annotated[int | None, typer.Option(min=1, help="Cores in use at most.")]
 Force = Annotated[bool, typer.Option("--force", help="Use a folder even if it contains a run of another source.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the number of requests, tokens and dollars, and exit.")]
 Check = Annotated[
@@ -120,6 +129,12 @@ def finish(finished: Any, *, as_json: bool) -> None:
         render.run(finished)
     if not finished.counts["kept"]:
         raise typer.Exit(1)
+
+
+def engine_settings(engine: str | None, address: str | None, workers: int | None) -> list[str]:
+    """Return `--engine`, `--address` and `--workers` as settings of the recipe."""
+    given = {"engine.use": engine, "engine.address": address, "engine.workers": workers}
+    return [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
 
 
 def pairs_of(text: str | None) -> Mapping[str, str] | None:

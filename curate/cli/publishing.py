@@ -21,7 +21,7 @@ Config = Annotated[str, typer.Option(help="Name of the config; a repository can 
 
 
 @app.command(epilog=PUSH_EXAMPLES)
-def push(  # noqa: PLR0913 - the options of the command
+def push(
     folder: Folder,
     repo: Repo,
     *,

@@ -31,7 +31,7 @@ TrlFile = Annotated[Path | None, typer.Option("--config", help="A YAML file as f
 
 
 @app.command(epilog="Example: [bold]curate preflight RUN --model HuggingFaceTB/SmolLM2-135M-Instruct[/]")
-def preflight(  # noqa: PLR0913 - the options of the command
+def preflight(
     folder: RunFolder,
     *,
     model: ModelName = None,
@@ -56,7 +56,7 @@ def preflight(  # noqa: PLR0913 - the options of the command
 
 
 @app.command(epilog=TRAIN_EXAMPLES)
-def train(  # noqa: PLR0913 - the options of the command
+def train(
     folder: RunFolder,
     *,
     model: ModelName = None,
@@ -107,7 +107,7 @@ def train(  # noqa: PLR0913 - the options of the command
 
 
 @app.command(epilog=EVALUATE_EXAMPLES)
-def evaluate(  # noqa: PLR0913 - the options of the command
+def evaluate(
     folder: RunFolder,
     *,
     training: Annotated[Path | None, typer.Option(help="Folder of the training; default RUN/training.")] = None,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from curate.embeddings.adapters import adapter_in, merged
 from curate.embeddings.encoder import FILES, loading, model_folder
 from curate.errors import InputError, require
 from curate.files import digest
@@ -15,6 +16,7 @@ EXTRA = "embed"  # torch and transformers are in it
 NO_LIMIT = 10**9
 CAUSAL = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")  # how names of architectures end
 CLASSIFIER = "ForSequenceClassification"
+TASKS = {"CAUSAL_LM": "LoraForCausalLM", "SEQ_CLS": "LoraForSequenceClassification"}  # of adapters
 SCORED_AT_ONCE = 4  # sequences, whose logits over the whole vocabulary are in memory at the same time
 
 Ids = list[int]
@@ -22,16 +24,26 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def load(kind: Any, name: str, device: str | None, cpu_dtype: str) -> tuple[Any, Any]:
-    """Load tokenizer and model, on its device. Remote code is never executed."""
+def load(kind: Any, name: str, device: str | None, cpu_dtype: str, **options: Any) -> tuple[Any, Any]:
+    """Load tokenizer and model, on its device; an adapter is merged into its base. Remote code is never executed."""
     torch, transformers = require("torch", EXTRA), require("transformers", EXTRA)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = "bfloat16" if device.startswith("cuda") else cpu_dtype
     with loading(name) as folder:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        model, info = kind.from_pretrained(folder, dtype=dtype, trust_remote_code=False, output_loading_info=True)
-        if missing := sorted(info["missing_keys"]):  # they would be initialized at random
+        adapter = adapter_in(folder)
+        base = model_folder(adapter.base_model_name_or_path) if adapter else folder
+        own = tuple((adapter and adapter.modules_to_save) or ())
+        has_tokenizer = (Path(folder) / "tokenizer_config.json").is_file()
+        tokenizer = transformers.AutoTokenizer.from_pretrained(
+            folder if has_tokenizer else base, trust_remote_code=False
+        )
+        model, info = kind.from_pretrained(
+            base, dtype=dtype, trust_remote_code=False, output_loading_info=True, **options
+        )
+        missing = sorted(key for key in info["missing_keys"] if not key.startswith(own))
+        if missing:  # they would be initialized at random
             raise InputError(f"{name} is not a {kind.__name__}: its weights lack {', '.join(missing[:3])}")
+        model = merged(model, folder, name) if adapter else model
         return tokenizer, model.to(device).eval()
 
 
@@ -109,11 +121,13 @@ def dtype_here() -> str:
 def fingerprint_of(name: str) -> str:
     """Return what changes when the files of a model do: the commit of a Hub id, else a hash of the folder's files."""
     folder = Path(model_folder(name))
+    adapter = adapter_in(folder)
+    base = fingerprint_of(adapter.base_model_name_or_path) if adapter else ""
     if folder.parent.name == "snapshots":
-        return folder.name
+        return folder.name + base
     files = sorted(path for pattern in (*FILES, "*.bin") for path in folder.glob(pattern))
     sums = "".join(f"{path.name} {digest(path)}\n" for path in files)
-    return hashlib.sha256(sums.encode()).hexdigest()
+    return hashlib.sha256((sums + base).encode()).hexdigest()
 
 
 def token_batches(lengths: Sequence[int], most: int) -> Iterator[slice]:
@@ -136,13 +150,10 @@ def load_causal(name: str, device: str | None = None, *, chat: bool = True) -> t
     Raises InputError for a model of another kind, which transformers would load in part or run with attention to later
     tokens, and, for a `chat` model, without a chat template.
     """
-    transformers = require("transformers", EXTRA)
-    with loading(name) as folder:
-        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    kinds = config.architectures or []
-    if kinds and not any(kind.endswith(CAUSAL) for kind in kinds):
-        raise InputError(f"{name} is not a causal language model: it is a {kinds[0]}")
-    tokenizer, model = load(transformers.AutoModelForCausalLM, name, device, "float32")
+    _, kind = _described(name)
+    if kind and not kind.endswith(CAUSAL):
+        raise InputError(f"{name} is not a causal language model: it is a {kind}")
+    tokenizer, model = load(require("transformers", EXTRA).AutoModelForCausalLM, name, device, "float32")
     if chat and not tokenizer.chat_template:
         raise InputError(f"{name} has no chat template; expected a chat model (its name often ends in -Instruct)")
     return tokenizer, model
@@ -154,16 +165,22 @@ def load_reward(name: str, device: str | None = None) -> tuple[Any, Any]:
 
     Raises InputError for any other than a sequence classifier of one label.
     """
-    transformers = require("transformers", EXTRA)
+    labels, kind = _described(name)
+    if kind and not kind.endswith(CLASSIFIER):
+        raise InputError(f"{name} is not a reward model: it is a {kind}, expected a sequence classifier")
+    if labels != 1:
+        raise InputError(f"{name} is not a reward model: it has {labels} labels, expected 1")
+    auto = require("transformers", EXTRA).AutoModelForSequenceClassification
+    return load(auto, name, device, "float32", num_labels=1)
+
+
+def _described(name: str) -> tuple[int, str]:
+    """Return how many labels a model has, and its architecture ("" = not known); an adapter is what it was made for."""
     with loading(name) as folder:
-        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    kinds = config.architectures or []
-    if kinds and not any(kind.endswith(CLASSIFIER) for kind in kinds):
-        raise InputError(f"{name} is not a reward model: it is a {kinds[0]}, expected a sequence classifier")
-    if config.num_labels != 1:
-        raise InputError(f"{name} is not a reward model: it has {config.num_labels} labels, expected 1")
-    tokenizer, model = load(transformers.AutoModelForSequenceClassification, name, device, "float32")
-    return tokenizer, model
+        if (adapter := adapter_in(folder)) is not None:
+            return 1, TASKS.get(adapter.task_type or "", adapter.task_type or "")
+        config = require("transformers", EXTRA).AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    return config.num_labels, next(iter(config.architectures or []), "")
 
 
 def rewards(model: Any, rows: Sequence[Ids]) -> list[float | None]:

@@ -4,8 +4,9 @@ Label confidence: how probable it is that the chosen answer of each pair is the 
 Several heads look at a pair, each learnt from other prompts: surface features, these with sentence vectors, character
 n-grams, boosted trees, the models that wrote the answers, scores of others (judges, reward models), and other labels of
 the same two answers. Their log-odds are stacked by a logistic regression, again cross-fitted, whose probability is the
-confidence. What differs from cleanlab's confident learning (Northcutt et al. 2021, arXiv 1911.00068) is that a pair and
-its mirror image get opposite answers, and that several heads are combined.
+confidence; how reliable the label's annotator is shifts it (`curate.findings.annotators`). What differs from cleanlab's
+confident learning (Northcutt et al. 2021, arXiv 1911.00068) is that a pair and its mirror image get opposite answers,
+and that several heads are combined.
 """
 
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from curate.errors import RecipeError, require
+from curate.findings.annotators import annotator_odds
 from curate.findings.crossfit import (
     EXTRA,
     Fit,
@@ -42,7 +44,7 @@ class Evidence:
 
     pairs: pair_id, prompt_id, and, if known, flipped_id, chosen_model, rejected_model, and columns of SCORES. signals:
     `chosen_…` and `rejected_…` of both sides. texts: the answers. vectors: unit vectors of the answers, or None.
-    groups: what stays in one fold (a cluster of prompts).
+    groups: what stays in one fold (a cluster of prompts). annotators: who gave each label (null = not known), or None.
     """
 
     pairs: pl.DataFrame
@@ -50,6 +52,7 @@ class Evidence:
     texts: tuple[pl.Series, pl.Series]
     vectors: tuple[np.ndarray, np.ndarray] | None
     groups: pl.Series
+    annotators: pl.Series | None = None
 
 
 @dataclass(frozen=True)
@@ -65,8 +68,9 @@ def label_noise(evidence: Evidence) -> LabelNoise:
     Estimate the confidence of every label; nothing is flipped.
 
     out: label_confidence (0..1: the probability that another label of the pair, as noisy as the others, would be the
-         same; the pair's own label is no part of it), label_verdict ("reversed" below 0.25: the heads are sure of the
-         opposite; "ambiguous" up to 0.6; else "agrees"), heldout_loss (-ln of the confidence, nats)
+         same; the pair's own label is no part of it, but for how reliable its annotator is), label_verdict ("reversed"
+         below 0.25: the heads are sure of the opposite; "ambiguous" up to 0.6; else "agrees"), heldout_loss (-ln of the
+         confidence, nats)
     Raises RecipeError for fewer than 100 pairs, or fewer prompts than two.
     """
     count = len(evidence.pairs)
@@ -79,12 +83,14 @@ def label_noise(evidence: Evidence) -> LabelNoise:
     with one_thread():
         odds = {name: crossfitted(fit, folds) for name, fit in _heads(evidence).items()}
         stacked, weights = _stacked(np.column_stack(list(odds.values())), folds)
-    confidence = probability(stacked)
     heads: list[dict[str, float | str]] = [
         {"head": name, "weight": round(float(weight), 3), "agrees": round(float(_agreement(found)), 4)}
         for (name, found), weight in zip(odds.items(), weights, strict=True)
     ]
-    return LabelNoise(_rows(confidence), heads)
+    if evidence.annotators is not None and (who := annotator_odds(evidence.annotators, stacked, folds)) is not None:
+        stacked = stacked + who
+        heads.append({"head": "annotators", "weight": 1.0, "agrees": round(_agreement(who), 4)})
+    return LabelNoise(_rows(probability(stacked)), heads)
 
 
 def _rows(confidence: np.ndarray) -> pl.DataFrame:

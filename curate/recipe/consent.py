@@ -19,6 +19,7 @@ from curate.files import write_text
 from curate.recipe.endpoint import endpoint_of
 from curate.recipe.models import Model
 from curate.schema.section import AS_IS, Holds
+from curate.selection.sections import STEPS, Step
 from curate.sources.paths import SHIPPED
 
 if TYPE_CHECKING:
@@ -26,11 +27,12 @@ if TYPE_CHECKING:
 
 TRAIN = "train"  # the section that only training uses
 UNUSED = ("origin", "signals", "rules", "publish")  # sections of numbers, and of texts for readers
+STEP_KEYS = tuple(f"select.{name}" for name in STEPS)
 VALUE_CHARS = 200  # of a value that are shown
 
 
 class Use(NamedTuple):
-    """One thing that a recipe would use: the key that names it, and a phrase such as `read the file rubric.txt`."""
+    """One thing that a recipe would use: the key that sets it, and a phrase such as `read the file rubric.txt`."""
 
     key: str
     text: str
@@ -55,7 +57,8 @@ def uses(recipe: "Recipe", *, training: bool | None = None) -> list[Use]:
     if training is False:
         found += _of_auto(recipe)
     own = recipe.overridden
-    return [use for use in found if not any(use.key == key or use.key.startswith(f"{key}.") for key in own)]
+    whole = [key for key in own if key not in STEP_KEYS]  # a step keeps what `--set select.like={…}` does not name
+    return [use for use in found if use.key not in own and not any(use.key.startswith(f"{key}.") for key in whole)]
 
 
 def agreed(recipe: "Recipe") -> bool:
@@ -111,9 +114,20 @@ def _of(value: Any, key: str) -> Iterator[Use]:
     elif isinstance(value, BaseModel):
         for name, field in type(value).model_fields.items():
             yield from _of_field(getattr(value, name), field, f"{key}.{name}")
+    elif isinstance(value, tuple) and all(isinstance(item, Step) for item in value):
+        names = [item.name for item in value]
+        for item, name in zip(value, names, strict=True):
+            step = f"{key.removesuffix('.steps')}.{name}"
+            found = _of(item.settings, step)
+            yield from found if names.count(name) == 1 else _as_whole(found, key)
     elif isinstance(value, tuple):
-        for place, item in enumerate(value):
-            yield from _of(item, f"{key}.{place}")
+        for item in value:
+            yield from _as_whole(_of(item, key), key)
+
+
+def _as_whole(found: Iterator[Use], key: str) -> Iterator[Use]:
+    """Yield the uses of an item of a list, which `--set` sets as a whole."""
+    yield from (Use(key, use.text) for use in found)
 
 
 def _of_auto(recipe: "Recipe") -> Iterator[Use]:
@@ -127,6 +141,8 @@ def _of_field(value: Any, field: FieldInfo, key: str) -> Iterator[Use]:
     holds = next((mark for mark in field.metadata if isinstance(mark, Holds)), AS_IS)
     if holds.what in ("request", "trainer"):
         yield from _options(value, key)
+    elif holds.what == "address" and isinstance(value, str):
+        yield Use(key, f"connect to {_shown(value)}")
     elif holds.what not in ("name", "file"):
         yield from _of(value, key)
     elif value is not None and value != field.default:

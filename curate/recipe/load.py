@@ -11,9 +11,11 @@ import yaml
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
 
 from curate.errors import RecipeError, nearest, shortened
-from curate.files import FILES, BoundedYaml, TextKeys, parse_yaml, read_yaml, yaml_text
+from curate.files import FILES, BoundedYaml, read_yaml, yaml_text
 from curate.recipe.data import Decontaminate, Dedup, Publish, Rules, Source, Split, Switch
+from curate.recipe.machines import ByName, Engine
 from curate.recipe.models import Budget, Generate, Judge, Model, Pair, Prompts
+from curate.recipe.overrides import keys_set, set_value
 from curate.recipe.presets import with_preset
 from curate.recipe.rankings import check_rankings
 from curate.recipe.scoring import LabelNoise, ModelSignals
@@ -60,6 +62,7 @@ class Recipe(Section):
     split: Split = Split()
     publish: Publish = Publish()
     train: Train | None = None
+    engine: Annotated[Engine | None, ByName] = Field(None, description="Where the work is done; not kept in the run")
 
     _identity: str = PrivateAttr("")
     _overridden: tuple[str, ...] = PrivateAttr(())
@@ -182,7 +185,7 @@ def make_recipe(
     if overrides and plain.get("origin"):
         return changed(_validated(plain, where, text), plain, overrides, where=where, text=text)
     for override in overrides:
-        _override(plain, override)
+        set_value(plain, override, Recipe.model_fields)
     return _validated(plain, where, text)
 
 
@@ -198,7 +201,7 @@ def changed(
     new = make_recipe({name: section for name, section in tree.items() if name != "origin"}, overrides, **place)
     new = new.model_copy(update={"origin": recipe.origin})
     new._identity = recipe.identity
-    new._overridden = (*recipe.overridden, *keys, *(text.partition("=")[0].strip() for text in overrides))
+    new._overridden = (*recipe.overridden, *keys, *(key for text in overrides for key in keys_set(text)))
     return new
 
 
@@ -207,7 +210,7 @@ def _validated(plain: dict[str, Any], where: str, text: str | None) -> Recipe:
     try:
         return Recipe.model_validate(plain)
     except ValidationError as error:
-        raise RecipeError("; ".join(_explain(e, where, text) for e in error.errors())) from error
+        raise RecipeError("; ".join(_explain(e, plain, where, text) for e in error.errors())) from error
 
 
 def as_recipe(source: "str | Path | Mapping[str, Any] | Recipe", overrides: Sequence[str] = ()) -> Recipe:
@@ -228,30 +231,12 @@ def to_yaml(recipe: Recipe) -> str:
     return yaml_text(resolved(recipe))
 
 
-def _override(tree: dict[str, Any], text: str) -> None:
-    name, equals, value = text.partition("=")
-    *sections, key = name.strip().split(".")
-    if not equals or not all([*sections, key]) or not (sections or key in Recipe.model_fields):
-        raise RecipeError(f"--set {text!r}: expected section.key=value, as in --set rules.max_chars_ratio=4")
-    if name.strip().split(".")[0] == "origin":
-        raise RecipeError("origin says where a recipe came from and cannot be set; agree to what it uses with --trust")
-    for section in sections:
-        if tree.get(section) in (None, True):  # a missing section, or dedup.near=true before dedup.near.threshold=…
-            tree[section] = {}
-        tree = tree[section]
-        if not isinstance(tree, dict):
-            raise RecipeError(f"--set {text!r}: {section} is not a section")
-    try:
-        tree[key] = parse_yaml(value, TextKeys)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"--set {text[:80]!r}: {value[:80]!r} is not a YAML value") from error
-
-
-def _explain(error: Any, where: str, text: str | None) -> str:
+def _explain(error: Any, plain: Mapping[str, Any], where: str, text: str | None) -> str:
     path = ["rules", error["ctx"]["rule"]] if error["type"] == "rule" else list(error["loc"])
-    line = _line_of(text, path) if text else None
+    written = _as_written(path, plain)
+    line = _line_of(text, written) if text else None
     place = f"{where}, line {line}" if line else where
-    shown = ".".join(map(str, path))
+    shown = ".".join(map(str, written))
     message = re.sub(r"^Value error, ", "", error["msg"])
     if error["type"] == "extra_forbidden":
         known = _known_keys(path[:-1])
@@ -262,6 +247,12 @@ def _explain(error: Any, where: str, text: str | None) -> str:
         "" if isinstance(error["input"], dict) or error["type"] == "missing" else f", found {shortened(error['input'])}"
     )
     return f"{place}: {shown}: {message}{found}".replace(": : ", ": ")
+
+
+def _as_written(path: Sequence[str | int], plain: Mapping[str, Any]) -> Sequence[str | int]:
+    """Return the path of a step that is written as a key of the section select without its place in `steps`."""
+    is_step = len(path) > 3 and list(path[:2]) == ["select", "steps"] and isinstance(plain["select"], dict)
+    return ["select", *path[3:]] if is_step and path[3] in plain["select"] else path
 
 
 def _known_keys(path: Sequence[str | int]) -> list[str]:

@@ -4,7 +4,9 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from curate.schema.section import NAME, TOKENS, Section, Texts
+from curate.schema.section import AS_IS, NAME, TOKENS, Section, Texts
+
+AUTO = "auto"
 
 
 class LabelNoise(Section):
@@ -12,10 +14,19 @@ class LabelNoise(Section):
 
     vectors: bool = Field(True, description="Also learn from embeddings of the answers")
     model: Annotated[str | None, NAME] = Field(None, description="A sentence-transformers model; null = MiniLM")
+    annotator: Annotated[str | None, AS_IS] = Field(
+        AUTO,
+        description="Column of the source that says who gave the label: extra.worker; auto = annotator, worker_id and "
+        "the like; null = not used",
+    )
 
 
 class ModelSignals(Section):
-    """Signals that models measure on every pair: rewards, likelihood, relevance. Models are folders or Hub ids."""
+    """
+    Signals that models measure on every pair: rewards, likelihood, relevance.
+
+    Models are folders or Hub ids, also of LoRA adapters (extra: train).
+    """
 
     reward: Annotated[Texts, NAME] = Field(
         (), description="Reward models (sequence classifiers of one label); several also give a standard deviation"

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from markupsafe import Markup
 
 from curate.report.svg import titled
 
@@ -37,7 +38,7 @@ LABELS: Row = {
 class Chart:
     """A picture, and the values that it shows as a table."""
 
-    svg: str
+    svg: Markup
     table: list[Row] = field(default_factory=list)
     outside: tuple[str, ...] = ()  # bounds that are not within the axis
 
@@ -65,7 +66,7 @@ def histograms(groups: Mapping[str, pl.Series], title: str, counted: str) -> Cha
     return _histogram(dict(groups), colors, title, logarithmic=False, counted=counted)
 
 
-def prompt_map(points: pl.DataFrame, names: Sequence[str]) -> str:
+def prompt_map(points: pl.DataFrame, names: Sequence[str]) -> Markup:
     """
     Return a map of points (x, y, cluster, kept), coloured by cluster; dropped ones are faint.
 
@@ -101,7 +102,7 @@ def prompt_map(points: pl.DataFrame, names: Sequence[str]) -> str:
     return _svg({"width": 720, "height": 420, "layer": [dots, numbers]}, "Map of the prompts by cluster")
 
 
-def lines(found: Mapping[str, Sequence[tuple[float, float]]], title: str) -> str:
+def lines(found: Mapping[str, Sequence[tuple[float, float]]], title: str) -> Markup:
     """Return a line chart of (x, y) points, in the order of x; points that are not finite are omitted."""
     colors = dict(zip(found, (BLUE, ORANGE, GREY), strict=False))
     points = [
@@ -125,7 +126,7 @@ def lines(found: Mapping[str, Sequence[tuple[float, float]]], title: str) -> str
     return _svg(spec, title)
 
 
-def bars(rows: Sequence[Row], title: str) -> str:
+def bars(rows: Sequence[Row], title: str) -> Markup:
     """Return a horizontal bar from 0.5 to each value: an AUC. In: label (all different), value, about."""
     axis = {"title": "AUC", "tickCount": 5, "format": ".1f"}
     spec = {
@@ -146,7 +147,7 @@ def bars(rows: Sequence[Row], title: str) -> str:
     return _svg({"title": title, "width": 150, "height": {"step": 18}, **spec}, title)
 
 
-def intervals(rows: Sequence[Row], title: str) -> str:
+def intervals(rows: Sequence[Row], title: str) -> Markup:
     """Return a point for each share, with its interval and a line at one half. In: label, value, low, high, about."""
     scale = {"domain": [0, 1], "clamp": True}
     share = {"type": "quantitative", "scale": scale, "axis": {"title": None, "format": "%", "tickCount": 3}}
@@ -266,8 +267,9 @@ def _edges(values: np.ndarray, *, logarithmic: bool) -> np.ndarray:
     return np.linspace(low, high if high > low else low + 1, BINS + 1)
 
 
-def _svg(spec: dict[str, Any], title: str) -> str:
+def _svg(spec: dict[str, Any], title: str) -> Markup:
     # A plain Vega-Lite specification: building and validating it with altair would double the time.
     import vl_convert
 
-    return titled(vl_convert.vegalite_to_svg({**spec, "config": CONFIG}), title)
+    svg = titled(vl_convert.vegalite_to_svg({**spec, "config": CONFIG}), title)
+    return Markup(svg)  # noqa: S704 - Vega and `titled` escape texts

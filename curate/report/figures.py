@@ -33,7 +33,7 @@ def figure(chart: Chart, name: str, about: str, bounds: Sequence[str] = ()) -> F
         {column: number(value) if isinstance(value, float) else value for column, value in row.items()}
         for row in chart.table
     ]
-    return Figure(name, Markup(chart.svg), about, tuple(bounds), table)  # noqa: S704 - drawn by us from numbers
+    return Figure(name, chart.svg, about, tuple(bounds), table)
 
 
 def signal_figures(summary: Summary, bounds: Bounds, charted: Sequence[str]) -> list[Figure]:
@@ -88,4 +88,4 @@ def map_figure(summary: Summary) -> Markup:
     if len(points) > MOST_POINTS:
         points = points.gather_every(-(-len(points) // MOST_POINTS))
     names = summary.run.manifest.clusters.names if summary.run.manifest.clusters else []
-    return Markup(charts.prompt_map(points, names)) if len(points) else Markup("")  # noqa: S704 - drawn by us
+    return charts.prompt_map(points, names) if len(points) else Markup("")

@@ -11,12 +11,12 @@ import numpy as np
 import polars as pl
 
 from curate.errors import RecipeError, nearest, shortened
-from curate.rules.where import NOT_MET, Where, field_types, make_where, with_conditions
+from curate.rules.where import NOT_MET, Where, field_text, field_types, make_where, with_conditions
 from curate.signals import COLUMNS, Signal
 
 __all__ = [
-    "DEFAULTS", "NOT_MET", "Rule", "Where", "apply_rules", "field_types", "known_columns", "make_conditions",
-    "make_rule", "make_rules", "make_where", "numeric_columns", "plain_rules", "with_conditions",
+    "DEFAULTS", "NOT_MET", "Rule", "Where", "apply_rules", "field_text", "field_types", "known_columns",
+    "make_conditions", "make_rule", "make_rules", "make_where", "numeric_columns", "plain_rules", "with_conditions",
 ]  # fmt: skip
 
 OnNull = Literal["keep", "drop"]

@@ -228,7 +228,7 @@ def _object(types: Mapping[Path, pl.DataType], start: Path) -> pl.Expr:
     return pl.struct(values)
 
 
-def _text(path: Path) -> pl.Expr:
+def field_text(path: Path) -> pl.Expr:
     """Return a field of `extra` as a text: a number or an object as JSON writes it; null where there is none."""
     steps = "".join("['" + name.replace("\\", "\\\\").replace("'", "\\'") + "']" for name in path)
     text = pl.col("extra").str.json_path_match(f"${steps}")
@@ -239,14 +239,14 @@ def _text(path: Path) -> pl.Expr:
 
 
 def _typed(path: Path, dtype: pl.DataType) -> pl.Expr:
-    text = _text(path)
+    text = field_text(path)
     if dtype == pl.Boolean():
         return text == "true"
     return text.cast(dtype)
 
 
 def _facts(path: Path, number: int) -> list[pl.Expr]:
-    text = _text(path)
+    text = field_text(path)
     return [
         text.is_null().all().alias(f"none{number}"),
         text.cast(pl.Float64, strict=False).is_not_null().or_(text.is_null()).all().alias(f"number{number}"),

@@ -42,11 +42,18 @@ class Stage:
 
     def write(self, number: int, frame: pl.DataFrame) -> None:
         """Write one part atomically, then its checksum: a part without one counts as missing."""
+        self.note(self.write_part(number, frame))
+
+    def write_part(self, number: int, frame: pl.DataFrame) -> str:
+        """Write one part atomically, and return a line for `note`. Parts may be written by processes anywhere."""
         path = self.part(number)
         with atomic(path) as temporary:
             frame.write_parquet(temporary, compression="lz4", statistics=False)  # read again soon, so fast compression
-            line = f"{path.name} {digest(temporary)}\n"
-        with (self.folder / SUMS).open("a", encoding="ascii") as file:  # one write: parts are written in parallel
+            return f"{path.name} {digest(temporary)}\n"
+
+    def note(self, line: str) -> None:
+        """Note the checksum of a part; only the process that runs the stage does."""
+        with (self.folder / SUMS).open("a", encoding="ascii") as file:
             file.write(line)
 
     def finish(self, **info: Any) -> None:

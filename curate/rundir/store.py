@@ -120,7 +120,8 @@ def _check_place(folder: Path, recipe: dict[str, Any], *, force: bool) -> None:
     foreign = [path for path in sorted((folder / DATA).glob("*")) if not SHARD.fullmatch(path.name)]
     if foreign:
         raise RecipeError(f"{foreign[0]} was not written by prefcurate and would be removed; move it out of {folder}")
-    if force or not (folder / RECIPE).is_file():
+    has_work = (folder / MANIFEST).is_file() or any((folder / STAGES).glob("*/part-*"))
+    if force or not has_work or not (folder / RECIPE).is_file():
         return
     previous = _source_of(folder / RECIPE)
     if any(previous.get(key) != recipe["source"][key] for key in DATA_KEYS):

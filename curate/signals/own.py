@@ -80,14 +80,14 @@ def load(where: str) -> Callable[..., Any]:
         spec.loader.exec_module(module)
     except Exception as error:
         raise RecipeError(f"--signals {where!r}: {path} fails: {_line(error)}") from error
-    function = getattr(module, name, None)
+    function: object = getattr(module, name, None)
     if not callable(function):
         functions = [n for n, value in vars(module).items() if inspect.isfunction(value) and not n.startswith("_")]
         raise RecipeError(
             f"--signals {where!r}: {path} has no function {name!r}.{nearest(name, functions)}"
             f" It has {', '.join(functions) or 'none'}"
         )
-    return function  # type: ignore[no-any-return]
+    return function
 
 
 def _checked(signal: Signal) -> Signal:

@@ -112,7 +112,7 @@ def _listed(file: Path, name: str, kind: type[T]) -> list[T]:
     """Return a list from a JSON file written by `save_to_disk`."""
     try:
         lists = msgspec.json.decode(file.read_bytes(), type=dict[str, Any])
-        return msgspec.convert(lists.get(name), list[kind])  # type: ignore[valid-type]
+        return msgspec.convert(lists.get(name), list[kind])  # type: ignore[valid-type]  # mypy takes `kind` for a value
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{file} was not written by save_to_disk ({error}); is the folder complete?") from error
 

@@ -45,7 +45,7 @@ def decontaminate(store: Store, recipe: Recipe, remaining: Remaining) -> Stage:
         for path in [*found.parts(), *stage.parts()]:
             path.unlink()
 
-    def drops(number: int) -> pl.DataFrame:
+    def drops(number: int) -> list[pl.DataFrame]:
         start, stop = remaining.spans[number]
         wanted = remaining.mask.slice(start, stop - start).arg_true()
         sides = pl.read_parquet(remaining.pairs.part(number), columns=list(settings.fields), glob=False)[wanted]
@@ -53,16 +53,15 @@ def decontaminate(store: Store, recipe: Recipe, remaining: Remaining) -> Stage:
         numbers = dict(enumerate(rows.to_list()))
         hit = find(row_texts(sides, settings.fields)).with_columns(pl.col("row").replace_strict(numbers))
         hit = hit.cast(HITS)
-        found.write(number, hit)
         matched = pl.concat_str("eval_set", pl.lit("/"), "item")
         best = closest(hit).select("row", rule=pl.lit(RULE), value="overlap", matched=matched)
-        return best.match_to_schema(DROPS)
+        return [best.match_to_schema(DROPS), hit]
 
     def sets() -> dict[str, dict[str, int]]:
         counts = by_set(found.scan().collect(), items).to_dicts()
         return {str(one.pop("eval_set")): one for one in counts}
 
-    each_part("decontaminate", remaining.pairs, stage, drops, store.engine, sets=sets)
+    each_part("decontaminate", remaining.pairs, [stage, found], drops, store.engine, sets=sets)
     return stage
 
 

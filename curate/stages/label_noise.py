@@ -3,15 +3,20 @@
 import numpy as np
 import polars as pl
 
+from curate.errors import RecipeError
+from curate.findings.annotators import NAMES
 from curate.findings.label_noise import NOISE, SCORES, Evidence, label_noise
 from curate.recipe.load import Recipe
+from curate.recipe.scoring import AUTO
+from curate.rules import field_text
 from curate.rundir.stage import Stage
 from curate.rundir.store import Store, fingerprint
 from curate.stages.vectors import embedded
 from curate.text.messages import text_of
 
-VERSION = 2
+VERSION = 3
 RESPONSES = ("chosen", "rejected")
+SAMPLE = 1000  # rows with other columns, in which the annotator's is looked for
 
 
 def with_label_noise(store: Store, recipe: Recipe, pairs: Stage, signals: Stage) -> Stage:
@@ -29,7 +34,7 @@ def with_label_noise(store: Store, recipe: Recipe, pairs: Stage, signals: Stage)
     names = ["pair_id", "flipped_id", "prompt_id", "chosen_model", "rejected_model"]
     sides = [text_of(side).alias(f"{side}_text") for side in RESPONSES]
     usable = pl.col("problem").is_null()
-    rows = pairs.scan().select(*names, *sides, usable=usable).collect(engine="streaming")
+    rows = pairs.scan().select(*names, *sides, "extra", usable=usable).collect(engine="streaming")
     measured = signals.scan().collect(engine="streaming")
     mask = rows.get_column("usable")
     rows, known = rows.filter("usable"), measured.filter(mask)
@@ -39,6 +44,7 @@ def with_label_noise(store: Store, recipe: Recipe, pairs: Stage, signals: Stage)
     evidence = Evidence(
         rows.select(names).with_columns(known.select(scores).get_columns()),
         known, texts, vectors, rows.get_column("prompt_id"),
+        annotators(rows.select("extra"), settings.annotator),
     )  # fmt: skip
     found = label_noise(evidence)
     place = pl.Series(np.flatnonzero(mask.to_numpy()), dtype=pl.UInt32)
@@ -52,6 +58,24 @@ def with_label_noise(store: Store, recipe: Recipe, pairs: Stage, signals: Stage)
         start += len(part)
     stage.finish(heads=found.heads, pairs=len(rows), verdicts=dict(_counts(found.rows)))
     return stage
+
+
+def annotators(rows: pl.DataFrame, field: str | None) -> pl.Series | None:
+    """
+    Return who gave the label of each row, from a field of the source's other columns; None if nothing says it.
+
+    in : extra; a field (`extra.meta.worker`), "auto" = the first of NAMES that a row has, or None
+    Raises RecipeError for a field that no row has.
+    """
+    if field is None:
+        return None
+    if field == AUTO:
+        some = rows.drop_nulls().head(SAMPLE).select(field_text((name,)).alias(name) for name in NAMES)
+        return next((rows.select(field_text((name,))).to_series() for name in NAMES if some[name].count()), None)
+    found = rows.select(field_text(tuple(field.removeprefix("extra.").split(".")))).to_series()
+    if not found.count():
+        raise RecipeError(f"label_noise.annotator: no row has {field}; expected a column of the source: extra.NAME")
+    return found
 
 
 def _counts(rows: pl.DataFrame) -> list[tuple[str, int]]:

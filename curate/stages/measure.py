@@ -49,23 +49,23 @@ def naming_signals(recipe: Recipe) -> Recipe:
 
 def measure(store: Store, pairs: Stage, models: Stage | None = None) -> Stage:
     """Measure the signals of the pairs, row for row; those of models are in `models`, if there are any."""
-    own = fingerprint_in_use()
+    own, signals = fingerprint_in_use(), list(measuring.SIGNALS.values())
     others = [*([own] if own else []), *([models.key] if models else [])]
     stage = store.stage("signals", fingerprint("signals", measuring.VERSION, pairs.key, *others))
 
-    def measured(number: int) -> pl.DataFrame:
+    def measured(number: int) -> list[pl.DataFrame]:
         part = pl.read_parquet(pairs.part(number), glob=False)
         if models:
             part = part.with_columns(pl.read_parquet(models.part(number), glob=False).get_columns())
         try:
-            return measuring.measure(part)
+            return [measuring.measure(part, signals)]
         except Exception as error:
             if not own or isinstance(error, CurateError):
                 raise
             line = " ".join(f"{type(error).__name__}: {error}".split())[:200]
             raise RecipeError(f"a signal of your own ({', '.join(columns_in_use())}) fails: {line}") from error
 
-    each_part("signals", pairs, stage, measured, store.engine)
+    each_part("signals", pairs, [stage], measured, store.engine)
     return stage
 
 
@@ -77,20 +77,21 @@ def decide(store: Store, recipe: Recipe, pairs: Stage, signals: Stage) -> Stage:
         return stage
     apply = applied(rules, pairs, signals)
 
-    def verdicts(number: int) -> pl.DataFrame:
+    def verdicts(number: int) -> list[pl.DataFrame]:
         problems = pl.read_parquet(pairs.part(number), columns=["problem", "detail"], glob=False)
         broken = apply(number)
         usable = pl.col("problem").is_null()
         problem = pl.concat_str("problem", "detail", separator=": ", ignore_nulls=True)
-        return pl.concat([problems, broken], how="horizontal").select(
+        found = pl.concat([problems, broken], how="horizontal").select(
             stage=pl.when(~usable).then(pl.col("problem").replace_strict(STAGES, default="read"))
             .when(pl.col("rule").is_not_null()).then(pl.lit("rules")),
             rule=pl.coalesce("problem", "rule"),
             value=pl.when(usable).then("value"),
             reasons=pl.when(usable).then("reasons").otherwise(pl.concat_list(problem)),
         )  # fmt: skip
+        return [found]
 
-    each_part("rules", pairs, stage, verdicts, store.engine)
+    each_part("rules", pairs, [stage], verdicts, store.engine)
     return stage
 
 

@@ -1,6 +1,6 @@
 """Shared by the stages: parallel work on parts, and the pairs that remain at some point of the flow."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import accumulate, pairwise
@@ -26,25 +26,32 @@ DROPS = pl.Schema({"row": pl.UInt64(), "rule": pl.String(), "value": pl.Float64(
 def each_part(
     what: str,
     source: Stage,
-    target: Stage,
-    make: Callable[[int], pl.DataFrame],
+    targets: Sequence[Stage],
+    make: Callable[[int], Sequence[pl.DataFrame]],
     engine: Engine,
     **info: Callable[[], Any],
 ) -> None:
-    """Write every missing part of the target, several at a time; `info` is evaluated when all parts exist."""
+    """
+    Write every missing part, several at a time: `make` returns that of each target, of which the first decides what is
+    missing and gets `info`, evaluated when all parts exist.
+    """
+    target, *beside = targets
     if target.info is not None:
         return
     parts = len(source.parts())
     todo = [number for number in range(parts) if not target.part(number).is_file()]
     with progress(what, parts) as advance:
         advance(parts - len(todo))
-        for _ in engine.map(partial(_write_part, target, make), todo):
+        for lines in engine.map(partial(_write_parts, [*beside, target], make), todo):
+            for stage, line in zip([*beside, target], lines, strict=True):
+                stage.note(line)
             advance()
     target.finish(parts=parts, **{name: value() for name, value in info.items()})
 
 
-def _write_part(target: Stage, make: Callable[[int], pl.DataFrame], number: int) -> None:
-    target.write(number, make(number))
+def _write_parts(targets: Sequence[Stage], make: Callable[[int], Sequence[pl.DataFrame]], number: int) -> list[str]:
+    first, *others = make(number)
+    return [stage.write_part(number, frame) for stage, frame in zip(targets, [*others, first], strict=True)]
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,10 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 if TYPE_CHECKING:
     from rich.console import Console
 
+__all__ = [
+    "Advance", "Output", "busy", "console", "is_broken_pipe", "is_watched", "outputs", "prepare", "progress", "say",
+    "show", "show_json", "tell", "visible", "visible_json",
+]  # fmt: skip
 PATIENCE = 1.0  # seconds before a bar appears
 LINE_EVERY = 10.0  # seconds between lines where there is no terminal
 # C0 without newline and tab, DEL, C1; characters that change the direction of text; halves of surrogate pairs, by which
@@ -61,17 +65,17 @@ def is_watched() -> bool:
 
 def show(text: str, end: str = "\n") -> None:
     """Print a result to standard output."""
-    print(visible(text), end=end)  # noqa: T201
+    print(visible(text), end=end)
 
 
 def show_json(value: Any) -> None:
     """Print plain data as JSON to standard output."""
-    print(visible_json(json.dumps(value, indent=2, ensure_ascii=False, default=str)))  # noqa: T201
+    print(visible_json(json.dumps(value, indent=2, ensure_ascii=False, default=str)))
 
 
 def tell(text: str) -> None:
     """Print one line to standard error."""
-    print(visible(" ".join(text.split("\n"))), file=sys.stderr)  # noqa: T201
+    print(visible(" ".join(text.split("\n"))), file=sys.stderr)
 
 
 def say(text: str) -> None:
@@ -252,7 +256,7 @@ def _open_closed_streams() -> None:
     os.close(nowhere)
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(number, "r" if number == 0 else "w", encoding="utf-8"))  # noqa: SIM115
+            setattr(sys, name, open(number, "r" if number == 0 else "w", encoding="utf-8"))  # noqa: SIM115 - stays open
 
 
 @contextlib.contextmanager
@@ -273,3 +277,7 @@ def outputs() -> Iterator[tuple[Output, Output]]:
 def is_broken_pipe(error: Exception) -> bool:
     """Whether the reader of a pipe went away, as `head` does."""
     return isinstance(error, OSError) and error.errno in (errno.EPIPE, errno.ESHUTDOWN)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -32,14 +32,17 @@ TABLES = (
 )
 READ = f"SELECT checksum, room, {', '.join(COLUMNS)} FROM replies WHERE key = ?"  # noqa: S608 - names of our own
 WRITE = (
-    f"INSERT OR REPLACE INTO replies (key, room, model, at, checksum, {', '.join(COLUMNS)}) "  # noqa: S608
+    f"INSERT OR REPLACE INTO replies (key, room, model, at, checksum, {', '.join(COLUMNS)}) "  # noqa: S608 - as above
     f"VALUES (?, ?, ?, ?, ?, {', '.join('?' * len(COLUMNS))})"
 )
 LOSE = (
     "INSERT INTO lost VALUES (?, 1, ?, ?) ON CONFLICT (model) DO UPDATE SET tries = tries + 1, "
     "input_tokens = input_tokens + excluded.input_tokens, output_tokens = output_tokens + excluded.output_tokens"
 )
-SUMS = "model, {}, CAST(TOTAL(input_tokens) AS INTEGER), CAST(TOTAL(output_tokens) AS INTEGER)"
+SUMS = (
+    "SELECT model, {}, CAST(TOTAL(input_tokens) AS INTEGER), CAST(TOTAL(output_tokens) AS INTEGER) FROM {} "
+    "GROUP BY model"
+)
 
 
 def _checksum(key: str, room: int, values: Sequence[Any]) -> str:
@@ -107,12 +110,12 @@ class RequestCache:
 
     def spent(self) -> dict[str, tuple[int, int, int]]:
         """Per model: answered requests, input tokens, output tokens. Counts that were not reported are missing."""
-        rows = self._run(f"SELECT {SUMS.format('COUNT(*)')} FROM replies GROUP BY model")  # noqa: S608
+        rows = self._run(SUMS.format("COUNT(*)", "replies"))
         return {model: (count, sent, got) for model, count, sent, got in rows}
 
     def lost(self) -> dict[str, tuple[int, int, int]]:
         """Per model: attempts without a reply that cost something, or may have; input tokens, output tokens."""
-        rows = self._run(f"SELECT {SUMS.format('tries')} FROM lost GROUP BY model")  # noqa: S608
+        rows = self._run(SUMS.format("tries", "lost"))
         return {model: (tries, sent, got) for model, tries, sent, got in rows}
 
     def paid(self) -> dict[str, tuple[int, int]]:

@@ -5,8 +5,9 @@ GPT-4), short trainings of one small model per arm, evaluated on held-out pairs 
     python tests/benchmarks/bakeoff.py --out OUT [--model FOLDER_OR_ID] [--steps 40] [--seeds 2] [--max-chars 450]
 
 The arms: `raw` (flipped labels, not curated), `curated` (rules, dedup, then the pairs where the judge `heuristic`,
-which does not see the labels, prefers the same side), `random` (as many pairs, of raw), and `clean` (no label flipped),
-the upper bound for finding every flipped label.
+which does not see the labels, prefers the same side), `random` (as many pairs, of raw), `confident` (raw without the
+pairs that `rules.min_label_confidence` drops), and `clean` (no label flipped), the upper bound for finding every
+flipped label.
 """
 
 import argparse
@@ -31,6 +32,8 @@ from train.evaluation.answers import candidates
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 FLIPPED = 0.2
 AS_IS = ["rules.defaults=false", "dedup.exact=false", "dedup.contradictions=keep"]
+ARMS = ("raw", "curated", "random", "confident", "clean")
+LEAST = 0.5  # label confidence below which the other pairs speak for the opposite label
 
 
 def main() -> None:
@@ -87,17 +90,34 @@ def prepared(file: Path, out: Path, most: int, held_out: int) -> tuple[dict[str,
     test, clean = pairs.filter(judging).sort("pair_id").head(held_out), pairs.filter(~judging)
     sides = pl.when(turned).then("rejected").otherwise("chosen"), pl.when(turned).then("chosen").otherwise("rejected")
     flipped = clean.with_columns(chosen=sides[0], rejected=sides[1])
-    agrees = agreed(flipped)
-    for name, rows in {"clean": clean, "raw": flipped, "curated": flipped.filter(agrees)}.items():
+    agrees, sure = agreed(flipped), confident(flipped, out)
+    arms = {"clean": clean, "raw": flipped, "curated": flipped.filter(agrees), "confident": flipped.filter(sure)}
+    for name, rows in arms.items():
         source = out / f"{name}.jsonl"
         rows.select("prompt", "chosen", "rejected").write_ndjson(source)
-        curate.clean(source, out / name, settings=["split.test=0", *(AS_IS if name == "raw" else [])])
+        curate.clean(source, out / name, settings=["split.test=0", *(AS_IS if name in ("raw", "confident") else [])])
     test.select("prompt", "chosen", "rejected").write_ndjson(out / "test.jsonl")
     curate.clean(out / "test.jsonl", out / "test", settings=["split.test=0.999", *AS_IS])
     wrong = clean.select(turned).to_series()
-    print(json.dumps({"pairs": len(clean), "test": len(test), "flipped": wrong.mean(), "flipped, of those agreed": wrong.filter(agrees).mean(), "agreed": int(agrees.sum())}), file=sys.stderr)  # fmt: skip  # noqa: E501
-    arms: dict[str, dict[str, str]] = {name: {"run": name} for name in ("raw", "curated")}
-    return {**arms, "random": {"random_of": "raw", "as_many_as": "curated"}, "clean": {"run": "clean"}}, "test"
+    facts = {"pairs": len(clean), "test": len(test), "flipped": wrong.mean()}
+    for name, kept in {"agreed": agrees, "confident": sure}.items():
+        facts |= {name: int(kept.sum()), f"flipped, of those {name}": wrong.filter(kept).mean()}
+    print(json.dumps(facts), file=sys.stderr)
+    runs = {name: {"run": name} for name in ("raw", "curated", "confident", "clean")}
+    random = {"random_of": "raw", "as_many_as": "curated"}
+    return {name: random if name == "random" else runs[name] for name in ARMS}, "test"
+
+
+def confident(pairs: pl.DataFrame, out: Path) -> pl.Series:
+    """
+    Return, per row, whether `min_label_confidence` keeps it. The trainings do not see the confidence: with that column
+    they would also take another loss.
+    """
+    source = out / "labels.jsonl"
+    pairs.select("prompt", "chosen", "rejected").write_ndjson(source)
+    settings = ["split.test=0", *AS_IS, "label_noise=true", f"rules.min_label_confidence={LEAST}"]
+    kept = curate.clean(source, out / "labels", settings=settings).train.select("source_row").collect().to_series()
+    return pl.Series(range(len(pairs))).is_in(kept.implode())
 
 
 def agreed(pairs: pl.DataFrame) -> pl.Series:

@@ -8,6 +8,9 @@ Beside label confidence: a random order, and cleanlab (Northcutt et al. 2021) on
 with a logistic regression cross-fitted over the same number of folds. AUC is that of telling flipped pairs from others;
 precision is the share of flipped pairs among as many of the least confident ones as were flipped. Intervals are 95 %
 over the seeds of flips (t distribution). Flips by length reverse mostly pairs whose chosen answer is much longer.
+
+Kinds with annotators have 20 of them, who label pairs at random: of `annotators` 4 flip 40 % and the others 2 %, of
+`alike` all flip as many. `annotators-3` has three labels of each pair, by three of them. The rate is not used.
 """
 
 import argparse
@@ -15,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +37,9 @@ from curate.text.messages import text_of
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 SETS = {"annotations": "alpaca_eval_annotations.parquet", "hh": "hh_rlhf_harmless.jsonl.gz", "llmbar": "llmbar.jsonl"}
 SIDES = ("chosen", "rejected")
+# Kinds with annotators: the share of labels that each of them flips.
+BAD = [0.4] * 4 + [0.02] * 16
+FLIPPING = {"annotators": BAD, "alike": [sum(BAD) / 20] * 20, "annotators-3": BAD}
 
 
 def main() -> None:
@@ -40,7 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1] if __doc__ else None)
     parser.add_argument("--sets", nargs="*", default=list(SETS), choices=list(SETS))
     parser.add_argument("--rates", nargs="*", type=float, default=[0.1, 0.2, 0.3])
-    parser.add_argument("--kinds", nargs="*", default=["uniform", "length"])
+    parser.add_argument("--kinds", nargs="*", default=["uniform", "length"], choices=["uniform", "length", *FLIPPING])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--rows", type=int, default=4000, help="at most this many pairs of a set, a random sample")
     parser.add_argument("--no-vectors", action="store_true", help="without embeddings")
@@ -54,7 +61,7 @@ def main() -> None:
             sys.exit(f"skipped: {SETS[name]} is not beside the repository, in ../shared/data")
         pairs, vectors = load(name, options)
         for kind in options.kinds:
-            for rate in options.rates:
+            for rate in [sum(BAD) / 20] if kind in FLIPPING else options.rates:
                 report(name, pairs, vectors, kind, rate, options)
 
 
@@ -72,9 +79,19 @@ def load(name: str, options: Any) -> tuple[pl.DataFrame, tuple[np.ndarray, np.nd
     return pairs, (found[: len(pairs)], found[len(pairs) :])
 
 
-def flipped(pairs: pl.DataFrame, kind: str, rate: float, seed: int) -> np.ndarray:
-    """Return which pairs get the wrong label."""
+def labellers(count: int, labels: int, seed: int) -> np.ndarray:
+    """Return an annotator, 0 to 19, per pair; with several labels per pair, different ones, pair by pair in turn."""
+    random = np.random.default_rng(seed)
+    each: np.ndarray = random.permuted(np.tile(np.arange(20), (count, 1)), axis=1)[:, :labels]
+    return each.T.ravel()
+
+
+def flipped(pairs: pl.DataFrame, kind: str, rate: float, seed: int, who: np.ndarray | None) -> np.ndarray:
+    """Return which pairs get the wrong label; `who` are the annotators of the kinds with annotators."""
     random = np.random.default_rng(seed).random(len(pairs))
+    if who is not None:
+        by_annotator: np.ndarray = random < np.array(FLIPPING[kind])[who]
+        return by_annotator
     if kind == "uniform":
         uniform: np.ndarray = random < rate
         return uniform
@@ -96,27 +113,37 @@ def with_labels(pairs: pl.DataFrame, wrong: np.ndarray) -> pl.DataFrame:
                 pl.when(mask).then(rejected).otherwise(chosen).alias(chosen),
                 pl.when(mask).then(chosen).otherwise(rejected).alias(rejected),
             ]
+    ids = {"pair_id": "flipped_id", "flipped_id": "pair_id"}
+    swapped += [pl.when(mask).then(other).otherwise(name).alias(name) for name, other in ids.items()]
     return pairs.with_columns(swapped)
 
 
 def report(name: str, pairs: pl.DataFrame, vectors: Any, kind: str, rate: float, options: Any) -> None:
     """Print how well each way finds the flips, over all seeds."""
     found: dict[str, list[tuple[float, float, float]]] = {}
+    labels = 3 if kind == "annotators-3" else 1
+    pairs = pl.concat([pairs.with_columns(flipped_id=pl.concat_str(pl.lit("~"), "pair_id"))] * labels)
     for seed in range(options.seeds):
-        wrong = flipped(pairs, kind, rate, seed)
+        who = labellers(len(pairs) // labels, labels, seed + 2000) if kind in FLIPPING else None
+        wrong = flipped(pairs, kind, rate, seed, who)
         given = with_labels(pairs, wrong)
         sides = None
         if vectors is not None:
-            mask = wrong[:, None]
-            sides = np.where(mask, vectors[1], vectors[0]), np.where(mask, vectors[0], vectors[1])
+            both, mask = [np.tile(side, (labels, 1)) for side in vectors], wrong[:, None]
+            sides = np.where(mask, both[1], both[0]), np.where(mask, both[0], both[1])
         random = np.random.default_rng(seed + 1000).random(len(pairs))
         found.setdefault("random", []).append((*scored(random, wrong), 0.0))
-        started = time.perf_counter()
         texts = given.get_column("chosen_text"), given.get_column("rejected_text")
-        named = given.select("pair_id", "prompt_id", "chosen_model", "rejected_model")
+        ids = ["pair_id", "prompt_id", *(["flipped_id"] if labels > 1 else [])]
+        named = given.select(*ids, "chosen_model", "rejected_model")
         evidence = Evidence(named, given, texts, sides, given.get_column("prompt_id"))
-        ours = label_noise(evidence).rows.get_column("label_confidence").to_numpy()
-        found.setdefault("label_confidence", []).append((*scored(ours, wrong), time.perf_counter() - started))
+        ours = {"label_confidence": evidence}
+        if who is not None:
+            ours["with annotators"] = replace(evidence, annotators=pl.Series(who))
+        for by, known in ours.items():
+            started = time.perf_counter()
+            confidence = label_noise(known).rows.get_column("label_confidence").to_numpy()
+            found.setdefault(by, []).append((*scored(confidence, wrong), time.perf_counter() - started))
         if options.others:
             started = time.perf_counter()
             theirs = by_cleanlab(options.others, given, sides)

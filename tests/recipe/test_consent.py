@@ -48,27 +48,22 @@ USES = {
     "source.paths": ["read ~/private.jsonl"],
     "prompts.model": ["send prompts to https://evil.example/v1 for the model openai:writer"],
     "prompts.documents": ["read ~/*.txt"],
-    "generate.models.0": [
-        "send prompts to http://evil.example:81/v1 with the key in AWS_SECRET_ACCESS_KEY for the model openai:a"
+    "generate.models": [
+        "send prompts to http://evil.example:81/v1 with the key in AWS_SECRET_ACCESS_KEY for the model openai:a",
+        "send prompts to https://api.openai.com/v1 with the key in OPENAI_API_KEY for the model openai:b",
+        'set the option tool to {"url": "http://x"}',
+        "send prompts to https://router.huggingface.co/v1 with the key in HF_TOKEN for the model inference:c",
+        "load the model gguf:/tmp/weights.gguf",
     ],
-    "generate.models.1": [
-        "send prompts to https://api.openai.com/v1 with the key in OPENAI_API_KEY for the model openai:b"
-    ],
-    "generate.models.1.extra.tool": ['set the option tool to {"url": "http://x"}'],
-    "generate.models.2": [
-        "send prompts to https://router.huggingface.co/v1 with the key in HF_TOKEN for the model inference:c"
-    ],
-    "generate.models.3": ["load the model gguf:/tmp/weights.gguf"],
     "generate.on_policy": ["send prompts to http://spy.example/v1 for the model openai:spy"],
-    "judge.models.0": ["load the model reward:them/reward"],
+    "judge.models": ["load the model reward:them/reward"],
     "judge.rubric": ["read ~/.ssh/id_rsa"],
     "budget.prices": ["read /etc/prices.yaml"],
     "dedup.against": ["read them/other"],
     "dedup.semantic.model": ["load the model them/encoder"],
-    "decontaminate.against.0.path": ["read mt_bench"],
-    "decontaminate.against.1.path": ["read /data/evals.jsonl"],
+    "decontaminate.against": ["read mt_bench", "read /data/evals.jsonl"],
     "decontaminate.model": ["load the model them/e"],
-    "select.steps.0.like.examples": ["read /home/me/mine.txt"],
+    "select.like.examples": ["read /home/me/mine.txt"],
     "select.model": ["load the model them/e2"],
     "train.model": ["load the model them/model"],
     "train.chat_template": ["read /tmp/t.jinja"],
@@ -122,10 +117,43 @@ def test_a_users_own_recipe_needs_no_consent() -> None:
 
 def test_what_the_user_sets_needs_no_consent() -> None:
     recipe = make_recipe(HOSTILE, ["train.model=./mine", "train.trl.beta=0.2", "judge.models=[heuristic]"])
-    assert set(USES) - set(listed(recipe)) == {"train.model", "train.trl.beta", "judge.models.0"}
+    assert set(USES) - set(listed(recipe)) == {"train.model", "train.trl.beta", "judge.models"}
     recipe = as_recipe(recipe, ["train.trl={beta: 1}", "train.chat_template=zephyr"])
     assert listed(recipe, training=True) == {}
     check_consent(recipe, training=True)
+
+
+def test_every_key_that_is_named_is_one_that_set_takes() -> None:
+    values = {
+        "source.paths": "mine.jsonl", "generate.models": "heuristic", "judge.models": "heuristic",
+        "decontaminate.against": "mine.jsonl", "prompts.model": "embedded", "generate.on_policy": "null",
+    }  # fmt: skip
+    steps = [{"rip": {}}, {"like": {"examples": "/home/me/mine.txt"}}]
+    in_steps = {**HOSTILE, "select": {"steps": steps, "model": "them/e2"}}
+    for tree in (HOSTILE, in_steps):
+        assert set(listed(make_recipe(tree))) == set(USES)
+        for key in USES:
+            recipe = make_recipe(tree, [f"{key}={values.get(key, 'mine')}"])
+            assert set(USES) - set(listed(recipe)) == {key}
+
+
+def test_a_step_that_is_set_keeps_what_is_not_named() -> None:
+    tree = {"origin": ORIGIN, "source": {"paths": ["shipped:quickstart.jsonl"]}}
+    tree["select"] = [{"like": {"examples": "/etc/passwd"}}]
+    assert set(listed(make_recipe(tree, ["select.like={texts: tea}"]))) == {"select.like.examples"}
+    assert listed(make_recipe(tree, ["select.like={examples: mine.txt}"])) == {}
+    assert listed(make_recipe(tree, ["select.like=null"])) == {}
+    assert listed(make_recipe(tree, ["select=null"])) == {}
+    named = tree | {"select": {"like": {"examples": "/etc/passwd"}}}
+    assert set(listed(make_recipe(named, ["select.steps=[rip]"]))) == {"select.like.examples"}
+
+
+def test_steps_of_one_name_are_set_together() -> None:
+    tree = {"origin": ORIGIN, "source": {"paths": ["shipped:quickstart.jsonl"]}}
+    tree["select"] = {"steps": [{"like": {"examples": "/etc/a"}}, {"like": {"examples": "/etc/b"}}]}
+    assert listed(make_recipe(tree)) == {"select.steps": ["read /etc/a", "read /etc/b"]}
+    assert "select.steps" in listed(make_recipe(tree, ["select.like.examples=mine.txt"]))
+    assert listed(make_recipe(tree, ["select.steps=[{like: {texts: tea}}]"])) == {}
 
 
 def test_the_model_of_the_train_section_may_be_used_before_training() -> None:
@@ -153,7 +181,7 @@ def test_consent_is_for_exactly_this_recipe(tmp_path: Path) -> None:
 
     trust(load_recipe(file), yes)
     trust(load_recipe(file), yes)
-    assert asked == [list(USES)]  # once
+    assert [list(dict.fromkeys(keys)) for keys in asked] == [list(USES)]  # once
     check_consent(load_recipe(file))
     check_consent(load_recipe(file, ["split.test=0.5"]))  # an edit of the user
     check_consent(load_recipe(file).model_copy(update={"judge": None}))  # a part of it

@@ -43,6 +43,14 @@ def test_resolved_recipe_reads_back_as_itself(tmp_path: Path) -> None:
             "source:\n  paths: x\ndedup:\n  keep: chosen_language\n",
             r"'chosen_language' is not a numeric signal",
         ),
+        (
+            "source:\n  paths: x\nselect:\n  budget: 5\n  like:\n    texts: tea\n    example: x\n",
+            r"line 7: unknown key select.like.example. Did you mean 'examples'\?",
+        ),
+        (
+            "source:\n  paths: x\nselect:\n  steps:\n  - like:\n      texts: tea\n      top: 0\n",
+            r"line 7: select.steps.0.like.top: .*greater than or equal to 1, found 0",
+        ),
         ("source:\n  paths: []\n", r"source.paths: name at least one source"),
         ("rules: {}\n", r"source.paths: name at least one source"),
         ("- a\n", r"contains list; expected sections: preset, source"),
@@ -62,6 +70,15 @@ def test_missing_file_and_wrong_encoding(tmp_path: Path) -> None:
     (tmp_path / "r.yaml").write_bytes(b"a: \xff")
     with pytest.raises(RecipeError, match="not a YAML file"):
         load_recipe(tmp_path / "r.yaml")
+
+
+@pytest.mark.parametrize("select", [{"like": {"texts": "tea"}}, {"steps": [{"like": {"texts": "tea"}}]},
+                                    [{"like": {"texts": "tea"}}]])  # fmt: skip
+def test_a_step_is_set_by_its_name_however_it_was_written(select: object) -> None:
+    recipe = make_recipe(SOURCE | {"select": select}, ["select.like.top=7"])
+    assert resolved(recipe)["select"]["steps"] == [
+        {"like": {"examples": [], "texts": ["tea"], "compare": "prompt", "threshold": None, "top": 7, "share": None}}
+    ]
 
 
 def test_overrides_are_yaml_values() -> None:

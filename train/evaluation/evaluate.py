@@ -74,7 +74,8 @@ def evaluate(
         raise InputError(f"{training.folder} is a reward model; use it as a judge: --judge reward:{training.model}")
     if reference is None and not (training.model / "adapter_config.json").is_file():
         reference = training.result["model"]
-    plain: dict[str, Any] = to_plain(_evaluate(test, training, reference, judges, count, max_tokens, trust_remote_code))
+    found = _evaluate(test, training, reference, judges, count, max_tokens, remote_code=trust_remote_code)
+    plain: dict[str, Any] = to_plain(found)
     write_json(evaluation_folder(training) / RESULT, plain)
     return plain
 
@@ -86,7 +87,8 @@ def _evaluate(
     judges: Sequence[str],
     count: int,
     max_tokens: int,
-    remote_code: bool,  # noqa: FBT001 - passed on
+    *,
+    remote_code: bool,
 ) -> dict[str, Any]:
     """Score the test pairs, generate and judge answers, write all files but evaluation.json, and return the report."""
     folder = evaluation_folder(training)

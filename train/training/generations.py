@@ -18,7 +18,7 @@ def callback(held_out: pl.DataFrame, count: int, tokenizer: Any, log: Callable[[
     base: Any = require("transformers", EXTRA).TrainerCallback
     prompts = held_out.select("prompt").unique(maintain_order=True).head(count)
 
-    class Answers(base):  # type: ignore[misc]  # transformers has no types
+    class Answers(base):
         def on_train_begin(self, args: Any, state: Any, control: Any, *, model: Any, **_: Any) -> None:
             if state.global_step == 0:  # otherwise resumed from a checkpoint, whose log already has it
                 self._answer(model)

@@ -2,21 +2,12 @@
 
 from pathlib import Path
 
-import msgspec
 import polars as pl
 
+from curate.embeddings.adapters import ADAPTER, Adapter
 from curate.errors import require
 from curate.files import read_json
 from train.models import EXTRA
-
-ADAPTER = "adapter_config.json"
-
-
-class Adapter(msgspec.Struct):
-    """What is read of an adapter's configuration, which PEFT writes."""
-
-    base_model_name_or_path: str
-    task_type: str | None = None
 
 
 def chosen_only(rows: pl.DataFrame) -> pl.DataFrame:

@@ -30,7 +30,7 @@ def finite_loss_trainer(base: Any) -> Any:
     """Return a subclass of a TRL trainer that raises NotFinite as soon as a training loss is NaN or infinite."""
     torch = require("torch", EXTRA)
 
-    class FiniteLossTrainer(base):  # type: ignore[misc]  # TRL has no types
+    class FiniteLossTrainer(base):
         def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **options: Any) -> Any:
             rows = inputs.pop("row", ())
             result = super().compute_loss(model, inputs, *args, **options)
@@ -57,7 +57,7 @@ def callback(log: Path, beta: float, *, early_stop: bool) -> Any:
     """Return a trainer callback that writes `log` as CSV and stops by `stop_reason`; `stopped` is that reason."""
     base: Any = require("transformers", EXTRA).TrainerCallback
 
-    class Watcher(base):  # type: ignore[misc]
+    class Watcher(base):
         stopped: str | None = None
 
         def on_log(self, args: Any, state: Any, control: Any, **_: Any) -> None:

@@ -1,0 +1,205 @@
+"""
+The engine of many machines, or of many cores: tasks of a Ray cluster (extra: ray).
+
+Every task gets the function, which each node fetches once, and one item; what it returns is copied out of Ray's object
+store, so that results never fill it. Ray runs the tasks of a worker or node that died again.
+"""
+
+import logging
+import os
+import pickle
+import platform
+import socket
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import cache, cached_property
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+from typing import Any, cast
+
+from curate.engine.base import Item, Result
+from curate.errors import RecipeError, require
+from curate.terminal import busy
+
+# Results that may wait for the one before them, and tasks that a core finds when it is free.
+TASKS_PER_CORE = 2
+CONNECT = 10.0  # seconds
+RETRIES = 20  # of a task whose worker or node died
+FUNCTIONS_KEPT = 4  # by a worker, with what they carry
+COMPARED = ("prefcurate", "polars", "pyarrow", "numpy", "polars-hash", "rensa", "ray")
+# A task has one core: libraries that start threads for all of a node would only disturb the others.
+ONE_THREAD = dict.fromkeys(
+    ("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"), "1"
+) | {"TOKENIZERS_PARALLELISM": "false"}
+
+
+class Ray:
+    """
+    Runs functions as tasks of a Ray cluster, to which this process is connected when the first of them comes.
+
+    address: "auto", or host:port of a cluster in which this process runs; None starts one of `workers` cores (all)
+    shared : a file of the run directory, which every node must see
+    """
+
+    def __init__(self, address: str | None, workers: int | None, shared: Path) -> None:
+        self._address, self._workers, self._shared = address, workers, shared
+
+    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        """
+        Yield `function(item)` for every item, in order.
+
+        Raises RecipeError where there is no cluster at the address, and for a node that has another version of a
+        library by which results could differ, or that does not see the shared file.
+        """
+        import ray
+
+        slots = self._slots
+        carried = ray.put(_packed(function))
+        todo = iter(items)
+        running: deque[Any] = deque()
+        try:
+            for item in islice(todo, slots):
+                running.append(_task().remote([carried], _packed(item)))
+            while running:
+                result = pickle.loads(_got(running.popleft()))  # noqa: S301 - of our own tasks
+                for item in islice(todo, 1):
+                    running.append(_task().remote([carried], _packed(item)))
+                yield cast(Result, result)
+        finally:
+            for one in running:
+                ray.cancel(one)
+
+    @cached_property
+    def _slots(self) -> int:
+        """How many tasks are submitted at a time."""
+        import ray
+
+        options: dict[str, Any] = {"address": "local", "num_cpus": self._workers, "include_dashboard": False}
+        if self._address:
+            options = {"address": self._address}
+        try:
+            if self._address and self._address != "auto":  # Ray itself would ask for 20 seconds, and write of it
+                host, _, port = self._address.rpartition(":")
+                socket.create_connection((host.strip("[]"), int(port)), CONNECT).close()
+            with busy("ray"):
+                ray.init(
+                    **options, namespace="prefcurate", logging_level=logging.CRITICAL, log_to_driver=False,
+                    runtime_env={"env_vars": ONE_THREAD},
+                )  # fmt: skip
+        except (OSError, ValueError, RuntimeError, OverflowError) as error:
+            line = next(iter(str(error).splitlines()), type(error).__name__)
+            raise RecipeError(
+                f"engine: there is no Ray cluster at {self._address or 'this machine'}: {line}"
+            ) from error
+        _check_nodes(self._shared)
+        cores = int(cast(Any, ray).cluster_resources().get("CPU", 1))
+        return TASKS_PER_CORE * min(cores, self._workers or cores)
+
+
+@contextmanager
+def connected(address: str | None, workers: int | None, shared: Path) -> Iterator[Ray]:
+    """Return the engine, see `Ray`, and disconnect at the end. Raises MissingExtra without Ray."""
+    _quiet()
+    ray = require("ray", "ray")
+    try:
+        yield Ray(address, workers, shared)
+    finally:
+        ray.shutdown()
+
+
+def _quiet() -> None:
+    """Keep Ray, before it is loaded, from reporting its use to anybody and from writing to the terminal."""
+    for name, value in (("RAY_USAGE_STATS_ENABLED", "0"), ("RAY_BACKEND_LOG_LEVEL", "fatal")):
+        os.environ.setdefault(name, value)
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
+
+
+@cache
+def _task() -> Any:
+    import ray
+
+    return ray.remote(max_retries=RETRIES, num_cpus=1)(_run)
+
+
+def _run(carried: Sequence[Any], item: bytes) -> bytes:
+    """Run the function on the item, in a worker."""
+    return _packed(_function(carried[0])(pickle.loads(item)))  # noqa: S301 - of our own process
+
+
+def _packed(value: object) -> bytes:
+    """Pickle a value; functions that cannot be imported by name go by value."""
+    from ray import cloudpickle
+
+    return cast(bytes, cast(Any, cloudpickle).dumps(value))
+
+
+_functions: dict[str, Callable[[Any], Any]] = {}  # of a worker, by reference: unpickled once, not once per item
+
+
+def _function(reference: Any) -> Callable[[Any], Any]:
+    import ray
+
+    key = reference.hex()
+    if key not in _functions:
+        if len(_functions) >= FUNCTIONS_KEPT:
+            del _functions[next(iter(_functions))]
+        _functions[key] = pickle.loads(ray.get(reference))  # noqa: S301 - of our own process
+    return _functions[key]
+
+
+def _got(reference: Any) -> bytes:
+    """Return a task's result. What the function raised is raised as it was."""
+    import ray
+
+    try:
+        return cast(bytes, ray.get(reference))
+    except ray.exceptions.RayTaskError as error:
+        cause = getattr(error, "cause", None)
+        raise (cause if isinstance(cause, BaseException) else error) from None
+    except (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError, ray.exceptions.OutOfMemoryError) as error:
+        line = next(iter(str(error).splitlines()), type(error).__name__)
+        raise RecipeError(f"engine: a worker died {RETRIES} times at the same block: {line}") from error
+
+
+def _check_nodes(shared: Path) -> None:
+    """Raise RecipeError for a node that would give other results, or that does not see the shared file."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    ours, looked_at = versions(), shared.resolve()
+    look = ray.remote(num_cpus=0)(_look)
+    for node in (one for one in cast(Any, ray).nodes() if one["Alive"]):
+        at = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        name = node.get("NodeManagerHostname", node["NodeID"])
+        try:
+            theirs, seen = ray.get(look.options(scheduling_strategy=at).remote(looked_at))
+        except ray.exceptions.RayError as error:
+            raise RecipeError(f"engine: prefcurate cannot be used on node {name}; install it there") from error
+        wrong = [f"{one} {theirs[one]}, not {ours[one]}" for one in ours if theirs[one] != ours[one]]
+        if wrong:
+            raise RecipeError(f"engine: node {name} has {'; '.join(wrong)}; install the same versions everywhere")
+        if seen != _stamp(looked_at):
+            folder = looked_at.parent
+            raise RecipeError(f"engine: node {name} does not see {folder}; choose an --out that all nodes share")
+
+
+def versions() -> dict[str, str]:
+    """Return what decides over results: Python, and the versions of the libraries that measure and hash."""
+    return {"python": platform.python_version(), "byte order": sys.byteorder} | {
+        name: version(name) for name in COMPARED
+    }
+
+
+def _look(shared: Path) -> tuple[dict[str, str], tuple[int, int] | None]:
+    return versions(), _stamp(shared)
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file that is seen over the network from another one of the same name."""
+    with suppress(OSError):
+        found = path.stat()
+        return found.st_size, found.st_mtime_ns
+    return None
