@@ -28,7 +28,7 @@ def teas(text: pl.Expr) -> pl.Expr:
 
 def fails(text: pl.Expr) -> pl.Expr:
     \"\"\"Fails on real pairs.\"\"\"
-    return pl.when(text.str.contains("tea")).then(text.str.to_integer()).otherwise(1)
+    return pl.when(text.str.len_chars() > 20).then(text.str.to_integer()).otherwise(1)
 """
 
 
