@@ -11,23 +11,25 @@ import polars as pl
 
 from curate.api.frames import measure
 from curate.dedup.corpus import BlockCorpus
-from curate.errors import InputError
+from curate.errors import InputError, RecipeError
 from curate.files import write_json
 from curate.findings.features import model_features, surface_features
 from curate.findings.remedies import models_balanced, remedy_table, weights_of
 from curate.findings.shortcuts import LEAST_GROUPS, Told, auc_table, feature_table, win_rates
 from curate.recipe.load import make_recipe
+from curate.report.audit import AUDIT, audit_key
+from curate.report.html import add_audit
+from curate.rundir.manifest import Manifest
 from curate.rundir.result import Run, open_run
-from curate.rundir.store import MANIFEST, RECIPE, SPLITS, Store
+from curate.rundir.store import MANIFEST, RECIPE, SPLITS, Store, locked
 from curate.schema.result import html_table
 from curate.signals import RESPONSES, SIGNALS
-from curate.sources.frames import as_pairs
+from curate.sources.frames import as_pairs, read
 from curate.stages.remaining import Remaining
 from curate.stages.split import prompt_groups
 from curate.stages.vectors import run_corpus
 from curate.terminal import busy, say
 
-AUDIT = "audit.json"
 # What is measured of both answers without a model.
 SURFACE = [s for s in SIGNALS.values() if s.kind in ("text", "texts", "calls") and set(RESPONSES) <= set(s.sides)]
 ABOUT = ["pair_id", "prompt_id", "source", "source_row", "chosen_model", "rejected_model"]
@@ -70,7 +72,7 @@ class Audit:
 TABLES = ("auc", "features", "win_rates", "remedies")
 
 
-def audit(source: Any) -> Audit:
+def audit(source: Any, **source_options: Any) -> Audit:
     """
     Audit a preference dataset: what could a model learn from it without reading, and what do remedies cost?
 
@@ -78,7 +80,9 @@ def audit(source: Any) -> Audit:
     ----------
     source
         A `Run`, its folder, or anything that `curate.read` takes. Of a run, the pairs that it kept are audited by its
-        stored signals, and the tables are also written to `audit.json` in its folder.
+        stored signals; the tables are also written to `audit.json` in its folder, and its report shows them.
+    **source_options
+        As for `curate.read`, of a source that is no run: format, columns, winners, split, config, revision, limit.
 
     Returns
     -------
@@ -91,7 +95,7 @@ def audit(source: Any) -> Audit:
     Raises
     ------
     InputError for a source without pairs, with pairs of fewer than two different prompts, or a damaged run;
-    MissingExtra without scikit-learn (extra: embed).
+    MissingExtra without scikit-learn (extra: embed); RecipeError for options of a run.
 
     Examples
     --------
@@ -106,20 +110,41 @@ def audit(source: Any) -> Audit:
     [('none', 20), ('lengths balanced', 0)]
     """
     run = _run_of(source)
+    if run is not None and source_options:
+        raise RecipeError(f"{run.folder} is a run; {', '.join(source_options)} can be given for sources only")
     with busy("audit"):
         if run is not None and not run.manifest.pulled:
             pairs = _pairs_of_run(run)
         else:
-            frame = as_pairs(source) if run is None else pl.concat([run.split(n) for n in SPLITS]).collect()
+            frame = (
+                _read(source, source_options) if run is None else pl.concat([run.split(n) for n in SPLITS]).collect()
+            )
             pairs = _pairs_of_frame(frame)
         name = str(run.folder) if run is not None else "the source"
         found = _audited(pairs, name)
     if run is not None:
-        try:
-            write_json(run.folder / AUDIT, {"run": run.manifest.seal, **found.to_dict()})
-        except OSError as error:
-            say(f"{run.folder / AUDIT} could not be written: {error.strerror}")
+        _keep(run, found)
     return found
+
+
+def _keep(run: Run, found: Audit) -> None:
+    """Write the tables into the run's folder, and into its report."""
+    try:
+        with locked(run.folder):
+            if Manifest.read(run.folder / MANIFEST).seal != run.manifest.seal:
+                say(f"{run.folder} was changed while it was audited; {AUDIT} is not written")
+                return
+            write_json(run.folder / AUDIT, {"run": audit_key(run), **found.to_dict()})
+            if not run.manifest.pulled:
+                add_audit(run)
+    except OSError as error:
+        say(f"{run.folder / AUDIT} could not be written: {error.strerror}")
+    except RecipeError as error:
+        say(f"{AUDIT} is not written: {error}")
+
+
+def _read(source: Any, options: dict[str, Any]) -> pl.DataFrame:
+    return read(source, **options) if options else as_pairs(source)
 
 
 def _run_of(source: Any) -> Run | None:

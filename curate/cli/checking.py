@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from curate.cli.options import Json, app, finish, pairs_of
+from curate.cli.options import Columns, Config, Format, Json, Limit, Revision, Split, app, finish, source_options
 from curate.errors import RecipeError
 from curate.terminal import show, show_json, tell
 
@@ -36,12 +36,12 @@ def check(
         str | None, typer.Option(help="Also check the rows with the tokenizer of this model (extra: train).")
     ] = None,
     examples: Annotated[int, typer.Option(min=0, max=1000, help="Example rows per finding.")] = 3,
-    format: Annotated[str | None, typer.Option(help="Format of the data, instead of detecting it.")] = None,
-    columns: Annotated[str | None, typer.Option(help="Map other columns: prompt=q,chosen=good,rejected=bad")] = None,
-    split: Annotated[str | None, typer.Option(help="Split of a Hub dataset or save_to_disk folder.")] = None,
-    config: Annotated[str | None, typer.Option(help="Configuration of a Hub dataset.")] = None,
-    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a Hub dataset.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Read at most this many rows.")] = None,
+    format: Format = None,
+    columns: Columns = None,
+    split: Split = None,
+    config: Config = None,
+    revision: Revision = None,
+    limit: Limit = None,
     explain: Annotated[str | None, typer.Option(metavar="CODE", help="Explain one code, such as PC204.")] = None,
     list_codes: Annotated[bool, typer.Option("--list", help="List all codes.")] = False,
     as_sarif: Annotated[bool, typer.Option("--sarif", help="Print SARIF 2.1.0, for code scanning.")] = False,
@@ -58,15 +58,7 @@ def check(
         return
     if not source:
         raise RecipeError("curate check: name a file, a folder or a Hub dataset; --list lists what is checked")
-    options: dict[str, Any] = {
-        "format": format,
-        "columns": pairs_of(columns),
-        "split": split,
-        "config": config,
-        "revision": revision,
-        "limit": limit,
-    }
-    given = {name: value for name, value in options.items() if value is not None}
+    given = source_options(format=format, columns=columns, split=split, config=config, revision=revision, limit=limit)
     found = checking.check(source, examples=examples, model=model, **given)
     _show(found, "json" if as_json else "sarif" if as_sarif else "github" if as_github else "table")
     if fix is not None:

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,19 +11,25 @@ from curate.cli.options import (
     Against,
     Budget,
     Check,
+    Columns,
+    Config,
     DryRun,
     Engine,
     Evals,
     Force,
+    Format,
     Json,
     LabelNoise,
     Like,
+    Limit,
     Near,
     Out,
     Preset,
+    Revision,
     Semantic,
     Set,
     Signals,
+    Split,
     Trust,
     Unlike,
     Where,
@@ -34,7 +40,7 @@ from curate.cli.options import (
     engine_settings,
     finish,
     look_ahead,
-    pairs_of,
+    source_options,
 )
 from curate.recipe.presets import NAMES as PRESETS
 from curate.terminal import show, show_json
@@ -93,12 +99,12 @@ def clean(
     out: Out,
     *,
     settings: Set = None,
-    format: Annotated[str | None, typer.Option(help="Format of the data, instead of detecting it.")] = None,
-    columns: Annotated[str | None, typer.Option(help="Map other columns: prompt=q,chosen=good,rejected=bad")] = None,
-    split: Annotated[str | None, typer.Option(help="Split of a Hub dataset or save_to_disk folder.")] = None,
-    config: Annotated[str | None, typer.Option(help="Configuration of a Hub dataset.")] = None,
-    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a Hub dataset.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Read at most this many rows.")] = None,
+    format: Format = None,
+    columns: Columns = None,
+    split: Split = None,
+    config: Config = None,
+    revision: Revision = None,
+    limit: Limit = None,
     where: Where = None,
     signals: Signals = None,
     preset: Preset = None,
@@ -133,15 +139,7 @@ def clean(
     }
     enabled = [f"{key}={json.dumps(value)}" for key, value in switches.items() if value]
 
-    given = {
-        "format": format,
-        "columns": pairs_of(columns),
-        "split": split,
-        "config": config,
-        "revision": revision,
-        "limit": limit,
-    }
-    chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    chosen = source_options(format=format, columns=columns, split=split, config=config, revision=revision, limit=limit)
     chosen["settings"] = [*enabled, *engine_settings(engine, address, workers), *(settings or ())]
     with signals_of_files(signals or ()):
         finish(clean_source(source, out, preset=preset, force=force, **chosen), as_json=as_json)

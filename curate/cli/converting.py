@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from curate.cli.options import Json, app, pairs_of
+from curate.cli.options import Columns, Config, Format, Json, Limit, Revision, app, source_options
 from curate.terminal import show, show_json
 
 EXAMPLES = """
@@ -35,26 +35,18 @@ def convert(
     ] = None,
     skip: Annotated[bool, typer.Option("--skip", help="Leave out pairs that the form cannot express.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
-    format: Annotated[str | None, typer.Option(help="Format of the data, instead of detecting it.")] = None,
-    columns: Annotated[str | None, typer.Option(help="Map other columns: prompt=q,chosen=good,rejected=bad")] = None,
+    format: Format = None,
+    columns: Columns = None,
     split: Annotated[str | None, typer.Option(help="Split of a Hub dataset, save_to_disk folder or run.")] = None,
-    config: Annotated[str | None, typer.Option(help="Configuration of a Hub dataset.")] = None,
-    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a Hub dataset.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Read at most this many rows.")] = None,
+    config: Config = None,
+    revision: Revision = None,
+    limit: Limit = None,
     as_json: Json = False,
 ) -> None:
     """Write pairs in the form of a trainer (TRL, KTO, LLaMA-Factory, axolotl, OpenAI, …); say what it cannot hold."""
     from curate.api.converting import convert as write
 
-    given = {
-        "format": format,
-        "columns": pairs_of(columns),
-        "split": split,
-        "config": config,
-        "revision": revision,
-        "limit": limit,
-    }
-    chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    chosen = source_options(format=format, columns=columns, split=split, config=config, revision=revision, limit=limit)
     from_where = source[0] if len(source) == 1 else source
     done = write(from_where, to, out, model=model, skip=skip, force=force, **chosen)
     show_json(done.to_dict()) if as_json else _show(done)

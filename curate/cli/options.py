@@ -25,6 +25,13 @@ app = typer.Typer(
 )
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="The run directory; created if needed.")]
+# Of a source; `source_options` makes of them the arguments of `curate.read`.
+Format = Annotated[str | None, typer.Option(help="Format of the data, instead of detecting it.")]
+Columns = Annotated[str | None, typer.Option(help="Map other columns: prompt=q,chosen=good,rejected=bad")]
+Split = Annotated[str | None, typer.Option(help="Split of a Hub dataset or save_to_disk folder.")]
+Config = Annotated[str | None, typer.Option(help="Configuration of a Hub dataset.")]
+Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit of a Hub dataset.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Read at most this many rows.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Override one value: section.key=value. May be repeated.")]
 Signals = Annotated[
     list[str] | None,
@@ -138,6 +145,11 @@ def pairs_of(text: str | None) -> Mapping[str, str] | None:
     if not parts or any(not (name.strip() and column.strip()) for name, _, column in parts):
         raise RecipeError(f"--columns {text!r}: expected prompt=COLUMN,chosen=COLUMN,rejected=COLUMN")
     return {name.strip(): column.strip() for name, _, column in parts}
+
+
+def source_options(*, columns: str | None, **given: Any) -> dict[str, Any]:
+    """Return the options of a source that were given."""
+    return {name: value for name, value in {"columns": pairs_of(columns), **given}.items() if value is not None}
 
 
 def look_ahead(

@@ -1,8 +1,9 @@
 """
 Surface features: what can be measured of an answer without understanding it, as differences between the two sides.
 
-A feature is f(chosen) - f(rejected), so that swapping the sides changes its sign. Counts enter as log(1 + count);
-a language is 1 on the side that is in it. Where a side was not measured, the difference is 0: it tells nothing.
+`surface_sides` has the numbers and flags of either side, for whoever looks at more than differences (label noise). A
+feature is f(chosen) - f(rejected), so that swapping the sides changes its sign. Counts enter as log(1 + count); a
+language is 1 on the side that is in it. Where a side was not measured, the difference is 0: it tells nothing.
 """
 
 from collections.abc import Iterable
@@ -11,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-# These need the prompt, or say how sure another model is.
-NOT_SURFACE = ("language_confidence", "repeats_prompt")
+# These need the prompt, say how sure another model is, or are its judgement of the answer.
+NOT_SURFACE = ("language_confidence", "repeats_prompt", "score")
 LENGTH = ("chars", "words")
 LEAST_SHARE = 0.01  # of the pairs, from which a language or a model is a feature of its own
 MOST_VALUES = 50  # languages or models
@@ -55,6 +56,15 @@ WORDING = {
 
 
 @dataclass(frozen=True)
+class Sides:
+    """Both sides of pairs: a name and a column of `chosen` and `rejected` (f64, [pairs, features]) for each feature."""
+
+    names: tuple[str, ...]
+    chosen: np.ndarray
+    rejected: np.ndarray
+
+
+@dataclass(frozen=True)
 class Features:
     """Differences between the sides: a name and a column of `x` (f64, [pairs, features]) for each feature."""
 
@@ -94,20 +104,39 @@ def surface_features(signals: pl.DataFrame) -> Features:
         Features(names=('chars',), x=array([[2.30258509],
                [0.        ]]))
     """
-    features = Features((), np.empty((len(signals), 0)))
+    numbers = surface_sides(signals)
+    features = Features(numbers.names, numbers.chosen - numbers.rejected)
+    languages = ("chosen_language", "rejected_language")
+    if set(languages) <= set(signals.columns):
+        features = features.beside(_values(signals, languages, "language"))
+    return features.of(np.arange(len(signals)))
+
+
+def surface_sides(signals: pl.DataFrame) -> Sides:
+    """
+    Return the numbers and flags of both sides, as they enter a model; 0 on both where one was not measured.
+
+        >>> frame = pl.DataFrame({"chosen_chars": [9, None], "rejected_chars": [0, 4]})
+        >>> surface_sides(frame)
+        Sides(names=('chars',), chosen=array([[2.30258509],
+               [0.        ]]), rejected=array([[0.],
+               [0.]]))
+    """
+    names, pairs = [], []
     for name, dtype in signals.schema.items():
         side, _, measure = name.partition("_")
         if side != "chosen" or measure in NOT_SURFACE or signals.schema.get(f"rejected_{measure}") != dtype:
             continue
-        columns = (name, f"rejected_{measure}")
-        if measure == "language":
-            features = features.beside(_values(signals, columns, measure))
-        elif dtype.is_numeric() or dtype == pl.Boolean:
-            ends = [pl.col(column).cast(pl.Float64) for column in columns]
-            chosen, rejected = [end.log1p() for end in ends] if dtype.is_integer() else ends
-            x = signals.select((chosen - rejected).fill_nan(None).fill_null(0.0)).to_numpy()
-            features = features.beside(Features((measure,), x))
-    return features.of(np.arange(len(signals)))
+        if dtype.is_numeric() or dtype == pl.Boolean:
+            names.append(measure)
+            ends = [pl.col(column).cast(pl.Float64).fill_nan(None) for column in (name, f"rejected_{measure}")]
+            pairs.append([end.log1p() for end in ends] if dtype.is_integer() else ends)
+    sides = []
+    for place in (0, 1):
+        known = [pl.when(pl.all_horizontal(end.is_not_null() for end in ends)).then(ends[place]) for ends in pairs]
+        columns = [end.fill_null(0.0).alias(name) for name, end in zip(names, known, strict=True)]
+        sides.append(signals.select(columns).to_numpy() if columns else np.empty((len(signals), 0)))
+    return Sides(tuple(names), *sides)
 
 
 def model_features(pairs: pl.DataFrame) -> Features:

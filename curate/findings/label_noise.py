@@ -27,6 +27,7 @@ from curate.findings.crossfit import (
     probability,
     scaled,
 )
+from curate.findings.features import surface_sides
 
 LEAST = 100  # pairs below which nothing can be learnt
 BOOSTED = 1000  # pairs from which trees are grown
@@ -34,7 +35,6 @@ REVERSED, AGREES = 0.25, 0.6  # bounds of the verdict
 INDEPENDENT = 0.01  # share of pairs in which a score must disagree with the label to count as evidence
 NOISE = pl.Schema({"label_confidence": pl.Float64(), "label_verdict": pl.String(), "heldout_loss": pl.Float64()})
 SCORES = ("margin", "reward_margin", "implicit_gap")  # columns that may hold scores of others
-OMITTED = ("score", "model", "language", "language_confidence", "repeats_prompt")  # they are no surface features
 
 
 @dataclass(frozen=True)
@@ -111,14 +111,14 @@ def _agreement(odds: np.ndarray) -> float:
 
 def _heads(evidence: Evidence) -> dict[str, Fit]:
     """Return the heads for which there is evidence."""
-    chosen, rejected = surface(evidence.signals)
-    difference = scaled(chosen - rejected)
+    sides = surface_sides(evidence.signals)
+    difference = scaled(sides.chosen - sides.rejected)
     heads = {"surface": logistic(difference, 0.03), "n-grams": logistic(_ngrams(*evidence.texts), 1.0)}
     if evidence.vectors is not None:
         vectors = scaled(evidence.vectors[0] - evidence.vectors[1])
         heads["surface and vectors"] = logistic(np.hstack([difference, vectors]), 0.001)
     if len(difference) >= BOOSTED:
-        heads["trees"] = boosted(chosen, rejected)
+        heads["trees"] = boosted(sides.chosen, sides.rejected)
     if (models := _models(evidence.pairs)) is not None:
         heads["models"] = logistic(models, 1.0)
     if (scores := _scores(evidence.pairs)) is not None:
@@ -126,30 +126,6 @@ def _heads(evidence: Evidence) -> dict[str, Fit]:
     if (votes := _votes(evidence.pairs)) is not None:
         heads["other labels"] = logistic(votes, 1.0)
     return heads
-
-
-def surface(signals: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Return the surface features of both sides, [rows, features] each: numbers on a log scale, flags as 0 and 1."""
-    names = [
-        name.removeprefix("chosen_")
-        for name, dtype in signals.schema.items()
-        if name.startswith("chosen_")
-        and signals.schema.get(name.replace("chosen_", "rejected_", 1)) == dtype
-        and (dtype.is_numeric() or dtype == pl.Boolean)
-        and name.removeprefix("chosen_") not in OMITTED
-    ]
-    sides = [
-        signals.select(_feature(f"{side}_{name}") for name in names).to_numpy()
-        if names
-        else np.zeros((len(signals), 0))
-        for side in ("chosen", "rejected")
-    ]
-    return sides[0], sides[1]
-
-
-def _feature(column: str) -> pl.Expr:
-    number = pl.col(column).cast(pl.Float64).fill_nan(None).fill_null(0.0)
-    return number.sign() * number.abs().log1p()
 
 
 def _ngrams(chosen: pl.Series, rejected: pl.Series) -> "object":

@@ -1,6 +1,7 @@
 """The report on a run: its numbers as plain data, the dataset card, the HTML report, charts."""
 
 __all__ = [
+    "audit",
     "bounds",
     "card",
     "card_data",
@@ -12,6 +13,7 @@ __all__ = [
     "figures",
     "generation",
     "html",
+    "labels",
     "scores",
     "summary",
     "svg",

@@ -26,6 +26,12 @@ CONFIG: dict[str, Any] = {
     "text": {"color": "currentColor"},
 }
 Row = dict[str, Any]
+LABELS: Row = {
+    "field": "label",
+    "type": "nominal",
+    "sort": None,
+    "axis": {"title": None, "labelLimit": 165, "minExtent": 165, "ticks": False, "domain": False},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +124,50 @@ def lines(found: Mapping[str, Sequence[tuple[float, float]]], title: str) -> Mar
         },
     }
     return _svg(spec, title)
+
+
+def bars(rows: Sequence[Row], title: str) -> Markup:
+    """Return a horizontal bar from 0.5 to each value: an AUC. In: label (all different), value, about."""
+    axis = {"title": "AUC", "tickCount": 5, "format": ".1f"}
+    spec = {
+        "data": {"values": [{**row, "start": 0.5} for row in rows]},
+        "mark": {"type": "bar", "color": BLUE, "height": {"band": 0.7}},
+        "encoding": {
+            "y": LABELS,
+            "x": {
+                "field": "start",
+                "type": "quantitative",
+                "scale": {"domain": [0.5, 1.0], "clamp": True},
+                "axis": axis,
+            },
+            "x2": {"field": "value"},
+            "description": {"field": "about"},
+        },
+    }
+    return _svg({"title": title, "width": 150, "height": {"step": 18}, **spec}, title)
+
+
+def intervals(rows: Sequence[Row], title: str) -> Markup:
+    """Return a point for each share, with its interval and a line at one half. In: label, value, low, high, about."""
+    scale = {"domain": [0, 1], "clamp": True}
+    share = {"type": "quantitative", "scale": scale, "axis": {"title": None, "format": "%", "tickCount": 3}}
+    marks: list[Row] = [
+        {
+            "data": {"values": [{"at": 0.5}]},
+            "mark": {"type": "rule", "color": GREY, "strokeDash": [4, 3], "aria": False},
+            "encoding": {"x": {"field": "at", **share}},
+        },
+        {
+            "mark": {"type": "rule", "color": BLUE, "strokeWidth": 2, "aria": False},
+            "encoding": {"y": LABELS, "x": {"field": "low", **share}, "x2": {"field": "high"}},
+        },
+        {
+            "mark": {"type": "point", "filled": True, "color": BLUE, "size": 60, "opacity": 1},
+            "encoding": {"y": LABELS, "x": {"field": "value", **share}, "description": {"field": "about"}},
+        },
+    ]
+    spec = {"data": {"values": list(rows)}, "layer": marks}
+    return _svg({"title": title, "width": 150, "height": {"step": 18}, **spec}, title)
 
 
 def _histogram(

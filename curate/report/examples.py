@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -90,6 +91,26 @@ class Examples:
         Five are the nearest ones, the others a sample by hash. All together they take at most about 900 kB: the last
         ones of each reason are left out first.
         """
+        found: dict[tuple[str, str], list[Example]] = {}
+        used = 0
+        by_reason: dict[tuple[str, str], list[int]] = {}
+        for place, stage, rule in self._dropped.select("place", "stage", "rule").iter_rows():
+            by_reason.setdefault((stage, rule), []).append(place)
+        for turn in range(EXAMPLES):  # one of each reason, then another one of each
+            for reason, places in sorted(by_reason.items()):
+                if turn < len(places) and (turn == 0 or used < MOST_BYTES):
+                    example = self._example(self._fetched[places[turn]])
+                    used += example.bytes
+                    found.setdefault(reason, []).append(example)
+        return found
+
+    def kept(self) -> list[Example]:
+        """Return a sample of the kept pairs, by hash."""
+        return [self._example(self._fetched[place]) for place in self._kept.sort()]
+
+    @cached_property
+    def _dropped(self) -> pl.DataFrame:
+        """place, stage and rule of the dropped rows that are shown."""
         ledger = self.summary.run.ledger.with_row_index("place").filter(~pl.col("kept"))
         below = pl.col("rule").str.starts_with("min_")
         ranked = ledger.select(
@@ -99,39 +120,37 @@ class Examples:
         nearest = pl.struct("near", "order", "place").rank("ordinal").over("stage", "rule") <= NEAREST
         others = pl.struct("order", "place").rank("ordinal").over("stage", "rule") <= EXAMPLES - NEAREST
         wanted = (pl.col("near").is_not_null() & nearest) | others
-        chosen = ranked.filter(wanted).sort("near", "order", "place", nulls_last=True).collect()
-        rows = self._rows(chosen.get_column("place"))
-        found: dict[tuple[str, str], list[Example]] = {}
-        used = 0
-        by_reason: dict[tuple[str, str], list[int]] = {}
-        for place, stage, rule in chosen.select("place", "stage", "rule").iter_rows():
-            by_reason.setdefault((stage, rule), []).append(place)
-        for turn in range(EXAMPLES):  # one of each reason, then another one of each
-            for reason, places in sorted(by_reason.items()):
-                if turn < len(places) and (turn == 0 or used < MOST_BYTES):
-                    example = self._example(rows[places[turn]])
-                    used += example.bytes
-                    found.setdefault(reason, []).append(example)
-        return found
+        return ranked.filter(wanted).sort("near", "order", "place", nulls_last=True).collect()
 
-    def kept(self) -> list[Example]:
-        """Return a sample of the kept pairs, by hash."""
+    @cached_property
+    def _kept(self) -> pl.Series:
+        """The places of the kept rows that are shown."""
         ledger = self.summary.run.ledger.with_row_index("place").filter(pl.col("kept"))
-        places = ledger.sort("pair_id", "place").head(EXAMPLES).select("place").collect().get_column("place")
-        return [self._example(row) for row in self._rows(places).values()]
+        return ledger.sort("pair_id", "place").head(EXAMPLES).select("place").collect().get_column("place")
+
+    @cached_property
+    def _fetched(self) -> dict[int, dict[str, Any]]:
+        """All of these rows by place."""
+        return self._rows(pl.concat([self._dropped.get_column("place"), self._kept]))
 
     def _rows(self, places: pl.Series) -> dict[int, dict[str, Any]]:
-        """Return rows by place, with all that their rules look at; and fetch the rows that they matched."""
-        rows = {row["place"]: row for row in self.summary.rows(places, FACTS)}
+        """
+        Return rows by place, with all that their rules look at; and keep the rows that they matched.
+
+        All are read at once, since each reading goes through all texts.
+        """
+        ledger = self.summary.run.ledger.with_row_index("place")
+        names = ledger.filter(pl.col("place").is_in(places.implode())).select("matched").drop_nulls().unique()
+        same = ledger.join(names, left_on="pair_id", right_on="matched", how="semi")
+        ranked = same.sort("kept", "place", descending=[True, False])
+        found = ranked.select("place", "pair_id").group_by("pair_id", maintain_order=True).head(2).collect()
+        matched = found.get_column("place")
+        every = {row["place"]: row for row in self.summary.rows(pl.concat([places, matched]).unique(), FACTS)}
+        for place in matched.sort():
+            self._matched.setdefault(every[place]["pair_id"], []).append(dict(every[place]))
+        rows = {place: every[place] for place in places.sort()}
         for place, signals in self._signals(places, rows.values()).items():
             rows[place] |= signals
-        names = {row["matched"] for row in rows.values() if row["matched"]}
-        ledger = self.summary.run.ledger.with_row_index("place").filter(pl.col("pair_id").is_in(list(names)))
-        ranked = ledger.sort("kept", "place", descending=[True, False])
-        found = ranked.select("place", "pair_id").group_by("pair_id", maintain_order=True).head(2).collect()
-        for row in self.summary.rows(found.get_column("place"), FACTS):
-            if row["place"] not in [one["place"] for one in self._matched.get(row["pair_id"], [])]:
-                self._matched.setdefault(row["pair_id"], []).append(row)
         return rows
 
     def _signals(self, places: pl.Series, rows: Iterable[Row]) -> dict[int, dict[str, Any]]:
@@ -141,11 +160,11 @@ class Examples:
         looked_at = [
             column for rule in rules for column in (rule.columns if isinstance(rule, Where) else (rule.column,))
         ]
-        signals = self.summary.run.signals.scan()
+        signals = self.summary.run.signals.scan("place")
         columns = [name for name in signals.collect_schema() if name in looked_at]
         if not columns:
             return {}
-        found = signals.select(columns).with_row_index("place").filter(pl.col("place").is_in(places.implode()))
+        found = signals.select("place", *columns).filter(pl.col("place").is_in(places.implode()))
         return {row.pop("place"): row for row in found.collect(engine="streaming").to_dicts()}
 
     def _example(self, row: Row) -> Example:

@@ -32,12 +32,12 @@ def least_confident(summary: "Summary") -> list[dict[str, Any]]:
     """Return the pairs of least confidence, with the beginnings of their texts; none where nothing was estimated."""
     if summary.run.manifest.label_noise is None:
         return []
-    signals = summary.run.signals.scan().select("label_confidence").with_row_index("place")
+    signals = summary.run.signals.scan("place").select("place", "label_confidence")
     least = signals.drop_nulls().sort("label_confidence", "place").head(LEAST).collect()
     wanted = pl.col("place").is_in(least.get_column("place").implode())
     ledger = summary.run.ledger.select("source_row", "kept").with_row_index("place").filter(wanted).collect()
     names = ("prompt", "chosen", "rejected", "tools")
-    texts = summary.run.stage("pairs").scan().select(*names).with_row_index("place").filter(wanted).collect()
+    texts = summary.run.stage("pairs").scan("place").select("place", *names).filter(wanted).collect()
     rows = least.join(ledger, on="place").join(texts, on="place").sort("label_confidence", "place").to_dicts()
     return [
         {

@@ -211,7 +211,7 @@ class Summary:
         """Return ledger rows by their place, with the messages of the pairs, and further columns of the pairs."""
         wanted = pl.col("place").is_in(places.implode())
         ledger = self.run.ledger.with_row_index("place").filter(wanted).collect()
-        texts = self.run.stage("pairs").scan().select(*SIDES, "tools", *columns).with_row_index("place")
+        texts = self.run.stage("pairs").scan("place").select("place", *SIDES, "tools", *columns)
         return ledger.join(texts.filter(wanted).collect(engine="streaming"), on="place").sort("place").to_dicts()
 
     def measured(self, names: Sequence[str]) -> list[str]:

@@ -61,9 +61,9 @@ class Stage:
         found = json.loads(json.dumps({"key": self.key, **info})) | {PARTS: self._all_sums()}
         write_json(self.folder / RECORD, {**found, SEAL: _seal(found)})
 
-    def scan(self) -> pl.LazyFrame:
-        """Return all parts as one lazy frame, in order."""
-        return pl.scan_parquet(self.parts(), glob=False)
+    def scan(self, place: str | None = None) -> pl.LazyFrame:
+        """Return all parts as one lazy frame, in order; `place` names a column for the numbers of the rows."""
+        return pl.scan_parquet(self.parts(), glob=False, row_index_name=place)
 
     def damaged(self) -> list[Path]:
         """Read all parts; return what is not as it was written: parts, and stage.json if it lacks some."""

@@ -14,7 +14,7 @@ from curate.rundir.store import Store, fingerprint
 from curate.stages.vectors import embedded
 from curate.text.messages import text_of
 
-VERSION = 2
+VERSION = 3
 RESPONSES = ("chosen", "rejected")
 SAMPLE = 1000  # rows with other columns, in which the annotator's is looked for
 

@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 import curate
-from curate.errors import InputError
+from curate.errors import InputError, RecipeError
+from curate.report.audit import audit_key
 from curate.rundir.manifest import Pulled
 from tests.data import row
 
@@ -45,6 +46,15 @@ def test_a_run_is_audited_by_its_stored_signals(run: curate.Run, monkeypatch: py
     assert "lengths balanced</td><td>24</td><td>36" in found._repr_html_()
 
 
+def test_options_are_for_sources_and_not_for_runs(run: curate.Run) -> None:
+    given = [{"q": one["prompt"], "good": one["chosen"], "bad": one["rejected"]} for one in rows(60)]
+    mapped = curate.audit(given, columns={"prompt": "q", "chosen": "good", "rejected": "bad"})
+    assert mapped.auc.equals(curate.audit(run).auc)
+    assert curate.audit(rows(60), limit=20).auc["pairs"][0] == 20
+    with pytest.raises(RecipeError, match="RUN is a run; limit can be given for sources only"):
+        curate.audit(run, limit=3)
+
+
 def test_a_pulled_run_is_measured(run: curate.Run) -> None:
     pulled = curate.Run(run.folder, run.manifest.replace(pulled=Pulled("o/n", "main", "default"), stages={}))
     assert curate.audit(pulled).auc.equals(curate.audit(run).auc)
@@ -54,7 +64,7 @@ def test_the_tables_are_written_beside_the_run(run: curate.Run) -> None:
     (run.folder / "audit.json").unlink(missing_ok=True)
     found = curate.audit(run)
     written = json.loads((run.folder / "audit.json").read_text("utf-8"))
-    assert written == {"run": run.manifest.seal, **found.to_dict()}
+    assert written == {"run": audit_key(run), **found.to_dict()}
     assert written["auc"][0]["pairs"] == 60
     assert curate.open_run(run.folder).counts == run.counts
 

@@ -30,7 +30,8 @@ import curate
 from curate.embeddings.cache import embed
 from curate.embeddings.encoder import load_encoder
 from curate.findings.crossfit import scaled
-from curate.findings.label_noise import Evidence, label_noise, surface
+from curate.findings.features import surface_sides
+from curate.findings.label_noise import Evidence, label_noise
 from curate.text.messages import text_of
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -175,8 +176,8 @@ def interval(values: np.ndarray) -> str:
 
 def by_cleanlab(python: str, given: pl.DataFrame, sides: Any) -> np.ndarray:
     """Return cleanlab's label quality on the same features: in an environment of its own."""
-    chosen, rejected = surface(given)
-    x = scaled(chosen - rejected)
+    surface = surface_sides(given)
+    x = scaled(surface.chosen - surface.rejected)
     if sides is not None:
         x = np.hstack([x, scaled(sides[0] - sides[1])])
     groups = given.get_column("prompt_id").rank("dense").to_numpy()

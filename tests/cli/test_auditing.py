@@ -35,6 +35,7 @@ def test_tables_and_lines(source: Path, tmp_path: Path) -> None:
     assert "\x1b" not in done.stdout
     assert any(line.split()[:2] == ["model", r"big\x1b[31m"] for line in lines)
     assert json.loads((out / "audit.json").read_text())["auc"][0]["auc"] == 1.0
+    assert lines[-1] == f"{out}/report.html shows this, too"
     as_json = curate("audit", out, "--json")
     written = json.loads((out / "audit.json").read_text())
     assert json.loads(as_json.stdout) == {name: rows for name, rows in written.items() if name != "run"}
@@ -45,6 +46,25 @@ def test_files_are_audited_without_a_run(source: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert f"lengths balanced: curate clean '{source}' -o RUN --set 'select.length_balanced={{}}'" in done.stdout
     assert [path.name for path in source.parent.iterdir()] == [source.name]
+
+
+def test_options_of_a_source(tmp_path: Path) -> None:
+    given = [{"q": f"Drawer {n}?", "good": "Open it slowly. " * (2 + n % 5), "bad": "No."} for n in range(30)]
+    source = write_jsonl(tmp_path / "odd.jsonl", given)
+    columns = "prompt=q,chosen=good,rejected=bad"
+    more = write_jsonl(tmp_path / "more pairs.jsonl", given)
+    done = curate("audit", source, more, "--columns", columns, "--limit", "40")
+    assert done.stderr == ""
+    assert done.stdout.startswith("40 pairs, 30 different prompts.")
+    line = f"curate clean {source} '{more}' --columns {columns} --limit 40 -o RUN --set 'select.length_balanced={{}}'"
+    assert f"lengths balanced: {line}" in done.stdout.splitlines()
+    assert f"curate.audit({[str(source), str(more)]!r}, columns={{'prompt': 'q'," in done.stdout
+    refused = curate("audit", source, "--columns", "prompt=q,chosen=nope,rejected=bad")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "nope" in refused.stderr
+    mistyped = curate("audit", source, "--format", "nonsense")
+    assert (mistyped.returncode, mistyped.stdout) == (2, "")
+    assert "nonsense" in mistyped.stderr
 
 
 def test_pairs_of_equal_surface(tmp_path: Path) -> None:

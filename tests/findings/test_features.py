@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.findings.features import WORDING, model_features, surface_features, wording
+from curate.findings.features import WORDING, model_features, surface_features, surface_sides, wording
 from curate.signals import SIGNALS
 
 
@@ -43,6 +43,26 @@ def test_what_no_pair_differs_in_and_what_is_no_surface_is_left_out() -> None:
 def test_what_one_side_lacks_tells_nothing(value: float | None) -> None:
     frame = pl.DataFrame({"chosen_x": [value, 1.0], "rejected_x": [0.75, 0.75]}, strict=False)
     assert surface_features(frame).x.tolist() == [[0.0], [0.25]]
+
+
+def test_both_sides_of_what_can_be_counted() -> None:
+    frame = pl.DataFrame(
+        {
+            "chosen_language": ["en", "de"],
+            "rejected_language": ["en", "en"],
+            "chosen_words": pl.Series([3, None], dtype=pl.UInt32),
+            "rejected_words": pl.Series([1, 7], dtype=pl.UInt32),
+            "chosen_refusal": [True, False],
+            "rejected_refusal": [True, True],
+            "chosen_score": [1.0, 2.0],
+            "rejected_score": [0.0, 0.0],
+        }
+    )
+    found = surface_sides(frame)
+    assert found.names == ("words", "refusal")
+    assert found.chosen.round(6).tolist() == [[1.386294, 1.0], [0.0, 0.0]]
+    assert found.rejected.round(6).tolist() == [[0.693147, 1.0], [0.0, 1.0]]
+    assert surface_sides(frame.select("chosen_language")).chosen.shape == (2, 0)
 
 
 def test_languages_of_a_hundredth_of_the_pairs() -> None:

@@ -1,5 +1,6 @@
 """The report in a real browser: inert whatever the rows hold, readable on a phone, in the dark and by keyboard."""
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -9,6 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import curate
+from curate.files import write_json
+from curate.report.html import write_report
+from curate.report.summary import Summary
+from curate.rundir.result import Run
 from tests.data import row, rows, write_jsonl
 
 if TYPE_CHECKING:
@@ -23,6 +28,7 @@ EVIL = (
     "<img src=https://evil.example/x onerror='window.owned = 1'><svg onload='window.owned = 1'></svg>"
     "{{ 7 * 7 }} {% raw %} \u202eright to left שלום \x1b[2J \x07 ok."
 )
+KINDS = ("model", "source", "language", "topic")
 OPEN_ALL = "document.querySelectorAll('details').forEach(one => { one.open = true })"
 CONTRAST = """selector => {
   const element = document.querySelector(selector), body = getComputedStyle(document.body)
@@ -51,7 +57,26 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     source = write_jsonl(folder / "p.jsonl", lines)
     settings = ["dedup.near={threshold: 0.5}", "rules.max_chosen_words=20", "rules.min_strength=0.5"]
-    return curate.clean(source, folder / "RUN", settings=settings).report
+    run = curate.clean(source, folder / "RUN", settings=settings)
+    curate.audit(run)
+    with_hostile_names(run)
+    return run.report
+
+
+def with_hostile_names(run: Run) -> None:
+    """Write the report again, with an audit of hostile names of features, models, sources, languages and topics."""
+    path = run.folder / "audit.json"
+    found = json.loads(path.read_text("utf-8"))
+    wins = {"wins": "the longer", "pairs": 30, "rate": 0.7, "low": 0.5, "high": 0.8, "accuracy": 0.6}
+    names = [EVIL, "m" * 300, "שלום \u202e עולם", "wide " * 200, *(f"{EVIL} {number}" for number in range(9))]
+    found["win_rates"] += [
+        {**wins, "by": by, "value": name} for by in ("model", "source", "language", "topic") for name in names
+    ]
+    found["features"] += [{**found["features"][0], "feature": name, "chosen": name} for name in names]
+    found["remedies"] += [{**found["remedies"][-1], "remedy": name, "how": name} for name in names]
+    found["auc"] += [{**found["auc"][0], "what": name} for name in names]
+    write_json(path, found)
+    write_report(Summary(run))
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +138,18 @@ def test_the_keyboard_reaches_the_numbers_and_the_contents(browser: "Browser", r
         "[...document.querySelectorAll('nav a')].filter(a => !document.querySelector(a.getAttribute('href'))).length"
     )
     assert page.evaluate(missing) == 0
+
+
+def test_the_audit_shows_hostile_names_as_text(browser: "Browser", report: Path) -> None:
+    page, events = opened(browser, report, 390)
+    names = page.evaluate(
+        "[...document.querySelectorAll('#audit ~ .charts svg')].map(svg => svg.getAttribute('aria-label'))"
+    )
+    assert names[:5] == ["AUC of single features", *(f"win rates by {by}" for by in KINDS)]
+    texts = page.evaluate("[...document.querySelectorAll('#audit ~ .charts svg text')].map(text => text.textContent)")
+    assert any("<script>" in text for text in texts)
+    assert not any("\u202e" in text for text in texts)
+    assert events == []
 
 
 def test_every_chart_has_a_title_and_a_table(browser: "Browser", report: Path) -> None:
