@@ -84,10 +84,12 @@ def test_the_same_bytes_from_threads_and_ray(source: Path, tmp_path: Path, worke
 def test_a_cluster_gives_the_same_bytes_when_a_node_dies(cluster: Any, source: Path, tmp_path: Path) -> None:
     whole = cleaned(source, tmp_path / "threads" / "RUN")
     out = tmp_path / "ray" / "RUN"
-    lost = cluster.add_node(num_cpus=1, object_store_memory=STORE)
     running = subprocess.Popen(
         command(source, out, "--engine", "ray", "--address", cluster.address), stderr=subprocess.PIPE, text=True
     )
+    # Added afterwards, since Ray ends a command whose own node dies.
+    wait_for(lambda: any((out / "stages" / "pairs").glob("part-*")), running)
+    lost = cluster.add_node(num_cpus=1, object_store_memory=STORE)
     wait_for(lambda: any((out / "stages" / "signals").glob("part-*")), running)
     cluster.remove_node(lost)
     _, told = running.communicate(timeout=300)
