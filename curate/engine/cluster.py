@@ -12,8 +12,9 @@ import platform
 import socket
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import closing, contextmanager, suppress
 from functools import cache, cached_property
 from importlib.metadata import version
 from itertools import islice
@@ -39,7 +40,7 @@ ONE_THREAD = dict.fromkeys(
 
 class Ray:
     """
-    Runs functions as tasks of a Ray cluster, to which this process is connected when the first of them comes.
+    Runs functions as tasks of a Ray cluster; connecting, or starting it, takes seconds while other work goes on.
 
     address: "auto", or host:port of a cluster in which this process runs; None starts one of `workers` cores (all)
     shared : a file of the run directory, which every node must see
@@ -47,6 +48,16 @@ class Ray:
 
     def __init__(self, address: str | None, workers: int | None, shared: Path) -> None:
         self._address, self._workers, self._shared = address, workers, shared
+        self._pool = ThreadPoolExecutor(1)
+        self._starting = self._pool.submit(self._start)
+
+    def close(self) -> None:
+        """Disconnect; a cluster of our own ends."""
+        import ray
+
+        wait([self._starting])
+        ray.shutdown()
+        self._pool.shutdown()  # last, since what Ray started ends with the thread that started it
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         """
@@ -75,26 +86,26 @@ class Ray:
 
     @cached_property
     def _slots(self) -> int:
-        """How many tasks are submitted at a time."""
+        """How many tasks are submitted at a time; waits until the cluster is there."""
+        with busy("ray"):
+            return self._starting.result()
+
+    def _start(self) -> int:
         import ray
 
         options: dict[str, Any] = {"address": "local", "num_cpus": self._workers, "include_dashboard": False}
         if self._address:
-            options = {"address": self._address}
+            options = {"address": self._address, "runtime_env": {"env_vars": ONE_THREAD}}
         try:
             if self._address and self._address != "auto":  # Ray itself would ask for 20 seconds, and write of it
                 host, _, port = self._address.rpartition(":")
                 socket.create_connection((host.strip("[]"), int(port)), CONNECT).close()
-            with busy("ray"):
-                ray.init(
-                    **options, namespace="prefcurate", logging_level=logging.CRITICAL, log_to_driver=False,
-                    runtime_env={"env_vars": ONE_THREAD},
-                )  # fmt: skip
+            with _environment({} if self._address else ONE_THREAD):  # which workers of our own cluster inherit
+                ray.init(**options, namespace="prefcurate", logging_level=logging.CRITICAL, log_to_driver=False)
         except (OSError, ValueError, RuntimeError, OverflowError) as error:
             line = next(iter(str(error).splitlines()), type(error).__name__)
-            raise RecipeError(
-                f"engine: there is no Ray cluster at {self._address or 'this machine'}: {line}"
-            ) from error
+            where = self._address or "this machine"
+            raise RecipeError(f"engine: there is no Ray cluster at {where}: {line}") from error
         _check_nodes(self._shared)
         cores = int(cast(Any, ray).cluster_resources().get("CPU", 1))
         return TASKS_PER_CORE * min(cores, self._workers or cores)
@@ -104,12 +115,23 @@ class Ray:
 def connected(address: str | None, workers: int | None, shared: Path) -> Iterator[Ray]:
     """Return the engine, see `Ray`, and disconnect at the end. Raises MissingExtra without Ray."""
     _quiet()
-    ray = require("ray", "ray")
-    with without_natives():
-        try:
-            yield Ray(address, workers, shared)
-        finally:
-            ray.shutdown()
+    require("ray", "ray")
+    with without_natives(), closing(Ray(address, workers, shared)) as engine:
+        yield engine
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _quiet() -> None:
