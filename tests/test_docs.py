@@ -33,8 +33,8 @@ README, CURATE = ROOT / "README.md", ROOT / "curate" / "README.md"
 SHARED_SHAPES = ROOT.parent / "shared" / "formats"
 SECURITY = ROOT / ".github" / "SECURITY.md"
 PAGES = [README, CURATE, SECURITY, *(ROOT / path for path in (
-    "CHANGELOG.md", ".github/CONTRIBUTING.md", "curate/publish/README.md", "pipelines/README.md", "train/README.md",
-    "tests/benchmarks/README.md",
+    "CHANGELOG.md", ".github/CONTRIBUTING.md", "curate/publish/README.md", "curate/stages/SCALE.md",
+    "pipelines/README.md", "train/README.md", "tests/benchmarks/README.md",
 ))]  # fmt: skip
 WITH_CODE = [page for page in PAGES if "```" in page.read_text("utf-8")]
 MOST_LINES = 150  # of the README
