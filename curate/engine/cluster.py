@@ -9,6 +9,7 @@ import logging
 import os
 import pickle
 import platform
+import re
 import socket
 import sys
 from collections import deque
@@ -29,6 +30,7 @@ from curate.terminal.natives import without_natives
 # Results that may wait for the one before them, and tasks that a core finds when it is free.
 TASKS_PER_CORE = 2
 CONNECT = 10.0  # seconds
+ADDRESS = re.compile(r"auto|(?P<host>[\w.-]+|\[[0-9a-fA-F:.]+\]):(?P<port>\d{1,5})")
 RETRIES = 20  # of a task whose worker or node died
 FUNCTIONS_KEPT = 4  # by a worker, with what they carry
 COMPARED = ("prefcurate", "polars", "pyarrow", "numpy", "polars-hash", "rensa", "ray")
@@ -113,7 +115,13 @@ class Ray:
 
 @contextmanager
 def connected(address: str | None, workers: int | None, shared: Path) -> Iterator[Ray]:
-    """Return the engine, see `Ray`, and disconnect at the end. Raises MissingExtra without Ray."""
+    """
+    Return the engine, see `Ray`, and disconnect at the end.
+
+    Raises MissingExtra without Ray, and RecipeError for what is no address.
+    """
+    if address and not ADDRESS.fullmatch(address):
+        raise RecipeError(f"engine.address: {address!r} is none; expected auto or HOST:PORT")
     _quiet()
     require("ray", "ray")
     with without_natives(), closing(Ray(address, workers, shared)) as engine:

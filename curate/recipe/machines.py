@@ -6,7 +6,6 @@ from pydantic import BeforeValidator, Field
 
 from curate.schema.section import AS_IS, Holds, Section
 
-ADDRESS = r"^(auto|[\w.-]+:\d{1,5}|\[[0-9a-fA-F:.]+\]:\d{1,5})$"
 ByName = BeforeValidator(lambda value: {"use": value} if isinstance(value, str) else value)
 
 
@@ -16,7 +15,6 @@ class Engine(Section):
     use: Annotated[Literal["threads", "ray"], AS_IS] = Field("threads", description="threads or ray")
     address: Annotated[str | None, Holds("address")] = Field(
         None,
-        pattern=ADDRESS,
         description='Of a Ray cluster ("auto": the one in which the command runs); null = one of this machine',
     )
     workers: int | None = Field(None, ge=1, le=100_000, description="Cores in use at most; null = all there are")

@@ -69,6 +69,7 @@ def with_value(path: tuple[str, ...], value: Any) -> dict[str, Any]:
         "label_noise": {},
         "decontaminate": {"against": [{"path": "gsm8k"}]},
         "publish": {},
+        "engine": {},
     }  # fmt: skip
     here = tree
     for name in path[:-1]:

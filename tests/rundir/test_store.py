@@ -8,6 +8,7 @@ import pytest
 from curate.errors import InputError, RecipeError
 from curate.files import atomic, claim, write_json
 from curate.rundir.result import open_run
+from curate.rundir.stage import Stage
 from curate.rundir.store import Store, open_store
 
 RECIPE = {"source": {"paths": ["a"], "split": None, "config": None, "revision": None}}
@@ -52,6 +53,10 @@ def test_a_stage_with_another_key_is_emptied(tmp_path: Path) -> None:
 def test_an_unreadable_recipe_counts_as_another_run(tmp_path: Path, recipe: str) -> None:
     claim(tmp_path, "run")
     (tmp_path / "recipe.yaml").write_text(recipe)
+    with open_store(tmp_path, RECIPE, ""):  # nothing is lost
+        pass
+    (tmp_path / "recipe.yaml").write_text(recipe)
+    Stage(tmp_path / "stages" / "pairs", "key").write(0, pl.DataFrame({"a": [1]}))
     with pytest.raises(RecipeError, match="another recipe"), open_store(tmp_path, RECIPE, ""):
         pass
 

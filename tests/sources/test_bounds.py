@@ -269,22 +269,24 @@ def test_nothing_remains_of_a_table_that_is_unpacked_when_the_process_is_killed(
     program = [sys.executable, "-m", "curate", "clean", path, "-o", tmp_path / "run"]
     allowed = ["--set", "source.max_unpacked_bytes=10000000000"]
     with subprocess.Popen([*map(str, program), *allowed], env={**os.environ, "TMPDIR": str(folder)}) as running:
-        while running.poll() is None and not any(_open_files(running.pid, folder)):
+        while running.poll() is None and not any(
+            link.endswith(" (deleted)") for link in _open_files(running.pid, folder)
+        ):
             pass
         running.kill()
     assert running.returncode == -9
     assert list(folder.iterdir()) == []
 
 
-def _open_files(process: int, folder: Path) -> list[str]:
-    """Return the files under the folder that a process has open, also those that no longer have a name."""
+def _unlinked(process: int, folder: Path) -> list[str]:
+    """Return the files under the folder that a process has open and that no longer have a name."""
     links = []
     for each in Path(f"/proc/{process}/fd").iterdir():
         try:
             links.append(os.readlink(each))
         except OSError:  # closed meanwhile
             continue
-    return [link for link in links if link.startswith(str(folder))]
+    return [link for link in links if link.startswith(str(folder)) and link.endswith(" (deleted)")]
 
 
 def test_bad_rows_are_counted_while_reading(tmp_path: Path) -> None:
