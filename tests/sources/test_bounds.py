@@ -269,9 +269,7 @@ def test_nothing_remains_of_a_table_that_is_unpacked_when_the_process_is_killed(
     program = [sys.executable, "-m", "curate", "clean", path, "-o", tmp_path / "run"]
     allowed = ["--set", "source.max_unpacked_bytes=10000000000"]
     with subprocess.Popen([*map(str, program), *allowed], env={**os.environ, "TMPDIR": str(folder)}) as running:
-        while running.poll() is None and not any(
-            link.endswith(" (deleted)") for link in _open_files(running.pid, folder)
-        ):
+        while running.poll() is None and not _unlinked(running.pid, folder):
             pass
         running.kill()
     assert running.returncode == -9
