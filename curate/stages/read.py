@@ -38,14 +38,15 @@ def read_pairs(store: Store, recipe: "Recipe") -> Stage:
                 raise RecipeError(f"pair: {feed.name} has pairs, not answers to form pairs of; remove the section")
             yield block, found
 
-    return read_rows(store, "pairs", source, read, section)
+    return read_rows(store, "pairs", source, read, section, together=True)
 
 
-def read_rows(store: Store, name: str, source: "Source", read: Read, *more: object) -> Stage:
+def read_rows(store: Store, name: str, source: "Source", read: Read, *more: object, together: bool = False) -> Stage:
     """
     Write the blocks that `read` returns for each input as parts. Raise InputError as `read_pairs` does.
 
-    `more`: other settings on which the rows depend.
+    `more`: other settings on which the rows depend. `together`: several files may be read side by side, since `read`
+    remembers nothing of those before.
     """
     bounds = sources.Bounds(source.max_row_bytes, source.max_unpacked_bytes)
     feeds = sources.open_feeds(
@@ -59,7 +60,7 @@ def read_rows(store: Store, name: str, source: "Source", read: Read, *more: obje
             part.unlink()
         for folder in stage.folder.glob(f"{FEED}*"):
             remove(folder)
-        _read(store, stage, feeds, source, read)
+        _read(store, stage, feeds, source, read, together=together)
     info = stage.info or {}
     _check(info["rows"], info["broken"], info["first_broken"], source)
     return stage
@@ -79,10 +80,12 @@ def _check(rows: int, broken: int, first_broken: list[str], source: "Source") ->
         )
 
 
-def _read(store: Store, stage: Stage, feeds: list[sources.Feed], source: "Source", read: Read) -> None:
+def _read(
+    store: Store, stage: Stage, feeds: list[sources.Feed], source: "Source", read: Read, *, together: bool
+) -> None:
     tally = _Tally(feeds, source)
-    # Files are read side by side, each by one task; a limit is about the rows in their order.
-    together = len(feeds) > 1 and source.limit is None and all(feed.path for feed in feeds)
+    # A file is read by one task; a limit is about the rows in their order.
+    together = together and len(feeds) > 1 and source.limit is None and all(feed.path for feed in feeds)
     written = _side_by_side(store, stage, feeds, read) if together else _in_turn(stage, feeds, read, tally)
     with progress("read", source.limit, "rows") as advance:
         for block in written:

@@ -2,7 +2,7 @@
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.sources.groups import Groups
@@ -11,6 +11,7 @@ BLOCKS = st.lists(st.lists(st.sampled_from(["a", "b", "c", "", None]), max_size=
 
 
 @pytest.mark.slow
+@settings(deadline=None)
 @given(BLOCKS, st.sampled_from([1, 40, 1 << 20]))
 def test_groups_are_whole_and_in_order(blocks: list[list[str | None]], bucket_bytes: int) -> None:
     rows = [key for block in blocks for key in block]
