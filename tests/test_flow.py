@@ -127,6 +127,23 @@ def test_a_run_that_keeps_nothing_writes_a_report_and_a_card(tmp_path: Path) -> 
     assert run.card.is_file()
 
 
+def test_files_read_side_by_side_give_what_files_read_in_turn_give(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for number in range(5):
+        lines = rows(40)[number * 8 : number * 8 + 8]
+        write_jsonl(source / f"{number}.jsonl", [*lines, "no JSON"] if number % 2 else lines)
+    together = curate.clean(source, tmp_path / "together", max_bad_rows=0.5)
+    in_turn = curate.clean(source, tmp_path / "in_turn", max_bad_rows=0.5, limit=1_000)
+    assert together.ledger.collect().equals(in_turn.ledger.collect())
+    assert together.train.collect().equals(in_turn.train.collect())
+    assert together.manifest.inputs == in_turn.manifest.inputs
+    assert together.counts["rows"] == 42
+    first, second = (run.stage("pairs").info or {} for run in (together, in_turn))
+    assert first["first_broken"] == second["first_broken"] != []
+    assert not list((together.folder / "stages" / "pairs").glob("feed-*"))
+
+
 def test_reading_stops_at_the_limit(tmp_path: Path) -> None:
     run = curate.clean(write_jsonl(tmp_path / "a.jsonl", rows(30)), tmp_path / "RUN", limit=7)
     assert run.counts["rows"] == 7
